@@ -1,0 +1,290 @@
+"""A concept as git describes it: concept.yaml, its images, and the state that people want.
+
+`load_spec` is the only reader of concept.yaml. What tasks find in git comes in as `ConceptSource` (raw texts) and
+leaves as `DesiredConcept`: either a valid spec or the error that says what to mend, so that one bad file stops one
+concept.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, ConfigDict, Discriminator, Field, Tag
+from pydantic import BaseModel as Model
+
+from conceptry.errors import ConceptryError, Problem, SpecError
+from conceptry.reading import read_dvc_md5, validate_yaml
+
+NAME = re.compile(r"(?=.{1,63}\Z)[a-z0-9]+(?:-[a-z0-9]+)*")
+PLACEHOLDER = re.compile(r"<[a-z0-9][a-z0-9_-]{0,61}>")
+RELEASE = re.compile(r"latest|none|v[1-9][0-9]{0,5}")
+BASE_MODELS = ("tiny", "sd-v1-4")
+
+
+def _placeholder(token: str) -> str:
+    if not PLACEHOLDER.fullmatch(token):
+        raise ValueError(
+            f"{token!r} is not a placeholder token: write lower-case letters, digits, - and _ in angle brackets, "
+            "for example <my-cat>"
+        )
+    return token
+
+
+def _initializer(token: str) -> str:
+    if not token or token != token.lower() or re.search(r"[\s<>]", token) or len(token) > 64:
+        raise ValueError(f"{token!r} is not an initializer token: write one lower-case word, for example cat")
+    return token
+
+
+def _release(release: str) -> str:
+    if not RELEASE.fullmatch(release):
+        raise ValueError(f"{release!r} is not one of: latest, none, or a version such as v3")
+    return release
+
+
+def _one_line(text: str) -> str:
+    if not text.strip() or not text.isprintable():
+        raise ValueError(f"{text!r} is not one line of text")
+    return text
+
+
+class _Section(Model):
+    """Frozen and strict: concept.yaml says what it means, and a key that nobody reads is a mistake."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class TrainingSpec(_Section):
+    """How to train. Left out, a value is the base model's own default."""
+
+    max_steps: int | None = Field(
+        None, ge=1, le=100_000, description="Optimizer steps at most; null takes the base model's default."
+    )
+    learning_rate: float | None = Field(
+        None, gt=0, le=1, description="Learning rate of Adam; null takes the base model's default."
+    )
+    batch_size: int | None = Field(None, ge=1, le=64, description="Images a step; null takes the base model's default.")
+    early_stopping: bool = Field(True, description="Stop before max_steps when the evaluation loss no longer moves.")
+    seed: int = Field(0, ge=0, le=2**31 - 1, description="Seed of noise, prompts and augmentation.")
+    held_out: int = Field(1, ge=0, le=100, description="Images kept out of training, on which the result is judged.")
+
+
+class GateSpec(_Section):
+    """What a trained version must reach to be released by `release: latest`."""
+
+    min_improvement: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="Fraction by which the held-out loss must fall below the initializer token's, on the same noise.",
+    )
+
+
+class RetrainSpec(_Section):
+    """Train the same inputs again on a schedule; the result is released only if it is better."""
+
+    every_days: int = Field(ge=1, le=3650, description="Days since the last version of these inputs.")
+
+
+class SpaceSpec(_Section):
+    """The concept's Space on the Hub. Changes here render it again and never train."""
+
+    title: Annotated[str, AfterValidator(_one_line)] | None = Field(
+        None, max_length=60, description="Title of the Space; null makes one of the concept's name."
+    )
+    emoji: Annotated[str, AfterValidator(_one_line)] = Field(
+        "🎨", max_length=8, description="One emoji, shown on the Space's card."
+    )
+    hardware: Annotated[str, AfterValidator(_one_line)] = Field(
+        "cpu-basic", max_length=40, description="Hardware flavour of the Space, for example cpu-basic or t4-small."
+    )
+    private: bool = Field(False, description="Whether model repo and Space are visible to their owner only.")
+
+
+class EndpointSpec(_Section):
+    """The Inference Endpoint that the Space's Deploy tab proposes."""
+
+    vendor: Literal["aws", "azure", "gcp"] = Field("aws", description="Cloud that runs the endpoint.")
+    region: Annotated[str, AfterValidator(_one_line)] = Field(
+        "us-east-1", max_length=40, description="Region of that cloud."
+    )
+    accelerator: Literal["cpu", "gpu"] = Field("gpu", description="Kind of machine.")
+    instance_type: Annotated[str, AfterValidator(_one_line)] = Field(
+        "nvidia-t4", max_length=40, description="Instance type, as the Hub's catalogue names it."
+    )
+    instance_size: Annotated[str, AfterValidator(_one_line)] = Field(
+        "x1", max_length=20, description="Instance size, as the Hub's catalogue names it."
+    )
+    min_replica: int = Field(0, ge=0, le=10, description="Replicas at least; 0 lets it sleep when nobody asks.")
+    max_replica: int = Field(1, ge=1, le=10, description="Replicas at most.")
+
+
+def _retrain_tag(value: object) -> str:
+    return "every" if isinstance(value, (dict, RetrainSpec)) else "never"
+
+
+class ConceptSpec(_Section):
+    """concept.yaml: what a concept is, how it is trained, and what is released of it."""
+
+    placeholder_token: Annotated[str, AfterValidator(_placeholder)] = Field(
+        description="The new token that stands for the concept in prompts, for example <my-cat>; unique over the repo.",
+        json_schema_extra={"pattern": f"^{PLACEHOLDER.pattern}$"},
+    )
+    initializer_token: Annotated[str, AfterValidator(_initializer)] = Field(
+        description="One known word to start from, for example cat."
+    )
+    learnable_property: Literal["object", "style"] = Field(
+        "object", description="Whether the images share a thing or a style; chooses the training prompts."
+    )
+    num_vectors: int = Field(1, ge=1, le=32, description="Vectors to learn; each takes a place in the prompt.")
+    base_model: Literal["tiny", "sd-v1-4"] = Field(
+        "tiny", description="The diffusion model that learns the token: tiny for laptops, sd-v1-4 for real."
+    )
+    resolution: int | None = Field(
+        None,
+        ge=64,
+        le=1024,
+        multiple_of=64,
+        description="Side of the images in pixels; null takes the model's.",
+    )
+    training: TrainingSpec = Field(TrainingSpec(), description="How to train.")
+    gate: GateSpec = Field(GateSpec(), description="What a version must reach to be released.")
+    release: Annotated[str, AfterValidator(_release)] = Field(
+        "latest",
+        description="What the Space serves: latest (the newest version that passed its gate), vN, or none.",
+        json_schema_extra={"pattern": f"^(?:{RELEASE.pattern})$"},
+    )
+    retrain: Annotated[
+        Annotated[Literal["never"], Tag("never")] | Annotated[RetrainSpec, Tag("every")], Discriminator(_retrain_tag)
+    ] = Field("never", description="never, or {every_days: N}: train again on a schedule while release is latest.")
+    suspend: bool = Field(False, description="Leave everything as it is until this is false again.")
+    space: SpaceSpec = Field(SpaceSpec(), description="The concept's Space.")
+    endpoint: EndpointSpec = Field(EndpointSpec(), description="The Inference Endpoint proposed for it.")
+
+
+@dataclass(frozen=True)
+class ImageRef:
+    """A file under images/: its path there, with /, and the md5 of its bytes (32 hex digits)."""
+
+    relpath: str
+    md5: str
+
+
+@dataclass(frozen=True)
+class ConceptSource:
+    """The raw texts of a concept's two files at one revision; None where a file does not exist."""
+
+    name: str
+    spec_text: str | None
+    images_dvc: str | None
+
+
+@dataclass(frozen=True)
+class DesiredConcept:
+    """What git asks for. With an `error` the rest may be missing and the concept is held.
+
+    `images` is None when the listing is not in the DVC remote; `missing` are files that it names and the remote lacks.
+    `dvc_md5` is the md5 of images.dvc, with its `.dir`.
+    """
+
+    name: str
+    spec: ConceptSpec | None
+    error: ConceptryError | None
+    dvc_md5: str | None
+    images: tuple[ImageRef, ...] | None
+    missing: tuple[ImageRef, ...] = ()
+
+
+@dataclass(frozen=True)
+class Desired:
+    """The state that people want, at one git revision."""
+
+    revision: str
+    concepts: Mapping[str, DesiredConcept]
+
+
+@dataclass(frozen=True)
+class BaseModel:
+    """A preset as fingerprints see it: its weights' digest, the trainer's RECIPE, its own resolution in pixels."""
+
+    name: str
+    digest: str
+    recipe: int
+    resolution: int
+
+
+def spec_path(name: str) -> str:
+    """Path of a concept's concept.yaml in the repo."""
+    return f"concepts/{name}/concept.yaml"
+
+
+def images_path(name: str) -> str:
+    """Path of a concept's images.dvc in the repo."""
+    return f"concepts/{name}/images.dvc"
+
+
+def load_spec(text: str, path: str) -> ConceptSpec:
+    """Read concept.yaml.
+
+    Raises:
+        SpecError: with every mistake of the file, its line, and the values that are allowed.
+    """
+    return validate_yaml(ConceptSpec, text, path)
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that the Hub would refuse for the model repo or the Space.
+
+    Raises:
+        SpecError: it is not lower-case letters and digits, with single hyphens between them, 63 at most.
+    """
+    if not NAME.fullmatch(name):
+        message = (
+            f"{name!r} cannot name a concept: use lower-case letters and digits with single hyphens between them, "
+            "63 at most, for example my-cat"
+        )
+        raise SpecError([Problem(None, "", message)], f"concepts/{name}")
+
+
+def check_unique_tokens(specs: Mapping[str, ConceptSpec]) -> dict[str, SpecError]:
+    """Find the concepts that claim a placeholder token which another one claims too; all of them get an error."""
+    claims: dict[str, list[str]] = {}
+    for name, spec in specs.items():
+        claims.setdefault(spec.placeholder_token, []).append(name)
+    errors = {}
+    for token, names in claims.items():
+        for name in names if len(names) > 1 else ():
+            others = ", ".join(sorted(set(names) - {name}))
+            message = f"{token} is also the token of {others}; choose another one"
+            errors[name] = SpecError([Problem(None, "placeholder_token", message)], spec_path(name))
+    return errors
+
+
+def parse_sources(sources: Iterable[ConceptSource]) -> dict[str, DesiredConcept]:
+    """Validate what git holds. The images are not looked up yet: `images` is None throughout."""
+    concepts = {source.name: _parse_source(source) for source in sources}
+    specs = {name: concept.spec for name, concept in concepts.items() if concept.spec is not None}
+    for name, error in check_unique_tokens(specs).items():
+        if concepts[name].error is None:
+            concepts[name] = DesiredConcept(name, None, error, concepts[name].dvc_md5, None)
+    return dict(sorted(concepts.items()))
+
+
+def _parse_source(source: ConceptSource) -> DesiredConcept:
+    spec, dvc_md5 = None, None
+    try:
+        check_name(source.name)
+        if source.spec_text is None:
+            raise SpecError([Problem(None, "", "is missing; add it, or remove the folder")], spec_path(source.name))
+        spec = load_spec(source.spec_text, spec_path(source.name))
+        dvc_md5 = read_dvc_md5(source.images_dvc, images_path(source.name))
+    except SpecError as error:
+        return DesiredConcept(source.name, spec, error, dvc_md5, None)
+    return DesiredConcept(source.name, spec, None, dvc_md5, None)
+
+
+def json_schema() -> dict[str, Any]:
+    """Describe concept.yaml to editors; committed as concepts/concept.schema.json."""
+    schema = ConceptSpec.model_json_schema()
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "Conceptry concept"}

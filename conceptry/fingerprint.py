@@ -1,0 +1,89 @@
+"""The two fingerprints: which inputs a version is made of, and what a Space and a handler are rendered from.
+
+The training fingerprint is the sha256 of canonical JSON (sorted keys, no blanks, ASCII). Everything in it is a reason
+to train; everything else must stay out, because a GPU is rented when it changes.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import PurePosixPath
+from typing import Any
+
+from conceptry.concept import BaseModel, ConceptSpec, ImageRef
+from conceptry.version import Version
+
+TRAINING_KEYS = ("placeholder_token", "initializer_token", "learnable_property", "num_vectors")
+SERVING_KEYS = ("placeholder_token", "learnable_property", "num_vectors", "base_model", "resolution")
+
+
+def content_keys(images: Iterable[ImageRef]) -> tuple[str, ...]:
+    """Reduce a folder of images to what counts: the sorted md5s, without names.
+
+    A caption (`x.txt` beside `x.jpg`) belongs to its picture, so the two make one key, `md5+md5`: swapping the captions
+    of two pictures gives another result, renaming a picture with its caption does not.
+    """
+    files = {image.relpath: image.md5 for image in images}
+    captions = {
+        str(PurePosixPath(path).with_suffix("")): path for path in files if PurePosixPath(path).suffix.lower() == ".txt"
+    }
+    keys = []
+    for path, md5 in files.items():
+        if path not in captions.values():
+            caption = captions.get(str(PurePosixPath(path).with_suffix("")))
+            keys.append(f"{md5}+{files[caption]}" if caption else md5)
+    return tuple(sorted(keys))
+
+
+def training_keys(spec: ConceptSpec, base: BaseModel) -> dict[str, Any]:
+    """List all that training depends on, besides the images and a retraining's date, flat and by dotted key.
+
+    The resolution is the effective one, so that writing the preset's own into concept.yaml changes nothing.
+    """
+    keys: dict[str, Any] = {key: getattr(spec, key) for key in TRAINING_KEYS}
+    keys["resolution"] = spec.resolution or base.resolution
+    keys.update({f"training.{key}": value for key, value in spec.training.model_dump().items()})
+    keys.update({"base_model": base.name, "base_digest": base.digest, "recipe": base.recipe})
+    return keys
+
+
+def training_fingerprint(
+    spec: ConceptSpec, images: Iterable[ImageRef], base: BaseModel, retrain: str | None = None
+) -> str:
+    """Name the result of a training by its inputs: 64 hex digits.
+
+    `retrain` is the ISO date for which a scheduled retraining of the same inputs is due; without it this is the inputs
+    fingerprint that the versions of the same inputs share.
+    """
+    inputs: dict[str, Any] = {"images": content_keys(images), "keys": training_keys(spec, base)}
+    if retrain is not None:
+        inputs["retrain"] = retrain
+    return _sha256(inputs)
+
+
+def serving_fingerprint(spec: ConceptSpec, version: Version | None, templates: str) -> str:
+    """Name what a Space is rendered from, as `key=8 hex digits` joined by dots.
+
+    The parts are told apart so that a plan can say which of them changed. `templates` is the digest of the templates.
+    """
+    parts: dict[str, Any] = {key: getattr(spec, key) for key in SERVING_KEYS}
+    parts.update(spec.space.model_dump())
+    parts["endpoint"] = spec.endpoint.model_dump()
+    parts["version"] = None if version is None else [version.number, version.fingerprint]
+    parts["templates"] = templates
+    return ".".join(f"{key}={_sha256(value)[:8]}" for key, value in sorted(parts.items()))
+
+
+def serving_changes(old: str, new: str) -> tuple[str, ...]:
+    """Say which parts differ between two serving fingerprints."""
+    before, after = _parts(old), _parts(new)
+    return tuple(key for key in sorted(before.keys() | after.keys()) if before.get(key) != after.get(key))
+
+
+def _parts(fingerprint: str) -> Mapping[str, str]:
+    return dict(part.split("=", 1) for part in fingerprint.split(".") if "=" in part)
+
+
+def _sha256(value: object) -> str:
+    canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()

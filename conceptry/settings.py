@@ -1,0 +1,65 @@
+"""Where things are: settings of one installation, from CONCEPTRY_... environment variables.
+
+A `.env` file is deliberately not read: a repo that people clone must not be able to point their token elsewhere.
+"""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from conceptry.errors import SettingsError
+
+PREFIX = "CONCEPTRY_"
+
+
+class Settings(BaseSettings):
+    """Settings of one installation. Arguments win over the environment.
+
+    Raises:
+        SettingsError: naming every setting that is missing or wrong; no value is ever part of the message.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True
+    )
+
+    repo: str = Field(description="URL or path of the git repo that holds concepts/.")
+    branch: str = Field("main", description="Branch of that repo that says what should exist.")
+    work: Path = Field(Path(".conceptry/work"), description="Scratch folder for mirrors, images and runs.")
+    hub_endpoint: str = Field("https://huggingface.co", description="Address of the Hub.")
+    hub_owner: str = Field(description="User or organization on the Hub that owns the concepts' repos.")
+    hub_token: SecretStr | None = Field(None, description="Hub token that may write; never printed.")
+    backend: Literal["local", "vertex"] = Field("local", description="Where training runs.")
+    max_parallel: int = Field(1, ge=1, description="Trainings at the same time.")
+    base_dir: Path | None = Field(None, description="Folder of base model weights, for presets that do not ship them.")
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            problems = [f"{_variable(detail['loc'])}: {_words(detail)}" for detail in error.errors(include_url=False)]
+        else:
+            return
+        raise SettingsError(
+            "settings are not usable: " + "; ".join(problems), next_step="set these environment variables"
+        )
+
+    @field_validator("hub_endpoint")
+    @classmethod
+    def _http_address(cls, address: str) -> str:
+        if not address.startswith(("https://", "http://")):
+            raise ValueError("must start with https:// or http://")
+        return address.rstrip("/")
+
+
+def _variable(location: tuple[int | str, ...]) -> str:
+    return PREFIX + str(location[0]).upper() if location else PREFIX + "*"
+
+
+def _words(detail: Any) -> str:
+    if detail["type"] == "missing":
+        name = str(detail["loc"][0])
+        return f"is missing ({Settings.model_fields[name].description})"
+    return str(detail["ctx"]["error"]) if detail["type"] == "value_error" else str(detail["msg"])

@@ -1,0 +1,119 @@
+"""Versions: what the Hub holds of a concept, the manifest inside each of them, and the actual state of all concepts."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from conceptry.errors import HubError
+
+Gate = Literal["passed", "rejected"]
+
+
+@dataclass(frozen=True)
+class Version:
+    """A published version, branch `vN`, as the index in the model card tells it.
+
+    `fingerprint` is unique to it; `inputs` is the fingerprint without a scheduled retraining's date, which the versions
+    of the same inputs share. `loss` is its mean held-out loss. `images` (`content_keys` of conceptry.fingerprint) and
+    `spec` (`training_keys`) are kept so that a plan can say what changed. `created` is an ISO date and time in UTC.
+    """
+
+    number: int
+    fingerprint: str
+    inputs: str
+    commit: str
+    gate: Gate
+    dvc_md5: str
+    created: str
+    retrain: str | None = None
+    loss: float | None = None
+    images: tuple[str, ...] = ()
+    spec: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+    @property
+    def name(self) -> str:
+        """The branch, and what people write in `release:`."""
+        return f"v{self.number}"
+
+    def to_index(self) -> dict[str, Any]:
+        """Turn into plain values for the metadata of the model card; `from_index` reads them back."""
+        index = {key: getattr(self, key) for key in self.__dataclass_fields__}
+        index.update(images=list(self.images), spec=dict(self.spec))
+        return {key: value for key, value in index.items() if value not in (None, [], {})}
+
+    @staticmethod
+    def from_index(index: object) -> "Version":
+        """Read one entry of the index.
+
+        Raises:
+            HubError: it is not what `to_index` wrote, so somebody edited the card by hand.
+        """
+        try:
+            return _VERSION.validate_python(index)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            place = ".".join(str(part) for part in first["loc"]) or "entry"
+            raise HubError(
+                f"the card's index of versions cannot be read: {place}: {first['msg']}",
+                next_step="restore the README.md of the model repo's main branch",
+            ) from None
+
+
+_VERSION = TypeAdapter(Version)
+
+
+class Manifest(BaseModel):
+    """concept.json of a version: where it comes from and what it is, for machines and for auditors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    manifest: Literal[1] = Field(1, description="Version of this file's layout.")
+    name: str = Field(description="The concept.")
+    version: str | None = Field(None, description="Branch vN; null while the number is not taken yet.")
+    fingerprint: str = Field(description="Training fingerprint, sha256 in hex, unique to this version.")
+    inputs: str = Field(description="Training fingerprint without a scheduled retraining's date.")
+    retrain: str | None = Field(None, description="ISO date for which a scheduled retraining was due.")
+    images: dict[str, str] = Field(description="md5 of each file under images/, by its path there.")
+    spec: dict[str, Any] = Field(description="concept.yaml as it was read, with the defaults filled in.")
+    base_model: str = Field(description="Preset that was trained on.")
+    base_digest: str = Field(description="Digest of the preset's weights.")
+    recipe: int = Field(description="trainer.RECIPE.")
+    commit: str = Field(description="Git commit whose concept.yaml and images.dvc were trained.")
+    dvc_md5: str = Field(description="md5 of the images folder in DVC, with its .dir.")
+    prefect_run: str | None = Field(None, description="Id of the Prefect flow run.")
+    gate: Gate = Field(description="Whether `release: latest` may release this version.")
+    reasons: list[str] = Field(default_factory=list, description="The gate's judgement in words.")
+    metrics: dict[str, Any] = Field(description="metrics.json of the trainer.")
+    files: dict[str, str] = Field(
+        default_factory=dict, description="sha256 of every other file of the version, by path."
+    )
+    seconds: dict[str, float] = Field(default_factory=dict, description="Time spent, by phase.")
+    cost: dict[str, Any] | None = Field(None, description="What the accelerator cost; null on one's own machine.")
+    created: str = Field(description="ISO date and time in UTC.")
+
+
+@dataclass(frozen=True)
+class SpaceState:
+    """What a Space says that it serves: a version's name and a serving fingerprint."""
+
+    release: str | None
+    serving: str | None
+    paused: bool = False
+
+
+@dataclass(frozen=True)
+class ActualConcept:
+    """What the Hub holds of one concept; `space` is None when there is no Space."""
+
+    name: str
+    versions: tuple[Version, ...]
+    space: SpaceState | None
+
+
+@dataclass(frozen=True)
+class Actual:
+    """What the Hub holds."""
+
+    concepts: Mapping[str, ActualConcept]
