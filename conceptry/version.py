@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -36,6 +37,11 @@ class Version:
     def name(self) -> str:
         """The branch, and what people write in `release:`."""
         return f"v{self.number}"
+
+    @property
+    def day(self) -> date:
+        """The day on which it was made, in UTC."""
+        return date.fromisoformat(self.created[:10])
 
     def to_index(self) -> dict[str, Any]:
         """Turn into plain values for the metadata of the model card; `from_index` reads them back."""

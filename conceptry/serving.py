@@ -1,0 +1,70 @@
+"""What a Space and an endpoint handler are given: the trainer's modules that they carry, and settings.json."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from conceptry.concept import BaseModel, ConceptSpec
+
+# Copied beside the Space's app and the handler by the renderers, never by hand.
+SERVING_MODULES = (
+    "trainer/__init__.py",
+    "trainer/presets.py",
+    "trainer/models.py",
+    "trainer/tokens.py",
+    "trainer/schedule.py",
+    "trainer/sampling.py",
+)
+
+_EXAMPLES = {
+    "object": ("a photo of {}", "a close-up photo of {}", "a rendering of {}", "a photo of a small {}"),
+    "style": ("a picture in the style of {}", "a house in the style of {}", "a close-up picture in the style of {}"),
+}
+
+
+def placeholder_tokens(spec: ConceptSpec) -> tuple[str, ...]:
+    """Name the tokens of all vectors as diffusers does: <x>, <x>_1, <x>_2."""
+    token = spec.placeholder_token
+    return (token, *(f"{token}_{number}" for number in range(1, spec.num_vectors)))
+
+
+def title(name: str, spec: ConceptSpec) -> str:
+    """The Space's title: the one in concept.yaml, or the concept's name in words."""
+    return spec.space.title or name.replace("-", " ").capitalize()
+
+
+def serving_settings(
+    name: str,
+    spec: ConceptSpec,
+    base: BaseModel,
+    version_name: str,
+    metrics: Mapping[str, Any],
+    model_repo: str,
+    revision: str | None,
+) -> dict[str, Any]:
+    """Make settings.json, which the Space and the handler read.
+
+    Args:
+        name: the concept.
+        spec: its concept.yaml.
+        base: the preset that the version was trained on.
+        version_name: the version that is served, for example v2.
+        metrics: metrics.json of its training.
+        model_repo: `owner/name` of the model repo.
+        revision: commit that the Space downloads; None in the version's own handler, which lies beside its files.
+    """
+    return {
+        "name": name,
+        "title": title(name, spec),
+        "emoji": spec.space.emoji,
+        "placeholder_token": spec.placeholder_token,
+        "placeholder_tokens": list(placeholder_tokens(spec)),
+        "learnable_property": spec.learnable_property,
+        "base_model": base.name,
+        "resolution": spec.resolution or base.resolution,
+        "model_repo": model_repo,
+        "version": version_name,
+        "revision": revision,
+        "metrics": dict(metrics),
+        "examples": [example.format(spec.placeholder_token) for example in _EXAMPLES[spec.learnable_property]],
+        "endpoint": spec.endpoint.model_dump(),
+    }
