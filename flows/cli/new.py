@@ -1,0 +1,164 @@
+"""`conceptry new`: a concept's folder in the repository the user is in."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+from rich.console import Console
+from rich.syntax import Syntax
+
+from conceptry.concept import ConceptSpec, check_name, check_unique_tokens, load_spec, spec_path
+from conceptry.errors import ConceptryError, SpecError
+
+PICTURES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic"})
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the user asked for on the command line."""
+
+    name: str
+    images: Path
+    placeholder_token: str
+    initializer_token: str
+    learnable_property: str = "object"
+    base_model: str = "tiny"
+
+
+@dataclass(frozen=True)
+class Added:
+    """The concept that is now in the working tree; `folder` is relative to the repository's top."""
+
+    name: str
+    folder: Path
+    pictures: int
+    captions: int
+
+
+def add_concept(start: Path, wanted: Wanted) -> Added:
+    """Write concepts/NAME/ and give its pictures to DVC; when anything fails the folder is as it was before.
+
+    Raises:
+        SpecError: the name, the token or the word cannot be used, or another concept has the token.
+        ConceptryError: there is no repository, no DVC in it, no picture, or the concept exists.
+    """
+    from tasks.dvc import add_images
+
+    check_name(wanted.name)
+    top = _top(start)
+    folder = top / "concepts" / wanted.name
+    if folder.exists():
+        raise ConceptryError(
+            "exists already",
+            concept=wanted.name,
+            next_step=f"add pictures to concepts/{wanted.name}/images and `dvc add` it",
+        )
+    text = concept_yaml(wanted, schema=(top / "concepts" / "concept.schema.json").exists())
+    _check_spec(top, wanted.name, text)
+    files = _pictures(wanted.images)
+    try:
+        (folder / "images").mkdir(parents=True)
+        (folder / "concept.yaml").write_text(text, encoding="utf-8")
+        for file in files:
+            shutil.copyfile(file, folder / "images" / file.name)
+        add_images(top, folder / "images")
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    pictures = sum(file.suffix.lower() in PICTURES for file in files)
+    return Added(wanted.name, folder.relative_to(top), pictures, len(files) - pictures)
+
+
+def concept_yaml(wanted: Wanted, *, schema: bool) -> str:
+    """A concept.yaml that sets what was asked for and shows everything else as a comment, with its default.
+
+    Args:
+        wanted: what was asked for.
+        schema: whether concepts/concept.schema.json exists, which editors then use to complete and check the file.
+    """
+    given = {
+        "placeholder_token": wanted.placeholder_token,
+        "initializer_token": wanted.initializer_token,
+        "learnable_property": wanted.learnable_property,
+        "base_model": wanted.base_model,
+    }
+    lines = ["# yaml-language-server: $schema=../concept.schema.json"] if schema else []
+    for key, value in given.items():
+        lines += [f"# {ConceptSpec.model_fields[key].description}", f"{key}: {_yaml(value)}"]
+    lines += ["", "# The rest is optional. Each line shows the default; take its # away to change it.", ""]
+    lines += _commented(ConceptSpec, skip=given.keys(), indent="")
+    return "\n".join(lines) + "\n"
+
+
+def describe(added: Added) -> None:
+    """Say what was written, and which commands come next."""
+    console = Console(highlight=False)
+    captions = f" and {added.captions} captions" if added.captions else ""
+    console.print(f"[green]✓[/] [bold]{added.folder}[/] with {added.pictures} pictures{captions}.")
+    console.print("\nLook at concept.yaml, then:\n")
+    commands = "\n".join(
+        [
+            f"git add {added.folder}/concept.yaml {added.folder}/images.dvc {added.folder}/.gitignore",
+            f'git commit -m "Add {added.name}"',
+            "dvc push      # the pictures; the watcher waits for them",
+            "git push      # the request to train",
+        ]
+    )
+    console.print(Syntax(commands, "bash", background_color="default", word_wrap=True))
+
+
+def _top(start: Path) -> Path:
+    for folder in (start, *start.parents):
+        if (folder / ".git").exists():
+            if not (folder / ".dvc").is_dir():
+                raise ConceptryError(
+                    f"{folder} has no DVC", next_step="run `dvc init` and `dvc remote add -d NAME URL` there first"
+                )
+            return folder
+    raise ConceptryError(f"{start} is in no git repository", next_step="go to your clone of the concepts' repository")
+
+
+def _pictures(folder: Path) -> list[Path]:
+    """The pictures in `folder` and the captions beside them, by name."""
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    pictures = [path for path in files if path.suffix.lower() in PICTURES]
+    if not pictures:
+        known = " ".join(sorted(PICTURES))
+        raise ConceptryError(f"no picture in {folder}", next_step=f"give a folder with files of these kinds: {known}")
+    stems = {path.stem for path in pictures}
+    captions = [path for path in files if path.suffix == ".txt" and path.stem in stems]
+    return pictures + captions
+
+
+def _check_spec(top: Path, name: str, text: str) -> None:
+    specs = {name: load_spec(text, spec_path(name))}
+    for path in sorted(top.glob("concepts/*/concept.yaml")):
+        try:
+            specs[path.parent.name] = load_spec(path.read_text(encoding="utf-8"), spec_path(path.parent.name))
+        except SpecError:
+            continue  # another concept's mistake is not in the way of this one
+    if error := check_unique_tokens(specs).get(name):
+        raise error
+
+
+def _commented(model: type[BaseModel], skip: Any, indent: str) -> Iterator[str]:
+    for key, field in model.model_fields.items():
+        if key in skip:
+            continue
+        default = field.get_default(call_default_factory=True)
+        if isinstance(default, BaseModel):
+            yield f"# {indent}{key}:  # {field.description}"
+            yield from _commented(type(default), (), indent + "  ")
+        else:
+            yield f"# {indent}{key}: {_yaml(default)}  # {field.description}"
+
+
+def _yaml(value: Any) -> str:
+    """A scalar in YAML; JSON's spelling is YAML's, and words need no quotes."""
+    return value if isinstance(value, str) and value.isalpha() else json.dumps(value, ensure_ascii=False)

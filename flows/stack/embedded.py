@@ -1,0 +1,154 @@
+"""The three servers of a laptop: local Hub, Prefect, and the flows; started together, ended together."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from types import FrameType, TracebackType
+
+from flows.stack.folder import HUB_PORT, PREFECT_PORT, Folder, Setup
+from flows.stack.processes import Child, answers, clean_environment, free_port
+
+START_TIMEOUT = 180.0
+"""Seconds that a server may take to answer; Prefect needs 15 to 30 on two cores, its first start the longest."""
+
+_PREFECT = {
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+    "PREFECT_CLI_PROMPT": "false",
+    "PREFECT_RUNNER_POLL_FREQUENCY": "2",
+    "DO_NOT_TRACK": "1",
+}
+_QUIET = {
+    "DVC_NO_ANALYTICS": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_HUB_DISABLE_XET": "1",  # the local Hub has no Xet storage; the client would not ask
+    "TF_CPP_MIN_LOG_LEVEL": "2",
+    "PYTHONUNBUFFERED": "1",
+}
+
+
+class Stack:
+    """The servers of one root folder.
+
+    Use it as a context manager: leaving the block ends every process. `start` moves a port that is taken to a free one
+    and writes the set-up as it runs into the folder, so that `--root` finds it from another terminal.
+
+    Args:
+        folder: where everything is kept.
+        setup: what to serve.
+        report: is told in a few words whenever a server answers.
+    """
+
+    def __init__(self, folder: Folder, setup: Setup, report: Callable[[str], None] = lambda _: None) -> None:
+        self.folder, self.setup, self._report = folder, setup, report
+        self._children: list[Child] = []
+
+    def start(self) -> Setup:
+        """Start all three and return the set-up with the ports they listen on.
+
+        Raises:
+            StackError: one of them did not come up; the rest is ended by leaving the `with` block.
+        """
+        setup = replace(
+            self.setup,
+            hub_port=free_port(self.setup.hub_port or HUB_PORT),
+            prefect_port=free_port(self.setup.prefect_port or PREFECT_PORT),
+        )
+        for place in (self.folder.hub, self.folder.prefect, self.folder.work, self.folder.logs):
+            place.mkdir(parents=True, exist_ok=True)
+        self.setup = setup
+        self.folder.write(setup)
+        hub, prefect, flows = self._hub(), self._prefect(), self._flows()
+        for child in (hub, prefect):
+            self._begin(child)
+        for child in (hub, prefect):
+            self._await(child)
+        self._begin(flows)  # registers its deployments with the server, so it cannot start earlier
+        self._await(flows)
+        return setup
+
+    def check(self) -> None:
+        """Raise StackError when one of the servers has ended."""
+        for child in self._children:
+            child.check()
+
+    def run_until_interrupted(self) -> None:
+        """Block until Ctrl-C or SIGTERM.
+
+        Raises:
+            StackError: a server ended by itself.
+            KeyboardInterrupt: the normal end.
+        """
+        while True:
+            self.check()
+            time.sleep(0.5)
+
+    def stop(self) -> None:
+        """End every process: the flows first, while the server still listens to what became of their runs."""
+        *servers, last = self._children or [None]
+        for child in (last, *servers):
+            if child is not None:
+                child.ask_to_end()
+            if child is last and child is not None:
+                child.wait()
+        for child in self._children:
+            child.wait()
+        self._children.clear()
+
+    def __enter__(self) -> Stack:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _begin(self, child: Child) -> None:
+        self._children.append(child)
+        child.start()
+
+    def _await(self, child: Child) -> None:
+        seconds = child.wait_until_ready(START_TIMEOUT)
+        self._report(f"{child.title} is up ({seconds:.0f} s)")
+
+    def _child(self, title: str, name: str, command: list[str], ready: Callable[[], bool]) -> Child:
+        environment = (
+            clean_environment()
+            | _QUIET
+            | _PREFECT
+            | self.setup.variables(self.folder)
+            | {"PREFECT_HOME": str(self.folder.prefect), "PREFECT_API_URL": self.setup.prefect_api}
+        )
+        log = self.folder.logs / f"{name}.log"
+        return Child(title, [sys.executable, "-m", *command], environment, log, ready, self.folder.root)
+
+    def _hub(self) -> Child:
+        port = str(self.setup.hub_port)
+        command = ["emulators.hub", "--root", str(self.folder.hub), "--host", "127.0.0.1", "--port", port]
+        return self._child("the local Hub", "hub", command, lambda: answers(f"{self.setup.hub_endpoint}/healthz"))
+
+    def _prefect(self) -> Child:
+        port = str(self.setup.prefect_port)
+        command = ["prefect", "server", "start", "--host", "127.0.0.1", "--port", port]
+        return self._child("Prefect", "prefect", command, lambda: answers(f"{self.setup.prefect_api}/health"))
+
+    def _flows(self) -> Child:
+        child = self._child("the watcher", "flows", ["flows.serve", "--watch-every", str(self.setup.watch_every)], bool)
+        seen = child.log.stat().st_size if child.log.exists() else 0  # the log of an earlier start says "ready" too
+        child.ready = lambda: b"serve: ready" in child.log.read_bytes()[seen:]
+        return child
+
+
+def end_on_sigterm() -> None:
+    """Let SIGTERM and a closed terminal end this program the way Ctrl-C does."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        del number, frame
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, interrupt)
