@@ -8,6 +8,7 @@ TensorFlow is imported inside the functions, so that the names here cost nothing
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,9 @@ SHARD = "images-00000.tfrecord"
 SHARDS = "images-*.tfrecord"
 SUMMARY = "records.json"
 
+# What file managers leave behind in a folder of pictures.
+_JUNK = ("thumbs.db", "desktop.ini", "__macosx")
+
 
 @dataclass(frozen=True)
 class Record:
@@ -47,14 +51,22 @@ class Record:
     caption: str = ""
 
 
-def write(path: str | Path, records: Iterable[Record]) -> None:
-    """Write one TFRecord file; the same records in the same order give the same bytes."""
-    import tensorflow as tf
+def is_junk(relpath: str) -> bool:
+    """Tell whether a path inside an images folder means nothing: hidden files, Thumbs.db, desktop.ini, __MACOSX/."""
+    return any(part.startswith(".") or part.lower() in _JUNK for part in relpath.split("/"))
 
-    with tf.io.TFRecordWriter(str(path)) as writer:
+
+def write(path: str | Path, records: Iterable[Record]) -> None:
+    """Write one TFRecord file; the same records in the same order give the same bytes.
+
+    The two formats are small and will not change, and TensorFlow takes seconds to import, so the writer does without:
+    each record is its length, the length's masked CRC-32C, its bytes, and their masked CRC-32C (little-endian).
+    """
+    with Path(path).open("wb") as file:
         for record in records:
-            # Protobuf maps have no order of their own.
-            writer.write(_example(record).SerializeToString(deterministic=True))
+            data = _example(record)
+            length = struct.pack("<Q", len(data))
+            file.write(length + _masked_crc(length) + data + _masked_crc(data))
 
 
 def read(pattern: str | Path) -> tf.data.Dataset:
@@ -83,25 +95,45 @@ def _shards(pattern: str | Path) -> list[str]:
     return files
 
 
-def _example(record: Record) -> tf.train.Example:
-    import tensorflow as tf
-
-    def text(value: str | bytes) -> tf.train.Feature:
-        data = value.encode() if isinstance(value, str) else value
-        return tf.train.Feature(bytes_list=tf.train.BytesList(value=[data]))
-
-    def number(value: int) -> tf.train.Feature:
-        return tf.train.Feature(int64_list=tf.train.Int64List(value=[value]))
-
-    features = {
-        IMAGE: text(record.image_png),
-        WIDTH: number(record.width),
-        HEIGHT: number(record.height),
-        MD5: text(record.md5),
-        CAPTION: text(record.caption),
-        FILE: text(record.filename),
+def _example(record: Record) -> bytes:
+    """Encode a tf.train.Example as deterministic protobuf does: features in the order of their names."""
+    values: dict[str, str | bytes | int] = {
+        IMAGE: record.image_png,
+        WIDTH: record.width,
+        HEIGHT: record.height,
+        MD5: record.md5,
+        CAPTION: record.caption,
+        FILE: record.filename,
     }
-    return tf.train.Example(features=tf.train.Features(feature=features))
+    # Example.features = 1; Features.feature = 1, a map whose entries are (key = 1, value = 2).
+    entries = (_field(1, _field(1, name.encode()) + _field(2, _feature(values[name]))) for name in sorted(values))
+    return _field(1, b"".join(entries))
+
+
+def _feature(value: str | bytes | int) -> bytes:
+    # Feature.bytes_list = 1, Feature.int64_list = 3; in both lists the values are field 1.
+    if isinstance(value, int):
+        return _field(3, _field(1, _varint(value)))
+    return _field(1, _field(1, value.encode() if isinstance(value, str) else value))
+
+
+def _field(number: int, payload: bytes) -> bytes:
+    return bytes([number << 3 | 2]) + _varint(len(payload)) + payload
+
+
+def _varint(value: int) -> bytes:
+    encoded = bytearray()
+    while value > 0x7F:
+        encoded.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*encoded, value])
+
+
+def _masked_crc(data: bytes) -> bytes:
+    import google_crc32c
+
+    crc = google_crc32c.value(data)
+    return struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)
 
 
 def _parse(serialized: tf.Tensor) -> dict[str, Any]:

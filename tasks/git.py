@@ -1,0 +1,185 @@
+"""The git repository that says what should exist, read from a bare mirror: nothing is ever checked out.
+
+`mirror` talks to the origin with git's own program, so that a user's keys, proxies and credential helpers apply; all
+else reads git objects with libgit2, at one revision, in one pass.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pygit2
+from filelock import FileLock, Timeout
+
+from conceptry.concept import ConceptSource
+from conceptry.errors import SettingsError, TransientError
+
+CONCEPTS = "concepts"
+SPEC = "concept.yaml"
+IMAGES = "images.dvc"
+
+# Seconds. A first fetch of a large repository takes minutes; a hung connection takes forever.
+FETCH_TIMEOUT = 600.0
+
+# Set by git while it runs a hook: they would send our commands to another repository.
+_HOOK_VARIABLES = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR")
+
+# User name and token in an address.
+_SECRET = re.compile(r"://[^/@\s]+@")
+
+
+def mirror(url: str, folder: Path, *, timeout: float = FETCH_TIMEOUT) -> Path:
+    """Make `folder` a bare copy of the branches and tags of the repository at `url`, as they are now, and return it.
+
+    A lock file beside the folder lets one process at a time fetch.
+
+    Raises:
+        SettingsError: `url` cannot be a repository.
+        TransientError: the origin cannot be reached, or another process holds the lock for longer than `timeout`.
+    """
+    url = _address(url)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(folder.with_name(f"{folder.name}.lock"), timeout=timeout):
+            _fetch_or_start_again(url, folder, timeout)
+    except Timeout as error:
+        raise TransientError(f"another process has been fetching the repository for {timeout:.0f} s") from error
+    return folder
+
+
+def head(mirror: Path, branch: str) -> str:
+    """Look up the commit that a branch of the mirror points to (40 hex digits).
+
+    Raises:
+        SettingsError: there is no such branch.
+    """
+    repository = _open(mirror)
+    reference = repository.references.get(f"refs/heads/{branch}")
+    if reference is None:
+        branches = ", ".join(sorted(repository.branches.local)) or "none at all, it is empty"
+        raise SettingsError(
+            f"the repository has no branch {branch!r}; its branches: {branches}", next_step="set CONCEPTRY_BRANCH"
+        )
+    return str(reference.peel(pygit2.Commit).id)
+
+
+def read_concepts(mirror: Path, revision: str) -> list[ConceptSource]:
+    """Read the two files of every folder under concepts/ at a revision, ordered by name; nothing is validated.
+
+    Raises:
+        SettingsError: the mirror does not have the revision.
+    """
+    repository = _open(mirror)
+    concepts = _look_up(_tree(repository, revision), CONCEPTS)
+    if not isinstance(concepts, pygit2.Tree):
+        return []
+    return [
+        ConceptSource(name=entry.name, spec_text=_text(entry, SPEC), images_dvc=_text(entry, IMAGES))
+        for entry in sorted(concepts, key=lambda entry: str(entry.name))
+        if isinstance(entry, pygit2.Tree)
+    ]
+
+
+def read_file(mirror: Path, revision: str, path: str) -> bytes | None:
+    """Read one file at a revision; None when there is no such file.
+
+    Raises:
+        SettingsError: the mirror does not have the revision.
+    """
+    entry = _look_up(_tree(_open(mirror), revision), path)
+    return bytes(entry.data) if isinstance(entry, pygit2.Blob) else None
+
+
+def _address(url: str) -> str:
+    if "://" in url or ":" in url.partition("/")[0]:
+        return url
+    folder = Path(url).expanduser().absolute()
+    if not url or not folder.is_dir():
+        raise SettingsError(f"{url!r} is not a git repository", next_step="set CONCEPTRY_REPO to its URL or folder")
+    return str(folder)
+
+
+def _fetch_or_start_again(url: str, folder: Path, timeout: float) -> None:
+    existed = folder.exists()
+    try:
+        _fetch(url, folder, timeout)
+    except TransientError:
+        if not existed:
+            raise
+        # It may be the mirror that is broken: a process killed in the middle leaves git's lock files behind.
+        fresh = folder.with_name(f".{folder.name}.fresh")
+        shutil.rmtree(fresh, ignore_errors=True)
+        _fetch(url, fresh, timeout)
+        shutil.rmtree(folder)
+        fresh.rename(folder)
+
+
+def _fetch(url: str, folder: Path, timeout: float) -> None:
+    _git("init", "--quiet", "--bare", str(folder), timeout=timeout)
+    # gc stays in the foreground: under the lock, and gone when we are.
+    foreground = ["-c", "gc.autoDetach=false", "-c", "maintenance.autoDetach=false"]
+    everything = ["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"]
+    _git(
+        f"--git-dir={folder}", *foreground, "fetch", "--quiet", "--prune", "--no-tags", "--", url, *everything,
+        timeout=timeout,
+    )  # fmt: skip
+
+
+def _git(*arguments: str, timeout: float) -> None:
+    environment = {name: value for name, value in os.environ.items() if name not in _HOOK_VARIABLES}
+    # Nobody is there to type a password.
+    environment |= {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C.UTF-8"}
+    try:
+        subprocess.run(
+            ["git", *arguments],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=True,
+            timeout=timeout,
+        )
+    except FileNotFoundError as error:
+        raise SettingsError("git is not installed", next_step="install it") from error
+    except subprocess.TimeoutExpired as error:
+        raise TransientError(f"git did not answer for {timeout:.0f} s") from error
+    except subprocess.CalledProcessError as error:
+        # git has one exit code for everything, so a wrong address is tried again too before it is reported.
+        message = error.stderr.decode(errors="replace").strip() or f"exit code {error.returncode}"
+        message = _SECRET.sub("://***@", message)
+        raise TransientError(
+            f"git could not fetch the repository: {message}", next_step="look at CONCEPTRY_REPO if this goes on"
+        ) from error
+
+
+def _open(mirror: Path) -> Any:
+    try:
+        return pygit2.Repository(str(mirror), pygit2.enums.RepositoryOpenFlag.NO_SEARCH)
+    except pygit2.GitError as error:
+        raise SettingsError(f"{mirror} is not a mirror of the repository: {error}") from error
+
+
+def _tree(repository: Any, revision: str) -> Any:
+    try:
+        return repository.revparse_single(revision).peel(pygit2.Tree)
+    except (KeyError, ValueError, pygit2.GitError) as error:
+        raise SettingsError(f"the repository has no revision {revision!r}", next_step="fetch it first") from error
+
+
+def _look_up(tree: Any, path: str) -> Any:
+    try:
+        return tree[path]
+    except KeyError:
+        return None
+
+
+def _text(folder: Any, name: str) -> str | None:
+    entry = _look_up(folder, name)
+    if not isinstance(entry, pygit2.Blob):
+        return None
+    # Bytes that are not UTF-8 survive as surrogates, which the reader of YAML refuses with their line.
+    return bytes(entry.data).decode("utf-8", errors="surrogateescape")

@@ -1,0 +1,6 @@
+"""Pictures to TFRecords: `photos` mends one picture, `duplicates` compares them, `build` writes the folder."""
+
+from tasks.records.build import RecordsReport, build_records
+from tasks.records.photos import Photo, normalise
+
+__all__ = ["Photo", "RecordsReport", "build_records", "normalise"]

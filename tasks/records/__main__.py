@@ -1,0 +1,77 @@
+"""Make a records folder by hand, or in a stage of dvc.yaml:
+
+    python -m tasks.records --images concepts/my-cat/images --output records --resolution 64
+    python -m tasks.records --concept concepts/my-cat --output records --config config.json
+
+The second form takes the resolution from concept.yaml and also writes the configuration that `python -m trainer` reads.
+Ends with 2 and one message when something has to be mended.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from conceptry.concept import ConceptSpec, load_spec
+from conceptry.errors import ConceptryError
+from tasks.records import build_records
+
+# What concept.yaml says about everything after the training.
+_NOT_TRAINING = {"gate", "release", "retrain", "suspend", "space", "endpoint"}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        _run(options)
+    except (ConceptryError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tasks.records", description="Turn pictures into TFRecords.")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--images", type=Path, metavar="DIR", help="folder of pictures, with captions as .txt")
+    source.add_argument("--concept", type=Path, metavar="DIR", help="a concept's folder: concept.yaml and images/")
+    parser.add_argument("--output", type=Path, metavar="DIR", required=True, help="records folder to write")
+    parser.add_argument("--resolution", type=int, metavar="PIXELS", help="shorter side of the pictures")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="with --concept: the trainer's configuration")
+    return parser
+
+
+def _run(options: argparse.Namespace) -> None:
+    images, resolution = options.images, options.resolution
+    if options.concept:
+        path = options.concept / "concept.yaml"
+        spec = load_spec(path.read_text("utf-8"), str(path))
+        images, resolution = options.concept / "images", resolution or _resolution(spec)
+        if options.config:
+            options.config.parent.mkdir(parents=True, exist_ok=True)
+            options.config.write_text(json.dumps(_trainer_config(spec), indent=2) + "\n", encoding="utf-8")
+    elif options.config or not resolution:
+        _parser().error("--images needs --resolution, and --config needs --concept")
+    report = build_records(images, options.output, resolution)
+    for warning in report.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    print(f"{report.count} pictures in {options.output}")
+
+
+def _resolution(spec: ConceptSpec) -> int:
+    from trainer.presets import PRESETS
+
+    return spec.resolution or PRESETS[spec.base_model].resolution
+
+
+def _trainer_config(spec: ConceptSpec) -> dict[str, Any]:
+    return spec.model_dump(mode="json", exclude=_NOT_TRAINING)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

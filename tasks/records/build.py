@@ -1,0 +1,152 @@
+"""A folder of pictures in, a folder of TFRecords out: what the trainer reads."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from conceptry.errors import ImageError
+from tasks.records.duplicates import Print, find_duplicates
+from tasks.records.photos import normalise
+from trainer import records
+
+CAPTION_SUFFIX = ".txt"
+_MAX_CAPTION = 1_000
+
+
+@dataclass(frozen=True)
+class RecordsReport:
+    """How many pictures a records folder holds, and what a person should know about them, one sentence each."""
+
+    count: int
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Picture:
+    file: str  # relative to the images folder, with /
+    md5: str
+    caption: str
+
+
+def build_records(images_dir: Path, destination: Path, resolution: int) -> RecordsReport:
+    """Write the pictures under `images_dir` to `destination`, their shorter side `resolution` pixels.
+
+    Records are ordered by the md5 of the picture's file, so that names and folders do not count, and the same pictures
+    give the same bytes. A text file beside a picture (`cat.txt` beside `cat.jpg`) is its caption. The folder appears
+    whole or not at all, and replaces an older one.
+
+    Raises:
+        ImageError: there are no pictures, or some cannot be used; all of them are named in one message.
+    """
+    if not images_dir.is_dir():
+        raise ImageError("is not a folder", file=str(images_dir), next_step="give the folder that holds the pictures")
+    pictures, warnings = _look_through(images_dir)
+    if not pictures:
+        raise ImageError("holds no pictures", file=str(images_dir), next_step="add a few, JPEG or PNG")
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=f".{destination.name}-", dir=destination.parent))
+    try:
+        whole = scratch / "new"
+        whole.mkdir()
+        warnings += _write(images_dir, pictures, whole, resolution)
+        _swap_in(whole, destination, scratch / "old")
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return RecordsReport(len(pictures), tuple(warnings))
+
+
+def _look_through(images_dir: Path) -> tuple[list[_Picture], list[str]]:
+    """List the pictures in the order of their records, and warn of captions that belong to none."""
+    paths = sorted(path for path in images_dir.rglob("*") if path.is_file())
+    files = [path.relative_to(images_dir).as_posix() for path in paths]
+    files = [file for file in files if not records.is_junk(file)]
+    captions = {_stem(file): file for file in files if file.lower().endswith(CAPTION_SUFFIX)}
+    pictures = []
+    for file in (file for file in files if file not in captions.values()):
+        md5 = hashlib.md5((images_dir / file).read_bytes(), usedforsecurity=False).hexdigest()
+        caption = captions.get(_stem(file))
+        pictures.append(_Picture(file, md5, _read_caption(images_dir, caption) if caption else ""))
+    stems = {_stem(picture.file) for picture in pictures}
+    warnings = [
+        f"{file}: is a caption without a picture of that name; it is not used"
+        for stem, file in captions.items()
+        if stem not in stems
+    ]
+    return sorted(pictures, key=lambda picture: (picture.md5, picture.file)), warnings
+
+
+def _stem(file: str) -> str:
+    return str(PurePosixPath(file).with_suffix(""))
+
+
+def _read_caption(images_dir: Path, file: str) -> str:
+    try:
+        caption = " ".join((images_dir / file).read_text("utf-8-sig").split())
+    except UnicodeDecodeError as error:
+        raise ImageError("is a caption that is not UTF-8 text", file=file, next_step="save it as UTF-8") from error
+    if len(caption) > _MAX_CAPTION:
+        raise ImageError(
+            f"is a caption of {len(caption)} characters", file=file, next_step=f"write {_MAX_CAPTION} at most"
+        )
+    return caption
+
+
+def _write(images_dir: Path, pictures: Iterable[_Picture], folder: Path, resolution: int) -> list[str]:
+    """Write the records and their summary, one picture in memory at a time, and return the warnings."""
+    summary: list[Mapping[str, object]] = []
+    warnings: list[str] = []
+    errors: list[ImageError] = []
+    prints: list[Print] = []
+
+    def rows() -> Iterator[records.Record]:
+        for picture in pictures:
+            try:
+                photo = normalise((images_dir / picture.file).read_bytes(), picture.file, resolution)
+            except ImageError as error:
+                errors.append(error)
+                continue
+            width, height = photo.image.size
+            warnings.extend(f"{picture.file}: {warning}" for warning in photo.warnings)
+            prints.append(Print.of(photo.image, picture.file, picture.md5))
+            summary.append({"file": picture.file, "md5": picture.md5, "width": width, "height": height})
+            yield records.Record(photo.png(), width, height, picture.md5, picture.file, picture.caption)
+
+    records.write(folder / records.SHARD, rows())
+    if errors:
+        raise _together(errors)
+    warnings += find_duplicates(prints)
+    text = json.dumps({"resolution": resolution, "images": summary, "warnings": warnings}, indent=2, ensure_ascii=False)
+    (folder / records.SUMMARY).write_text(f"{text}\n", encoding="utf-8")
+    return warnings
+
+
+def _together(errors: list[ImageError]) -> ImageError:
+    """Make one error of several: one round of mending, not one for each picture."""
+    if len(errors) == 1:
+        return errors[0]
+    return ImageError("\n".join([f"{len(errors)} pictures cannot be used:", *sorted(f"  {error}" for error in errors)]))
+
+
+def _swap_in(whole: Path, destination: Path, aside: Path) -> None:
+    """Rename `whole` to `destination`; what lies there goes aside. Another process may do the same meanwhile."""
+    for _ in range(10):
+        try:
+            whole.replace(destination)
+        except OSError:
+            if not destination.is_dir():
+                raise
+        else:
+            return
+        try:
+            destination.replace(aside)
+        except FileNotFoundError:
+            continue  # the other one has just moved it
+        except OSError:
+            shutil.rmtree(aside)
+    raise OSError(f"{destination} is being written by other processes all the time")
