@@ -36,7 +36,7 @@ def choose_release(spec: ConceptSpec, versions: Sequence[Version], inputs: str |
 
 @dataclass(frozen=True)
 class Case:
-    """One concept that is in git and in order."""
+    """One concept that is in git and in order, with all that `plan` was given about it."""
 
     wanted: DesiredConcept
     spec: ConceptSpec
@@ -47,6 +47,7 @@ class Case:
     today: date | None
 
     def decide(self) -> Action:
+        """Weigh the two questions and give the one action."""
         inputs = self.inputs()
         training = self.training(inputs)
         if training and training.kind is ActionKind.TRAIN:
@@ -64,6 +65,7 @@ class Case:
         sync: Sync = "OutOfSync",
         health: Health | None = None,
     ) -> Action:
+        """Make an action; its health, left out, says whether anything is served."""
         served = self.there.space is not None and self.there.space.release is not None
         health = health or ("Healthy" if served else "Missing")
         return Action(self.wanted.name, kind, cause, fingerprint, version.name if version else None, sync, health)

@@ -1,0 +1,55 @@
+# `make demo` tells the whole story on this machine; `make test` is what CI runs. Both set themselves up: Python 3.11 to
+# 3.13, git and make are enough. Without a usable uv on PATH a private one is put into .uv/.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+# No Python is ever downloaded: the first of these that is installed and has the right version is taken.
+PYTHON := $(shell for python in python3 python3.13 python3.12 python3.11; do \
+	$$python -c 'import sys; (3, 11) <= sys.version_info[:2] < (3, 14) or sys.exit(1); print(sys._base_executable)' \
+	2>/dev/null && break; done)
+UV := $(shell uv cache dir >/dev/null 2>&1 && command -v uv || echo .uv/bin/uv)
+
+export UV_PYTHON := $(PYTHON)
+export UV_PYTHON_DOWNLOADS := never
+export UV_NO_PROGRESS := 1
+
+.PHONY: help python setup demo test lint format clean
+
+help: ## Say what there is
+	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
+
+python:
+	@test -n "$(PYTHON)" || { echo "Conceptry needs Python 3.11, 3.12 or 3.13 on PATH." >&2; exit 1; }
+
+.uv/bin/uv: | python
+	@echo "Getting uv into .uv/ ..."
+	@rm -rf .uv
+	@$(PYTHON) -m venv .uv
+	@.uv/bin/pip install --quiet --disable-pip-version-check 'uv>=0.8'
+
+setup: python $(filter .uv/bin/uv,$(UV)) ## Install into .venv/ what uv.lock says
+	@echo "Installing into .venv/ what uv.lock says (2.8 GB the first time) ..."
+	@$(UV) sync --quiet --frozen --all-extras
+
+demo: setup ## Tell the story from pictures in git to a served concept; flags: make demo ARGS="--root DIR"
+	@$(UV) run --no-sync conceptry demo $(ARGS)
+
+test: lint ## Lint, types and tests, as CI does; flags for pytest: make test ARGS="-k plan"
+	@echo "Running the tests ..."
+	@$(UV) run --no-sync pytest $(ARGS)
+
+lint: setup ## Lint, format and types only
+	@echo "Checking style and types ..."
+	@$(UV) run --no-sync ruff check --quiet
+	@$(UV) run --no-sync ruff format --quiet --check
+	@$(UV) run --no-sync mypy --no-error-summary
+
+format: setup ## Mend what ruff can mend by itself
+	@$(UV) run --no-sync ruff check --quiet --fix
+	@$(UV) run --no-sync ruff format --quiet
+
+clean: ## Remove the environment, the caches and the demo's folder
+	@rm -rf .venv .uv .mypy_cache .pytest_cache .ruff_cache .hypothesis demo

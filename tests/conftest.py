@@ -1,0 +1,74 @@
+"""What every test gets: a home of its own, no telemetry, no tokens, and no proxy in the way of loopback.
+
+The environment is set before anything of ours is imported, because several libraries read theirs at import time.
+"""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+REPO_ROOT = Path(__file__).resolve().parent.parent
+HOME = Path(tempfile.mkdtemp(prefix="conceptry-tests-"))
+
+# What a person or a hook may have set, and a test must not see.
+FOREIGN = ("CONCEPTRY_", "DVC_", "GIT_", "GRADIO_", "HF_", "HUGGING", "PREFECT_", "GOOGLE_", "XDG_")
+
+
+def _isolate() -> None:
+    for name in list(os.environ):
+        if name.startswith(FOREIGN):
+            del os.environ[name]
+    os.environ.update(
+        {
+            "HOME": str(HOME),
+            "GIT_CONFIG_NOSYSTEM": "1",
+            "HF_HOME": str(HOME / "huggingface"),
+            "KERAS_HOME": str(HOME / "keras"),
+            "PREFECT_HOME": str(HOME / "prefect"),
+            "DVC_GLOBAL_CONFIG_DIR": str(HOME / "dvc-global"),
+            "DVC_SYSTEM_CONFIG_DIR": str(HOME / "dvc-system"),
+            "DVC_SITE_CACHE_DIR": str(HOME / "dvc-site"),
+            # The emulated Hub has no Xet; nobody is told that we test.
+            "HF_HUB_DISABLE_XET": "1",
+            "HF_HUB_DISABLE_TELEMETRY": "1",
+            "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+            "DO_NOT_TRACK": "1",
+            "DVC_NO_ANALYTICS": "1",
+            "GRADIO_ANALYTICS_ENABLED": "False",
+            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
+            # Quiet TensorFlow on the CPU, as in CI.
+            "CUDA_VISIBLE_DEVICES": "",
+            "KERAS_BACKEND": "tensorflow",
+            "TF_CPP_MIN_LOG_LEVEL": "3",
+        }
+    )
+    for variable in ("NO_PROXY", "no_proxy"):
+        hosts = [os.environ.get(variable, ""), "127.0.0.1", "localhost"]
+        os.environ[variable] = ",".join(host for host in hosts if host)
+    (HOME / ".gitconfig").write_text(
+        "[user]\n\tname = Tess Tester\n\temail = tess@example.org\n"
+        "[init]\n\tdefaultBranch = main\n[commit]\n\tgpgSign = false\n[gc]\n\tauto = 0\n",
+        encoding="utf-8",
+    )
+
+
+_isolate()
+
+settings.register_profile("conceptry", max_examples=40, deadline=None, derandomize=True, database=None)
+settings.load_profile("conceptry")
+
+
+def pytest_unconfigure() -> None:
+    """Leave nothing behind."""
+    shutil.rmtree(HOME, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def repo_root() -> Path:
+    """The checkout that is tested."""
+    return REPO_ROOT
