@@ -1,0 +1,164 @@
+"""What every route needs: who asks, for which repo, and whether that is allowed."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from emulators.hub.accounts import Account, Accounts, Credentials
+from emulators.hub.commits import Author
+from emulators.hub.errors import HubError, bad_request, forbidden, repo_not_found
+from emulators.hub.lfs import LfsStore
+from emulators.hub.listing import Summaries
+from emulators.hub.names import Kind, RepoId, is_repo_name
+from emulators.hub.storage import Repo, RepoStore
+
+_MAX_BODY = 16 << 20
+_Body = TypeVar("_Body", bound=BaseModel)
+
+
+class Hub:
+    """A hub's parts, made once per server process over one root folder."""
+
+    def __init__(self, root: Path, accounts: Accounts) -> None:
+        self.root = root
+        self.accounts = accounts
+        self.repos = RepoStore(root)
+        self.lfs = LfsStore(root)
+        self.summaries = Summaries()
+
+    def may_read(self, account: Account | None, repo: Repo) -> bool:
+        """Whether the repo exists for this account."""
+        return not repo.settings.private or (account is not None and account.namespace(repo.id.owner))
+
+    def may_refer(self, account: Account, oid: str) -> bool:
+        """Whether the account may name an LFS object without sending its bytes (see lfs)."""
+        for holder in self.lfs.grants(oid):
+            what, _, key = holder.partition(":")
+            if what == "account" and key == account.name.lower():
+                return True
+            if what == "repo":
+                kind, owner, name = key.split("/")
+                repo = self.repos.get(RepoId(Kind(kind), owner, name))
+                if repo is not None and self.may_read(account, repo):
+                    return True
+        return False
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request, with its body read and its sender known."""
+
+    hub: Hub
+    request: Request
+    credentials: Credentials
+    body: bytes = b""
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """The parts of the address, already unquoted."""
+        return self.request.path_params
+
+    @property
+    def query(self) -> dict[str, str]:
+        """The query; of a repeated key the last value."""
+        return dict(self.request.query_params)
+
+    @property
+    def account(self) -> Account | None:
+        """Who asks; none is anonymous."""
+        return self.credentials.account
+
+    @property
+    def base(self) -> str:
+        """This server's address as the client wrote it, without a trailing slash."""
+        return str(self.request.base_url).rstrip("/")
+
+    def flag(self, name: str) -> bool:
+        """A yes or no in the query."""
+        return self.query.get(name, "").lower() in ("1", "true", "yes", "on")
+
+    def json(self, model: type[_Body]) -> _Body:
+        """The body as one of our models. Raises HubError (400) naming every field that is wrong."""
+        try:
+            return model.model_validate_json(self.body or b"{}")
+        except ValidationError as error:
+            found = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'body'}: {e['msg']}" for e in error.errors())
+            raise bad_request(found) from None
+
+    def writer(self) -> Account:
+        """The account, if it may change anything at all.
+
+        Raises:
+            HubError: nobody signed in (401), or with a token that only reads (403).
+        """
+        if self.account is None:
+            raise HubError(401, "Invalid username or password.")
+        if self.credentials.automatic:
+            # Browsers send Basic credentials by themselves, also when another site's page makes them ask.
+            raise forbidden("Changes need the token as `Authorization: Bearer`")
+        if self.account.role != "write":
+            raise forbidden("This token may only read")
+        return self.account
+
+    def author(self) -> Author:
+        """Who will stand in the commits."""
+        return Author(self.writer().name)
+
+    def repo(self, *, write: bool = False) -> Repo:
+        """The repo that the address names.
+
+        Raises:
+            HubError: it does not exist or is invisible (404, or 401 to strangers), or it is not theirs to change (403).
+        """
+        return self.find(self.params["kind"], self.params["owner"], self.params["name"], write=write)
+
+    def find(self, kind: Kind, owner: str, name: str, *, write: bool = False) -> Repo:
+        """A repo by name, with the checks of `repo`."""
+        found = self.hub.repos.get(RepoId(kind, owner, name)) if is_repo_name(owner) and is_repo_name(name) else None
+        if found is None or not self.hub.may_read(self.account, found):
+            raise repo_not_found(anonymous=self.account is None)
+        if write and not self.writer().namespace(found.id.owner):
+            raise forbidden(f"You don't have the rights to change {found.id}")
+        return found
+
+    def files_of(self, repo: Repo) -> Repo:
+        """The repo, if its files may be read: gated ones are listed for everybody, but open only to their owners."""
+        if repo.settings.gated and not (self.account and self.account.namespace(repo.id.owner)):
+            raise HubError(403 if self.account else 401, f"Access to {repo.id} is restricted", "GatedRepo")
+        return repo
+
+
+Handler = Callable[[Call], Response]
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+def identify(request: Request) -> Call:
+    """The call without its body, for routes that stream it."""
+    hub: Hub = request.app.state.hub
+    return Call(hub, request, hub.accounts.authenticate(request.headers.get("Authorization")))
+
+
+def endpoint(handler: Handler) -> Endpoint:
+    """Let a plain function answer: it runs in a worker thread, since git and disks block."""
+
+    async def answer(request: Request) -> Response:
+        call = identify(request)
+        body = bytearray()
+        try:
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > _MAX_BODY:
+                    raise HubError(413, f"The body has more than {_MAX_BODY} bytes")
+        except ClientDisconnect:
+            raise bad_request("The request ended early") from None
+        return await run_in_threadpool(handler, Call(call.hub, request, call.credentials, bytes(body)))
+
+    return answer

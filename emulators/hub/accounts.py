@@ -1,0 +1,123 @@
+"""Who may do what: accounts from a YAML file, found by their token.
+
+- name: anna
+  fullname: Anna A.
+  token: hf_...
+  role: write            # or read
+  organizations:
+    - {name: team, fullname: The Team, private_by_default: true}
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
+
+from emulators.hub.errors import HubError
+from emulators.hub.names import is_repo_name
+
+
+class Organization(BaseModel):
+    """A namespace shared by accounts; every account that lists it may write in it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(description="Namespace, as in name/repo")
+    fullname: str = Field(default="", description="Name for people")
+    private_by_default: bool = Field(default=False, description="New repos are private unless asked otherwise")
+
+    _name = field_validator("name")(lambda value: _checked(value))
+
+
+class Account(BaseModel):
+    """A user of the hub."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(description="User name and namespace")
+    fullname: str = Field(default="", description="Name for people")
+    token: str = Field(min_length=4, repr=False, description="Access token, sent as `Authorization: Bearer`")
+    role: Literal["read", "write"] = Field(default="write", description="What the token may do")
+    organizations: tuple[Organization, ...] = Field(default=(), description="Namespaces besides the user's own")
+
+    _name = field_validator("name")(lambda value: _checked(value))
+
+    def namespace(self, owner: str) -> bool:
+        """Whether repos of this owner are this account's to see and, with a write token, to change."""
+        return owner.lower() in {self.name.lower(), *(o.name.lower() for o in self.organizations)}
+
+    def organization(self, owner: str) -> Organization | None:
+        """The organization of that name, if the account is in it."""
+        return next((o for o in self.organizations if o.name.lower() == owner.lower()), None)
+
+
+def _checked(name: str) -> str:
+    if not is_repo_name(name):
+        raise ValueError(f"{name!r} cannot be a namespace: letters, digits, '-', '_' and '.' only")
+    return name
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """Who asks, and whether by a header that browsers send by themselves (Basic)."""
+
+    account: Account | None = None
+    automatic: bool = False
+
+
+LOCAL = Account(name="local", fullname="This machine", token="hf_local")
+
+
+class Accounts:
+    """All accounts of a hub; without a file there is one, `local`, whose token is no secret."""
+
+    def __init__(self, accounts: Iterable[Account] = (LOCAL,)) -> None:
+        # Looked up by digest, so that the time it takes tells nothing about the tokens.
+        self._by_digest = {_digest(a.token): a for a in accounts}
+
+    @classmethod
+    def load(cls, path: Path) -> Accounts:
+        """Read an accounts file. Raises ValueError in words when it is not one."""
+        try:
+            accounts = TypeAdapter(list[Account]).validate_python(yaml.safe_load(path.read_text(encoding="utf-8")))
+        except ValidationError as error:
+            problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+            raise ValueError(f"{path}: {problems}") from None
+        except (yaml.YAMLError, OSError, UnicodeDecodeError) as error:
+            raise ValueError(f"{path}: {error}") from None
+        if len({_digest(a.token) for a in accounts}) < len(accounts):
+            raise ValueError(f"{path}: two accounts have the same token")
+        return cls(accounts)
+
+    def authenticate(self, header: str | None) -> Credentials:
+        """Find the account of an Authorization header; none at all is anonymous, a wrong one is refused."""
+        if not header:
+            return Credentials()
+        scheme, _, value = header.partition(" ")
+        token, automatic = value.strip(), scheme.lower() == "basic"
+        if automatic:
+            try:
+                _, _, token = base64.b64decode(token, validate=True).decode().partition(":")
+            except (binascii.Error, UnicodeDecodeError):
+                token = ""
+        account = self._by_digest.get(_digest(token))
+        if account is None:
+            raise HubError(401, "Invalid credentials in Authorization header")
+        return Credentials(account, automatic)
+
+    def named(self, name: str) -> Account | None:
+        """The account with that name (signed addresses carry names, not tokens)."""
+        return next((a for a in self._by_digest.values() if hmac.compare_digest(a.name, name)), None)
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode("utf-8", "replace")).digest()

@@ -1,0 +1,79 @@
+"""The grammar of addresses: how the parts of a raw, still quoted path are told apart.
+
+{x:part}     one segment; a revision in it may hold quoted slashes
+{x:rest}     all that is left
+{x:kind}     models, datasets or spaces, in API addresses
+{x:prefix}   the same in the addresses of pages and files, where models have no word
+{x:table}    secrets or variables
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import unquote
+
+from starlette.convertors import Convertor, register_url_convertor
+
+from emulators.hub.names import Kind
+
+REPO = "/api/{kind:kind}/{owner:part}/{name:part}"
+REPO_FILES = "/{kind:prefix}{owner:part}/{name:part}"
+
+
+class _Part(Convertor[str]):
+    """One segment of the raw path, unquoted after the path was taken apart: a revision may hold slashes."""
+
+    regex = "[^/]+"
+
+    def convert(self, value: str) -> str:
+        return unquote(value)
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+class _Rest(_Part):
+    """All that is left of the path."""
+
+    regex = ".*"
+
+
+class _Kind(Convertor[Kind]):
+    """The kind of a repo in API addresses."""
+
+    regex = "models|datasets|spaces"
+
+    def convert(self, value: str) -> Kind:
+        return Kind(value)
+
+    def to_string(self, value: Kind) -> str:
+        return value.value
+
+
+class _Prefix(_Kind):
+    """The kind of a repo in the addresses of pages and files, where models have no word."""
+
+    regex = "(?:datasets/|spaces/)?"
+
+    def convert(self, value: str) -> Kind:
+        return Kind(value.rstrip("/") or "models")
+
+    def to_string(self, value: Kind) -> str:
+        return value.prefix
+
+
+class _Table(_Part):
+    """The two tables of a Space."""
+
+    regex = "secrets|variables"
+
+
+_CONVERTORS: dict[str, Convertor[Any]] = {
+    "part": _Part(),
+    "rest": _Rest(),
+    "kind": _Kind(),
+    "prefix": _Prefix(),
+    "table": _Table(),
+}
+for _name, _convertor in _CONVERTORS.items():
+    register_url_convertor(_name, _convertor)

@@ -1,0 +1,104 @@
+"""The application: all routes of the hub, on raw paths, with the headers that every answer carries."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from emulators.hub import (
+    pages,
+    routes_commits,
+    routes_files,
+    routes_git,
+    routes_lfs,
+    routes_refs,
+    routes_repos,
+    routes_spaces,
+)
+from emulators.hub.access import Call, Hub, endpoint
+from emulators.hub.accounts import Accounts
+from emulators.hub.errors import HubError, header_safe, repo_not_found
+
+log = logging.getLogger("hub")
+
+
+def unknown_api(call: Call) -> Response:
+    """Any other address below a repo: the repo is missing, or this hub has no such function."""
+    kind, _, rest = call.params["kind"], None, call.params["path"].split("/")
+    if len(rest) < 2:
+        rest = [(call.account.name if call.account else "-"), rest[0]]
+    call.find(kind, rest[0], rest[1])
+    raise HubError(404, f"This hub has no {call.request.method} {call.request.url.path}")
+
+
+def unknown_page(call: Call) -> Response:
+    """Files and git of repos that cannot exist, such as one without an owner."""
+    raise repo_not_found(anonymous=call.account is None)
+
+
+class Envelope:
+    """What all requests share: routing on the raw path, and an id that is echoed."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        # %2F inside a revision must not become a slash before the routes have taken the path apart.
+        raw = scope.get("raw_path") or scope["path"].encode()
+        scope["path"] = raw.decode("latin-1")
+        given = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
+        request_id = header_safe(given, 128) or uuid.uuid4().hex
+
+        async def tagged(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", []), (b"x-request-id", request_id.encode())]
+            await send(message)
+
+        await self.app(scope, receive, tagged)
+
+
+def _refused(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HubError)
+    return error.response()
+
+
+def _unrouted(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return HubError(error.status_code, error.detail).response()
+
+
+def _broken(request: Request, error: Exception) -> Response:
+    log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    return HubError(500, "Internal error of the hub; its log says more").response()
+
+
+def make_app(root: Path, accounts: Accounts | None = None) -> ASGIApp:
+    """The hub over a root folder, as an ASGI application."""
+    routes = [
+        *routes_spaces.ROUTES,
+        *routes_repos.ROUTES,
+        *routes_refs.ROUTES,
+        *routes_commits.ROUTES,
+        *routes_files.ROUTES,
+        *routes_lfs.ROUTES,
+        *routes_git.ROUTES,
+        Route("/api/{kind:kind}/{path:rest}", endpoint(unknown_api), methods=["GET", "POST", "PUT", "DELETE"]),
+        *pages.ROUTES,
+        Route("/{path:rest}", endpoint(unknown_page), methods=["GET", "POST", "PUT", "DELETE"]),
+    ]
+    handlers = {HubError: _refused, HTTPException: _unrouted, Exception: _broken}
+    app = Starlette(routes=routes, exception_handlers=handlers)
+    app.state.hub = Hub(root, accounts or Accounts())
+    return Envelope(app)

@@ -1,0 +1,168 @@
+"""Large files by their sha256, one copy for all repos, and the signed addresses that move them.
+
+    root/lfs/ab/cd/<sha256>          the bytes
+    root/lfs/ab/cd/<sha256>.grants   who may refer to them, one a line: repo:KEY or account:NAME
+
+The same bytes are stored once. But knowing a digest is not having the file: an account may only refer to an object
+that it has uploaded, or that is in a repo it can read; else it has to send the bytes, and they are dropped as known.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import hmac
+import os
+import re
+import secrets
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from urllib.parse import quote, urlencode
+
+from emulators.hub import disk
+from emulators.hub.errors import HubError, bad_request
+
+URL_SECONDS = 3600
+_BUFFER = 1 << 20
+
+
+def is_oid(text: str) -> bool:
+    """Whether this is a sha256 in lower-case hex."""
+    return re.fullmatch(r"[0-9a-f]{64}", text) is not None
+
+
+class LfsStore:
+    """All large files of a hub."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._secret = _secret(root / "secret")
+
+    def path(self, oid: str) -> Path:
+        """Where the object lies or would lie. Raises HubError when `oid` is no sha256."""
+        if not is_oid(oid):
+            raise bad_request("An LFS oid is a sha256 in lower-case hex")
+        return self.root / "lfs" / oid[:2] / oid[2:4] / oid
+
+    def size(self, oid: str) -> int | None:
+        """The object's size in bytes, or none when it is not here."""
+        try:
+            return self.path(oid).stat().st_size
+        except FileNotFoundError:
+            return None
+
+    def grants(self, oid: str) -> frozenset[str]:
+        """Who may refer to the object: `repo:KEY` and `account:NAME`."""
+        try:
+            return frozenset(self.path(oid).with_suffix(".grants").read_text(encoding="utf-8").splitlines())
+        except FileNotFoundError:
+            return frozenset()
+
+    def grant(self, oid: str, holder: str) -> None:
+        """Let a repo or an account refer to the object."""
+        if holder in self.grants(oid):
+            return
+        path = self.path(oid).with_suffix(".grants")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        try:
+            os.write(fd, f"{holder}\n".encode())  # one write, so lines of several processes do not mix
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+    async def receive(self, oid: str, size: int, chunks: AsyncIterator[bytes]) -> None:
+        """Store a stream under its digest, hashing while it arrives; memory stays at two buffers.
+
+        Raises:
+            HubError: the bytes are not those that were announced (400).
+        """
+        target = self.path(oid)
+        draft = disk.scratch(self.root, ".lfs")
+        digest, received = hashlib.sha256(), 0
+        loop = asyncio.get_running_loop()
+        try:
+            with draft.open("xb", buffering=0) as file:
+
+                def store(data: bytes) -> None:
+                    digest.update(data)
+                    file.write(data)
+
+                # One buffer is hashed and written while the next one arrives.
+                writing: asyncio.Future[None] | None = None
+                try:
+                    async for block in _blocks(chunks):
+                        received += len(block)
+                        if received > size:
+                            raise bad_request(f"More bytes arrived than the announced {size}")
+                        if writing is not None:
+                            await writing
+                        writing = loop.run_in_executor(None, store, block)
+                finally:
+                    if writing is not None:
+                        await writing
+                await loop.run_in_executor(None, os.fsync, file.fileno())
+            if received != size or digest.hexdigest() != oid:
+                raise bad_request(f"The {received} bytes that arrived are not the announced {size} of {oid}")
+            await loop.run_in_executor(None, _keep, draft, target)
+        finally:
+            draft.unlink(missing_ok=True)
+
+    def sign(self, operation: str, oid: str, size: int, holder: str) -> str:
+        """Path and query of an address that allows one operation on one object for an hour, without a token."""
+        expires = int(time.time()) + URL_SECONDS
+        query: dict[str, str | int] = {"size": size, "holder": holder, "expires": expires}
+        query["signature"] = self._signature(operation, oid, size, holder, expires)
+        return f"/_lfs/{operation}/{quote(oid)}?{urlencode(query)}"
+
+    def verify(self, operation: str, oid: str, query: dict[str, str]) -> tuple[int, str]:
+        """Check a signed address and return its size and holder. Raises HubError (403) for any other."""
+        try:
+            size, expires = int(query["size"]), int(query["expires"])
+            holder, signature = query["holder"], query["signature"]
+        except (KeyError, ValueError):
+            raise HubError(403, "This address is not signed") from None
+        expected = self._signature(operation, oid, size, holder, expires)
+        if not hmac.compare_digest(signature.encode(), expected.encode()):
+            raise HubError(403, "The signature of this address is wrong")
+        if expires < time.time():
+            raise HubError(403, "This address has expired")
+        return size, holder
+
+    def _signature(self, operation: str, oid: str, size: int, holder: str, expires: int) -> str:
+        message = "\0".join((operation, oid, str(size), holder, str(expires)))
+        return hmac.new(self._secret, message.encode(), hashlib.sha256).hexdigest()
+
+
+async def _blocks(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    parts, length = [], 0
+    async for chunk in chunks:
+        parts.append(chunk)
+        length += len(chunk)
+        if length >= _BUFFER:
+            yield b"".join(parts)
+            parts, length = [], 0
+    if parts:
+        yield b"".join(parts)
+
+
+def _keep(draft: Path, target: Path) -> None:
+    for folder in (target.parent.parent.parent, target.parent.parent, target.parent):
+        if not folder.exists():
+            folder.mkdir(exist_ok=True, parents=True)
+            disk.sync_folder(folder.parent)
+    draft.rename(target)
+    disk.sync_folder(target.parent)
+
+
+def _secret(path: Path) -> bytes:
+    # Made once; of several servers that start together the first link wins and all read that one.
+    if not path.exists():
+        draft = path.with_name(f".secret.{secrets.token_hex(8)}")
+        disk.write_file(draft, secrets.token_bytes(32))
+        with contextlib.suppress(FileExistsError):
+            os.link(draft, path)
+        draft.unlink()
+    return path.read_bytes()

@@ -1,0 +1,200 @@
+"""Lists of repos: what a listing says of each, filters, order and pages.
+
+A thousand repos are listed from memory: what was read from a repo's main branch is kept until that branch moves.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from emulators.hub import cards, history
+from emulators.hub.errors import bad_request
+from emulators.hub.history import Entry
+from emulators.hub.names import Kind
+from emulators.hub.storage import Repo
+
+PAGE = 1000
+SORTS = ("id", "createdAt", "lastModified", "likes", "downloads", "trendingScore")
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a revision of a repo says about itself."""
+
+    sha: str
+    modified: datetime
+    card: dict[str, Any] = field(default_factory=dict)
+    files: tuple[Entry, ...] = ()
+
+    @property
+    def bytes(self) -> int:
+        """Size of all files, in bytes."""
+        return sum(entry.size for entry in self.files)
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A repo together with the summary of its main branch."""
+
+    repo: Repo
+    summary: Summary
+
+    @property
+    def tags(self) -> list[str]:
+        """What the repo can be filtered by."""
+        space = self.repo.settings.space
+        return cards.tags(self.summary.card, space.sdk if space else None)
+
+
+@dataclass(frozen=True)
+class Query:
+    """What a listing was asked for."""
+
+    author: str | None = None
+    search: str | None = None
+    filters: tuple[str, ...] = ()
+    sort: str = "id"
+    descending: bool = False
+    limit: int = PAGE
+    cursor: str | None = None
+
+
+@dataclass(frozen=True)
+class Page:
+    """A part of a listing; `cursor` asks for the next part, none after the last."""
+
+    items: tuple[Listed, ...]
+    cursor: str | None
+
+
+class Summaries:
+    """Summaries of main branches, read once per commit and kept one per repo."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, Summary] = {}
+
+    def of(self, repo: Repo) -> Summary:
+        """Summary of the repo's main branch as it is now."""
+        head = repo.head()
+        known = self._known.get(repo.settings.uid)
+        if known is None or known.sha != head:
+            known = summarize(repo, head) if head else Summary("", repo.settings.created_at)
+            self._known[repo.settings.uid] = known
+        return known
+
+
+def summarize(repo: Repo, commit: str) -> Summary:
+    """Read a revision's card and files."""
+    git = repo.git()
+    files = tuple(entry for entry in history.walk(git, commit, recursive=True) if not entry.folder)
+    card = history.read(git, commit, "README.md") or b""
+    modified = datetime.fromtimestamp(git[commit].commit_time, UTC)
+    return Summary(commit, modified, cards.parse(card.decode("utf-8", "replace")), files)
+
+
+def select(repos: Iterable[Repo], summaries: Summaries, query: Query) -> Page:
+    """Filter, sort and cut a listing.
+
+    The cursor names the last item of a page by its place in the order, so that repos that appear or vanish between two
+    pages make nobody else be skipped or listed twice.
+    """
+    search = (query.search or "").lower()
+    found = (Listed(repo, summaries.of(repo)) for repo in repos if search in str(repo.id).lower())
+    wanted = [
+        item
+        for item in found
+        if all(tag in item.tags for tag in query.filters)
+        and (query.author is None or item.repo.id.owner.lower() == query.author.lower())
+    ]
+    ordered = sorted(wanted, key=lambda item: _place(item, query.sort), reverse=query.descending)
+    if query.cursor:
+        last = _read_cursor(query.cursor)
+        ordered = [
+            i for i in ordered if (_place(i, query.sort) < last if query.descending else _place(i, query.sort) > last)
+        ]
+    items = tuple(ordered[: query.limit])
+    more = len(ordered) > len(items) and items
+    return Page(items, _write_cursor(_place(items[-1], query.sort)) if more else None)
+
+
+def _place(item: Listed, sort: str) -> tuple[str, str]:
+    when = {"createdAt": item.repo.settings.created_at, "lastModified": item.summary.modified}.get(sort)
+    return (timestamp(when) if when else "", str(item.repo.id))
+
+
+def _write_cursor(place: tuple[str, str]) -> str:
+    return base64.urlsafe_b64encode(json.dumps(place).encode()).decode()
+
+
+def _read_cursor(cursor: str) -> tuple[str, str]:
+    try:
+        value, name = json.loads(base64.urlsafe_b64decode(cursor.encode()))
+        if isinstance(value, str) and isinstance(name, str):
+            return value, name
+    except (ValueError, binascii.Error, TypeError):
+        pass
+    raise bad_request("Invalid cursor")
+
+
+def timestamp(when: datetime) -> str:
+    """ISO time in UTC with milliseconds, as the Hub writes it."""
+    return when.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{when.microsecond // 1000:03d}Z"
+
+
+def describe(item: Listed, fields: Sequence[str] | None, *, blobs: bool = False) -> dict[str, Any]:
+    """A repo as JSON: all fields, or those asked for; `blobs` adds sizes and digests to its files."""
+    settings, summary, kind = item.repo.settings, item.summary, item.repo.id.kind
+    name = str(item.repo.id)
+    makers: dict[str, Any] = {
+        "author": lambda: item.repo.id.owner,
+        "sha": lambda: summary.sha,
+        "lastModified": lambda: timestamp(summary.modified),
+        "createdAt": lambda: timestamp(settings.created_at),
+        "private": lambda: settings.private,
+        "gated": lambda: settings.gated,
+        "disabled": lambda: False,
+        "likes": lambda: 0,
+        "trendingScore": lambda: 0,
+        "downloads": lambda: 0,
+        "tags": lambda: item.tags,
+        "cardData": lambda: summary.card,
+        "usedStorage": lambda: summary.bytes,
+        "siblings": lambda: [sibling(entry, blobs=blobs) for entry in summary.files],
+    }
+    if kind is Kind.MODEL:
+        makers |= {
+            "modelId": lambda: name,
+            "pipeline_tag": lambda: _text(summary.card.get("pipeline_tag")),
+            "library_name": lambda: _text(summary.card.get("library_name")),
+            "config": dict,
+        }
+    if settings.space is not None:
+        makers |= {
+            "sdk": lambda: _text(summary.card.get("sdk")) or settings.space.sdk,
+            "subdomain": lambda: name.replace("/", "-").replace("_", "-").replace(".", "-").lower(),
+            "models": list,
+            "datasets": list,
+        }
+    chosen = makers if fields is None else {key: makers[key] for key in fields if key in makers}
+    described = {"_id": settings.uid, "id": name}
+    return described | {key: value for key, make in chosen.items() if (value := make()) is not None}
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def sibling(entry: Entry, *, blobs: bool) -> dict[str, Any]:
+    """A file in a repo's info."""
+    if not blobs:
+        return {"rfilename": entry.path}
+    described: dict[str, Any] = {"rfilename": entry.path, "blobId": entry.oid, "size": entry.size}
+    if entry.lfs:
+        described["lfs"] = {"sha256": entry.lfs.oid, "size": entry.lfs.size, "pointerSize": entry.lfs.length}
+    return described

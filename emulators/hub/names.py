@@ -1,0 +1,108 @@
+"""The grammar of names: repos, branches, paths. Everything that becomes a file name passes through here first."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+
+import pygit2
+
+from emulators.hub.errors import HubError, bad_request
+
+_SEGMENT = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9_])?")
+_MAX_PATH = 1000
+
+
+class Kind(StrEnum):
+    """The three kinds of repos; the value is the segment in API addresses and the folder on disk."""
+
+    MODEL = "models"
+    DATASET = "datasets"
+    SPACE = "spaces"
+
+    @property
+    def singular(self) -> str:
+        """The client's `repo_type`."""
+        return self.value[:-1]
+
+    @property
+    def prefix(self) -> str:
+        """What stands before owner/name in the addresses of pages and files."""
+        return "" if self is Kind.MODEL else f"{self.value}/"
+
+    @classmethod
+    def parse(cls, singular: str | None) -> Kind:
+        """Read a `repo_type` of the client; none means model."""
+        for kind in cls:
+            if kind.singular == (singular or "model"):
+                return kind
+        raise bad_request(f"Unknown repo type {singular!r}; it is one of model, dataset, space")
+
+
+@dataclass(frozen=True)
+class RepoId:
+    """Owner and name as they were written when the repo was made; repos are found regardless of case."""
+
+    kind: Kind
+    owner: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.owner}/{self.name}"
+
+    @property
+    def path(self) -> str:
+        """Address of the repo's page on this server, without a leading slash."""
+        return f"{self.kind.prefix}{self}"
+
+    @property
+    def key(self) -> str:
+        """One spelling for each repo, for folders and for the grants of LFS objects."""
+        return f"{self.kind.value}/{self.owner}/{self.name}".lower()
+
+
+def is_repo_name(text: str) -> bool:
+    """Whether this can name an owner or a repo, by the Hub's rules."""
+    if not _SEGMENT.fullmatch(text) or "--" in text or ".." in text:
+        return False
+    return not text.lower().endswith((".git", ".ipynb"))
+
+
+def check_repo_name(text: str) -> str:
+    """Return the name of an owner or repo, or refuse with the rule that it breaks."""
+    if not is_repo_name(text):
+        raise bad_request(
+            f"Invalid name {text[:100]!r}: letters, digits, '-', '_' and '.', at most 96 characters, "
+            "no '--' or '..', and neither starting nor ending with '-' or '.'"
+        )
+    return text
+
+
+def check_ref_name(text: str, what: str) -> str:
+    """Return a branch's or tag's name, or refuse it. 40 hex digits would be taken for a commit."""
+    looks_full = text.startswith("refs/") or text == "HEAD" or re.fullmatch(r"[0-9a-f]{40}", text)
+    if looks_full or len(text) > 200 or not is_ref(f"refs/heads/{text}"):
+        raise bad_request(f"Invalid reference for a {what}: {text[:200]}")
+    return text
+
+
+def is_ref(ref: str) -> bool:
+    """Whether git takes this as a full reference name."""
+    return "\0" not in ref and bool(pygit2.reference_is_valid_name(ref))
+
+
+def check_path(text: str) -> str:
+    """Return a file's path inside a repo, or refuse what could leave it, on any system that clones it later."""
+    parts = text.split("/")
+    if not text or len(text) > _MAX_PATH or any(ord(c) < 32 or c == "\\" for c in text):
+        raise _bad_path(text)
+    for part in parts:
+        # ".git" also with the trailing dots and spaces that Windows drops.
+        if part in ("", ".", "..") or part.lower().rstrip(". ") == ".git":
+            raise _bad_path(text)
+    return text
+
+
+def _bad_path(text: str) -> HubError:
+    return bad_request(f"Invalid path in the repo: {text[:200]!r}")

@@ -1,0 +1,5 @@
+"""Pages for people."""
+
+from starlette.routing import Route
+
+ROUTES: list[Route] = []

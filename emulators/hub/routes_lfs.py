@@ -1,0 +1,112 @@
+"""Git LFS: the batch request of git-lfs and of the client, and the signed addresses that it hands out.
+
+https://github.com/git-lfs/git-lfs/blob/main/docs/api/batch.md
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from emulators.hub import lfs
+from emulators.hub.access import Call, Hub, endpoint
+from emulators.hub.accounts import Account
+from emulators.hub.addresses import REPO_FILES
+from emulators.hub.download import Served, serve
+from emulators.hub.errors import HubError, bad_request
+from emulators.hub.storage import Repo
+
+_MEDIA_TYPE = "application/vnd.git-lfs+json"
+
+
+class Wanted(BaseModel):
+    """An object by digest and size in bytes."""
+
+    oid: str
+    size: int = Field(ge=0)
+
+
+class BatchRequest(BaseModel):
+    """POST REPO.git/info/lfs/objects/batch."""
+
+    operation: Literal["upload", "download"]
+    objects: list[Wanted] = Field(max_length=10_000)
+    hash_algo: Literal["sha256"] = "sha256"
+
+
+def batch(call: Call) -> Response:
+    """Where to send or fetch each object; nothing to do for those that are here already."""
+    asked = call.json(BatchRequest)
+    call_name = call.params["name"].removesuffix(".git")
+    uploading = asked.operation == "upload"
+    repo = call.find(call.params["kind"], call.params["owner"], call_name)
+    if uploading and not call.writer().namespace(repo.id.owner):
+        raise HubError(403, f"You don't have the rights to change {repo.id}")
+    call.files_of(repo)
+    make = _upload if uploading else _download
+    objects = [make(call, repo, wanted) for wanted in asked.objects]
+    body = {"transfer": "basic", "objects": objects, "hash_algo": "sha256"}
+    return JSONResponse(body, media_type=_MEDIA_TYPE)
+
+
+def _action(call: Call, operation: str, wanted: Wanted, holder: str) -> dict[str, Any]:
+    href = call.base + call.hub.lfs.sign(operation, wanted.oid, wanted.size, holder)
+    return {"href": href, "expires_in": lfs.URL_SECONDS}
+
+
+def _upload(call: Call, _: Repo, wanted: Wanted) -> dict[str, Any]:
+    if not lfs.is_oid(wanted.oid):
+        return wanted.model_dump() | _problem(422, "An LFS oid is a sha256 in lower-case hex")
+    account: Account = call.writer()
+    stored = call.hub.lfs.size(wanted.oid)
+    if stored is not None and stored != wanted.size:
+        return wanted.model_dump() | _problem(422, f"This object has {stored} bytes, not {wanted.size}")
+    if stored is not None and call.hub.may_refer(account, wanted.oid):
+        return wanted.model_dump()
+    action = _action(call, "upload", wanted, f"account:{account.name.lower()}")
+    return wanted.model_dump() | {"authenticated": True, "actions": {"upload": action}}
+
+
+def _download(call: Call, repo: Repo, wanted: Wanted) -> dict[str, Any]:
+    stored = call.hub.lfs.size(wanted.oid) if lfs.is_oid(wanted.oid) else None
+    if stored is None or f"repo:{repo.id.key}" not in call.hub.lfs.grants(wanted.oid):
+        return wanted.model_dump() | _problem(404, "This repo has no such object")
+    action = _action(call, "download", wanted, f"repo:{repo.id.key}")
+    return wanted.model_dump() | {"authenticated": True, "actions": {"download": action}}
+
+
+def _problem(code: int, message: str) -> dict[str, Any]:
+    return {"error": {"code": code, "message": message}}
+
+
+async def receive(request: Request) -> Response:
+    """PUT of an object to its signed address."""
+    hub: Hub = request.app.state.hub
+    oid = request.path_params["oid"]
+    size, holder = hub.lfs.verify("upload", oid, dict(request.query_params))
+    try:
+        await hub.lfs.receive(oid, size, request.stream())
+    except ClientDisconnect:
+        raise bad_request("The upload ended early") from None
+    await run_in_threadpool(hub.lfs.grant, oid, holder)
+    return Response(headers={"ETag": f'"{oid}"'})
+
+
+async def send(request: Request) -> Response:
+    """GET of an object from its signed address."""
+    hub: Hub = request.app.state.hub
+    oid = request.path_params["oid"]
+    size, _ = hub.lfs.verify("download", oid, dict(request.query_params))
+    return serve(request, Served(oid, size, etag=oid, path=hub.lfs.path(oid)))
+
+
+ROUTES = [
+    Route(f"{REPO_FILES}/info/lfs/objects/batch", endpoint(batch), methods=["POST"]),
+    Route("/_lfs/upload/{oid:part}", receive, methods=["PUT"]),
+    Route("/_lfs/download/{oid:part}", send, methods=["GET"]),
+]

@@ -1,0 +1,89 @@
+"""Starting a hub: for people (`serve`) and inside a test (`running`)."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvicorn
+
+from emulators.hub.accounts import Accounts
+from emulators.hub.app import make_app
+
+
+@dataclass(frozen=True)
+class RunningHub:
+    """A hub that answers at `url`."""
+
+    url: str
+    root: Path
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach a server at that address."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _listen(host: str, port: int) -> tuple[socket.socket, str]:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.create_server((host, port), family=family, backlog=1024)
+    shown = f"[{host}]" if family == socket.AF_INET6 else host
+    return listener, f"http://{shown}:{listener.getsockname()[1]}"
+
+
+def _server(root: Path, accounts: Accounts | None) -> uvicorn.Server:
+    config = uvicorn.Config(
+        make_app(root, accounts),
+        log_level="warning",
+        access_log=False,
+        lifespan="off",
+        server_header=False,
+        timeout_graceful_shutdown=5,
+        # A keep-alive that outlasts the client's own, so that it never writes into a connection that just closed.
+        timeout_keep_alive=75,
+    )
+    return uvicorn.Server(config)
+
+
+def serve(root: Path, host: str, port: int, accounts: Accounts | None, ready: Callable[[str], None]) -> None:
+    """Serve until interrupted; `ready` is called with the address as soon as connections are taken.
+
+    Raises:
+        ValueError: the address is public and there are no accounts (the default token is no secret).
+        OSError: the address is taken.
+    """
+    if accounts is None and not is_loopback(host):
+        raise ValueError(f"{host} can be reached from other machines: give an accounts file, or stay on 127.0.0.1")
+    server = _server(root, accounts)
+    listener, url = _listen(host, port)
+    with listener:
+        ready(url)
+        server.run(sockets=[listener])
+
+
+@contextlib.contextmanager
+def running(root: Path | str, port: int = 0, accounts: Accounts | None = None) -> Iterator[RunningHub]:
+    """A hub on 127.0.0.1 in a thread of this process, for as long as the `with` block lasts.
+
+    The socket listens before this yields, so the first request is answered as soon as the server's loop turns.
+    """
+    server = _server(Path(root), accounts)
+    listener, url = _listen("127.0.0.1", port)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="hub", daemon=True)
+    with listener:
+        thread.start()
+        try:
+            yield RunningHub(url, Path(root))
+        finally:
+            server.should_exit = True
+            thread.join()

@@ -1,0 +1,207 @@
+"""Repos on disk: a bare git repo each, with its settings beside git's own files.
+
+root/repos/{models,datasets,spaces}/owner/name.git     folders in lower case; hub.json keeps the spelling
+root/lfs/                                              large files, shared between repos (see lfs)
+root/tmp/                                              unfinished things; renamed into place when whole
+root/secret                                            key of the signed addresses
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import pygit2
+from pydantic import BaseModel, ConfigDict, Field
+
+from emulators.hub import commits, disk
+from emulators.hub.commits import Author, Put
+from emulators.hub.errors import conflict, repo_not_found
+from emulators.hub.names import Kind, RepoId
+
+MAIN = "refs/heads/main"
+
+
+class SpaceSettings(BaseModel):
+    """What a Space was asked to be. Secrets are write-only for clients."""
+
+    model_config = ConfigDict(frozen=True)
+
+    sdk: str = "gradio"
+    paused: bool = False
+    hardware: str = "cpu-basic"
+    sleep_time: int | None = None
+    secrets: Mapping[str, Mapping[str, str]] = Field(default_factory=dict, repr=False)
+    variables: Mapping[str, Mapping[str, str]] = Field(default_factory=dict)
+
+
+class RepoSettings(BaseModel):
+    """hub.json: what git does not know about a repo."""
+
+    model_config = ConfigDict(frozen=True)
+
+    owner: str
+    name: str
+    uid: str = Field(default_factory=lambda: secrets.token_hex(12))
+    private: bool = False
+    gated: Literal["auto", "manual", False] = False
+    created_at: datetime = Field(default_factory=lambda: datetime.now(UTC))
+    space: SpaceSettings | None = None
+
+
+@dataclass(frozen=True)
+class Repo:
+    """A repo as it was when it was looked up."""
+
+    id: RepoId
+    folder: Path
+    settings: RepoSettings
+
+    def git(self) -> Any:
+        """A fresh pygit2.Repository; they are cheap to open and must not be shared between threads."""
+        return pygit2.Repository(str(self.folder))
+
+    def head(self, ref: str = MAIN) -> str | None:
+        """The commit a ref names now, read without opening the repo (listings do this a thousand times)."""
+        try:
+            return (self.folder / ref).read_text(encoding="ascii").strip() or None
+        except OSError:
+            try:
+                git = self.git()
+            except pygit2.GitError:
+                return None
+            return str(git.references[ref].target) if ref in git.references else None
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[Any]:
+        """Hold the repo against every other writer, of any process, and yield it opened for writing.
+
+        Raises:
+            HubError: the repo was deleted or moved meanwhile (404).
+        """
+        try:
+            with disk.locked(self.folder / "hub.lock") as still_here:
+                if not still_here:
+                    raise repo_not_found(anonymous=False)
+                yield self.git()
+        except FileNotFoundError:
+            if self.folder.exists():
+                raise
+            raise repo_not_found(anonymous=False) from None
+
+
+class RepoStore:
+    """All repos below one root. Several processes may use the same root at once."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._settings: dict[Path, tuple[tuple[int, int], RepoSettings]] = {}
+        for kind in Kind:
+            (root / "repos" / kind.value).mkdir(parents=True, exist_ok=True)
+        (root / "tmp").mkdir(exist_ok=True)
+        disk.sweep(root)
+
+    def _folder(self, repo: RepoId) -> Path:
+        return self.root / "repos" / f"{repo.key}.git"
+
+    def get(self, repo: RepoId) -> Repo | None:
+        """Find a repo, regardless of case."""
+        return self._read(repo.kind, self._folder(repo))
+
+    def _read(self, kind: Kind, folder: Path) -> Repo | None:
+        path = folder / "hub.json"
+        try:
+            stat = path.stat()
+            # hub.json is always replaced, never written in place, so a new inode or time means new settings.
+            signature = (stat.st_ino, stat.st_mtime_ns)
+            known = self._settings.get(path)
+            if known is None or known[0] != signature:
+                known = (signature, RepoSettings.model_validate_json(path.read_bytes()))
+                self._settings[path] = known
+        except (FileNotFoundError, NotADirectoryError):
+            self._settings.pop(path, None)
+            return None
+        settings = known[1]
+        repo = RepoId(kind, settings.owner, settings.name)
+        if self._folder(repo) != folder:  # a move that was killed half-way: the folder is what counts
+            repo = RepoId(kind, folder.parent.name, folder.name.removesuffix(".git"))
+        return Repo(repo, folder, settings)
+
+    def all(self, kind: Kind, owner: str | None = None) -> Iterator[Repo]:
+        """Every repo of a kind, or one owner's, in no order."""
+        base = self.root / "repos" / kind.value
+        owners = [base / owner.lower()] if owner else [Path(entry) for entry in os.scandir(base)]
+        for folder in owners:
+            with contextlib.suppress(FileNotFoundError):
+                for entry in os.scandir(folder):
+                    if repo := self._read(kind, Path(entry)):
+                        yield repo
+
+    def create(self, kind: Kind, settings: RepoSettings, files: Mapping[str, bytes], author: Author) -> Repo:
+        """Make a repo with its first commit; it appears whole or not at all. 409 when the name is taken."""
+        target = RepoId(kind, settings.owner, settings.name)
+        draft = disk.scratch(self.root, ".git")
+        git = pygit2.init_repository(str(draft), bare=True, initial_head="main")
+        try:
+            for hooks in ("hooks", "description"):
+                path = draft / hooks
+                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+            puts = [Put(path, commits.write_blob(git, data)) for path, data in files.items()]
+            tree = commits.build_tree(git, None, puts)
+            commits.create_ref(git, MAIN, commits.commit_tree(git, tree, [], "initial commit", author))
+            (draft / "hub.lock").touch()
+            disk.write_file(draft / "hub.json", settings.model_dump_json(indent=1).encode())
+            disk.sync_tree(draft)
+            self._place(draft, target)
+        except BaseException:
+            shutil.rmtree(draft, ignore_errors=True)
+            raise
+        return Repo(target, self._folder(target), settings)
+
+    def _place(self, source: Path, target: RepoId) -> None:
+        folder = self._folder(target)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            source.rename(folder)  # fails on a folder that is not empty: two creators cannot both win
+        except OSError as error:
+            if not folder.exists():
+                raise
+            raise conflict(f"A {target.kind.singular} repository called {target} already exists") from error
+        disk.sync_folder(folder.parent)
+
+    def update(self, repo: Repo, change: Callable[[RepoSettings], RepoSettings]) -> Repo:
+        """Change a repo's settings as they are now, not as they were when it was looked up."""
+        with repo.lock():
+            current = self._read(repo.id.kind, repo.folder)
+            if current is None:
+                raise repo_not_found(anonymous=False)
+            settings = change(current.settings)
+            disk.write_file(repo.folder / "hub.json", settings.model_dump_json(indent=1).encode())
+        return Repo(repo.id, repo.folder, settings)
+
+    def move(self, repo: Repo, owner: str, name: str) -> Repo:
+        """Give a repo another owner or name. 409 when that name is taken."""
+        target = RepoId(repo.id.kind, owner, name)
+        folder = self._folder(target)
+        with repo.lock():
+            current = self._read(repo.id.kind, repo.folder) or repo
+            settings = current.settings.model_copy(update={"owner": owner, "name": name})
+            if folder != repo.folder:
+                self._place(repo.folder, target)
+            disk.write_file(folder / "hub.json", settings.model_dump_json(indent=1).encode())
+        return Repo(target, folder, settings)
+
+    def delete(self, repo: Repo) -> None:
+        """Remove a repo: gone at once for everybody, its files a moment later."""
+        grave = disk.scratch(self.root, ".deleted")
+        with repo.lock():
+            repo.folder.rename(grave)
+            disk.sync_folder(repo.folder.parent)
+        shutil.rmtree(grave, ignore_errors=True)
