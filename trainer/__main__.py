@@ -1,0 +1,47 @@
+"""Train one concept:
+
+    python -m trainer --records DIR --config FILE --base DIR --output DIR
+
+It reads the TFRecords in --records, learns the placeholder token that --config names, and writes into --output:
+learned_embeds.safetensors, text_encoder/ (a SavedModel), samples/, metrics.json, progress.jsonl and checkpoints/.
+Started again with the same arguments it goes on from the last checkpoint.
+
+Exit codes: 0 done; 2 the configuration, the records or the base model cannot be used; 3 the training went wrong;
+75 interrupted (SIGTERM), start it again to go on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+
+from trainer import config as configuration
+
+
+def main() -> int:
+    """Check the arguments before the seconds that TensorFlow takes to load, then train."""
+    parser = argparse.ArgumentParser(
+        prog="python -m trainer", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--records", type=Path, required=True, help="folder of images-*.tfrecord")
+    parser.add_argument("--config", type=Path, required=True, help="JSON file that says what to train")
+    parser.add_argument("--base", type=Path, help="folder with the base model's weights; tiny needs none")
+    parser.add_argument("--output", type=Path, required=True, help="folder for what is learned")
+    options = parser.parse_args()
+    try:
+        config = configuration.load(options.config)
+    except configuration.ConfigError as error:
+        print(f"trainer: {error}", file=sys.stderr)
+        return 2
+    from trainer import run
+
+    return run.run(config, options.records, options.base, options.output)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

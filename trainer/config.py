@@ -1,0 +1,103 @@
+"""What `--config` says: one JSON file, checked before TensorFlow is loaded."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trainer.presets import PRESETS
+
+_PLACEHOLDER = re.compile(r"<[^<>\s]+>")
+
+
+class ConfigError(ValueError):
+    """The configuration or the records cannot be trained with; the message says what to change."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """One training, with every default filled in. `held_out` pictures judge the result and are not trained on."""
+
+    placeholder_token: str
+    initializer_token: str
+    learnable_property: str
+    num_vectors: int
+    base_model: str
+    resolution: int
+    max_steps: int
+    learning_rate: float
+    batch_size: int
+    early_stopping: bool
+    seed: int
+    held_out: int
+    samples: int
+
+
+def load(path: Path) -> Config:
+    """Read and check a configuration.
+
+    Raises:
+        ConfigError: All that is wrong with the file, in one message.
+    """
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"--config {path} cannot be read: {error}") from error
+    if not isinstance(document, dict):
+        raise ConfigError(f"--config {path} must hold one JSON object")
+    return parse(document)
+
+
+def parse(document: dict[str, Any]) -> Config:
+    """Fill in the preset's defaults and check every value; null means the default. Raises ConfigError."""
+    preset = PRESETS.get(str(document.get("base_model")))
+    if preset is None:
+        raise ConfigError(f"base_model: {document.get('base_model')!r} is not one of: {', '.join(PRESETS)}")
+    training = document.get("training") or {}
+    problems: list[str] = []
+
+    def number(source: dict[str, Any], name: str, default: Any, low: float) -> Any:
+        value = source.get(name)
+        value = default if value is None else value
+        if isinstance(value, bool) or not isinstance(value, int | float) or value < low:
+            problems.append(f"{name}: {value!r} must be a number of at least {low}")
+        elif isinstance(default, int) and value != int(value):
+            problems.append(f"{name}: {value!r} must be a whole number")
+        return value
+
+    placeholder = document.get("placeholder_token")
+    if (
+        not isinstance(placeholder, str)
+        or not re.fullmatch(r"<[^<>\s]+>", placeholder)
+        or placeholder.lower() != placeholder
+    ):
+        problems.append(f"placeholder_token: {placeholder!r} must be lower-case, without spaces, in <angle brackets>")
+    initializer = document.get("initializer_token")
+    if not isinstance(initializer, str) or not initializer.strip():
+        problems.append(f"initializer_token: {initializer!r} must be a word")
+    learnable = document.get("learnable_property") or "object"
+    if learnable not in ("object", "style"):
+        problems.append(f"learnable_property: {learnable!r} is not one of: object, style")
+    config = Config(
+        placeholder_token=str(placeholder),
+        initializer_token=str(initializer),
+        learnable_property=str(learnable),
+        num_vectors=number(document, "num_vectors", 1, 1),
+        base_model=preset.name,
+        resolution=number(document, "resolution", preset.resolution, 64),
+        max_steps=number(training, "max_steps", preset.max_steps, 1),
+        learning_rate=number(training, "learning_rate", preset.learning_rate, 1e-9),
+        batch_size=number(training, "batch_size", preset.batch_size, 1),
+        early_stopping=bool(training.get("early_stopping", True)),
+        seed=number(training, "seed", 0, 0),
+        held_out=number(training, "held_out", 1, 0),
+        samples=number(document, "samples", 8, 1),
+    )
+    if not problems and config.resolution % 64:
+        problems.append(f"resolution: {config.resolution} must be a multiple of 64")
+    if problems:
+        raise ConfigError("; ".join(problems))
+    return config

@@ -1,0 +1,164 @@
+"""One training from records to the files of a version, as a story: load, encode, train, judge, draw, export."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+from PIL import Image
+
+from trainer import data, export, models, prompts, train
+from trainer.base import BaseModel
+from trainer.config import Config, ConfigError
+from trainer.recipe import RECIPE
+from trainer.sampling import Pipeline
+
+EXIT_DONE, EXIT_UNUSABLE, EXIT_FAILED, EXIT_INTERRUPTED = 0, 2, 3, 75
+_EVALUATION_VIEWS = 4
+
+
+class Journal:
+    """Progress as JSON lines, on stdout and in progress.jsonl, and how long each phase took."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._last = self._begun = time.monotonic()
+        self.seconds: dict[str, float] = {}
+
+    def write(self, line: dict[str, Any]) -> None:
+        """Add one line."""
+        text = json.dumps(line)
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(text + "\n")
+        print(text, flush=True)
+
+    def phase(self, name: str) -> None:
+        """Say that a phase has ended."""
+        now = time.monotonic()
+        self.seconds[name] = round(now - self._last, 2)
+        self.seconds["total"] = round(now - self._begun, 2)
+        self._last = now
+        self.write({"event": name, "seconds": self.seconds[name]})
+
+
+def run(config: Config, records: Path, base_dir: Path | None, output: Path) -> int:
+    """Train and write everything. Returns the program's exit code."""
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    output.mkdir(parents=True, exist_ok=True)
+    journal = Journal(output / "progress.jsonl")
+    try:
+        _run(config, records, base_dir, output, journal, stop)
+    except (ConfigError, FileNotFoundError, ValueError) as error:
+        print(f"trainer: {error}", file=sys.stderr)
+        return EXIT_UNUSABLE
+    except train.TrainingFailed as error:
+        print(f"trainer: {error}", file=sys.stderr)
+        return EXIT_FAILED
+    except train.Interrupted as error:
+        journal.write({"event": "interrupted", "message": str(error)})
+        return EXIT_INTERRUPTED
+    return EXIT_DONE
+
+
+def _run(
+    config: Config, records: Path, base_dir: Path | None, output: Path, journal: Journal, stop: threading.Event
+) -> None:
+    base = BaseModel(config.base_model, base_dir)
+    tokenizer = base.tokenizer(config.placeholder_token, config.num_vectors)
+    training, held_out = data.split(data.pictures(records), config)
+    encoder = base.image_encoder()
+    latents = data.encode(training, encoder, config, base.preset.views, seed=1)
+    judged = data.encode(held_out or training, encoder, config, _EVALUATION_VIEWS, seed=2)
+    del encoder
+    frozen = train.Frozen(
+        base.text_encoder(tokenizer.vocabulary), base.diffusion_model(config.resolution, config.resolution), tokenizer
+    )
+    journal.phase("start")
+
+    state, stopped = train.train(latents, frozen, config, output / "checkpoints", journal.write, stop.is_set)
+    journal.phase("train")
+
+    initial = train.initial_vectors(config, frozen)
+    losses = tf.function(train.denoising_losses(frozen))
+    batch = train.evaluation_batch(judged, frozen, config)
+    before, after = (train.paired_loss(losses, vectors, batch) for vectors in (initial, state.vectors))
+    journal.phase("evaluate")
+
+    samples = _draw_samples(base, frozen, config, initial, state.vectors, output / "samples")
+    journal.phase("samples")
+
+    export.learned_embeds(output / "learned_embeds.safetensors", config.placeholder_token, state.vectors)
+    export.saved_model(output / "text_encoder", frozen.text_encoder, state.vectors, tokenizer.prompt_length)
+    journal.phase("export")
+
+    metrics = {
+        "recipe": RECIPE,
+        "base_model": config.base_model,
+        "steps": state.step,
+        "stopped": stopped,
+        "loss": {
+            "initializer": round(before, 6),
+            "trained": round(after, 6),
+            "improvement": round(1.0 - after / before, 4),
+            "on": "held-out images" if held_out else "training images",
+        },
+        "images": {"train": len(training), "held_out": len(held_out)},
+        "seconds": journal.seconds,
+        "samples": samples,
+        "device": "GPU" if tf.config.list_physical_devices("GPU") else "CPU",
+    }
+    partial = output / "metrics.partial.json"
+    partial.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+    partial.replace(output / "metrics.json")
+
+
+def _draw_samples(
+    base: BaseModel,
+    frozen: train.Frozen,
+    config: Config,
+    initial: npt.NDArray[np.float32],
+    learned: npt.NDArray[np.float32],
+    folder: Path,
+) -> list[dict[str, Any]]:
+    """Draw the same seeds before and after; grids and single pictures go to `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    vectors = tf.Variable(initial)
+    pipeline = Pipeline(
+        base,
+        frozen.tokenizer,
+        lambda tokens: models.splice(frozen.text_encoder, tokens, vectors),
+        resolution=config.resolution,
+        diffusion_model=frozen.diffusion_model,
+    )
+    prompt = prompts.evaluation_prompt(config.learnable_property).format(config.placeholder_token)
+    save_grid(pipeline.draw(prompt, num_images=config.samples, seed=config.seed), folder / "initializer.png")
+    vectors.assign(learned)
+    drawn = pipeline.draw(prompt, num_images=config.samples, seed=config.seed)
+    save_grid(drawn, folder / "grid.png")
+    samples = []
+    for index, pixels in enumerate(drawn):
+        name = f"samples/{index}.png"
+        Image.fromarray(pixels).save(folder / f"{index}.png")
+        samples.append({"file": name, "prompt": prompt, "seed": config.seed + index})
+    return samples
+
+
+def save_grid(pictures: npt.NDArray[np.uint8], path: Path, columns: int = 4) -> None:
+    """Save pictures, uint8 (N, H, W, 3), side by side; small ones are enlarged so that a person can see them."""
+    count, height, width, _ = pictures.shape
+    columns = min(columns, count)
+    rows = -(-count // columns)
+    sheet = Image.new("RGB", (columns * width, rows * height), "white")
+    for index, pixels in enumerate(pictures):
+        sheet.paste(Image.fromarray(pixels), (index % columns * width, index // columns * height))
+    zoom = max(1, 128 // width)
+    sheet.resize((sheet.width * zoom, sheet.height * zoom), Image.Resampling.NEAREST).save(path)

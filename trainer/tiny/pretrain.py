@@ -1,0 +1,236 @@
+"""Make the weights of the `tiny` base model again, from nothing.
+
+    python -m trainer.tiny.pretrain --output trainer/tiny --work /tmp/tiny
+
+It writes `merges.txt.gz` and `tiny.safetensors` (16 bit, under 8 MB) into --output. On 2 cores the VAE takes about 8
+minutes and the diffusion model about 40; each stage is kept in --work, so a second start goes on where the first one
+ended. What the result can do is measured by `python -m benchmarks.tiny_inversion`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import hashlib
+import json
+import os
+import time
+from collections import Counter
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from trainer import models, weights
+from trainer.schedule import TIMESTEPS, alphas_cumprod
+from trainer.tiny import world
+from trainer.tokens import Tokenizer
+
+SEED = 20261122
+IMAGES = 30_000
+VAE_STEPS, VAE_BATCH, VAE_RATE = 1_600, 16, 2e-3
+KL_WEIGHT = 1e-4
+DIFFUSION_STEPS, DIFFUSION_BATCH, DIFFUSION_RATE = 4_500, 64, 2e-3
+CAPTION_DROP = 0.08
+MIN_SNR_GAMMA = 5.0
+"""Hang et al. 2023: without it the many nearly clean timesteps take most of the gradient."""
+
+Array = npt.NDArray[Any]
+
+
+def write_merges(path: Path) -> None:
+    """Learn byte-pair merges (Sennrich et al. 2016) until every word of the world is one token; the bytes are fixed."""
+    words = {word: [*word[:-1], word[-1] + "</w>"] for word in dict.fromkeys(world.WORDS)}
+    merges: list[str] = []
+    while pairs := Counter(pair for symbols in words.values() for pair in pairwise(symbols)):
+        first, second = min(pairs, key=lambda pair: (-pairs[pair], pair))
+        merges.append(f"{first} {second}")
+        words = {word: _merge(symbols, first, second) for word, symbols in words.items()}
+    text = "\n".join(["#version: conceptry tiny", *merges])
+    path.write_bytes(gzip.compress(text.encode(), mtime=0))
+
+
+def _merge(symbols: list[str], first: str, second: str) -> list[str]:
+    merged: list[str] = []
+    for symbol in symbols:
+        if merged and merged[-1] == first and symbol == second:
+            merged[-1] = first + second
+        else:
+            merged.append(symbol)
+    return merged
+
+
+def write_digests(folder: Path) -> None:
+    """Write the sha256 of both files, which the preset checks when it loads them."""
+    digests = {
+        name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in ("merges.txt.gz", "tiny.safetensors")
+    }
+    (folder / "digests.json").write_text(json.dumps(digests, indent=2) + "\n", encoding="utf-8")
+
+
+def pictures(count: int, rng: np.random.Generator) -> tuple[Array, Array]:
+    """Draw `count` pictures of random pairs: uint8 (count, 64, 64, 3), and each one's index in `world.PAIRS`."""
+    which = rng.integers(0, len(world.PAIRS), count)
+    images = np.stack([np.asarray(world.draw(*world.PAIRS[index], rng)) for index in which])
+    return images, which
+
+
+def to_unit(images: Array) -> Array:
+    """uint8 pictures to float32 in [-1, 1]."""
+    return (images.astype("float32") / 127.5) - 1.0
+
+
+def train_vae(images: Array, encoder: keras.Model, decoder: keras.Model) -> None:
+    """Train both halves of the VAE: absolute and squared error, and a small KL term."""
+    variables = encoder.trainable_variables + decoder.trainable_variables
+    rate = keras.optimizers.schedules.CosineDecay(
+        VAE_RATE / 10, VAE_STEPS, 0.02, warmup_target=VAE_RATE, warmup_steps=100
+    )
+    optimizer = keras.optimizers.Adam(rate, global_clipnorm=1.0)
+    optimizer.build(variables)
+
+    @tf.function(jit_compile=True)  # type: ignore[untyped-decorator,unused-ignore]
+    def step(batch: Any, noise: Any) -> Any:
+        with tf.GradientTape() as tape:
+            mean, log_variance = tf.split(encoder(batch), 2, axis=-1)
+            log_variance = tf.clip_by_value(log_variance, -20.0, 10.0)
+            latents = mean + tf.exp(0.5 * log_variance) * noise
+            error = decoder(latents * models.LATENT_SCALE) - batch
+            squared = tf.reduce_mean(error**2)
+            kl = 0.5 * tf.reduce_mean(mean**2 + tf.exp(log_variance) - 1.0 - log_variance)
+            loss = squared + 0.2 * tf.reduce_mean(tf.abs(error)) + KL_WEIGHT * kl
+        optimizer.apply(tape.gradient(loss, variables), variables)
+        return squared
+
+    rng = np.random.default_rng(SEED)
+    started = time.monotonic()
+    for index in range(1, VAE_STEPS + 1):
+        batch = to_unit(images[rng.integers(0, len(images), VAE_BATCH)])
+        squared = step(batch, rng.standard_normal((VAE_BATCH, 8, 8, 4), "float32"))
+        if index % 100 == 0:
+            decibels = 10 * np.log10(4 / float(squared))
+            print(f"vae {index}/{VAE_STEPS} psnr {decibels:.1f} dB, {time.monotonic() - started:.0f} s", flush=True)
+
+
+def encode(images: Array, encoder: keras.Model) -> tuple[Array, Array]:
+    """Mean and standard deviation of every picture's latents, each (N, 8, 8, 4)."""
+    run = tf.function(encoder, jit_compile=True)
+    parts = [run(to_unit(images[start : start + 100])).numpy() for start in range(0, len(images), 100)]
+    mean, log_variance = np.split(np.concatenate(parts), 2, axis=-1)
+    return mean, np.exp(0.5 * np.clip(log_variance, -20, 10))
+
+
+def fold_scale(encoder: keras.Model, decoder: keras.Model, mean: Array) -> float:
+    """Scale the latents inside the weights, so that times 0.18215 gives unit variance, as in Stable Diffusion."""
+    factor = 1.0 / (models.LATENT_SCALE * float(mean.std()))
+    last, first = encoder.layers[-1].conv2d, decoder.layers[1].conv2d
+    kernel, bias = last.get_weights()
+    kernel[..., :4] *= factor
+    bias[:4] *= factor
+    bias[4:] += 2 * np.log(factor)
+    last.set_weights([kernel, bias])
+    kernel, bias = first.get_weights()
+    first.set_weights([kernel / factor, bias])
+    return factor
+
+
+def caption_rows(which: Array, rng: np.random.Generator, tokenizer: Tokenizer, cache: dict[str, Array]) -> Array:
+    """Token ids of a fresh caption for each picture; held-out pairs, and some others, go without one."""
+    rows = []
+    for index in which:
+        pair = world.PAIRS[index]
+        silent = pair in world.HELD_OUT or rng.random() < CAPTION_DROP
+        text = "" if silent else world.caption(pair, rng)
+        if text not in cache:
+            cache[text] = tokenizer.rows([text])[0]
+        rows.append(cache[text])
+    return np.stack(rows)
+
+
+def train_diffusion(
+    latents: tuple[Array, Array], which: Array, tokenizer: Tokenizer, text: keras.Model, unet: keras.Model, steps: int
+) -> None:
+    """Train text encoder and UNet together to predict the noise; the average of the weights is what stays."""
+    mean, deviation = latents
+    variables = text.trainable_variables + unet.trainable_variables
+    rate = keras.optimizers.schedules.CosineDecay(
+        DIFFUSION_RATE / 20, steps - 200, 0.01, warmup_target=DIFFUSION_RATE, warmup_steps=200
+    )
+    optimizer = keras.optimizers.AdamW(rate, weight_decay=0.01, global_clipnorm=1.0, use_ema=True, ema_momentum=0.998)
+    optimizer.build(variables)
+    alphas = alphas_cumprod()
+    positions = np.tile(np.arange(tokenizer.prompt_length, dtype="int32"), (DIFFUSION_BATCH, 1))
+
+    @tf.function(jit_compile=True)  # type: ignore[untyped-decorator,unused-ignore]
+    def step(clean: Any, tokens: Any, timesteps: Any, noise: Any) -> Any:
+        alpha = tf.gather(alphas, timesteps)[:, None, None, None]
+        noisy = tf.sqrt(alpha) * clean + tf.sqrt(1.0 - alpha) * noise
+        snr = alpha[:, 0, 0, 0] / (1.0 - alpha[:, 0, 0, 0])
+        weight = tf.minimum(snr, MIN_SNR_GAMMA) / snr
+        with tf.GradientTape() as tape:
+            context = text([tokens, positions])
+            predicted = unet([noisy, models.timestep_embedding(timesteps), context])
+            errors = tf.reduce_mean((predicted - noise) ** 2, axis=(1, 2, 3))
+            loss = tf.reduce_mean(weight * errors)
+        optimizer.apply(tape.gradient(loss, variables), variables)
+        return tf.reduce_mean(errors)
+
+    rng = np.random.default_rng(SEED + 1)
+    cache: dict[str, Array] = {}
+    shape = (DIFFUSION_BATCH, *mean.shape[1:])
+    started, losses = time.monotonic(), []
+    for index in range(1, steps + 1):
+        rows = rng.integers(0, len(mean), DIFFUSION_BATCH)
+        clean = (mean[rows] + deviation[rows] * rng.standard_normal(shape, "float32")) * models.LATENT_SCALE
+        timesteps = rng.integers(0, TIMESTEPS, DIFFUSION_BATCH, dtype="int32")
+        tokens = caption_rows(which[rows], rng, tokenizer, cache)
+        losses.append(step(clean, tokens, timesteps, rng.standard_normal(shape, "float32")))
+        if index % 100 == 0:
+            loss = np.mean([float(value) for value in losses[-100:]])
+            print(f"diffusion {index}/{steps} loss {loss:.4f}, {time.monotonic() - started:.0f} s", flush=True)
+    optimizer.finalize_variable_values(variables)
+
+
+def main() -> None:
+    """Run the stages that --work does not have yet."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output", type=Path, required=True, help="where tiny.safetensors and merges.txt.gz go")
+    parser.add_argument("--work", type=Path, required=True, help="scratch folder; holds what is finished")
+    parser.add_argument("--steps", type=int, default=DIFFUSION_STEPS, help="steps of the diffusion model")
+    options = parser.parse_args()
+    options.work.mkdir(parents=True, exist_ok=True)
+    options.output.mkdir(parents=True, exist_ok=True)
+    keras.utils.set_random_seed(SEED)
+    write_merges(options.output / "merges.txt.gz")
+    tokenizer = Tokenizer(options.output / "merges.txt.gz", models.TINY_ARCHITECTURE.prompt_length)
+    parts = {
+        "text_encoder": models.text_encoder("tiny", tokenizer.vocabulary),
+        "diffusion_model": models.diffusion_model("tiny", world.SIZE, world.SIZE),
+        "image_encoder": models.image_encoder("tiny"),
+        "decoder": models.decoder("tiny", world.SIZE, world.SIZE),
+    }
+    print({name: part.count_params() for name, part in parts.items()}, flush=True)
+    images, which = pictures(IMAGES, np.random.default_rng(SEED))
+    vae = {name: parts[name] for name in ("image_encoder", "decoder")}
+    if (options.work / "vae.safetensors").exists():
+        weights.load(options.work / "vae.safetensors", vae)
+    else:
+        train_vae(images, parts["image_encoder"], parts["decoder"])
+        mean, _ = encode(images[:2000], parts["image_encoder"])
+        print("latents scaled by", fold_scale(parts["image_encoder"], parts["decoder"], mean), flush=True)
+        weights.save(options.work / "vae.safetensors", vae, dtype="float32")
+    latents = encode(images, parts["image_encoder"])
+    train_diffusion(latents, which, tokenizer, parts["text_encoder"], parts["diffusion_model"], options.steps)
+    weights.save(options.output / "tiny.safetensors", parts, dtype="float16")
+    write_digests(options.output)
+    print("done:", (options.output / "tiny.safetensors").stat().st_size, "bytes", flush=True)
+
+
+if __name__ == "__main__":
+    main()
