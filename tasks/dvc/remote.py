@@ -1,0 +1,203 @@
+"""The DVC remote that `.dvc/config` names at a revision: a local folder, a bucket, whatever DVC can talk to.
+
+DVC's own configuration, file systems and object store are used, so its credentials and options apply. DVC takes long to
+import, and much of the time nobody needs it: it is imported inside the functions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pygit2
+
+from conceptry.errors import ConceptryError, SettingsError, TransientError
+
+T = TypeVar("T")
+S = TypeVar("S")
+
+CONFIG = ".dvc/config"
+
+# Seconds for one object. The clients' own retries go on past a minute when nobody answers.
+ASK_TIMEOUT = 30.0
+DOWNLOAD_TIMEOUT = 300.0
+# Requests at a time.
+JOBS = 16
+
+# Libraries whose exceptions mean trouble on the way, besides OSError; bugs must not look like a bad network.
+_CLIENTS = {"aiohttp", "requests", "urllib3", "gcsfs", "google", "botocore", "azure", "asyncssh", "fsspec"}
+_DENIED = (401, 403)
+
+
+@dataclass(frozen=True)
+class Remote:
+    """A DVC remote's object store (`odb`, of dvc_data); objects are named by their md5, listings by md5 and `.dir`."""
+
+    name: str
+    odb: Any
+
+    def read(self, oid: str) -> bytes | None:
+        """Read one object; None when it is not there. The bytes are not checked.
+
+        Raises:
+            TransientError: the remote cannot be reached. SettingsError: it refuses us.
+        """
+        with self._trouble():
+            try:
+                return bytes(self._call("cat_file", ASK_TIMEOUT, self.odb.oid_to_path(oid)))
+            except FileNotFoundError:
+                return None
+
+    def download(self, oid: str, path: Path) -> bool:
+        """Write one object to `path`; False when it is not there. The bytes are not checked.
+
+        Raises:
+            TransientError: the remote cannot be reached. SettingsError: it refuses us.
+        """
+        with self._trouble():
+            try:
+                self._call("get_file", DOWNLOAD_TIMEOUT, self.odb.oid_to_path(oid), str(path))
+            except FileNotFoundError:
+                return False
+        return True
+
+    def present(self, oids: Iterable[str]) -> set[str]:
+        """Ask which of the objects exist.
+
+        Raises:
+            TransientError: the remote cannot be reached. SettingsError: it refuses us.
+        """
+
+        def exists(oid: str) -> bool:
+            with self._trouble():
+                return bool(self._call("exists", ASK_TIMEOUT, self.odb.oid_to_path(oid)))
+
+        wanted = sorted(set(oids))
+        return {oid for oid, found in zip(wanted, in_parallel(exists, wanted), strict=True) if found}
+
+    def _call(self, method: str, timeout: float, *arguments: str) -> Any:
+        fs = self.odb.fs.fs
+        if not fs.async_impl:
+            return getattr(fs, method)(*arguments)
+        # What fsspec's own synchronous methods do, with a time-out.
+        answer = asyncio.run_coroutine_threadsafe(getattr(fs, f"_{method}")(*arguments), fs.loop)
+        try:
+            return answer.result(timeout)
+        except TimeoutError as error:
+            answer.cancel()
+            raise TimeoutError(f"no answer for {timeout:.0f} s") from error
+
+    @contextmanager
+    def _trouble(self) -> Iterator[None]:
+        try:
+            yield
+        except ConceptryError:
+            raise
+        except Exception as error:
+            translated = _translate(error, self.name)
+            if translated is None:
+                raise
+            raise translated from error
+
+
+def in_parallel(function: Callable[[S], T], items: Iterable[S]) -> list[T]:
+    """Call `function` on each item, a few at a time; the first error ends it."""
+    with ThreadPoolExecutor(JOBS, thread_name_prefix="dvc-remote") as pool:
+        try:
+            return list(pool.map(function, items))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def open_remote(mirror: Path, revision: str) -> Remote:
+    """Find the default remote of a revision. Nothing is asked of the remote itself yet.
+
+    Raises:
+        SettingsError: `.dvc/config` is missing or wrong, names no default remote, or one that only makes sense inside
+            a working tree.
+    """
+    text = _config_at(mirror, revision)
+    # gcsfs looks for folders of a new kind of bucket, over gRPC, and never comes back from an emulator that has none.
+    os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
+    from dvc.config import Config
+    from dvc.data_cloud import Remote as DvcRemote
+    from dvc.exceptions import DvcException
+    from dvc.fs import ConfigError, RemoteMissingDepsError, get_cloud_fs
+
+    place = f"{CONFIG} at {revision[:8]}"
+    try:
+        with tempfile.TemporaryDirectory(prefix="conceptry-") as folder:
+            Path(folder, "config").write_bytes(text)
+            # The user's own and the system's configuration apply as well: that is where credentials belong.
+            config = Config(dvc_dir=folder)
+        name = config["core"].get("remote")
+        if not name:
+            raise SettingsError(
+                "names no default remote", file=place, next_step="run `dvc remote add -d NAME URL` and commit it"
+            )
+        _refuse_relative(name, config["remote"].get(name.lower(), {}), place)
+        filesystem, settings, path = get_cloud_fs(config, name=name)
+        if settings.get("worktree") or settings.get("version_aware"):
+            raise SettingsError(
+                f"the remote {name!r} is cloud-versioned, which is not read",
+                file=place,
+                next_step="use a plain remote: worktree = false, version_aware = false",
+            )
+        remote = DvcRemote(name, path, filesystem(**settings), **settings)
+        return Remote(name, remote.odb)
+    except (DvcException, ConfigError, RemoteMissingDepsError, ImportError) as error:
+        raise SettingsError(str(error), file=place, next_step="mend it and commit") from error
+
+
+def _config_at(mirror: Path, revision: str) -> bytes:
+    try:
+        repository = pygit2.Repository(str(mirror), pygit2.enums.RepositoryOpenFlag.NO_SEARCH)
+        return bytes(repository.revparse_single(revision).peel(pygit2.Tree)[CONFIG].data)
+    except pygit2.GitError as error:
+        raise SettingsError(f"{mirror} is not a mirror of the repository: {error}") from error
+    except (KeyError, AttributeError) as error:
+        raise SettingsError(
+            f"is not in git at {revision[:8]}",
+            file=CONFIG,
+            next_step="run `dvc init` and `dvc remote add -d NAME URL`, and commit .dvc/config",
+        ) from error
+
+
+def _refuse_relative(name: str, settings: dict[str, Any], place: str) -> None:
+    from dvc.config_schema import RelPath
+
+    for key, value in settings.items():
+        if isinstance(value, RelPath):
+            raise SettingsError(
+                f"the remote {name!r} has a relative path as its {key}, which means nothing outside of a clone",
+                file=place,
+                next_step="give an absolute path or a URL: `dvc remote modify NAME url ...`, and commit it",
+            )
+
+
+def _translate(error: Exception, name: str) -> ConceptryError | None:
+    """Say what a storage client's error means to us; None for a bug."""
+    said = f"the DVC remote {name!r} {{}}: {error or type(error).__name__}"
+    # gcsfs has no class for 403, only this text.
+    denied = isinstance(error, PermissionError) or str(error).startswith("Forbidden")
+    if denied or _status(error) in _DENIED or type(error).__name__ in ("DefaultCredentialsError", "RefreshError"):
+        return SettingsError(said.format("refuses us"), next_step="check the credentials that DVC uses for it")
+    if isinstance(error, OSError) or type(error).__module__.partition(".")[0] in _CLIENTS:
+        return TransientError(said.format("cannot be reached"))
+    return None
+
+
+def _status(error: Exception) -> int | None:
+    for name in ("status", "code"):
+        value = getattr(error, name, None)
+        if isinstance(value, int) or (isinstance(value, str) and value.isdigit()):
+            return int(value)
+    return None
