@@ -16,7 +16,7 @@ export UV_PYTHON := $(PYTHON)
 export UV_PYTHON_DOWNLOADS := never
 export UV_NO_PROGRESS := 1
 
-.PHONY: help python setup demo test lint format clean
+.PHONY: help python setup demo test lint format schema clean
 
 help: ## Say what there is
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -50,6 +50,10 @@ lint: setup ## Lint, format and types only
 format: setup ## Mend what ruff can mend by itself
 	@$(UV) run --no-sync ruff check --quiet --fix
 	@$(UV) run --no-sync ruff format --quiet
+
+schema: setup ## Write concepts/concept.schema.json again, after a change of conceptry/concept.py
+	@$(UV) run --no-sync python -c 'import json; from conceptry.concept import json_schema; \
+	print(json.dumps(json_schema(), indent=2, ensure_ascii=False))' > concepts/concept.schema.json
 
 clean: ## Remove the environment, the caches and the demo's folder
 	@rm -rf .venv .uv .mypy_cache .pytest_cache .ruff_cache .hypothesis demo

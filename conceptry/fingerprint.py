@@ -14,7 +14,6 @@ from conceptry.concept import BaseModel, ConceptSpec, ImageRef
 from conceptry.version import Version
 
 TRAINING_KEYS = ("placeholder_token", "initializer_token", "learnable_property", "num_vectors")
-SERVING_KEYS = ("placeholder_token", "learnable_property", "num_vectors", "base_model", "resolution")
 
 
 def content_keys(images: Iterable[ImageRef]) -> tuple[str, ...]:
@@ -64,11 +63,11 @@ def training_fingerprint(
 def serving_fingerprint(spec: ConceptSpec, version: Version | None, templates: str) -> str:
     """Name what a Space is rendered from, as `key=8 hex digits` joined by dots.
 
-    The parts are told apart so that a plan can say which of them changed. `templates` is the digest of the templates.
+    The parts are told apart so that a plan can say which of them changed. Token, base model and the like are the served
+    version's own (`conceptry.serving.as_trained`), not those of today's concept.yaml. `templates` is the digest of the
+    templates.
     """
-    parts: dict[str, Any] = {key: getattr(spec, key) for key in SERVING_KEYS}
-    parts.update(spec.space.model_dump())
-    parts["endpoint"] = spec.endpoint.model_dump()
+    parts: dict[str, Any] = {**spec.space.model_dump(), "endpoint": spec.endpoint.model_dump()}
     parts["version"] = None if version is None else [version.number, version.fingerprint]
     parts["templates"] = templates
     return ".".join(f"{key}={_sha256(value)[:8]}" for key, value in sorted(parts.items()))

@@ -232,6 +232,7 @@ _WORDS = {
     "less_than": "is too large: it must be less than {lt}",
     "less_than_equal": "is too large: {le} at most",
     "multiple_of": "is not a multiple of {multiple_of}",
+    "too_long": "is too long: {max_length} characters at most",
     "string_too_long": "is too long: {max_length} characters at most",
 }
 

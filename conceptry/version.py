@@ -2,14 +2,22 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date
-from typing import Any, Literal
+from datetime import date, datetime
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from conceptry.errors import HubError
 
 Gate = Literal["passed", "rejected"]
+
+
+def _moment(text: str) -> str:
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not an ISO date and time") from None
+    return text
 
 
 @dataclass(frozen=True)
@@ -27,7 +35,7 @@ class Version:
     commit: str
     gate: Gate
     dvc_md5: str
-    created: str
+    created: Annotated[str, AfterValidator(_moment)]
     retrain: str | None = None
     loss: float | None = None
     images: tuple[str, ...] = ()
@@ -62,7 +70,7 @@ class Version:
             first = error.errors(include_url=False)[0]
             place = ".".join(str(part) for part in first["loc"]) or "entry"
             raise HubError(
-                f"the card's index of versions cannot be read: {place}: {first['msg']}",
+                f"the card's index of versions cannot be read: {place}: {first['msg'].removeprefix('Value error, ')}",
                 next_step="restore the README.md of the model repo's main branch",
             ) from None
 

@@ -1,0 +1,42 @@
+"""The tree of errors: one message each, and they survive the ways of Prefect."""
+
+import pickle
+
+import pytest
+
+from conceptry import errors
+from conceptry.errors import ConceptryError, ImageError, PublishConflictError, TrainingError, TransientError
+
+
+def tree(base: type[ConceptryError]) -> list[type[ConceptryError]]:
+    return [base, *(kind for child in base.__subclasses__() for kind in tree(child))]
+
+
+def test_the_drawing_shows_every_class() -> None:
+    for kind in tree(ConceptryError):
+        assert kind.__name__ in (errors.__doc__ or "")
+        assert kind.__doc__
+
+
+def test_what_is_worth_another_try() -> None:
+    retryable = {kind for kind in tree(ConceptryError) if kind.retryable}
+    assert retryable == {TransientError, PublishConflictError}
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (ConceptryError("it broke"), "it broke"),
+        (ImageError("is no picture", concept="my-cat", file="a.jpg"), "my-cat: a.jpg: is no picture"),
+        (TransientError("no answer", next_step="try again"), "no answer; try again"),
+        (
+            TrainingError("the loss is NaN", exit_code=3, last_lines=["step 4", "loss nan"], concept="my-cat"),
+            "my-cat: the loss is NaN (exit code 3)\n  | step 4\n  | loss nan",
+        ),
+    ],
+)
+def test_messages(error: ConceptryError, message: str) -> None:
+    assert str(error) == message
+    copy = pickle.loads(pickle.dumps(error))
+    assert str(copy) == message
+    assert vars(copy) == vars(error)

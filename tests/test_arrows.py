@@ -1,0 +1,153 @@
+"""The arrows between the rooms go one way: flows -> tasks -> conceptry, and the others stand alone.
+
+The modules are parsed, not imported, so that an import inside a function counts too.
+"""
+
+import ast
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from conceptry.serving import SERVING_MODULES
+
+ROOMS = (
+    "benchmarks",
+    "conceptry",
+    "emulators",
+    "flows",
+    "handler_template",
+    "space_template",
+    "tasks",
+    "tests",
+    "trainer",
+)
+SERVED = frozenset(path.removesuffix(".py").replace("/", ".") for path in SERVING_MODULES if "__init__" not in path)
+WRITTEN_FOR_TASKS = frozenset({"trainer.recipe", "trainer.presets", "trainer.records"})
+# What a room may import of the project besides itself: whole rooms, or single modules.
+ALLOWED: dict[str, frozenset[str]] = {
+    "conceptry": frozenset(),
+    "tasks": frozenset({"conceptry"}) | WRITTEN_FOR_TASKS,
+    "flows": frozenset({"conceptry", "tasks"}),
+    "trainer": frozenset(),
+    "emulators": frozenset(),
+    "space_template": SERVED,
+    "handler_template": SERVED,
+    "benchmarks": frozenset(ROOMS) - {"tests"},
+}
+PURE = frozenset({"pydantic", "pydantic_core", "pydantic_settings", "yaml"})
+NOT_PURE = frozenset({"asyncio", "http", "shutil", "socket", "subprocess", "tempfile", "threading", "urllib"})
+HEAVY = frozenset({"keras", "keras_cv", "tensorflow"})
+
+
+@dataclass(frozen=True)
+class Import:
+    """One imported name, absolute: `from a.b import c` counts as a.b.c, because c may be a module."""
+
+    name: str
+    line: int
+    at_import_time: bool
+
+
+def imports(path: Path, root: Path) -> Iterator[Import]:
+    package = path.relative_to(root).parent.parts
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    inner = {
+        id(node)
+        for function in ast.walk(tree)
+        if isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef))
+        for node in ast.walk(function)
+    }
+    for node in ast.walk(tree):
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) + 1 - node.level] if node.level else ()
+            start = [*above, node.module] if node.module else [*above]
+            names = [".".join([*start, alias.name]) for alias in node.names]
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("import_module", "__import__")):
+            names = [str(argument.value) for argument in node.args[:1] if isinstance(argument, ast.Constant)]
+        yield from (Import(name, node.lineno, id(node) not in inner) for name in names)  # type: ignore[attr-defined]
+
+
+def covers(allowed: frozenset[str], name: str) -> bool:
+    """Whether the name is one of these rooms or modules, or something inside of them."""
+    return any(name == entry or name.startswith(f"{entry}.") for entry in allowed)
+
+
+def violations(root: Path) -> list[str]:
+    found = []
+    for room, allowed in ALLOWED.items():
+        for path in sorted((root / room).rglob("*.py")):
+            module = path.relative_to(root)
+            for imported in imports(path, root):
+                reason = wrong(room, allowed, module, imported)
+                if reason:
+                    found.append(f"{module.as_posix()}:{imported.line}: imports {imported.name}: {reason}")
+    return found
+
+
+def wrong(room: str, allowed: frozenset[str], module: Path, imported: Import) -> str | None:
+    """Say why a module must not import this; None when it may."""
+    parts = imported.name.split(".")
+    top, same_room = parts[0], parts[0] == room
+    if top in ROOMS and not same_room and not covers(allowed, imported.name):
+        return f"{room} must not know {top}"
+    if room == "tasks" and same_room and parts[1:] and parts[1] != module.with_suffix("").parts[1]:
+        return "a task imports no other task; they meet in a flow"
+    if room == "conceptry" and top not in ROOMS:
+        return None if top in PURE | (sys.stdlib_module_names - NOT_PURE) else "the core is pure"
+    name = ".".join(module.with_suffix("").parts)
+    if name in WRITTEN_FOR_TASKS and imported.at_import_time and top in HEAVY:
+        return "tasks read this module without TensorFlow"
+    return None
+
+
+def test_the_arrows(repo_root: Path) -> None:
+    assert violations(repo_root) == []
+
+
+def test_every_room_is_checked(repo_root: Path) -> None:
+    packages = {path.parent.name for path in repo_root.glob("*/__init__.py")}
+    assert packages <= set(ROOMS)
+    assert all(any((repo_root / room).rglob("*.py")) for room in ALLOWED)
+
+
+@pytest.mark.parametrize(
+    ("module", "source", "found"),
+    [
+        ("conceptry/plan.py", "import tasks.git", "imports tasks.git: conceptry must not know tasks"),
+        ("conceptry/plan.py", "def f():\n    from flows import watch", ":2: imports flows.watch"),
+        ("conceptry/plan.py", "import prefect", "imports prefect: the core is pure"),
+        ("conceptry/plan.py", "import subprocess", "imports subprocess: the core is pure"),
+        ("conceptry/plan.py", "from conceptry import concept\nimport yaml, json, pydantic", None),
+        ("tasks/git.py", "from tasks.dvc import list_images", "a task imports no other task"),
+        ("tasks/git.py", "from tasks import dvc", "a task imports no other task"),
+        ("tasks/git.py", "from . import dvc", "imports tasks.dvc: a task imports no other task"),
+        ("tasks/hub/card.py", "from .. import dvc", "imports tasks.dvc: a task imports no other task"),
+        ("tasks/hub/card.py", "from . import publish\nfrom tasks.hub.publish import publish", None),
+        ("tasks/git.py", "from flows.watch import watch", "tasks must not know flows"),
+        ("tasks/training.py", "from trainer.models import build", "tasks must not know trainer"),
+        ("tasks/training.py", "from trainer.presets import PRESETS\nfrom trainer import recipe", None),
+        ("flows/watch.py", "import importlib\nimportlib.import_module('emulators.hub')", "must not know emulators"),
+        ("flows/watch.py", "from tasks.git import mirror\nimport conceptry", None),
+        ("trainer/train.py", "import conceptry.errors", "trainer must not know conceptry"),
+        ("trainer/records.py", "import tensorflow as tf", "tasks read this module without TensorFlow"),
+        ("trainer/records.py", "def read():\n    import tensorflow as tf", None),
+        ("space_template/app.py", "from trainer.sampling import Pipeline", None),
+        ("space_template/app.py", "from trainer.train import train", "space_template must not know trainer"),
+        ("handler_template/handler.py", "import conceptry", "handler_template must not know conceptry"),
+        ("emulators/hub/app.py", "from trainer import presets", "emulators must not know trainer"),
+        ("benchmarks/tiny.py", "from trainer import train\nfrom tasks.git import head", None),
+        ("benchmarks/tiny.py", "import tests.conftest", "benchmarks must not know tests"),
+    ],
+)
+def test_the_checker_sees(tmp_path: Path, module: str, source: str, found: str | None) -> None:
+    path = tmp_path / module
+    path.parent.mkdir(parents=True)
+    path.write_text(source, encoding="utf-8")
+    result = violations(tmp_path)
+    assert (len(result) == 1 and found in result[0]) if found else result == []
