@@ -8,7 +8,7 @@ concept.
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, ConfigDict, Discriminator, Field, Tag
 from pydantic import BaseModel as Model
@@ -19,7 +19,8 @@ from conceptry.reading import read_dvc_md5, validate_yaml
 NAME = re.compile(r"(?=.{1,63}\Z)[a-z0-9]+(?:-[a-z0-9]+)*")
 PLACEHOLDER = re.compile(r"<[a-z0-9][a-z0-9_-]{0,61}>")
 RELEASE = re.compile(r"latest|none|v[1-9][0-9]{0,5}")
-BASE_MODELS = ("tiny", "sd-v1-4")
+BaseModelName = Literal["tiny", "sd-v1-4"]
+BASE_MODELS: tuple[BaseModelName, ...] = get_args(BaseModelName)
 
 
 def _placeholder(token: str) -> str:
@@ -138,7 +139,7 @@ class ConceptSpec(_Section):
         "object", description="Whether the images share a thing or a style; chooses the training prompts."
     )
     num_vectors: int = Field(1, ge=1, le=32, description="Vectors to learn; each takes a place in the prompt.")
-    base_model: Literal["tiny", "sd-v1-4"] = Field(
+    base_model: BaseModelName = Field(
         "tiny", description="The diffusion model that learns the token: tiny for laptops, sd-v1-4 for real."
     )
     resolution: int | None = Field(

@@ -64,7 +64,7 @@ def serving_fingerprint(spec: ConceptSpec, version: Version | None, templates: s
     """Name what a Space is rendered from, as `key=8 hex digits` joined by dots.
 
     The parts are told apart so that a plan can say which of them changed. Token, base model and the like are the served
-    version's own (`conceptry.serving.as_trained`), not those of today's concept.yaml. `templates` is the digest of the
+    version's own, not those of today's concept.yaml, so the version stands for them. `templates` is the digest of the
     templates.
     """
     parts: dict[str, Any] = {**spec.space.model_dump(), "endpoint": spec.endpoint.model_dump()}

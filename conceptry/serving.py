@@ -3,16 +3,15 @@
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import ValidationError
-
 from conceptry.concept import BaseModel, ConceptSpec
-from conceptry.errors import HubError
-from conceptry.version import Version
 
-# Copied beside the Space's app and the handler by the renderers, never by hand.
+# Copied beside the Space's app and the handler by the renderers, never by hand: what trainer/sampling.py imports.
 SERVING_MODULES = (
     "trainer/__init__.py",
+    "trainer/tiny/digests.json",
     "trainer/presets.py",
+    "trainer/base.py",
+    "trainer/weights.py",
     "trainer/models.py",
     "trainer/tokens.py",
     "trainer/schedule.py",
@@ -29,28 +28,6 @@ def placeholder_tokens(spec: ConceptSpec) -> tuple[str, ...]:
     """Name the tokens of all vectors as diffusers does: <x>, <x>_1, <x>_2."""
     token = spec.placeholder_token
     return (token, *(f"{token}_{number}" for number in range(1, spec.num_vectors)))
-
-
-def as_trained(spec: ConceptSpec, version: Version) -> ConceptSpec:
-    """Put the keys that a version was trained with into today's spec.
-
-    What is served after a rollback has the old version's token and base model, with today's title and hardware.
-
-    Raises:
-        HubError: the version's record on the Hub does not fit a concept.yaml.
-    """
-    data = spec.model_dump()
-    for key, value in version.spec.items():
-        section, _, inner = key.partition(".")
-        if inner and section in data:
-            data[section] = {**data[section], inner: value}
-        elif key in data:
-            data[key] = value
-    try:
-        return ConceptSpec.model_validate(data)
-    except ValidationError as error:
-        keys = ", ".join(".".join(map(str, detail["loc"])) for detail in error.errors(include_url=False))
-        raise HubError(f"the record of {version.name} cannot be served: {keys}") from None
 
 
 def title(name: str, spec: ConceptSpec) -> str:
@@ -71,7 +48,7 @@ def serving_settings(
 
     Args:
         name: the concept.
-        spec: its concept.yaml, `as_trained` for the version.
+        spec: the concept.yaml that the version was trained from, with today's `space` and `endpoint`.
         base: the preset that the version was trained on.
         version_name: the version that is served, for example v2.
         metrics: metrics.json of its training.

@@ -8,6 +8,7 @@ import pytest
 from pydantic import BaseModel
 
 from conceptry.concept import (
+    BASE_MODELS,
     ConceptSource,
     ConceptSpec,
     RetrainSpec,
@@ -17,6 +18,7 @@ from conceptry.concept import (
     parse_sources,
 )
 from conceptry.errors import SpecError
+from trainer.presets import PRESETS
 
 PATH = "concepts/my-cat/concept.yaml"
 MINIMAL = "placeholder_token: <my-cat>\ninitializer_token: cat\n"
@@ -232,6 +234,10 @@ def test_two_concepts_cannot_have_the_same_token() -> None:
 def test_the_committed_schema_is_up_to_date(repo_root: Path) -> None:
     committed = (repo_root / "concepts" / "concept.schema.json").read_text(encoding="utf-8")
     assert json.loads(committed) == json_schema(), "run `make schema`"
+
+
+def test_the_base_models_are_those_that_the_trainer_has() -> None:
+    assert set(BASE_MODELS) == set(PRESETS)
 
 
 def test_every_key_is_described() -> None:

@@ -1,14 +1,14 @@
 """settings.json: what the Space and the handler are told."""
 
+import ast
 import json
-from dataclasses import replace
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
-import pytest
-
-from conceptry.errors import HubError
-from conceptry.serving import SERVING_MODULES, as_trained, placeholder_tokens, serving_settings
-from tests.conceptry.worlds import BASES, TINY, spec_of, version_of
+from conceptry.serving import SERVING_MODULES, placeholder_tokens, serving_settings
+from tests.conceptry.worlds import BASES, TINY, spec_of
 
 
 def test_settings() -> None:
@@ -41,18 +41,20 @@ def test_a_style_with_several_vectors_and_a_title() -> None:
     assert (settings["title"], settings["resolution"], settings["revision"]) == ("Ann's way", 256, None)
 
 
-def test_an_old_version_is_served_with_its_own_token() -> None:
-    old = version_of(1, spec={"placeholder_token": "<old>", "num_vectors": 2, "training": {"seed": 3}})
-    spec = as_trained(spec_of(base_model="sd-v1-4", space={"title": "New"}), old)
-    assert (spec.placeholder_token, spec.num_vectors, spec.base_model, spec.resolution) == ("<old>", 2, "tiny", 64)
-    assert spec.training.seed == 3
-    assert spec.space.title == "New"
+def test_the_listed_modules_are_all_that_sampling_imports(repo_root: Path) -> None:
+    listed = set(SERVING_MODULES)
+    assert [path for path in listed if not (repo_root / path).is_file()] == []
+    for path in sorted(path for path in listed if path.endswith(".py")):
+        for node in ast.walk(ast.parse((repo_root / path).read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "trainer":
+                names = [f"trainer/{alias.name}.py" for alias in node.names] if node.module == "trainer" else []
+                assert listed >= set(names or [node.module.replace(".", "/") + ".py"]), path
 
 
-def test_a_record_that_somebody_edited_is_not_served() -> None:
-    with pytest.raises(HubError, match="the record of v1 cannot be served: num_vectors"):
-        as_trained(spec_of(), replace(version_of(1), spec={"num_vectors": "many"}))
-
-
-def test_the_listed_modules_exist(repo_root: Path) -> None:
-    assert [path for path in SERVING_MODULES if not (repo_root / path).is_file()] == []
+def test_the_presets_can_be_read_from_a_copy(repo_root: Path, tmp_path: Path) -> None:
+    for path in SERVING_MODULES:
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(repo_root / path, tmp_path / path)
+    program = "import trainer.presets as p; print(p.__file__, len(p.digest('tiny')))"
+    answer = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert answer.stdout.split() == [str(tmp_path / "trainer" / "presets.py"), "64"]
