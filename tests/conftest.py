@@ -63,6 +63,15 @@ settings.register_profile("conceptry", max_examples=40, deadline=None, derandomi
 settings.load_profile("conceptry")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Warnings of other people's code that nothing here can mend, each with its reason."""
+    for warning in (
+        # huggingface_hub hands the bytes of LFS objects to httpx2 as data=.
+        "ignore:Use 'content=<...>' to upload raw bytes/text content:DeprecationWarning",
+    ):
+        config.addinivalue_line("filterwarnings", warning)
+
+
 def pytest_unconfigure() -> None:
     """Leave nothing behind."""
     shutil.rmtree(HOME, ignore_errors=True)

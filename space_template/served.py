@@ -1,0 +1,68 @@
+"""What the Space serves: settings.json, checked once at the start."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Served:
+    """The released version of one concept.
+
+    `resolution` is the side of a picture in pixels. `version` and `revision` (a commit of `model_repo`) are None as
+    long as nothing is published: then the base model draws without the token. `endpoint` is what the Deploy tab proposes.
+    """
+
+    name: str
+    title: str
+    emoji: str
+    placeholder_token: str
+    placeholder_tokens: tuple[str, ...]
+    learnable_property: str
+    base_model: str
+    resolution: int
+    model_repo: str
+    version: str | None
+    revision: str | None
+    metrics: Mapping[str, Any]
+    examples: tuple[str, ...]
+    endpoint: Mapping[str, Any]
+
+    @property
+    def published(self) -> bool:
+        """Whether there is a version to draw with."""
+        return self.revision is not None
+
+
+def read_settings(path: Path) -> Served:
+    """Read settings.json.
+
+    Raises:
+        ValueError: the file is not JSON, or lacks a key; the message names it.
+    """
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        return Served(
+            name=str(raw["name"]),
+            title=str(raw["title"]),
+            emoji=str(raw["emoji"]),
+            placeholder_token=str(raw["placeholder_token"]),
+            placeholder_tokens=tuple(map(str, raw["placeholder_tokens"])),
+            learnable_property=str(raw["learnable_property"]),
+            base_model=str(raw["base_model"]),
+            resolution=int(raw["resolution"]),
+            model_repo=str(raw["model_repo"]),
+            version=raw["version"],
+            revision=raw["revision"],
+            metrics=dict(raw["metrics"] or {}),
+            examples=tuple(map(str, raw["examples"])),
+            endpoint=dict(raw["endpoint"]),
+        )
+    except KeyError as error:
+        raise ValueError(f"{path.name} lacks the key {error}: let `conceptry` render this Space again") from error
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path.name} cannot be read ({error}): let `conceptry` render this Space again") from error

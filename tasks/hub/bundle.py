@@ -1,0 +1,144 @@
+"""A bundle: the folder that becomes a version, put together from what the trainer left and where it came from."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from conceptry.concept import BaseModel, ConceptSpec, ImageRef
+from conceptry.errors import TrainingError
+from conceptry.gate import GateResult
+from conceptry.serving import SERVING_MODULES, serving_settings
+from conceptry.version import Manifest
+from tasks.hub.card import EMBEDS, render_card
+from tasks.hub.refs import MANIFEST
+from trainer.presets import PRESETS
+
+HANDLER = "handler.py"
+REQUIREMENTS = "requirements.txt"
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """Where a version comes from; see Manifest for the fields. `created` is filled in when left out."""
+
+    fingerprint: str
+    inputs: str
+    commit: str
+    dvc_md5: str
+    images: tuple[ImageRef, ...]
+    retrain: str | None = None
+    prefect_run: str | None = None
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    cost: Mapping[str, Any] | None = None
+    created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+
+
+def assemble(
+    trained: Path,
+    destination: Path,
+    *,
+    name: str,
+    spec: ConceptSpec,
+    base: BaseModel,
+    lineage: Lineage,
+    gate: GateResult,
+    repo: str,
+) -> Path:
+    """Put a version together; `destination` appears only when it is whole, and stays as it is when it is there.
+
+    Args:
+        trained: The trainer's output folder.
+        destination: The folder to make.
+        name: The concept.
+        spec: Its concept.yaml.
+        base: The preset that it was trained on.
+        lineage: Where it comes from.
+        gate: The judgement on its metrics.
+        repo: Id of the model repo, `owner/name`, for the card.
+
+    Raises:
+        TrainingError: the trainer's output lacks something.
+    """
+    if destination.is_dir():
+        return destination
+    metrics = _read_metrics(trained, name)
+    part = destination.with_name(destination.name + ".part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    _copy_results(trained, part)
+    settings = serving_settings(name, spec, base, "", metrics, repo, None) | {"version": None}
+    render_handler(part, settings)
+    manifest = Manifest(
+        name=name,
+        fingerprint=lineage.fingerprint,
+        inputs=lineage.inputs,
+        retrain=lineage.retrain,
+        images={image.relpath: image.md5 for image in lineage.images},
+        spec=spec.model_dump(mode="json") | {"resolution": spec.resolution or base.resolution},
+        base_model=base.name,
+        base_digest=base.digest,
+        recipe=base.recipe,
+        commit=lineage.commit,
+        dvc_md5=lineage.dvc_md5,
+        prefect_run=lineage.prefect_run,
+        gate=gate.verdict,
+        reasons=list(gate.reasons),
+        metrics=metrics,
+        seconds=dict(lineage.seconds),
+        cost=dict(lineage.cost) if lineage.cost is not None else None,
+        created=lineage.created,
+    )
+    (part / "README.md").write_text(render_card(manifest, repo=repo, files=paths(part)), encoding="utf-8")
+    digests = {path: hashlib.sha256((part / path).read_bytes()).hexdigest() for path in paths(part)}
+    whole = manifest.model_copy(update={"files": digests})
+    (part / MANIFEST).write_text(whole.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    part.rename(destination)
+    return destination
+
+
+def paths(folder: Path) -> Sequence[str]:
+    """Every file under a folder, as a path with /, sorted."""
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def render_handler(folder: Path, settings: Mapping[str, Any]) -> None:
+    """Lay the Inference Endpoint handler into a folder: the template as it is, its settings, the trainer's modules."""
+    template = Path(str(files("handler_template")))
+    shutil.copyfile(template / HANDLER, folder / HANDLER)
+    requirements = (template / REQUIREMENTS).read_text(encoding="utf-8")
+    if settings["base_model"] != "tiny":
+        # Endpoints for it have a GPU, and TensorFlow finds CUDA only where pip has put it.
+        requirements = requirements.replace("tensorflow==", "tensorflow[and-cuda]==")
+    (folder / REQUIREMENTS).write_text(requirements, encoding="utf-8")
+    text = json.dumps(settings, indent=2, ensure_ascii=False) + "\n"
+    (folder / "settings.json").write_text(text, encoding="utf-8")
+    shipped = ["trainer/" + file.path for file in PRESETS[settings["base_model"]].files if file.url is None]
+    root = Path(str(files("trainer"))).parent
+    for path in (*SERVING_MODULES, *shipped):
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(root / path, folder / path)
+
+
+def _read_metrics(trained: Path, name: str) -> dict[str, Any]:
+    lacking = [path for path in ("metrics.json", EMBEDS, "text_encoder") if not (trained / path).exists()]
+    if lacking:
+        what = f"the trainer left no {', '.join(lacking)} in {trained}"
+        raise TrainingError(what, concept=name, next_step="train again")
+    metrics = json.loads((trained / "metrics.json").read_text(encoding="utf-8"))
+    if not isinstance(metrics, dict):
+        raise TrainingError("metrics.json is not an object", concept=name, file=str(trained), next_step="train again")
+    return metrics
+
+
+def _copy_results(trained: Path, folder: Path) -> None:
+    shutil.copyfile(trained / EMBEDS, folder / EMBEDS)
+    shutil.copytree(trained / "text_encoder", folder / "text_encoder")
+    (folder / "samples").mkdir()
+    for picture in sorted((trained / "samples").glob("*.png")):
+        shutil.copyfile(picture, folder / "samples" / picture.name)

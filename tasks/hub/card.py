@@ -1,0 +1,208 @@
+"""The model card: what people and the Hub's pages read about a version, and on main the index that we read.
+
+Whatever a concept's strings contain is shown as it was written: see conceptry.cards for the escaping.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from conceptry.cards import code, code_block, dump_front_matter, literal, plain, table
+from conceptry.version import Manifest, Version
+
+EMBEDS = "learned_embeds.safetensors"
+GRID = "samples/grid.png"
+BEFORE = "samples/initializer.png"
+_BASES = {"sd-v1-4": ("CompVis/stable-diffusion-v1-4", "creativeml-openrail-m", "diffusers")}
+
+
+def render_card(
+    manifest: Manifest,
+    *,
+    repo: str,
+    files: Sequence[str],
+    version: Version | None = None,
+    versions: Sequence[Version] = (),
+) -> str:
+    """Write the README.md of a version, or of main.
+
+    Args:
+        manifest: The version's concept.json.
+        repo: Id of the model repo.
+        files: Paths that lie beside the card, so that it shows only pictures that are there.
+        version: On main, the version that is described; None inside a version, which does not know its own number.
+        versions: On main, all versions, for the index.
+    """
+    sections = [
+        f"# {plain(_title(manifest))}\n",
+        _summary(manifest, version),
+        _pictures(files),
+        _metrics(manifest),
+        _usage(manifest, repo, version),
+        _lineage(manifest, version),
+        _versions(versions, version),
+    ]
+    front = front_matter(manifest)
+    if versions:
+        front["conceptry"] = index(manifest.name, versions, version)
+    return dump_front_matter(front) + "\n" + "\n".join(section for section in sections if section)
+
+
+def render_unreleased(name: str, versions: Sequence[Version]) -> str:
+    """Write the README.md of main while nothing is released."""
+    front = {"tags": ["conceptry"], "conceptry": index(name, versions, None)}
+    text = f"# {plain(name)}\n\nNo version is released.\n"
+    return dump_front_matter(front) + "\n" + text + "\n" + _versions(versions, None)
+
+
+def index(name: str, versions: Sequence[Version], released: Version | None) -> dict[str, Any]:
+    """What the card's metadata says to `list_actual`."""
+    return {
+        "concept": name,
+        "release": released.name if released else None,
+        "versions": [version.to_index() for version in versions],
+    }
+
+
+def front_matter(manifest: Manifest) -> dict[str, Any]:
+    """The card's metadata, as far as the Hub reads it."""
+    front: dict[str, Any] = {
+        "tags": ["conceptry", "textual_inversion", "stable-diffusion", "text-to-image"],
+        "pipeline_tag": "text-to-image",
+        "library_name": "keras",
+    }
+    if manifest.base_model in _BASES:
+        front["base_model"], front["license"], front["library_name"] = _BASES[manifest.base_model]
+        front["base_model_relation"] = "adapter"
+    return front
+
+
+def _title(manifest: Manifest) -> str:
+    space = manifest.spec.get("space")
+    title = space.get("title") if isinstance(space, Mapping) else None
+    return str(title or manifest.name)
+
+
+def _token(manifest: Manifest) -> str:
+    return str(manifest.spec.get("placeholder_token", ""))
+
+
+def _summary(manifest: Manifest, version: Version | None) -> str:
+    kind = "style" if manifest.spec.get("learnable_property") == "style" else "thing"
+    lines = [
+        f"Write {code(_token(manifest))} in a prompt and the base model {code(manifest.base_model)} draws this {kind}: "
+        "a token learned by Textual Inversion.",
+    ]
+    if version is not None:
+        lines.append(f"This is the card of **{version.name}**, the released version.")
+    if manifest.gate == "rejected":
+        reasons = " ".join(plain(reason) for reason in manifest.reasons)
+        lines.append(f"**This version did not pass its gate.** {reasons}")
+    return "\n\n".join(lines) + "\n"
+
+
+def _pictures(files: Sequence[str]) -> str:
+    pictures = [(GRID, "Samples with the learned token"), (BEFORE, "The same seeds before training")]
+    there = [f"![{text}]({path})\n\n*{text}*\n" for path, text in pictures if path in files]
+    return "## Samples\n\n" + "\n".join(there) if there else ""
+
+
+def _metrics(manifest: Manifest) -> str:
+    loss = manifest.metrics.get("loss")
+    loss = loss if isinstance(loss, Mapping) else {}
+    images = manifest.metrics.get("images")
+    images = images if isinstance(images, Mapping) else {}
+    seconds = manifest.metrics.get("seconds")
+    total = seconds.get("total") if isinstance(seconds, Mapping) else None
+    rows = [
+        ("Held-out loss with the initializer", _number(loss.get("initializer"), ".4f")),
+        ("Held-out loss with the token", _number(loss.get("trained"), ".4f")),
+        ("Improvement", _number(loss.get("improvement"), ".1%")),
+        ("Steps", _number(manifest.metrics.get("steps"), "d")),
+        ("Stopped by", plain(str(manifest.metrics.get("stopped") or ""))),
+        ("Pictures trained on", _number(images.get("train"), "d")),
+        ("Pictures held out", _number(images.get("held_out"), "d")),
+        ("Training time", _number(total, ".0f") + " s" if _number(total, ".0f") else ""),
+        ("Device", plain(str(manifest.metrics.get("device") or ""))),
+        ("Gate", manifest.gate),
+    ]
+    return "## Metrics\n\n" + table(("Metric", "Value"), [row for row in rows if row[1]])
+
+
+def _number(value: object, form: str) -> str:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return ""
+    return format(int(value) if form == "d" else value, form)
+
+
+def _usage(manifest: Manifest, repo: str, version: Version | None) -> str:
+    prompt = literal(f"a photo of {_token(manifest)}")
+    revision = f", revision={literal(version.name)}" if version else ""
+    fetch = f"from huggingface_hub import snapshot_download\n\nfolder = snapshot_download({literal(repo)}{revision})\n"
+    handler = code_block(
+        f"import sys\n\n{fetch}sys.path.insert(0, folder)\nfrom handler import EndpointHandler\n\n"
+        f'answer = EndpointHandler(folder)({{"inputs": {prompt}, "parameters": {{"seed": 7}}}})\n',
+        "python",
+    )
+    parts = ["## How to use\n"]
+    if manifest.base_model in _BASES:
+        base = _BASES[manifest.base_model][0]
+        diffusers = code_block(
+            "from diffusers import StableDiffusionPipeline\n\n"
+            f"pipeline = StableDiffusionPipeline.from_pretrained({literal(base)})\n"
+            f"pipeline.load_textual_inversion({literal(repo)}, weight_name={literal(EMBEDS)}{revision})\n"
+            f"pipeline({prompt}).images[0]\n",
+            "python",
+        )
+        keras_cv = code_block(
+            f"import keras_cv\nimport tensorflow as tf\n{fetch}\n"
+            "model = keras_cv.models.StableDiffusion(512, 512)\n"
+            f"model.tokenizer.add_tokens({literal(_token(manifest))})\n"
+            f"tokens = model.tokenizer.encode({prompt})\n"
+            "tokens += [49407] * (77 - len(tokens))\n"
+            'encode = tf.saved_model.load(f"{folder}/text_encoder").signatures["serving_default"]\n'
+            "context = encode(tokens=tf.constant([tokens]), positions=tf.range(77)[None])\n"
+            "model.generate_image(next(iter(context.values())))\n",
+            "python",
+        )
+        parts += [
+            f"With diffusers:\n\n{diffusers}",
+            f"In a web UI (AUTOMATIC1111, ComfyUI, InvokeAI): put {code(EMBEDS)} into its embeddings folder, "
+            f"under the name that the prompt shall use, for example {code(manifest.name + '.safetensors')}.\n",
+            f"With KerasCV{' (one vector)' if manifest.spec.get('num_vectors') == 1 else ''}:\n\n{keras_cv}",
+        ]
+    parts.append(f"With this repo's own handler, as an Inference Endpoint runs it:\n\n{handler}")
+    return "\n".join(parts)
+
+
+def _lineage(manifest: Manifest, version: Version | None) -> str:
+    rows = [
+        ("Git commit", code(manifest.commit)),
+        ("Images in DVC", code(manifest.dvc_md5)),
+        ("Prefect run", code(manifest.prefect_run) if manifest.prefect_run else ""),
+        ("Training fingerprint", code(manifest.fingerprint)),
+        ("Base model", f"{code(manifest.base_model)}, weights {code(manifest.base_digest)}"),
+        ("Recipe", str(manifest.recipe)),
+        ("Initializer", code(str(manifest.spec.get("initializer_token", "")))),
+        ("Vectors", str(manifest.spec.get("num_vectors", ""))),
+        ("Retrained for", plain(manifest.retrain) if manifest.retrain else ""),
+        ("Revision", code(version.commit) if version else ""),
+        ("Made", code(manifest.created)),
+    ]
+    about = f"The sha256 of every file is in {code('concept.json')}.\n"
+    return "## Lineage\n\n" + table(("What", "Which"), [row for row in rows if row[1]]) + "\n" + about
+
+
+def _versions(versions: Sequence[Version], released: Version | None) -> str:
+    if not versions:
+        return ""
+    rows = [
+        (
+            f"**{version.name}** (released)" if released and version.number == released.number else version.name,
+            version.gate,
+            _number(version.loss, ".4f"),
+            code(version.created),
+            code(version.fingerprint[:16]),
+        )
+        for version in reversed(versions)
+    ]
+    return "## Versions\n\n" + table(("Branch", "Gate", "Held-out loss", "Made", "Fingerprint"), rows)

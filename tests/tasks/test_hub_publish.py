@@ -1,0 +1,176 @@
+"""Publishing against the local Hub: one vN whatever happens, wherever it stops."""
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx2
+import pytest
+from huggingface_hub import HfApi, set_client_factory
+from huggingface_hub.utils._http import default_client_factory
+
+from conceptry.errors import HubError, TransientError
+from tasks.hub import HubTarget, download, find_version, publish, read_versions
+from tasks.hub.refs import read_refs
+from tests.tasks.hubs import make_bundle
+
+
+class Killed(BaseException):
+    """The process died here; nothing in between may handle it."""
+
+
+@pytest.fixture
+def kill_after() -> Iterator[Callable[[int], list[str]]]:
+    """Make the client die when its k-th request has been carried out and its answer is lost; gives the requests made.
+
+    Dying before a request is sent leaves the same behind as dying after the one before it.
+    """
+
+    def arm(k: int) -> list[str]:
+        seen: list[str] = []
+        lock = threading.Lock()
+
+        class Transport(httpx2.HTTPTransport):
+            def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+                response = super().handle_request(request)
+                with lock:
+                    seen.append(f"{request.method} {request.url.path}")
+                    number = len(seen)
+                if number == k:
+                    response.close()
+                    raise Killed
+                return response
+
+        set_client_factory(lambda: httpx2.Client(transport=Transport(), follow_redirects=True))
+        return seen
+
+    yield arm
+    set_client_factory(default_client_factory)
+
+
+def test_a_version_is_one_commit_whole_and_tagged(hub: HubTarget, tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path / "bundle", "my-cat", fingerprint="ab" * 32)
+
+    version = publish(hub, "my-cat", bundle)
+
+    assert (version.name, version.fingerprint, version.gate) == ("v1", "ab" * 32, "passed")
+    api, repo = hub.api(), hub.repo("my-cat")
+    refs = read_refs(api, repo)
+    assert refs.tags == {"fp-" + "ab" * 8: version.commit}
+    assert set(refs.branches) == {"main", "v1"}
+    whole = download(hub, "my-cat", "v1", tmp_path / "down")
+    for path in bundle.rglob("*"):
+        if path.is_file():
+            assert (whole / path.relative_to(bundle)).read_bytes() == path.read_bytes()
+    titles = [commit.title for commit in api.list_repo_commits(repo, revision="v1")]
+    assert titles[0] == "Version of " + "ab" * 8
+    assert len(titles) == len(api.list_repo_commits(repo)) + 1
+
+
+def test_the_same_fingerprint_again_is_the_same_version(hub: HubTarget, tmp_path: Path) -> None:
+    first = publish(hub, "again", make_bundle(tmp_path / "a", "again", fingerprint="1" * 64))
+    other = publish(hub, "again", make_bundle(tmp_path / "b", "again", fingerprint="2" * 64))
+    # Other bytes under the same fingerprint (its folder was lost, it was trained again): what is published counts.
+    again = publish(hub, "again", make_bundle(tmp_path / "c", "again", fingerprint="1" * 64, loss=0.01))
+
+    assert (first.name, other.name) == ("v1", "v2")
+    assert again == first
+    assert find_version(hub, "again", "2" * 64) == other
+    assert find_version(hub, "again", "3" * 64) is None
+    assert find_version(hub, "nobody", "3" * 64) is None
+    assert read_versions(hub, "again") == (first, other)
+
+
+def test_dying_at_any_request_leaves_exactly_one_version(
+    hub: HubTarget, tmp_path: Path, kill_after: Callable[[int], list[str]]
+) -> None:
+    bundle = make_bundle(tmp_path / "bundle", "x", fingerprint="c" * 64)
+    deaths = 0
+    for k in range(1, 100):
+        api, repo = hub.api(), hub.repo(f"dies-{k}")
+        api.create_repo(repo)
+        start = api.list_repo_refs(repo).branches[0].target_commit
+        for branch in ("v1", "by-hand"):
+            api.create_branch(repo, branch=branch)
+        seen = kill_after(k)
+        try:
+            publish(hub, f"dies-{k}", bundle)
+            died = False
+        except Killed:
+            died = True
+        kill_after(0)
+        if not died:
+            assert len(seen) < k
+            break
+        deaths += 1
+        half = read_refs(api, repo).versions
+        if 2 in half:
+            files = set(api.list_repo_files(repo, revision=half[2]))
+            assert {"concept.json", "learned_embeds.safetensors"} <= files, f"half of v2 shows after {seen[-1]}"
+
+        version = publish(hub, f"dies-{k}", bundle)
+
+        refs = read_refs(api, repo)
+        assert refs.branches == {"main": start, "v1": start, "by-hand": start, "v2": version.commit}, seen[-1]
+        assert (version.name, version.fingerprint) == ("v2", "c" * 64)
+    assert deaths > 8
+
+
+def test_many_publishers_at_once(hub: HubTarget, tmp_path: Path) -> None:
+    """Three fingerprints, each published by two runs that know nothing of each other."""
+    bundles = {digit * 64: make_bundle(tmp_path / digit, "race", fingerprint=digit * 64) for digit in "789"}
+    results: list[tuple[str, str]] = []
+    failures: list[BaseException] = []
+
+    def run(fingerprint: str) -> None:
+        try:
+            results.append((fingerprint, publish(hub, "race", bundles[fingerprint]).name))
+        except BaseException as error:  # noqa: BLE001
+            failures.append(error)
+
+    threads = [threading.Thread(target=run, args=(fingerprint,)) for fingerprint in [*bundles, *bundles]]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert failures == []
+    assert len(set(results)) == 3
+    assert {name for _, name in results} == {"v1", "v2", "v3"}
+    assert set(read_refs(hub.api(), hub.repo("race")).branches) == {"main", "v1", "v2", "v3"}
+    assert {version.fingerprint for version in read_versions(hub, "race")} == set(bundles)
+
+
+def test_a_version_holds_nothing_of_main(hub: HubTarget, tmp_path: Path) -> None:
+    api: HfApi = hub.api()
+    api.create_repo(hub.repo("stale"))
+    api.upload_file(path_or_fileobj=b"old", path_in_repo="notes/old.txt", repo_id=hub.repo("stale"))
+
+    version = publish(hub, "stale", make_bundle(tmp_path / "b", "stale", fingerprint="4" * 64))
+
+    assert "notes/old.txt" not in api.list_repo_files(hub.repo("stale"), revision=version.commit)
+    assert "notes/old.txt" in api.list_repo_files(hub.repo("stale"))
+
+
+def test_a_tag_that_somebody_moved_is_refused(hub: HubTarget, tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path / "b", "moved", fingerprint="5" * 64)
+    api = hub.api()
+    api.create_repo(hub.repo("moved"))
+    api.create_tag(hub.repo("moved"), tag="fp-" + "5" * 16)
+
+    with pytest.raises(HubError, match=r"moved: fp-5+ of local/moved .* does not hold"):
+        publish(hub, "moved", bundle)
+
+
+def test_refusals_say_what_to_do(hub: HubTarget, tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path / "b", "no", fingerprint="6" * 64)
+
+    with pytest.raises(HubError, match="CONCEPTRY_HUB_TOKEN") as caught:
+        publish(HubTarget(hub.endpoint, hub.owner, None), "no", bundle)
+    assert not caught.value.retryable
+    hub.api().create_repo(hub.repo("empty"))
+    with pytest.raises(HubError, match=r"has no version v9; there are: none"):
+        download(hub, "empty", "v9", tmp_path / "x")
+    with pytest.raises(TransientError, match="could not be reached while publishing"):
+        publish(HubTarget("http://127.0.0.1:9", hub.owner, hub.token), "no", bundle)
+    assert "hf_local" not in repr(hub)
