@@ -33,12 +33,13 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Added:
-    """The concept that is now in the working tree; `folder` is relative to the repository's top."""
+    """The concept that is now in the working tree; paths are relative to the repository's top."""
 
     name: str
     folder: Path
     pictures: int
     captions: int
+    to_commit: tuple[str, ...]
 
 
 def add_concept(start: Path, wanted: Wanted) -> Added:
@@ -48,7 +49,7 @@ def add_concept(start: Path, wanted: Wanted) -> Added:
         SpecError: the name, the token or the word cannot be used, or another concept has the token.
         ConceptryError: there is no repository, no DVC in it, no picture, or the concept exists.
     """
-    from tasks.dvc import add_images
+    from tasks.dvc import add_images, add_to_pipeline
 
     check_name(wanted.name)
     top = _top(start)
@@ -68,11 +69,14 @@ def add_concept(start: Path, wanted: Wanted) -> Added:
         for file in files:
             shutil.copyfile(file, folder / "images" / file.name)
         add_images(top, folder / "images")
+        pipeline = add_to_pipeline(top, wanted.name)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
     pictures = sum(file.suffix.lower() in PICTURES for file in files)
-    return Added(wanted.name, folder.relative_to(top), pictures, len(files) - pictures)
+    return Added(
+        wanted.name, folder.relative_to(top), pictures, len(files) - pictures, _to_commit(top, folder, pipeline)
+    )
 
 
 def concept_yaml(wanted: Wanted, *, schema: bool) -> str:
@@ -104,13 +108,18 @@ def describe(added: Added) -> None:
     console.print("\nLook at concept.yaml, then:\n")
     commands = "\n".join(
         [
-            f"git add {added.folder}/concept.yaml {added.folder}/images.dvc {added.folder}/.gitignore",
+            f"git add {' '.join(added.to_commit)}",
             f'git commit -m "Add {added.name}"',
             "dvc push      # the pictures; the watcher waits for them",
             "git push      # the request to train",
         ]
     )
     console.print(Syntax(commands, "bash", background_color="default", word_wrap=True))
+
+
+def _to_commit(top: Path, folder: Path, pipeline: Path | None) -> tuple[str, ...]:
+    paths = [folder / "concept.yaml", folder / "images.dvc", folder / ".gitignore", *([pipeline] if pipeline else [])]
+    return tuple(path.relative_to(top).as_posix() for path in paths)
 
 
 def _top(start: Path) -> Path:

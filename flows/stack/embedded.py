@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from types import FrameType, TracebackType
 
-from flows.stack.folder import HUB_PORT, PREFECT_PORT, Folder, Setup
+from flows.stack.folder import Folder, Setup
 from flows.stack.processes import Child, answers, clean_environment, free_port
 
 START_TIMEOUT = 180.0
@@ -55,8 +55,8 @@ class Stack:
         """
         setup = replace(
             self.setup,
-            hub_port=free_port(self.setup.hub_port or HUB_PORT),
-            prefect_port=free_port(self.setup.prefect_port or PREFECT_PORT),
+            hub_port=free_port(self.setup.hub_port),
+            prefect_port=free_port(self.setup.prefect_port),
         )
         for place in (self.folder.hub, self.folder.prefect, self.folder.work, self.folder.logs):
             place.mkdir(parents=True, exist_ok=True)
@@ -70,6 +70,15 @@ class Stack:
         self._begin(flows)  # registers its deployments with the server, so it cannot start earlier
         self._await(flows)
         return setup
+
+    def start_hub(self) -> Setup:
+        """Start the local Hub alone, on its remembered port."""
+        self.folder.logs.mkdir(parents=True, exist_ok=True)
+        self.setup = replace(self.setup, hub_port=free_port(self.setup.hub_port))
+        hub = self._hub()
+        self._begin(hub)
+        self._await(hub)
+        return self.setup
 
     def check(self) -> None:
         """Raise StackError when one of the servers has ended."""
@@ -89,13 +98,8 @@ class Stack:
 
     def stop(self) -> None:
         """End every process: the flows first, while the server still listens to what became of their runs."""
-        *servers, last = self._children or [None]
-        for child in (last, *servers):
-            if child is not None:
-                child.ask_to_end()
-            if child is last and child is not None:
-                child.wait()
-        for child in self._children:
+        for child in reversed(self._children):
+            child.ask_to_end()
             child.wait()
         self._children.clear()
 

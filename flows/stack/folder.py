@@ -19,6 +19,7 @@ from typing import Any
 
 from conceptry.errors import SettingsError
 from conceptry.settings import Settings
+from flows.stack.processes import answers, loopback_without_proxy
 
 DEFAULT_ROOT = Path(".conceptry")
 HUB_PORT, PREFECT_PORT = 4280, 4200
@@ -151,18 +152,22 @@ def load_settings(root: Path | None) -> Settings:
     Raises:
         SettingsError: nothing of the three is complete; it names all that is missing.
     """
-    folder = Folder.at(root or DEFAULT_ROOT)
-    from_environment = root is None and any(key.startswith("CONCEPTRY_") for key in os.environ)
-    if root is not None or (folder.exists() and not from_environment):
+    if folder := folder_in_use(root):
         enter(folder, folder.read())
     return Settings()
 
 
+def folder_in_use(root: Path | None) -> Folder | None:
+    """The folder that `load_settings` reads; None when settings come from the environment."""
+    folder = Folder.at(root or DEFAULT_ROOT)
+    from_environment = root is None and any(key.startswith("CONCEPTRY_") for key in os.environ)
+    return folder if root is not None or (folder.exists() and not from_environment) else None
+
+
 def enter(folder: Folder, setup: Setup) -> None:
     """Make this process, and those it starts, work with the set-up in `folder`."""
-    from flows.stack.processes import answers  # urllib is not needed to read a file
-
     os.environ.update(setup.variables(folder))
+    os.environ.update(loopback_without_proxy())
     os.environ.update({"HF_HUB_DISABLE_XET": "1", "PREFECT_HOME": str(folder.prefect)})
     if answers(f"{setup.prefect_api}/health"):
         os.environ["PREFECT_API_URL"] = setup.prefect_api

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from conceptry.errors import ConceptryError
 
@@ -97,17 +95,12 @@ class Child:
 
 def answers(url: str) -> bool:
     """Whether a GET of `url` is answered with a 2xx."""
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with urllib.request.urlopen(url, timeout=5) as reply:
+        with direct.open(url, timeout=5) as reply:
             return bool(200 <= reply.status < 300)
-    except (urllib.error.URLError, OSError):
+    except OSError:  # refused, reset, timed out, or an answer that is not 2xx
         return False
-
-
-def get_json(url: str) -> Any:
-    """The JSON document at `url`."""
-    with urllib.request.urlopen(url, timeout=10) as reply:
-        return json.load(reply)
 
 
 def free_port(wanted: int) -> int:
@@ -124,7 +117,16 @@ def free_port(wanted: int) -> int:
 def clean_environment() -> dict[str, str]:
     """This process' environment without what would lead a child to somebody's real accounts."""
     dropped = ("PREFECT_", "CONCEPTRY_", "HF_", "HUGGING_FACE_", "HUGGINGFACE_")
-    return {key: value for key, value in os.environ.items() if not key.startswith(dropped)}
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(dropped)}
+    return kept | loopback_without_proxy()
+
+
+def loopback_without_proxy() -> dict[str, str]:
+    """The variables that keep a proxy out of the way of 127.0.0.1."""
+    return {
+        name: ",".join(filter(None, (os.environ.get(name), "127.0.0.1", "localhost")))
+        for name in ("NO_PROXY", "no_proxy")
+    }
 
 
 def _last_lines(log: Path, count: int = 12) -> str:

@@ -1,0 +1,109 @@
+"""`conceptry playground`: a published version's Space, on this machine."""
+
+from __future__ import annotations
+
+import sys
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+from rich.console import Console
+
+from conceptry.concept import BaseModel, ConceptSpec
+from conceptry.errors import ConceptryError
+from conceptry.serving import serving_settings
+from conceptry.settings import Settings
+from conceptry.version import ActualConcept, Version
+from flows.cli.console import out
+from flows.stack.embedded import Stack, end_on_sigterm
+from flows.stack.folder import folder_in_use, load_settings
+from flows.stack.processes import Child, answers, clean_environment, free_port
+from tasks.hub import HubTarget, list_actual
+from tasks.hub.refs import read_manifest
+from tasks.space import render_space
+
+_START_TIMEOUT = 120.0
+
+
+def play(root: Path | None, concept: str, port: int) -> None:
+    """Render the Space of `NAME` or `NAME@vN`, start it on loopback and stay until Ctrl-C.
+
+    Raises:
+        ConceptryError: there is no such version.
+    """
+    name, _, wanted = concept.partition("@")
+    console = out()
+    end_on_sigterm()
+    with ExitStack() as running:
+        try:
+            settings = _with_hub(root, running)
+            target = HubTarget(settings.hub_endpoint, settings.hub_owner, settings.hub_token)
+            version = choose(list_actual(target).concepts.get(name), name, wanted)
+            page = _page(target, settings, name, version, free_port(port))
+            running.callback(page.wait)
+            running.callback(page.ask_to_end)
+            _stay(page, f"{name} {version.name}", console)
+        except KeyboardInterrupt:
+            console.print("Stopped.")
+
+
+def choose(concept: ActualConcept | None, name: str, wanted: str) -> Version:
+    """The version called `wanted`; without a name the released one, else the newest.
+
+    Raises:
+        ConceptryError: it does not exist.
+    """
+    versions = {version.name: version for version in concept.versions} if concept else {}
+    released = concept.space.release if concept and concept.space else None
+    newest = max(versions.values(), key=lambda version: version.number).name if versions else ""
+    chosen = versions.get(wanted or released or newest)
+    if chosen is None:
+        what = f"there is no version {wanted}" if wanted else "nothing is published"
+        raise ConceptryError(what, concept=name, next_step=f"there is: {', '.join(versions) or 'none'}")
+    return chosen
+
+
+def _with_hub(root: Path | None, running: ExitStack) -> Settings:
+    """The settings, with the set-up's local Hub running: `up` may be running it already."""
+    settings = load_settings(root)
+    folder = folder_in_use(root)
+    if folder is None or answers(f"{settings.hub_endpoint}/healthz"):
+        return settings
+    stack = running.enter_context(Stack(folder, folder.read()))
+    return settings.model_copy(update={"hub_endpoint": stack.start_hub().hub_endpoint})
+
+
+def _page(target: HubTarget, settings: Settings, name: str, version: Version, port: int) -> Child:
+    repo = target.repo(name)
+    manifest = read_manifest(target.api(), repo, version.commit)
+    if manifest is None:
+        raise ConceptryError(f"{version.name} has no concept.json", concept=name, next_step="publish it again")
+    spec = ConceptSpec.model_validate(manifest.spec)
+    base = BaseModel(manifest.base_model, manifest.base_digest, manifest.recipe, spec.resolution or 0)
+    serving = serving_settings(name, spec, base, version.name, manifest.metrics, repo, version.commit)
+    place = (settings.work / "playground" / f"{name}-{version.name}").absolute()
+    render_space(place, spec, serving)
+    environment = clean_environment() | {
+        "GRADIO_SERVER_NAME": "127.0.0.1",
+        "GRADIO_SERVER_PORT": str(port),
+        "GRADIO_ANALYTICS_ENABLED": "False",
+        "HF_ENDPOINT": target.endpoint,
+        "HF_HUB_DISABLE_XET": "1",
+        "HF_HUB_CACHE": str(place.parent / "cache"),
+        "TF_CPP_MIN_LOG_LEVEL": "2",
+    }
+    if settings.hub_token is not None:
+        environment["HF_TOKEN"] = settings.hub_token.get_secret_value()
+    log = place.with_suffix(".log")
+    address = f"http://127.0.0.1:{port}"
+    return Child(address, [sys.executable, "app.py"], environment, log, lambda: answers(address), place)
+
+
+def _stay(page: Child, what: str, console: Console) -> None:
+    page.start()
+    with console.status(f"starting the Space of {what}"):
+        page.wait_until_ready(_START_TIMEOUT)
+    console.print(f"[bold]{what}[/] is at [bold]{page.title}[/]. Ctrl-C ends it. [dim](log: {page.log})[/]")
+    while True:
+        page.check()
+        time.sleep(0.5)

@@ -1,0 +1,112 @@
+"""`conceptry new` on a real git repository with DVC."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from PIL import Image
+
+from conceptry.concept import load_spec
+from conceptry.errors import ConceptryError, SpecError
+from flows.cli.new import Wanted, add_concept, concept_yaml
+
+CAT = Wanted("my-cat", Path("photos"), "<my-cat>", "cat")
+
+
+@pytest.fixture(scope="module")
+def initialised(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository after `git init` and `dvc init`, made once: importing DVC takes seconds."""
+    clone = tmp_path_factory.mktemp("initialised") / "clone"
+    subprocess.run(["git", "init", "-q", str(clone)], check=True)
+    subprocess.run([sys.executable, "-m", "dvc", "init", "-q"], cwd=clone, check=True)
+    return clone
+
+
+@pytest.fixture
+def clone(initialised: Path, tmp_path: Path) -> Path:
+    """An empty clone, initialised for DVC, with a folder of two pictures, a caption and a stray file beside it."""
+    clone = shutil.copytree(initialised, tmp_path / "clone")
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for name, colour in (("a.png", "red"), ("b.JPG", "blue")):
+        Image.new("RGB", (64, 64), colour).save(photos / name)
+    (photos / "a.txt").write_text("a red square")
+    (photos / "notes.txt").write_text("not a caption")
+    return clone
+
+
+def _wanted(clone: Path, **changes: object) -> Wanted:
+    return Wanted(**{**vars(CAT), "images": clone.parent / "photos", **changes})  # type: ignore[arg-type]
+
+
+def test_it_adds_what_git_and_dvc_then_track(clone: Path) -> None:
+    below = clone / "concepts"
+    below.mkdir()
+    added = add_concept(below, _wanted(clone))
+    folder = clone / "concepts" / "my-cat"
+    assert (added.pictures, added.captions) == (2, 1)
+    assert sorted(path.name for path in (folder / "images").iterdir()) == ["a.png", "a.txt", "b.JPG"]
+    assert load_spec((folder / "concept.yaml").read_text(), "concept.yaml").placeholder_token == "<my-cat>"
+    subprocess.run(["git", "add", *added.to_commit], cwd=clone, check=True)
+    staged = subprocess.run(
+        ["git", "diff", "--cached", "--name-only"], cwd=clone, check=True, capture_output=True, text=True
+    )
+    assert "concepts/my-cat/images.dvc" in staged.stdout
+    assert not [line for line in staged.stdout.splitlines() if line.endswith((".png", ".JPG"))]
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"name": "My Cat"}, "cannot name a concept"),
+        ({"placeholder_token": "my-cat"}, "angle brackets"),
+        ({"initializer_token": "a cat"}, "one lower-case word"),
+        ({"base_model": "sdxl"}, "sd-v1-4"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_before_anything_is_written(
+    clone: Path, change: dict[str, str], says: str
+) -> None:
+    with pytest.raises(SpecError, match=says):
+        add_concept(clone, _wanted(clone, **change))
+    assert not (clone / "concepts").exists()
+
+
+def test_a_token_belongs_to_one_concept(clone: Path) -> None:
+    other = clone / "concepts" / "other"
+    other.mkdir(parents=True)
+    (other / "concept.yaml").write_text(concept_yaml(CAT, schema=False))
+    with pytest.raises(SpecError, match="also the token of other"):
+        add_concept(clone, _wanted(clone))
+
+
+def test_a_folder_without_pictures_is_refused(clone: Path) -> None:
+    (clone.parent / "empty").mkdir()
+    with pytest.raises(ConceptryError, match="no picture in"):
+        add_concept(clone, _wanted(clone, images=clone.parent / "empty"))
+
+
+def test_outside_of_a_repository_it_says_so(tmp_path: Path) -> None:
+    with pytest.raises(ConceptryError, match="in no git repository"):
+        add_concept(tmp_path, CAT)
+
+
+def test_a_failing_dvc_leaves_nothing_behind(clone: Path) -> None:
+    (clone / ".dvc" / "config").write_text("[core\n")
+    with pytest.raises(ConceptryError, match="dvc add"):
+        add_concept(clone, _wanted(clone))
+    assert not (clone / "concepts" / "my-cat").exists()
+
+
+def test_the_commented_lines_are_the_defaults() -> None:
+    """Taking every # away changes nothing, so each commented line shows a key that exists and its real default."""
+    text = concept_yaml(CAT, schema=True)
+    head, comments = text.split("take its # away to change it.\n")
+    opened = head + "\n".join(line.removeprefix("# ") for line in comments.splitlines())
+    assert len(yaml.safe_load(opened)) > len(yaml.safe_load(text))
+    assert load_spec(opened, "concept.yaml") == load_spec(text, "concept.yaml")
