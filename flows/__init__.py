@@ -1,0 +1,1 @@
+"""The stories that Prefect runs: watch git, train a concept, retrain what is due, release."""

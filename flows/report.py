@@ -1,0 +1,84 @@
+"""What people read in Prefect: the plan as a table, the metrics and samples of a training."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from prefect.artifacts import create_image_artifact, create_markdown_artifact
+
+from conceptry.actions import Plan
+from conceptry.cards import code, plain, table
+from conceptry.gate import GateResult
+from conceptry.version import Version
+
+
+def plan_table(plan: Plan) -> str:
+    """The plan as Markdown, what changes something first."""
+    rows = [
+        [plain(a.concept), f"{a.kind} {a.version or ''}".strip(), plain(a.cause), a.sync, a.health]
+        for a in sorted(plan.actions, key=lambda action: (action not in plan.changes, action.concept))
+    ]
+    head = f"Commit {code(plan.revision[:12])}, {len(plan.actions)} concepts, {len(plan.changes)} to change.\n\n"
+    return head + table(["concept", "action", "why", "sync", "health"], rows)
+
+
+def plan_lines(plan: Plan) -> str:
+    """The plan for a log: one line for each concept that is not as it should be."""
+    telling = [action for action in plan.actions if action.kind != "nothing" or action.health != "Healthy"]
+    lines = [f"  {action.concept}: {action.kind}: {action.cause}" for action in telling]
+    return "\n".join([f"commit {plan.revision[:12]}: {len(plan.actions)} concepts", *lines])
+
+
+def show_plan(plan: Plan) -> None:
+    """Attach the plan to the run."""
+    create_markdown_artifact(plan_table(plan), key="plan", description=f"The plan at commit {plan.revision[:12]}")
+
+
+def show_version(name: str, version: Version, metrics: Mapping[str, Any], verdict: GateResult, address: str) -> None:
+    """Attach a published version to the run: its figures, the gate's reasons, and its pictures.
+
+    Args:
+        name: the concept.
+        version: as published.
+        metrics: metrics.json of its training.
+        verdict: of the gate.
+        address: of the model repo's page on the Hub.
+    """
+    create_markdown_artifact(
+        version_page(name, version, metrics, verdict, address),
+        key=f"{name}-metrics",
+        description=f"{name} {version.name}: figures and gate",
+    )
+    create_image_artifact(
+        f"{address}/resolve/{version.name}/samples/grid.png",
+        key=f"{name}-samples",
+        description=f"{name} {version.name}: what the learned token draws",
+    )
+
+
+def version_page(name: str, version: Version, metrics: Mapping[str, Any], verdict: GateResult, address: str) -> str:
+    """The page of `show_version`, in Markdown."""
+    loss, seconds = metrics.get("loss") or {}, metrics.get("seconds") or {}
+    figures = [
+        ["held-out loss with the initializer", _figure(loss.get("initializer"))],
+        ["held-out loss with the learned token", _figure(loss.get("trained"))],
+        ["steps", f"{metrics.get('steps')} (stopped: {metrics.get('stopped')})"],
+        ["seconds", f"{seconds.get('total', 0):.0f}, of which {seconds.get('train', 0):.0f} training"],
+    ]
+    judged = "passed" if verdict.passed else "**rejected**: `release: latest` will not take it"
+    return "\n".join(
+        [
+            f"# {plain(name)} {version.name}",
+            "",
+            f"Gate: {judged}",
+            "",
+            *(f"- {plain(reason)}" for reason in verdict.reasons),
+            "",
+            table(["measure", "value"], figures),
+            f"[Model card]({address}/blob/{version.name}/README.md) · [files]({address}/tree/{version.name}) · "
+            f"fingerprint {code(version.fingerprint[:16])}",
+        ]
+    )
+
+
+def _figure(value: object) -> str:
+    return f"{value:.4f}" if isinstance(value, (int, float)) else "not judged"

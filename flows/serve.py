@@ -1,0 +1,101 @@
+"""Serve the deployments of prefect.yaml from this process, without a work pool or a worker: what `conceptry up` runs.
+
+    PREFECT_API_URL=http://127.0.0.1:4200/api CONCEPTRY_REPO=... python -m flows.serve [--watch-every SECONDS]
+
+Trainings have a runner of their own, which starts as many as the settings allow and one more: a queue of them never
+keeps the watcher from its work. Prefect's deployment limits are left out here: their counts do not survive a server
+that is stopped in the middle of a run.
+"""
+
+import argparse
+import asyncio
+import os
+import signal
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import yaml
+from prefect.deployments.runner import RunnerDeployment
+from prefect.events import DeploymentTriggerTypes
+from prefect.runner import Runner
+from prefect.schedules import Schedule
+from prefect.settings import get_current_settings
+from pydantic import TypeAdapter
+
+import conceptry
+from conceptry.errors import SettingsError
+from conceptry.settings import Settings
+from flows.attempts import TRAINING
+
+FILE = Path(conceptry.__path__[0]).parent / "prefect.yaml"
+WATCH = "watch"
+WATCH_SECONDS = "CONCEPTRY_WATCH_SECONDS"
+# How many runs of the other flows at a time: a watch, a release by hand, a retrain, and what is just ending.
+OTHERS = 5
+_TRIGGER: TypeAdapter[Any] = TypeAdapter(DeploymentTriggerTypes)
+
+
+def deployments(watch_every: float, file: Path = FILE) -> list[RunnerDeployment]:
+    """Read the declarations of prefect.yaml; only the watcher's interval is another one."""
+    declared = yaml.safe_load(file.read_text(encoding="utf-8"))["deployments"]
+    return [_deployment(one, watch_every) for one in declared]
+
+
+def _deployment(declared: Mapping[str, Any], watch_every: float) -> RunnerDeployment:
+    schedules = [_schedule(schedule) for schedule in declared.get("schedules", ())]
+    if declared["name"] == WATCH:
+        schedules = [Schedule(interval=timedelta(seconds=watch_every), slug="watch")]
+    return RunnerDeployment.from_entrypoint(
+        declared["entrypoint"],
+        declared["name"],
+        schedules=schedules,
+        triggers=[_TRIGGER.validate_python(trigger) for trigger in declared.get("triggers", ())],
+        description=declared.get("description"),
+        tags=declared.get("tags"),
+        paused=False,
+    )
+
+
+def _schedule(declared: Mapping[str, Any]) -> Schedule:
+    if "interval" in declared:
+        return Schedule(**{**declared, "interval": timedelta(seconds=declared["interval"])})
+    return Schedule(**declared)
+
+
+async def serve(watch_every: float, max_parallel: int) -> None:
+    """Register the deployments, say so, and run what is scheduled until this task is cancelled."""
+    poll = float(os.environ.get("PREFECT_RUNNER_POLL_FREQUENCY", "2"))
+    trainings = Runner("trainings", query_seconds=poll, limit=max_parallel + 1)
+    others = Runner("watch", query_seconds=poll, limit=OTHERS)
+    for deployment in deployments(watch_every):
+        runner = trainings if deployment.name == TRAINING else others
+        await runner.aadd_deployment(deployment)
+    print(f"serve: ready, watching every {watch_every:g} s", flush=True)
+    async with asyncio.TaskGroup() as group:
+        for runner in (trainings, others):
+            group.create_task(runner.start())
+        # Each runner has put its own handler in place by the time this one replaces them.
+        await asyncio.sleep(0)
+        me = asyncio.current_task()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, me.cancel if me else exit)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Serve until SIGTERM or Ctrl-C."""
+    parser = argparse.ArgumentParser(prog="flows.serve", description="Serve the deployments of prefect.yaml.")
+    default = float(os.environ.get(WATCH_SECONDS) or 10)
+    parser.add_argument("--watch-every", type=float, default=default, help=f"seconds between two watches ({default:g})")
+    given = parser.parse_args(arguments)
+    settings = Settings()
+    if not get_current_settings().api.url:
+        raise SettingsError("no Prefect server is named", next_step="set PREFECT_API_URL")
+    settings.work.mkdir(parents=True, exist_ok=True)
+    with suppress(KeyboardInterrupt, asyncio.CancelledError):
+        asyncio.run(serve(given.watch_every, settings.max_parallel))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,179 @@
+"""A world for the tests of the flows: an origin, its DVC remote, and what Prefect and the Hub know of them."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from PIL import Image
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowFilter, FlowFilterName, FlowRunFilter, FlowRunFilterTags
+from prefect.client.schemas.objects import FlowRun
+from safetensors.numpy import save_file
+
+from conceptry.actions import Action
+from conceptry.settings import Settings
+from conceptry.version import ActualConcept
+from flows import state
+from flows.order import make_order
+from flows.outlook import current_plan
+from flows.runs import RunFolder
+
+
+@dataclass
+class World:
+    """A bare origin with a person's clone, a DVC remote (a folder), and an account on the Hub."""
+
+    root: Path
+    hub: str
+    pushed: dict[str, bytes] = field(default_factory=dict)
+
+    def variables(self, work: str = "work") -> dict[str, str]:
+        """The settings; another `work` is another machine."""
+        return {
+            "CONCEPTRY_REPO": str(self.root / "origin.git"),
+            "CONCEPTRY_WORK": str(self.root / work),
+            "CONCEPTRY_HUB_ENDPOINT": self.hub,
+            "CONCEPTRY_HUB_OWNER": "local",
+            "CONCEPTRY_HUB_TOKEN": "hf_local",
+        }
+
+    @property
+    def settings(self) -> Settings:
+        return Settings()
+
+    @property
+    def clone(self) -> Path:
+        return self.root / "clone"
+
+    def start(self) -> None:
+        run(self.root, "git", "init", "--quiet", "--bare", "origin.git")
+        run(self.root, "git", "clone", "--quiet", "origin.git", "clone")
+        (self.clone / ".dvc").mkdir()
+        config = f"[core]\n    remote = storage\n['remote \"storage\"']\n    url = {self.root / 'remote'}\n"
+        (self.clone / ".dvc" / "config").write_text(config)
+
+    def write(self, name: str, pictures: int = 4, *, push: bool = True, seed: int = 0, **spec: Any) -> None:
+        """Write a concept's two files, and push its pictures as `dvc push` does, unless that is forgotten."""
+        folder = self.clone / "concepts" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        told = {"placeholder_token": f"<{name}>", "initializer_token": "circle", **spec}
+        (folder / "concept.yaml").write_text(yaml.safe_dump(told))
+        files = {f"{index}.png": picture(name, seed + index) for index in range(pictures)}
+        listing = json.dumps([{"md5": md5(data), "relpath": path} for path, data in sorted(files.items())]).encode()
+        oid = f"{md5(listing)}.dir"
+        self.pushed = {oid: listing, **{md5(data): data for data in files.values()}}
+        if push:
+            self.dvc_push()
+        outs = [{"md5": oid, "size": 1, "nfiles": pictures, "hash": "md5", "path": "images"}]
+        (folder / "images.dvc").write_text(yaml.safe_dump({"outs": outs}))
+
+    def dvc_push(self) -> None:
+        """Bring the pictures that were written last to the DVC remote."""
+        for oid, data in self.pushed.items():
+            path = self.root / "remote" / "files" / "md5" / oid[:2] / oid[2:]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+
+    def push(self, message: str = "a commit") -> str:
+        """Commit everything and push; the new revision."""
+        run(self.clone, "git", "add", "--all")
+        run(self.clone, "git", "commit", "--quiet", "--allow-empty", "-m", message)
+        run(self.clone, "git", "push", "--quiet", "origin", "HEAD")
+        return run(self.clone, "git", "rev-parse", "HEAD")
+
+    def action(self, name: str) -> Action:
+        """What the plan says about a concept now."""
+        return next(action for action in current_plan(self.settings).actions if action.concept == name)
+
+    def there(self, name: str) -> ActualConcept:
+        """What the Hub holds of a concept, by the listing that everybody goes by."""
+        return state.list_hub(self.settings).concepts.get(name, ActualConcept(name, (), None))
+
+    def branches(self, name: str) -> list[str]:
+        """The branches of its model repo."""
+        refs = state.target(self.settings).api().list_repo_refs(f"local/{name}")
+        return sorted(branch.name for branch in refs.branches)
+
+    def trained(self, name: str, loss: float = 0.05, retrain: str | None = None) -> dict[str, Any]:
+        """Put what a trainer leaves into the run's folder, and return the parameters of its run.
+
+        So a run finds its training done, as after a retry, and a test need not wait for one.
+        """
+        order = make_order(self.settings, name, None, retrain)
+        folder = RunFolder.of(self.settings.work, order.fingerprint)
+        make_trained(folder.output, token=f"<{name}>", loss=loss)
+        return {"name": name, "revision": order.revision, "fingerprint": order.fingerprint, "retrain": retrain}
+
+
+def make_trained(folder: Path, *, token: str, loss: float) -> None:
+    """Lay down what the trainer leaves, with little in it."""
+    (folder / "text_encoder" / "variables").mkdir(parents=True)
+    (folder / "text_encoder" / "saved_model.pb").write_bytes(b"\x08\x01graph")
+    (folder / "text_encoder" / "variables" / "variables.data-00000-of-00001").write_bytes(bytes(range(256)))
+    (folder / "samples").mkdir()
+    for name in ("0", "grid", "initializer"):
+        Image.new("RGB", (8, 8), (200, 40, 90)).save(folder / "samples" / f"{name}.png")
+    save_file({token: np.full((1, 96), loss, "float32")}, folder / "learned_embeds.safetensors")
+    metrics = {
+        "recipe": 1, "base_model": "tiny", "steps": 10, "stopped": "max_steps", "device": "CPU",
+        "loss": {"initializer": 0.1, "trained": loss, "improvement": 1 - loss / 0.1},
+        "images": {"train": 3, "held_out": 1}, "seconds": {"train": 1.0, "total": 2.5},
+    }  # fmt: skip
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+
+
+def picture(name: str, seed: int) -> bytes:
+    """A PNG that no other name and seed has."""
+    rng = np.random.default_rng([seed, *name.encode()])
+    pixels = np.clip(rng.integers(0, 255, 3) + rng.integers(-20, 20, (64, 64, 3)), 0, 255).astype("uint8")
+    path = Path(os.environ["HOME"]) / "picture.png"
+    Image.fromarray(pixels).save(path)
+    return path.read_bytes()
+
+
+def md5(data: bytes) -> str:
+    return hashlib.md5(data, usedforsecurity=False).hexdigest()
+
+
+def run(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(arguments, cwd=folder, check=True, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+def training_runs(fingerprint: str) -> list[FlowRun]:
+    """All runs that were asked to train a fingerprint."""
+    tags = FlowRunFilterTags(all_=[f"fingerprint:{fingerprint}"])
+    with get_client(sync_client=True) as client:
+        flow = FlowFilter(name=FlowFilterName(any_=["train-concept"]))
+        return client.read_flow_runs(flow_filter=flow, flow_run_filter=FlowRunFilter(tags=tags))
+
+
+def answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=2) as response:
+            return bool(response.status == 200)
+    except OSError:
+        return False
+
+
+def wait_until(condition: Any, timeout: float = 60.0, every: float = 0.05) -> None:
+    """Wait for something that another process does."""
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline, f"nothing happened for {timeout:.0f} s"
+        time.sleep(every)
+
+
+def python(code: str, variables: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """Start another process with these settings."""
+    return subprocess.Popen([sys.executable, "-c", code], env={**os.environ, **variables}, start_new_session=True)
