@@ -23,7 +23,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
 
 from emulators.hub.errors import HubError
-from emulators.hub.names import is_repo_name
+from emulators.hub.names import RESERVED, is_repo_name
 
 
 class Organization(BaseModel):
@@ -61,8 +61,10 @@ class Account(BaseModel):
 
 
 def _checked(name: str) -> str:
-    if not is_repo_name(name):
-        raise ValueError(f"{name!r} cannot be a namespace: letters, digits, '-', '_' and '.' only")
+    if not is_repo_name(name) or name.lower() in RESERVED:
+        raise ValueError(
+            f"{name!r} cannot be a namespace: letters, digits, '-', '_' and '.', and none of {', '.join(RESERVED)}"
+        )
     return name
 
 

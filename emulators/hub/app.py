@@ -69,14 +69,17 @@ class Envelope:
         await self.app(scope, receive, tagged)
 
 
-def _refused(_: Request, error: Exception) -> Response:
+def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, HubError)
+    for_people = request.method == "GET" and "text/html" in request.headers.get("Accept", "")
+    if for_people and not request.url.path.startswith(("/api/", "/login")):
+        return pages.refusal(request.scope["path"], error)
     return error.response()
 
 
-def _unrouted(_: Request, error: Exception) -> Response:
+def _unrouted(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    return HubError(error.status_code, error.detail).response()
+    return _refused(request, HubError(error.status_code, error.detail))
 
 
 def _broken(request: Request, error: Exception) -> Response:

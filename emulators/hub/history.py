@@ -200,3 +200,21 @@ def is_lfs_path(git: Any, commit: str, path: str) -> bool:
     """Whether .gitattributes at that commit sends this path to LFS, by git's own rules."""
     flags = AttrCheck.INDEX_ONLY | AttrCheck.NO_SYSTEM | AttrCheck.INCLUDE_COMMIT
     return bool(git.get_attr(path, "filter", flags, pygit2.Oid(hex=commit)) == "lfs")
+
+
+@dataclass(frozen=True)
+class FileChange:
+    """What a commit did to a path: added, deleted, modified or renamed."""
+
+    path: str
+    status: str
+
+
+def changes(git: Any, commit: str, limit: int = 500) -> list[FileChange]:
+    """The paths that a commit changed against its first parent."""
+    item = git[commit]
+    tree = item.tree
+    diff = item.parents[0].tree.diff_to_tree(tree) if item.parents else tree.diff_to_tree(swap=True)
+    names = {"A": "added", "D": "deleted", "M": "modified", "R": "renamed"}
+    found = [FileChange(d.new_file.path, names.get(d.status_char(), "changed")) for d in diff.deltas]
+    return found[:limit]

@@ -1,5 +1,224 @@
-"""Pages for people."""
+"""Pages for people: repos, cards with their pictures, Spaces, files and commits. All of it without script."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+from urllib.parse import quote
+
+from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-ROUTES: list[Route] = []
+from emulators.hub import history, render
+from emulators.hub.access import Call, endpoint
+from emulators.hub.addresses import REPO_FILES
+from emulators.hub.errors import HubError, entry_not_found
+from emulators.hub.history import Entry, LogEntry
+from emulators.hub.listing import Listed, Query, Summary, select, summarize
+from emulators.hub.names import Kind, check_repo_name
+from emulators.hub.routes_spaces import runtime
+from emulators.hub.storage import Repo
+
+_MAX_SHOWN = 512 * 1024
+_COMMITS_SHOWN = 50
+_IMAGES = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".svg")
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A repo on the front page."""
+
+    item: Listed
+    title: str
+    emoji: str
+    cover: str | None
+
+
+@dataclass(frozen=True)
+class Branch:
+    """A branch or tag in the sidebar; `gate` is the verdict on a version, if the card has one."""
+
+    name: str
+    commit: LogEntry
+    gate: str | None = None
+
+
+def home(call: Call) -> Response:
+    """All repos, or one owner's, or those that a word is found in."""
+    owner, search = call.params.get("owner"), call.query.get("search", "")[:100]
+    if owner is not None:
+        check_repo_name(owner)
+    groups = {}
+    for kind in (Kind.MODEL, Kind.SPACE, Kind.DATASET):
+        repos = [r for r in call.hub.repos.all(kind, owner) if call.hub.may_read(call.account, r)]
+        query = Query(search=search, sort="lastModified", descending=True, limit=200)
+        tiles = [_tile(item) for item in select(repos, call.hub.summaries, query).items]
+        if tiles:
+            groups[kind] = tiles
+    if owner is not None and not groups:
+        raise entry_not_found(owner)
+    return render.page("index.html", account=call.account, groups=groups, owner=owner, search=search, next="/")
+
+
+def _tile(item: Listed) -> Tile:
+    card, sha = item.summary.card, item.summary.sha
+    files = {entry.path for entry in item.summary.files}
+    text = (history.read(item.repo.git(), sha, "README.md") or b"").decode("utf-8", "replace") if sha else ""
+    return Tile(
+        item,
+        title=_line(card.get("title")) or item.repo.id.name,
+        emoji=_line(card.get("emoji"), 8) or ("🚀" if item.repo.settings.space else "🧩"),
+        cover=render.cover(text, files, item.repo.id.path, sha),
+    )
+
+
+def _line(value: Any, limit: int = 120) -> str:
+    return value[:limit] if isinstance(value, str) else ""
+
+
+def repo_page(call: Call) -> Response:
+    """A repo's card, branches and files, at main or at another revision."""
+    repo, revision = call.repo(), call.params.get("revision", "main")
+    git = repo.git()
+    summary = summarize(repo, history.resolve(git, revision))
+    text = (history.read(git, summary.sha, "README.md") or b"").decode("utf-8", "replace")
+    # At a commit's address nothing that the page shows can change while somebody reads it.
+    card = render.card_html(text, repo.id.path, summary.sha)
+    values = _frame(call, repo, revision, summary) | {"card": card, "summary": summary}
+    values |= {"branches": _branches(git, summary.card, "refs/heads/"), "tags": _branches(git, {}, "refs/tags/")}
+    values |= {"entries": list(history.walk(git, summary.sha)), "folder": ""}
+    values["metadata"] = summary.card
+    values["runtime"] = runtime(repo, summary) if repo.settings.space else None
+    return render.page("repo.html", **values)
+
+
+def folder_page(call: Call) -> Response:
+    """The files of one folder."""
+    path = call.params["path"].strip("/")
+    if not path:
+        return repo_page(call)
+    repo, revision = call.repo(), call.params["revision"]
+    git = repo.git()
+    commit = history.resolve(git, revision)
+    entries = list(history.walk(git, commit, path))
+    return render.page("folder.html", **_frame(call, repo, revision), entries=entries, folder=path)
+
+
+def file_page(call: Call) -> Response:
+    """One file: shown when it is a text or a picture, offered for download when not."""
+    repo, revision, path = call.repo(), call.params["revision"], call.params["path"]
+    git = repo.git()
+    commit = history.resolve(git, revision)
+    entry = history.find(git, commit, path)
+    if entry is not None and entry.folder:
+        return folder_page(call)
+    entry = history.find_file(git, commit, path)
+    call.files_of(repo)
+    is_image = entry.path.lower().endswith(_IMAGES)
+    values = _frame(call, repo, revision) | {"entry": entry, "is_image": is_image, "commit": commit}
+    return render.page("file.html", **values, text=None if is_image else _text(git, entry))
+
+
+def _text(git: Any, entry: Entry) -> str | None:
+    if entry.lfs or entry.size > _MAX_SHOWN:
+        return None
+    try:
+        text = bytes(git[entry.oid].data).decode()
+    except UnicodeDecodeError:
+        return None
+    return None if "\0" in text else text
+
+
+def commits_page(call: Call) -> Response:
+    """The last commits of a revision."""
+    repo, revision = call.repo(), call.params["revision"]
+    git = repo.git()
+    entries = list(islice(history.log(git, history.resolve(git, revision)), _COMMITS_SHOWN + 1))
+    more = len(entries) > _COMMITS_SHOWN
+    values = _frame(call, repo, revision) | {"commits": entries[:_COMMITS_SHOWN], "more": more}
+    return render.page("commits.html", **values)
+
+
+def commit_page(call: Call) -> Response:
+    """What one commit changed."""
+    repo, revision = call.repo(), call.params["revision"]
+    git = repo.git()
+    commit = history.resolve(git, revision)
+    entry, changes = history.log_entry(git[commit]), history.changes(git, commit)
+    return render.page("commit.html", **_frame(call, repo, commit), entry=entry, changes=changes)
+
+
+def _frame(call: Call, repo: Repo, revision: str, summary: Summary | None = None) -> dict[str, Any]:
+    card = (summary or call.hub.summaries.of(repo)).card
+    return {
+        "account": call.account,
+        "repo": repo,
+        "home": f"/{repo.id.path}",
+        "revision": revision,
+        "title": _line(card.get("title")),
+        "base": call.base,
+        "next": call.request.scope["path"],
+        "is_space": repo.id.kind is Kind.SPACE,
+    }
+
+
+def _branches(git: Any, card: Mapping[str, Any], prefix: str) -> list[Branch]:
+    gates = _gates(card)
+    found = []
+    for ref in git.references:
+        if ref.startswith(prefix):
+            name = ref.removeprefix(prefix)
+            found.append(Branch(name, history.log_entry(git[history.peel(git, ref)]), gates.get(name)))
+    # main first, then the newest version: v10 before v9.
+    return sorted(found, key=lambda b: (b.name != "main", -_number(b.name), b.name))
+
+
+def _number(name: str) -> int:
+    return int(name[1:]) if name.startswith("v") and name[1:].isdecimal() and len(name) < 12 else 0
+
+
+def _gates(card: Mapping[str, Any]) -> dict[str, str]:
+    """The verdict on each version, from the index that a Conceptry card carries."""
+    index = card.get("conceptry")
+    versions = index.get("versions") if isinstance(index, dict) else None
+    gates = {}
+    for version in versions if isinstance(versions, list) else []:
+        if isinstance(version, dict) and version.get("gate") in ("passed", "rejected"):
+            gates[f"v{version.get('number')}"] = str(version["gate"])
+    return gates
+
+
+def login(call: Call) -> Response:
+    """Make the browser ask for the token (it sends it with every later page), then go back."""
+    if call.account is None:
+        raise HubError(401, "Sign in with any user name, and your token as the password.")
+    target = call.query.get("next", "/")
+    local = target.startswith("/") and not target.startswith(("//", "/\\"))
+    return RedirectResponse(quote(target, safe="/%") if local else "/", status_code=303)
+
+
+def style(_: Call) -> Response:
+    """The one style sheet."""
+    return FileResponse(render.TEMPLATES / "hub.css", media_type="text/css", headers={"Cache-Control": "max-age=300"})
+
+
+def refusal(call_path: str, error: HubError) -> Response:
+    """An error as a page. Whether a repo is missing or hidden does not show."""
+    status = 404 if error.code == "RepoNotFound" else error.status
+    return render.page("error.html", status=status, account=None, error=error, code=status, next=call_path)
+
+
+ROUTES = [
+    Route("/", endpoint(home)),
+    Route("/login", endpoint(login)),
+    Route("/static/hub.css", endpoint(style)),
+    Route("/{owner:part}", endpoint(home)),
+    Route(REPO_FILES, endpoint(repo_page)),
+    Route(f"{REPO_FILES}/tree/{{revision:part}}", endpoint(repo_page)),
+    Route(f"{REPO_FILES}/tree/{{revision:part}}/{{path:rest}}", endpoint(folder_page)),
+    Route(f"{REPO_FILES}/blob/{{revision:part}}/{{path:rest}}", endpoint(file_page)),
+    Route(f"{REPO_FILES}/commits/{{revision:part}}", endpoint(commits_page)),
+    Route(f"{REPO_FILES}/commit/{{revision:part}}", endpoint(commit_page)),
+]

@@ -1,0 +1,159 @@
+"""The server as a program: how it starts, what it refuses, git over HTTP, several processes, and kill -9."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from huggingface_hub import CommitOperationAdd, HfApi
+from huggingface_hub.errors import HfHubHTTPError
+
+from emulators.hub.__main__ import main
+from emulators.hub.server import RunningHub, is_loopback
+
+NewRepo = Callable[..., str]
+
+
+@contextmanager
+def process(root: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A hub as people start it, and its address."""
+    command = [sys.executable, "-m", "emulators.hub", "--root", str(root), "--port", "0", *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+        try:
+            assert child.stdout is not None
+            line = child.stdout.readline().split()
+            assert line[0] == "hub:"
+            yield child, line[1]
+        finally:
+            child.kill()
+
+
+def git(*arguments: str, cwd: Path) -> str:
+    done = subprocess.run(["git", *arguments], cwd=cwd, capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+def test_a_public_address_needs_accounts(
+    tmp_path: Path, accounts_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--root", str(tmp_path / "hub"), "--host", "0.0.0.0", "--port", "0"]) == 2
+    assert "accounts" in capsys.readouterr().err
+    accounts_file.write_text("- {name: 'a/b', token: hf_x}\n- {name: ok}\n", encoding="utf-8")
+    assert main(["--root", str(tmp_path / "hub"), "--accounts", str(accounts_file)]) == 2
+    told = capsys.readouterr().err
+    assert "0.name" in told
+    assert "1.token" in told
+    assert is_loopback("127.0.0.1")
+    assert is_loopback("::1")
+    assert not is_loopback("192.168.1.2")
+
+
+def test_git_clones_a_branch(api: HfApi, hub: RunningHub, new_repo: NewRepo, tmp_path: Path) -> None:
+    repo = new_repo(private=True)
+    api.create_branch(repo, branch="v1")
+    files = {"a.txt": b"text", "w.bin": b"\0" * 2000}
+    operations = [CommitOperationAdd(path, data) for path, data in files.items()]
+    head = api.create_commit(repo, operations, commit_message="v1", revision="v1").oid
+    address = f"{hub.url}/{repo}".replace("://", "://anna:hf_anna@")
+    git("clone", "-q", "--depth", "1", "-b", "v1", address, "clone", cwd=tmp_path)
+    clone = tmp_path / "clone"
+    assert (clone / "a.txt").read_bytes() == b"text"
+    assert (clone / "w.bin").read_text().startswith("version https://git-lfs")
+    assert git("rev-parse", "HEAD", cwd=clone).strip() == head
+    api.create_commit(repo, [CommitOperationAdd("b.txt", b"more")], commit_message="more", revision="v1")
+    git("fetch", "-q", "--unshallow", cwd=clone)
+    assert "more" in git("log", "--format=%s", "origin/v1", cwd=clone)
+    with pytest.raises(subprocess.CalledProcessError):
+        git("-c", "credential.helper=", "ls-remote", f"{hub.url}/{repo}", cwd=tmp_path)
+    with pytest.raises(subprocess.CalledProcessError):
+        git("push", "-q", address, "HEAD:refs/heads/pushed", cwd=clone)
+
+
+def test_killed_in_the_middle_of_pushes_by_two_servers(tmp_path: Path) -> None:
+    """Two servers share a root and are killed: every answered commit is there, nothing is half-made, and it goes on."""
+    root = tmp_path / "hub"
+    acknowledged: list[tuple[str, str]] = []
+    enough = threading.Event()
+
+    def push(url: str, worker: int) -> None:
+        client = HfApi(endpoint=url, token="hf_local")
+        for number in range(1000):
+            path = f"{worker}/{number}.bin"
+            try:
+                made = client.create_commit(
+                    "local/pushed", [CommitOperationAdd(path, os.urandom(2000))], commit_message=path
+                )
+            except Exception:  # noqa: BLE001 - the server was killed under it, which shows in many ways
+                return
+            acknowledged.append((path, made.oid))
+            if len(acknowledged) >= 24:
+                enough.set()
+
+    with process(root) as (first, url), process(root) as (second, other):
+        HfApi(endpoint=url, token="hf_local").create_repo("local/pushed")
+        pushers = [threading.Thread(target=push, args=(u, n)) for n, u in enumerate([url, other, url, other])]
+        for pusher in pushers:
+            pusher.start()
+        assert enough.wait(60)
+        first.send_signal(signal.SIGKILL)
+        second.send_signal(signal.SIGKILL)
+        for pusher in pushers:
+            pusher.join()
+
+    with process(root) as (_, url):
+        client = HfApi(endpoint=url, token="hf_local")
+        commits = {c.commit_id for c in client.list_repo_commits("local/pushed")}
+        files = set(client.list_repo_files("local/pushed"))
+        assert {oid for _, oid in acknowledged} <= commits
+        assert {path for path, _ in acknowledged} <= files
+        assert len(commits) == len(files)  # one file each, and .gitattributes: no commit was lost under another
+        path, _ = acknowledged[-1]
+        assert Path(client.hf_hub_download("local/pushed", path, cache_dir=tmp_path / "cache")).stat().st_size == 2000
+        client.create_commit("local/pushed", [CommitOperationAdd("after", b"x")], commit_message="it goes on")
+    checked = git("fsck", "--strict", "--no-dangling", cwd=root / "repos/models/local/pushed.git")
+    assert checked == ""
+
+
+def test_a_stale_git_lock_does_not_block(api: HfApi, hub: RunningHub, new_repo: NewRepo) -> None:
+    repo = new_repo()
+    (hub.root / "repos/models" / f"{repo}.git/refs/heads/main.lock").write_text("left by a killed process")
+    api.create_commit(repo, [CommitOperationAdd("a", b"a")], commit_message="a")
+    assert "a" in api.list_repo_files(repo)
+
+
+def test_two_creators_make_one_repo(api: HfApi, hub: RunningHub) -> None:
+    outcomes: list[int] = []
+    start = threading.Barrier(6)
+
+    def create() -> None:
+        start.wait()
+        try:
+            api.create_repo("anna/contested")
+            outcomes.append(200)
+        except HfHubHTTPError as error:
+            outcomes.append(error.response.status_code)
+
+    threads = [threading.Thread(target=create) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(outcomes) == [200] + [409] * 5
+    assert not list((hub.root / "tmp").iterdir())
+
+
+def test_a_move_that_was_killed_is_found_at_its_new_place(api: HfApi, hub: RunningHub, new_repo: NewRepo) -> None:
+    repo = new_repo()
+    folder = hub.root / "repos/models" / f"{repo}.git"
+    target = folder.with_name("moved-by-hand.git")
+    shutil.move(folder, target)
+    assert json.loads((target / "hub.json").read_text())["name"] != "moved-by-hand"
+    assert api.model_info("anna/moved-by-hand").id == "anna/moved-by-hand"
+    assert not api.repo_exists(repo)
