@@ -78,7 +78,8 @@ def encode(found: list[Picture], encoder: keras.Model, config: Config, views: in
     mean, log_variance = np.split(np.concatenate(moments), 2, axis=-1)
     deviation = np.exp(0.5 * np.clip(log_variance, -30.0, 20.0))
     captions = tuple(picture.caption for picture in found for _ in range(views))
-    return Latents(mean * models.LATENT_SCALE, deviation * models.LATENT_SCALE, captions)
+    scaled = [np.asarray(part * models.LATENT_SCALE, "float32") for part in (mean, deviation)]
+    return Latents(scaled[0], scaled[1], captions)
 
 
 def _view(pixels: npt.NDArray[np.uint8], side: int, rng: np.random.Generator) -> npt.NDArray[np.uint8]:

@@ -77,7 +77,8 @@ def write_digests(folder: Path) -> None:
 def pictures(count: int, rng: np.random.Generator) -> tuple[Array, Array]:
     """Draw `count` pictures of random pairs: uint8 (count, 64, 64, 3), and each one's index in `world.PAIRS`."""
     which = rng.integers(0, len(world.PAIRS), count)
-    images = np.stack([np.asarray(world.draw(*world.PAIRS[index], rng)) for index in which])
+    pairs = (world.PAIRS[index] for index in which)
+    images = np.stack([np.asarray(world.draw(colour, shape, rng)) for colour, shape in pairs])
     return images, which
 
 
@@ -154,7 +155,13 @@ def caption_rows(which: Array, rng: np.random.Generator, tokenizer: Tokenizer, c
 
 
 def train_diffusion(
-    latents: tuple[Array, Array], which: Array, tokenizer: Tokenizer, text: keras.Model, unet: keras.Model, steps: int
+    latents: tuple[Array, Array],
+    which: Array,
+    tokenizer: Tokenizer,
+    text: keras.Model,
+    unet: keras.Model,
+    steps: int,
+    snapshot: Path,
 ) -> None:
     """Train text encoder and UNet together to predict the noise; the average of the weights is what stays."""
     mean, deviation = latents
@@ -165,7 +172,7 @@ def train_diffusion(
     optimizer = keras.optimizers.AdamW(rate, weight_decay=0.01, global_clipnorm=1.0, use_ema=True, ema_momentum=0.998)
     optimizer.build(variables)
     alphas = alphas_cumprod()
-    positions = np.tile(np.arange(tokenizer.prompt_length, dtype="int32"), (DIFFUSION_BATCH, 1))
+    positions = tf.constant(np.tile(np.arange(tokenizer.prompt_length, dtype="int32"), (DIFFUSION_BATCH, 1)))
 
     @tf.function(jit_compile=True)  # type: ignore[untyped-decorator,unused-ignore]
     def step(clean: Any, tokens: Any, timesteps: Any, noise: Any) -> Any:
@@ -194,6 +201,9 @@ def train_diffusion(
         if index % 100 == 0:
             loss = np.mean([float(value) for value in losses[-100:]])
             print(f"diffusion {index}/{steps} loss {loss:.4f}, {time.monotonic() - started:.0f} s", flush=True)
+        if index % 500 == 0:
+            # To look at while it trains; these are not the averaged weights.
+            weights.save(snapshot, {"text_encoder": text, "diffusion_model": unet}, dtype="float32")
     optimizer.finalize_variable_values(variables)
 
 
@@ -226,7 +236,15 @@ def main() -> None:
         print("latents scaled by", fold_scale(parts["image_encoder"], parts["decoder"], mean), flush=True)
         weights.save(options.work / "vae.safetensors", vae, dtype="float32")
     latents = encode(images, parts["image_encoder"])
-    train_diffusion(latents, which, tokenizer, parts["text_encoder"], parts["diffusion_model"], options.steps)
+    train_diffusion(
+        latents,
+        which,
+        tokenizer,
+        parts["text_encoder"],
+        parts["diffusion_model"],
+        options.steps,
+        options.work / "snapshot.safetensors",
+    )
     weights.save(options.output / "tiny.safetensors", parts, dtype="float16")
     write_digests(options.output)
     print("done:", (options.output / "tiny.safetensors").stat().st_size, "bytes", flush=True)

@@ -1,0 +1,50 @@
+"""Concepts of the tiny world as records, and one real training that several tests look at."""
+
+import hashlib
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from runs import RecordsMaker, Trained, run_trainer
+
+from trainer import records
+from trainer.tiny import world
+
+
+@pytest.fixture(scope="session")
+def make_records() -> RecordsMaker:
+    """Draw a few pictures of a pair and write them as tasks/records does."""
+
+    def make(folder: Path, pair: tuple[str, str], count: int) -> Path:
+        folder.mkdir(parents=True, exist_ok=True)
+        rng = np.random.default_rng(11)
+        rows = []
+        for index in range(count):
+            buffer = io.BytesIO()
+            world.draw(*pair, rng).save(buffer, "PNG")
+            png = buffer.getvalue()
+            rows.append(records.Record(png, 64, 64, hashlib.md5(png).hexdigest(), f"{index}.png"))
+        records.write(folder / records.SHARD, sorted(rows, key=lambda row: row.md5))
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory, make_records: RecordsMaker) -> Trained:
+    """A short training of a token with two vectors."""
+    folder = tmp_path_factory.mktemp("trained")
+    config = {
+        "placeholder_token": "<teal-crescent>",
+        "initializer_token": "crescent",
+        "base_model": "tiny",
+        "num_vectors": 2,
+        "training": {"max_steps": 12, "seed": 3},
+        "samples": 3,
+    }
+    done = run_trainer(make_records(folder / "records", ("teal", "crescent"), 4), config, folder / "output")
+    assert done.returncode == 0, done.stderr
+    metrics = json.loads((folder / "output" / "metrics.json").read_text())
+    return Trained(folder / "output", config, done.stdout, metrics)

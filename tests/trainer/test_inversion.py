@@ -1,0 +1,83 @@
+"""Textual Inversion on the tiny world: a smaller version of `python -m benchmarks.tiny_inversion`."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from benchmarks.tiny_inversion import Bench
+from trainer import checkpoint, config, data, models, train
+from trainer.tiny import world
+
+
+@pytest.fixture(scope="module")
+def bench() -> Bench:
+    return Bench()
+
+
+def settings(**training: object) -> config.Config:
+    words = {"placeholder_token": "<x>", "initializer_token": "circle", "base_model": "tiny", "training": training}
+    return config.parse(words)
+
+
+@pytest.fixture(scope="module")
+def latents(bench: Bench) -> data.Latents:
+    rng = np.random.default_rng(0)
+    pictures = [data.Picture(np.asarray(world.draw("teal", "crescent", rng)), "") for _ in range(2)]
+    return data.encode(pictures, bench.encoder, settings(), 2, seed=1)
+
+
+def test_a_concept_without_a_caption_is_learned(bench: Bench) -> None:
+    found = bench.invert(("teal", "crescent"), "crescent", seed=0, pictures=32)
+    assert found.before["both"] <= 0.2
+    assert found.after["both"] >= 0.85
+    assert found.loss["trained"] < found.loss["initializer"]
+
+
+@pytest.mark.parametrize("phrase", ["red circle", "blue star", world.NAMES["yellow", "cross"]])
+def test_captions_of_the_pre_training_are_drawn_right(bench: Bench, phrase: str) -> None:
+    pair = next(pair for pair in world.CAPTIONED if phrase in (" ".join(pair), world.NAMES[pair]))
+    assert bench.score(f"a photo of {phrase}", pair, 16)["both"] >= 0.8
+
+
+def test_held_out_pairs_have_no_caption() -> None:
+    with pytest.raises(ValueError, match="held out"):
+        world.caption(("teal", "crescent"), np.random.default_rng(0))
+
+
+def test_an_interrupted_training_ends_with_the_same_vectors(
+    bench: Bench, latents: data.Latents, tmp_path: Path
+) -> None:
+    wanted = settings(max_steps=6)
+    whole, _ = train.train(latents, bench.frozen, wanted, tmp_path / "whole", lambda _line: None)
+
+    asked = iter([False, False, False, True])
+    with pytest.raises(train.Interrupted, match="after step 3 of 6"):
+        train.train(latents, bench.frozen, wanted, tmp_path / "parts", lambda _line: None, lambda: next(asked))
+    resumed, _ = train.train(latents, bench.frozen, wanted, tmp_path / "parts", lambda _line: None)
+
+    assert resumed.step == whole.step == 6
+    assert resumed.vectors.tobytes() == whole.vectors.tobytes()
+
+
+def test_a_loss_that_is_not_a_number_keeps_the_last_good_checkpoint(bench: Bench, tmp_path: Path) -> None:
+    broken = data.Latents(np.full((2, 8, 8, 4), np.nan, "float32"), np.zeros((2, 8, 8, 4), "float32"), ("", ""))
+    wanted = settings(max_steps=3)
+    with pytest.raises(train.TrainingFailed, match="smaller learning_rate"):
+        train.train(broken, bench.frozen, wanted, tmp_path, lambda _line: None)
+    assert (tmp_path / checkpoint.LATEST).is_file()
+
+
+def test_no_gradient_reaches_the_frozen_table(bench: Bench) -> None:
+    table = bench.frozen.text_encoder.weights[0]
+    before = np.asarray(table).tobytes()
+    vectors = tf.Variable(tf.ones((1, models.TINY_ARCHITECTURE.context_width)))
+    tokens = tf.constant(bench.frozen.tokenizer.rows(["a photo of <x>"]))
+    with tf.GradientTape() as tape:
+        context = models.splice(bench.frozen.text_encoder, tokens, vectors)
+        loss = tf.reduce_sum(context**2)
+    gradients = tape.gradient(loss, [vectors, *bench.frozen.text_encoder.weights])
+    assert gradients[0] is not None
+    assert all(gradient is None for gradient in gradients[1:])
+    assert np.asarray(table).tobytes() == before

@@ -1,0 +1,121 @@
+"""`python -m trainer` as a person or a task runs it, and the files that it leaves."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+from runs import RecordsMaker, Trained, run_trainer
+from safetensors.numpy import load_file
+
+from trainer import models
+from trainer.base import BaseModel
+from trainer.recipe import RECIPE
+from trainer.sampling import Pipeline
+
+NEW_TOKENS = ["<teal-crescent>", "<teal-crescent>_1"]
+
+
+def learned_rows(trained: Trained) -> np.ndarray:
+    return load_file(trained.output / "learned_embeds.safetensors")["<teal-crescent>"]
+
+
+def test_the_learned_vectors_are_float32_keyed_by_the_token(trained: Trained) -> None:
+    rows = learned_rows(trained)
+    assert rows.dtype == np.float32
+    assert rows.shape == (2, models.TINY_ARCHITECTURE.context_width)
+    assert not np.array_equal(rows[0], rows[1])
+
+
+def test_the_metrics_say_what_happened(trained: Trained) -> None:
+    metrics = trained.metrics
+    assert (metrics["recipe"], metrics["base_model"], metrics["steps"]) == (RECIPE, "tiny", 12)
+    assert metrics["images"] == {"train": 3, "held_out": 1}
+    loss = metrics["loss"]
+    assert loss["improvement"] == pytest.approx(1 - loss["trained"] / loss["initializer"], abs=1e-3)
+    assert set(metrics["seconds"]) == {"start", "train", "evaluate", "samples", "export", "total"}
+
+
+def test_progress_is_json_lines_on_stdout_and_in_the_file(trained: Trained) -> None:
+    lines = (trained.output / "progress.jsonl").read_text().splitlines()
+    assert lines == trained.stdout.splitlines()
+    steps = [line for line in map(json.loads, lines) if "step" in line]
+    assert (steps[-1]["step"], steps[-1]["of"]) == (12, 12)
+
+
+def test_samples_are_pictures(trained: Trained) -> None:
+    names = [sample["file"] for sample in trained.metrics["samples"]]
+    assert names == ["samples/0.png", "samples/1.png", "samples/2.png"]
+    assert {Image.open(trained.output / name).size for name in names} == {(64, 64)}
+    before, after = (Image.open(trained.output / "samples" / name) for name in ("initializer.png", "grid.png"))
+    assert before.tobytes() != after.tobytes()
+
+
+def test_only_the_new_rows_differ_from_the_base_model(trained: Trained) -> None:
+    encoder = tf.saved_model.load(str(trained.output / "text_encoder"))
+    base = BaseModel("tiny")
+    original = base.text_encoder(base.tokenizer().vocabulary)
+    saved = {variable.path: variable.numpy() for variable in encoder.frozen.variables}
+    assert len(saved) == len(original.weights)
+    for stored, weight in zip(encoder.frozen.variables, original.weights, strict=True):
+        assert stored.numpy().tobytes() == np.asarray(weight).tobytes()
+    assert encoder.rows.numpy().tobytes() == learned_rows(trained).tobytes()
+
+
+def test_the_saved_encoder_gives_the_trainers_context(trained: Trained) -> None:
+    base = BaseModel("tiny")
+    tokenizer = base.tokenizer("<teal-crescent>", 2)
+    tokens = tf.constant(tokenizer.rows(["a photo of <teal-crescent>", "a red circle", ""]))
+    positions = tf.repeat(tf.range(tokenizer.prompt_length)[None, :], 3, axis=0)
+    ours = models.splice(base.text_encoder(tokenizer.vocabulary), tokens, tf.constant(learned_rows(trained)))
+    signature = tf.saved_model.load(str(trained.output / "text_encoder")).signatures["serving_default"]
+    served = signature(tokens=tokens, positions=positions)["context"]
+    np.testing.assert_allclose(served.numpy(), ours.numpy(), rtol=0, atol=1e-6)
+
+
+def test_a_published_encoder_draws_the_trainers_samples_again(trained: Trained) -> None:
+    pipeline = Pipeline.load("tiny", text_encoder=str(trained.output / "text_encoder"), placeholder_tokens=NEW_TOKENS)
+    sample = trained.metrics["samples"][1]
+    drawn = pipeline.draw(sample["prompt"], seed=sample["seed"])[0]
+    stored = np.asarray(Image.open(trained.output / sample["file"]))
+    # The batch is another size, so the last bit of a sum may differ.
+    assert np.abs(drawn.astype(int) - stored.astype(int)).max() <= 2
+
+
+def test_two_trainings_differ_only_in_small_files(
+    trained: Trained, make_records: RecordsMaker, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("second")
+    config = {**trained.config, "training": {"max_steps": 1, "seed": 4}, "samples": 1}
+    done = run_trainer(make_records(folder / "records", ("red", "heart"), 3), config, folder / "output")
+    assert done.returncode == 0, done.stderr
+    changed = 0
+    for path in (path for path in (trained.output / "text_encoder").rglob("*") if path.is_file()):
+        other = folder / "output" / "text_encoder" / path.relative_to(trained.output / "text_encoder")
+        if path.read_bytes() != other.read_bytes():
+            changed += path.stat().st_size
+    assert 0 < changed < 10_000
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"base_model": "sd-9"}, "base_model: 'sd-9' is not one of: tiny, sd-v1-4"),
+        ({"placeholder_token": "<My-Cat>"}, "must be lower-case"),
+        ({"training": {"max_steps": 0}}, "max_steps: 0 must be a number of at least 1"),
+        ({"base_model": "sd-v1-4"}, "kcv_encoder.h5 is not"),
+    ],
+)
+def test_a_bad_configuration_is_one_clear_line(
+    change: dict[str, object], message: str, trained: Trained, make_records: RecordsMaker, tmp_path: Path
+) -> None:
+    folder = tmp_path
+    done = run_trainer(
+        make_records(folder / "records", ("red", "heart"), 1), trained.config | change, folder / "output"
+    )
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("trainer: ")
+    assert message in done.stderr
+    assert not (folder / "output" / "metrics.json").exists()
