@@ -36,7 +36,7 @@ _UNSUPPORTED = {
 # What Pillow's decoders raise on damaged bytes, beside its own errors.
 _BROKEN = (
     OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, ArithmeticError, AttributeError, MemoryError,
-    struct.error, zlib.error,
+    RuntimeError, struct.error, zlib.error,
 )  # fmt: skip
 
 
