@@ -32,7 +32,8 @@ class Action:
     """One concept's action and its cause in words.
 
     `fingerprint` is the training fingerprint that it is about, and the run's idempotency key. `version` is the version
-    that the Space should serve afterwards, for release, render, adopt and repair; None there means none.
+    that the Space should serve afterwards, for release, render, adopt and repair; None there means none. `retrain` is
+    the ISO date for which a scheduled retraining fell due; it is part of the fingerprint.
     """
 
     concept: str
@@ -42,6 +43,7 @@ class Action:
     version: str | None
     sync: Sync
     health: Health
+    retrain: str | None = None
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,9 @@ class TrainingSpec(_Section):
     batch_size: int | None = Field(None, ge=1, le=64, description="Images a step; null takes the base model's default.")
     early_stopping: bool = Field(True, description="Stop before max_steps when the evaluation loss no longer moves.")
     seed: int = Field(0, ge=0, le=2**31 - 1, description="Seed of noise, prompts and augmentation.")
-    held_out: int = Field(1, ge=0, le=100, description="Images kept out of training, on which the result is judged.")
+    held_out: int = Field(
+        1, ge=0, le=100, description="Images kept out of training to judge the result; two always stay in."
+    )
 
 
 class GateSpec(_Section):

@@ -4,7 +4,7 @@ A training goes first, because it takes longest; while it runs, and when it has 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
 from conceptry.actions import Action, ActionKind, Attempt, Health, Sync
@@ -96,9 +96,8 @@ class Case:
         retrain = due and due[0].isoformat()
         fingerprint = training_fingerprint(self.spec, images, self.base, retrain)
         cause = due[1] if due else training_changes(keys, training_keys(self.spec, self.base), self.there.versions)
-        held_out = self.spec.training.held_out
-        if len(keys) <= held_out:
-            cause = f"{len(keys)} images, of which training.held_out keeps {held_out}: none is left to train on"
+        if not keys:
+            cause = "the images folder holds no picture; add some, then `dvc add` and `dvc push` them"
             return self.action(ActionKind.HOLD, cause, fingerprint=fingerprint, health="Degraded")
         attempt = self.attempts.get(fingerprint)
         if attempt == "running":
@@ -108,7 +107,7 @@ class Case:
         if attempt == "failed":
             cause = f"training failed ({cause}); change the inputs, or `conceptry train {self.wanted.name}` to retry"
             return self.action(ActionKind.HOLD, cause, fingerprint=fingerprint, health="Degraded")
-        return self.action(ActionKind.TRAIN, cause, fingerprint=fingerprint)
+        return replace(self.action(ActionKind.TRAIN, cause, fingerprint=fingerprint), retrain=retrain)
 
     def due(self, made: Sequence[Version]) -> tuple[date, str] | None:
         """The day on which a scheduled retraining fell due, and the cause.

@@ -26,21 +26,20 @@ def judge(metrics: Mapping[str, Any], gate: GateSpec, previous: float | None = N
     """Judge the trainer's metrics.json.
 
     Args:
-        metrics: `loss.initializer` and `loss.trained` are mean squared errors of the predicted noise on the held-out
-            images, on the same noise and timesteps; they are null when no image was held out.
+        metrics: `loss.initializer` and `loss.trained` are mean squared errors of the predicted noise, on the same
+            images (`loss.on` says which), noise and timesteps.
         gate: what the concept asks for.
         previous: trained loss of the released version, given for scheduled retrainings, which must be better.
     """
     losses = metrics.get("loss")
-    trained, initializer = (
-        (losses.get("trained"), losses.get("initializer")) if isinstance(losses, Mapping) else (None, None)
-    )
+    losses = losses if isinstance(losses, Mapping) else {}
+    trained, initializer, on = losses.get("trained"), losses.get("initializer"), losses.get("on", "held-out images")
     if trained is None or initializer is None:
-        return _unjudged(gate, previous)
+        return GateResult(False, ("the trainer reported no loss to judge by",))
     if not (_usable(trained) and _usable(initializer)):
-        return GateResult(False, (f"the held-out loss is not a number: {initializer} -> {trained}",))
+        return GateResult(False, (f"the loss on {on} is not a number: {initializer} -> {trained}",))
     improvement = 1 - trained / initializer if initializer else 0.0
-    figures = f"held-out loss {initializer:.4f} -> {trained:.4f}, {improvement:+.1%} better"
+    figures = f"loss on {on} {initializer:.4f} -> {trained:.4f}, an improvement of {improvement:.1%}"
     passed = trained < initializer and improvement >= gate.min_improvement
     wanted = f"at least {gate.min_improvement:.1%}" if gate.min_improvement else "any improvement"
     reasons = [f"{figures}; {wanted} was asked for"]
@@ -50,16 +49,6 @@ def judge(metrics: Mapping[str, Any], gate: GateSpec, previous: float | None = N
         reasons.append(f"{trained:.4f} is {relation} the released version's {previous:.4f}")
         passed = passed and better
     return GateResult(passed, tuple(reasons))
-
-
-def _unjudged(gate: GateSpec, previous: float | None) -> GateResult:
-    if gate.min_improvement > 0:
-        return GateResult(
-            False, ("gate.min_improvement asks for an improvement, but no image was held out to judge it",)
-        )
-    if previous is not None:
-        return GateResult(False, ("no image was held out, so the retraining cannot be shown to be better",))
-    return GateResult(True, ("no image was held out, so nothing was judged",))
 
 
 def _usable(loss: object) -> bool:

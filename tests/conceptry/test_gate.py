@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from conceptry.concept import GateSpec
-from conceptry.gate import judge
+from conceptry.gate import GateResult, judge
 
 
 def metrics(initializer: object, trained: object) -> dict[str, Any]:
@@ -16,23 +16,21 @@ def metrics(initializer: object, trained: object) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("initializer", "trained", "wanted", "previous", "passed", "reason"),
     [
-        (0.1, 0.05, 0.0, None, True, "held-out loss 0.1000 -> 0.0500, +50.0% better; any improvement was asked for"),
-        (0.1, 0.1, 0.0, None, False, "held-out loss 0.1000 -> 0.1000, +0.0% better; any improvement was asked for"),
-        (0.1, 0.2, 0.0, None, False, "held-out loss 0.1000 -> 0.2000, -100.0% better; any improvement was asked for"),
+        (0.1, 0.05, 0.0, None, True, "0.1000 -> 0.0500, an improvement of 50.0%; any improvement was asked for"),
+        (0.1, 0.1, 0.0, None, False, "0.1000 -> 0.1000, an improvement of 0.0%; any improvement was asked for"),
+        (0.1, 0.2, 0.0, None, False, "0.1000 -> 0.2000, an improvement of -100.0%; any improvement was asked for"),
         (0.1, 0.05, 0.4, None, True, "at least 40.0% was asked for"),
         (0.1, 0.08, 0.4, None, False, "at least 40.0% was asked for"),
         (0.1, 0.05, 0.0, 0.06, True, "0.0500 is lower than the released version's 0.0600"),
         (0.1, 0.05, 0.0, 0.05, False, "0.0500 is not lower than the released version's 0.0500"),
         (0.1, 0.2, 0.0, 0.3, False, "0.2000 is lower than the released version's 0.3000"),
         (0.0, 0.0, 0.0, None, False, "any improvement was asked for"),
-        (0.1, math.nan, 0.0, None, False, "the held-out loss is not a number: 0.1 -> nan"),
-        (math.inf, 0.1, 0.0, None, False, "the held-out loss is not a number: inf -> 0.1"),
-        (0.1, "0.05", 0.0, None, False, "the held-out loss is not a number: 0.1 -> 0.05"),
-        (0.1, True, 0.0, None, False, "the held-out loss is not a number"),
-        (0.1, -1, 0.0, None, False, "the held-out loss is not a number"),
-        (None, None, 0.0, None, True, "no image was held out, so nothing was judged"),
-        (None, None, 0.2, None, False, "gate.min_improvement asks for an improvement, but no image was held out"),
-        (None, None, 0.0, 0.05, False, "no image was held out, so the retraining cannot be shown to be better"),
+        (0.1, math.nan, 0.0, None, False, "the loss on held-out images is not a number: 0.1 -> nan"),
+        (math.inf, 0.1, 0.0, None, False, "the loss on held-out images is not a number: inf -> 0.1"),
+        (0.1, "0.05", 0.0, None, False, "is not a number: 0.1 -> 0.05"),
+        (0.1, True, 0.0, None, False, "is not a number: 0.1 -> True"),
+        (0.1, -1, 0.0, None, False, "is not a number: 0.1 -> -1"),
+        (None, 0.1, 0.0, None, False, "the trainer reported no loss to judge by"),
     ],
 )
 def test_judge(
@@ -45,5 +43,11 @@ def test_judge(
 
 
 @pytest.mark.parametrize("broken", [{}, {"loss": None}, {"loss": 0.1}])
-def test_metrics_without_losses_are_not_judged(broken: dict[str, Any]) -> None:
-    assert judge(broken, GateSpec()).reasons == ("no image was held out, so nothing was judged",)
+def test_metrics_without_losses_do_not_pass(broken: dict[str, Any]) -> None:
+    assert judge(broken, GateSpec()) == GateResult(False, ("the trainer reported no loss to judge by",))
+
+
+@pytest.mark.parametrize("on", ["held-out images", "training images"])
+def test_the_reason_says_what_was_judged_on(on: str) -> None:
+    measured = {"loss": {"initializer": 0.1, "trained": 0.05, "on": on}}
+    assert judge(measured, GateSpec()).reasons[0].startswith(f"loss on {on} 0.1000 -> 0.0500")

@@ -212,10 +212,10 @@ def fingerprint(letters: str = "abc", retrain: str | None = None, **changes: obj
             ("hold", "base model sd-v1-4 is not available here; there are: tiny", None, "Unknown", "Degraded"),
         ),
         (
-            act(wanted_of("ab", training={"held_out": 2})),
+            act(wanted_of("")),
             (
                 "hold",
-                "2 images, of which training.held_out keeps 2: none is left to train on",
+                "the images folder holds no picture; add some, then `dvc add` and `dvc push` them",
                 None,
                 "OutOfSync",
                 "Degraded",
@@ -327,6 +327,7 @@ def test_action_and_cause(action: Action, expected: tuple[str, str, str | None, 
 def test_training_carries_the_fingerprint_of_what_it_will_make() -> None:
     assert act(wanted_of("abcd"), V1).fingerprint == V2.fingerprint
     retraining = act(wanted_of(**EVERY_30_DAYS), V1, space=serving_of(V1), today=date(2026, 12, 3))
+    assert retraining.retrain == "2026-12-01"
     assert retraining.fingerprint == fingerprint(retrain="2026-12-01")
 
 
@@ -400,6 +401,7 @@ def test_plan_as_json() -> None:
                 "version": None,
                 "sync": "OutOfSync",
                 "health": "Missing",
+                "retrain": None,
             }
         ],
     }
