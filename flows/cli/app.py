@@ -13,7 +13,7 @@ app = typer.Typer(
     epilog="A first look: `conceptry demo`. Your own pictures: `conceptry new`, then `conceptry plan`.",
     no_args_is_help=True,
     rich_markup_mode="rich",
-    pretty_exceptions_show_locals=False,
+    pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 hub_app = typer.Typer(name="hub", help="The local Hub: a Hugging Face Hub on this machine.", no_args_is_help=True)

@@ -19,6 +19,7 @@ from flows.stack.embedded import Stack, end_on_sigterm
 from flows.stack.folder import folder_in_use, load_settings
 from flows.stack.processes import Child, answers, clean_environment, free_port
 from tasks.hub import HubTarget, list_actual
+from tasks.hub.client import telling
 from tasks.hub.refs import read_manifest
 from tasks.space import render_space
 
@@ -75,7 +76,8 @@ def _with_hub(root: Path | None, running: ExitStack) -> Settings:
 
 def _page(target: HubTarget, settings: Settings, name: str, version: Version, port: int) -> Child:
     repo = target.repo(name)
-    manifest = read_manifest(target.api(), repo, version.commit)
+    with telling(target, f"reading {version.name}", name=name):
+        manifest = read_manifest(target.api(), repo, version.commit)
     if manifest is None:
         raise ConceptryError(f"{version.name} has no concept.json", concept=name, next_step="publish it again")
     spec = ConceptSpec.model_validate(manifest.spec)

@@ -32,7 +32,9 @@ def train_now(root: Path | None, name: str) -> None:
 
     if get_current_settings().api.url is None:
         version = train_concept.train_here(settings, name)
-        done = f"{name} {version.name} is published, its gate: {version.gate}." if version else None
+        done = (
+            f"{name} {version} is published. `conceptry versions {name}` shows how it was judged." if version else None
+        )
         console.print(done or _nothing_to_train(name))
         return
     run = train_concept.train_now(settings, name)

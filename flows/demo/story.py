@@ -10,14 +10,17 @@ import re
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from conceptry.version import Version
 from flows.demo.person import Person, take_pictures
 from flows.demo.subjects import LIFE_BUOY, NIGHT_LIGHT, Subject
-from flows.demo.telling import Teller
-from flows.demo.witness import StoryError, Witness
+from flows.demo.telling import StoryError, Teller
 from flows.stack.embedded import Stack
 from flows.stack.folder import Folder, Setup
+
+if TYPE_CHECKING:
+    from flows.demo.witness import Witness
 
 WATCH_EVERY = 5
 """Seconds between two looks at git: short, for a story."""

@@ -13,6 +13,12 @@ from rich.rule import Rule
 from rich.status import Status
 from rich.table import Table
 
+from conceptry.errors import ConceptryError
+
+
+class StoryError(ConceptryError):
+    """Something in the story did not happen as it is told."""
+
 
 @dataclass(frozen=True)
 class Fact:

@@ -21,8 +21,9 @@ from prefect.events.filters import EventFilter, EventNameFilter, EventResourceFi
 from prefect.exceptions import PrefectHTTPStatusError
 from rich.status import Status
 
-from conceptry.errors import ConceptryError, TransientError
+from conceptry.errors import TransientError
 from conceptry.version import ActualConcept, Version
+from flows.demo.telling import StoryError
 from flows.stack.embedded import Stack
 from tasks.hub import HubTarget, list_actual
 
@@ -33,10 +34,6 @@ PATIENCE = 600.0
 
 _LOOK_EVERY = 0.5
 _BAD = (StateType.FAILED, StateType.CRASHED, StateType.CANCELLED)
-
-
-class StoryError(ConceptryError):
-    """Something in the story did not happen as it is told."""
 
 
 class Witness:

@@ -12,8 +12,8 @@ from types import FrameType, TracebackType
 from flows.stack.folder import Folder, Setup
 from flows.stack.processes import Child, answers, clean_environment, free_port
 
-START_TIMEOUT = 180.0
-"""Seconds that a server may take to answer; Prefect needs 15 to 30 on two cores, its first start the longest."""
+START_TIMEOUT = 600.0
+"""Seconds that a server may take to answer. Prefect needs 15 to 30 on two idle cores; busy ones take minutes."""
 
 _PREFECT = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",

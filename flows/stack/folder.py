@@ -165,10 +165,10 @@ def folder_in_use(root: Path | None) -> Folder | None:
 
 
 def enter(folder: Folder, setup: Setup) -> None:
-    """Make this process, and those it starts, work with the set-up in `folder`."""
+    """Make this process, and those it starts, work with the set-up in `folder`; call it before Prefect is imported."""
     os.environ.update(setup.variables(folder))
     os.environ.update(loopback_without_proxy())
-    os.environ.update({"HF_HUB_DISABLE_XET": "1", "PREFECT_HOME": str(folder.prefect)})
+    os.environ.update({"HF_HUB_DISABLE_XET": "1", "PREFECT_HOME": str(folder.prefect), "DO_NOT_TRACK": "1"})
     if answers(f"{setup.prefect_api}/health"):
         os.environ["PREFECT_API_URL"] = setup.prefect_api
 

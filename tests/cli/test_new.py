@@ -41,7 +41,7 @@ def clone(initialised: Path, tmp_path: Path) -> Path:
 
 
 def _wanted(clone: Path, **changes: object) -> Wanted:
-    return Wanted(**{**vars(CAT), "images": clone.parent / "photos", **changes})  # type: ignore[arg-type]
+    return Wanted(**{**vars(CAT), "images": clone.parent / "photos", **changes})
 
 
 def test_it_adds_what_git_and_dvc_then_track(clone: Path) -> None:

@@ -1,0 +1,168 @@
+"""What the commands print, and how a set-up is found again."""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from conceptry.errors import ConceptryError, SettingsError
+from conceptry.plan import Action, ActionKind, Plan
+from conceptry.version import ActualConcept, SpaceState, Version
+from flows.cli import versions
+from flows.cli.plan import BROKEN, NOTHING_TO_DO, SOMETHING_TO_DO, exit_code, print_plan
+from flows.cli.playground import choose
+from flows.contact_sheet import Panel, Row, contact_sheet
+from flows.stack.folder import Folder, Setup, branch_here, load_settings, repository_here
+
+IDLE = Action("my-cat", ActionKind.NOTHING, "serves v1", "f" * 64, "v1", "Synced", "Healthy")
+TRAIN = Action("my-dog", ActionKind.TRAIN, "images +2 -1", "e" * 64, None, "OutOfSync", "Progressing")
+WAIT = Action("my-pot", ActionKind.WAIT, "run `dvc push`", None, None, "OutOfSync", "Missing")
+BAD = Action("my-cup", ActionKind.HOLD, "concept.yaml:3: release: [v] is wrong", None, None, "Unknown", "Degraded")
+
+
+def _version(number: int, gate: str = "passed") -> Version:
+    return Version(
+        number=number,
+        fingerprint=str(number) * 64,
+        inputs=str(number) * 64,
+        commit="c0ffee" * 7,
+        gate=gate,  # type: ignore[arg-type]
+        dvc_md5="0" * 32 + ".dir",
+        created="2026-11-22T20:00:00Z",
+        loss=0.05,
+        images=("a", "b"),
+    )
+
+
+CAT = ActualConcept("my-cat", (_version(1), _version(2), _version(3, "rejected")), SpaceState("v1", "s"))
+
+
+def _printed(*actions: Action) -> str:
+    console = Console(file=io.StringIO(), width=160)
+    print_plan(Plan("0123456789abcdef", actions), console, "origin.git")
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert isinstance(text, str)
+    return text
+
+
+def test_a_plan_says_what_and_why_most_important_first() -> None:
+    lines = _printed(IDLE, WAIT, BAD, TRAIN).splitlines()
+    assert [line.split()[0] for line in lines[1:5]] == ["my-dog", "my-pot", "my-cup", "my-cat"]
+    assert "images +2 -1" in lines[1]
+    assert "release: [v] is wrong" in lines[3], "brackets are text, not markup"
+    assert lines[-1].startswith("1 to train, 1 waiting for `dvc push`, 1 held, 1 unchanged. (origin.git at 01234567)")
+
+
+def test_an_empty_plan_says_how_to_begin() -> None:
+    assert "conceptry new" in _printed()
+
+
+@pytest.mark.parametrize(
+    ("actions", "code"),
+    [
+        ((), NOTHING_TO_DO),
+        ((IDLE, WAIT), NOTHING_TO_DO),
+        ((IDLE, TRAIN), SOMETHING_TO_DO),
+        ((TRAIN, BAD), BROKEN),
+    ],
+)
+def test_exit_codes_of_a_plan(actions: tuple[Action, ...], code: int) -> None:
+    assert exit_code(Plan("0" * 40, actions)) == code
+
+
+def test_versions_are_listed_newest_first_and_the_released_one_is_marked() -> None:
+    console = Console(file=io.StringIO(), width=160)
+    console.print(versions.table(CAT))
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert [line.split()[0] for line in lines[1:]] == ["v3", "v2", "v1"]
+    assert "released" in lines[3]
+    assert "rejected" in lines[1]
+    assert versions.as_dict(CAT)["released"] == "v1"
+
+
+@pytest.mark.parametrize(("wanted", "number"), [("", 1), ("v3", 3)])
+def test_the_playground_opens_the_released_version_or_the_one_asked_for(wanted: str, number: int) -> None:
+    assert choose(CAT, "my-cat", wanted).number == number
+
+
+def test_the_playground_names_the_versions_that_there_are() -> None:
+    with pytest.raises(ConceptryError, match="there is no version v9; there is: v1, v2, v3"):
+        choose(CAT, "my-cat", "v9")
+    with pytest.raises(ConceptryError, match="nothing is published"):
+        choose(None, "my-cat", "")
+
+
+def test_a_set_up_is_read_as_it_was_written(tmp_path: Path) -> None:
+    folder = Folder.at(tmp_path / "here")
+    setup = Setup(repo='/a "quoted" path\\origin.git', hub_port=1234, watch_every=5)
+    folder.write(setup)
+    assert folder.read() == setup
+    assert stat.S_IMODE(folder.file.stat().st_mode) == 0o600, "there is a token in it"
+
+
+@pytest.fixture
+def environment() -> Iterator[None]:
+    """Put the environment back afterwards: entering a set-up changes it."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
+@pytest.mark.usefixtures("environment")
+def test_root_wins_over_the_environment(tmp_path: Path) -> None:
+    """A demo's folder must never publish to the Hub that somebody's shell is set up for."""
+    os.environ.update(CONCEPTRY_REPO="git@example.org:real", CONCEPTRY_HUB_OWNER="acme")
+    assert load_settings(None).hub_owner == "acme"
+    Folder.at(tmp_path).write(Setup(repo="origin.git"))
+    settings = load_settings(tmp_path)
+    assert (settings.repo, settings.hub_owner) == ("origin.git", "local")
+    assert settings.hub_endpoint.startswith("http://127.0.0.1:")
+
+
+def test_a_folder_without_set_up_says_how_to_make_one(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="conceptry up --root"):
+        load_settings(tmp_path)
+
+
+def test_a_broken_set_up_names_its_file(tmp_path: Path) -> None:
+    (tmp_path / "conceptry.toml").write_text("repo = \n")
+    with pytest.raises(SettingsError, match=r"conceptry\.toml"):
+        load_settings(tmp_path)
+
+
+def test_the_repository_is_the_origin_of_the_one_you_are_in(tmp_path: Path) -> None:
+    subprocess.run(["git", "init", "-q", "--bare", str(tmp_path / "origin.git")], check=True)
+    subprocess.run(["git", "clone", "-q", "../origin.git", "clone"], cwd=_folder(tmp_path / "x"), check=True)
+    clone = tmp_path / "x" / "clone"
+    assert repository_here(clone) == str(tmp_path / "origin.git")
+    assert branch_here(clone) == "main"
+    subprocess.run(["git", "remote", "set-url", "origin", "git@example.org:team/concepts.git"], cwd=clone, check=True)
+    assert repository_here(clone) == "git@example.org:team/concepts.git"
+    with pytest.raises(SettingsError, match="in no git repository"):
+        repository_here(tmp_path)
+
+
+def test_a_contact_sheet_holds_every_picture(tmp_path: Path) -> None:
+    red, wide = tmp_path / "red.png", tmp_path / "wide.png"
+    Image.new("RGB", (64, 64), "red").save(red)
+    Image.new("RGB", (256, 128), "blue").save(wide)
+    row = Row(
+        "my-cat v1", "a photo of <my-cat>", [Panel("pictures", [red] * 5), Panel("after", [wide]), Panel("-", [])]
+    )
+    with Image.open(contact_sheet([row, row], tmp_path / "out" / "sheet.png")) as sheet:
+        colours = {colour: count for count, colour in sheet.convert("RGB").getcolors(1 << 24) or ()}
+    assert colours[(0, 0, 255)] / colours[(255, 0, 0)] == pytest.approx(380 * 190 / (5 * 124 * 124), rel=0.02)
+
+
+def _folder(path: Path) -> Path:
+    path.mkdir()
+    return path
