@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image
+
 from trainer.sampling import Pipeline
 
 MAX_SEED = 2**31 - 1

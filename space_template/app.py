@@ -66,7 +66,15 @@ def main() -> None:
     served = read_settings(SETTINGS)
     studio = Studio(served, base_dir=base_dir_of_environment())
     studio.start()
-    build(served, studio).launch(theme=theme(), css=CSS, ssr_mode=False, show_error=True)
+    build(served, studio).launch(
+        theme=theme(),
+        css=CSS,
+        ssr_mode=False,
+        show_error=True,
+        # A history of runs would keep what was typed into the Deploy tab.
+        run_history=False,
+        footer_links=["api", "gradio", "settings"],
+    )
 
 
 if __name__ == "__main__":

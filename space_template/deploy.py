@@ -151,7 +151,12 @@ def build_deploy(served: Served) -> None:
             proposed["min_replica"], label="Replicas at least", precision=0, minimum=0, maximum=10, info="0: it sleeps."
         )
         most = gr.Number(
-            proposed["max_replica"], label="Replicas at most", precision=0, minimum=1, maximum=10, info="Bounds the cost."
+            proposed["max_replica"],
+            label="Replicas at most",
+            precision=0,
+            minimum=1,
+            maximum=10,
+            info="Bounds the cost.",
         )
         security = gr.Dropdown(SECURITY, value="authenticated", label="Security")
     button = gr.Button("Create endpoint", variant="primary", interactive=served.published)

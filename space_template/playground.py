@@ -68,15 +68,15 @@ def build_playground(served: Served, studio: Studio) -> None:
                 "", label="Negative prompt", placeholder="what the picture should not show", max_length=1000
             )
             with gr.Row():
-                guidance = gr.Slider(1, 15, defaults["guidance"], step=0.5, label="Guidance")
-                steps = gr.Slider(1, 100, defaults["steps"], step=1, label="Steps")
+                guidance = gr.Slider(1, 15, defaults["guidance"], step=0.5, label="Guidance", min_width=120)
+                steps = gr.Slider(1, 100, defaults["steps"], step=1, label="Steps", min_width=120)
             with gr.Row():
-                count = gr.Slider(1, 8, defaults["images"], step=1, label="Pictures")
-                seed = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=MAX_SEED)
+                count = gr.Slider(1, 8, defaults["images"], step=1, label="Pictures", min_width=120)
+                seed = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=MAX_SEED, min_width=120)
             random_seed = gr.Checkbox(True, label="A new seed each time")
             with gr.Row():
-                draw_button = gr.Button("Draw", variant="primary", elem_id="draw")
-                stop_button = gr.Button("Stop", elem_id="stop")
+                draw_button = gr.Button("Draw", variant="primary", elem_id="draw", min_width=80)
+                stop_button = gr.Button("Stop", elem_id="stop", min_width=80)
         with gr.Column(scale=3, min_width=300):
             gallery = gr.Gallery(
                 label="Pictures", format="png", columns=2, object_fit="contain", height=460, elem_id="gallery",

@@ -14,7 +14,8 @@ class Served:
     """The released version of one concept.
 
     `resolution` is the side of a picture in pixels. `version` and `revision` (a commit of `model_repo`) are None as
-    long as nothing is published: then the base model draws without the token. `endpoint` is what the Deploy tab proposes.
+    long as nothing is published: then the base model draws without the token. `endpoint` is what the Deploy tab
+    proposes.
     """
 
     name: str

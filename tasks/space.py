@@ -9,7 +9,6 @@ import json
 import re
 import shutil
 from collections.abc import Iterator, Mapping
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +19,17 @@ from trainer.presets import PRESETS
 
 PYTHON = "3.11"
 PACKAGE = "space_template"
+ROOT = Path(__file__).resolve().parent.parent
+"""Where the packages lie side by side, in a checkout and in an installation alike."""
 
 
-def templates_digest() -> str:
-    """Digest of all that Spaces are rendered with, this renderer too: when it changes, each is rendered again."""
+def templates_digest(root: Path | None = None) -> str:
+    """Digest of all that Spaces are rendered with, this renderer too: when it changes, each is rendered again.
+
+    `root` is another checkout than the one that this runs from.
+    """
     digest = hashlib.sha256()
-    for path, file in sorted(_sources()):
+    for path, file in sorted(_sources(root or ROOT)):
         digest.update(f"{path}\0{hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
     return digest.hexdigest()
 
@@ -40,14 +44,14 @@ def render_space(folder: Path, spec: ConceptSpec, settings: Mapping[str, Any]) -
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    template = _root(PACKAGE)
+    template = ROOT / PACKAGE
     for source in sorted(template.glob("*.py")):
         # app.py starts from the root of the Space; what it imports stays the package that it is in the repo.
         target = folder / source.name if source.name == "app.py" else folder / PACKAGE / source.name
         _copy(source, target)
     shipped = ["trainer/" + file.path for file in PRESETS[settings["base_model"]].files if file.url is None]
     for path in (*SERVING_MODULES, *shipped):
-        _copy(_root("trainer").parent / path, folder / path)
+        _copy(ROOT / path, folder / path)
     requirements = (template / "requirements.txt").read_text(encoding="utf-8")
     if not spec.space.hardware.startswith("cpu-"):
         # TensorFlow finds CUDA only where pip has put it.
@@ -83,18 +87,14 @@ def _readme(spec: ConceptSpec, settings: Mapping[str, Any], requirements: str) -
     return dump_front_matter({key: value for key, value in front.items() if value is not None}) + "\n" + text
 
 
-def _sources() -> Iterator[tuple[str, Path]]:
+def _sources(root: Path) -> Iterator[tuple[str, Path]]:
     """Every file that a rendered Space depends on, besides its settings, with a path that no machine changes."""
-    yield "renderer", Path(__file__)
-    for file in _root(PACKAGE).iterdir():
+    yield "tasks/space.py", root / "tasks" / "space.py"
+    for file in (root / PACKAGE).iterdir():
         if file.suffix == ".py" or file.name == "requirements.txt":
             yield f"{PACKAGE}/{file.name}", file
     for path in SERVING_MODULES:
-        yield path, _root("trainer").parent / path
-
-
-def _root(package: str) -> Path:
-    return Path(str(files(package)))
+        yield path, root / path
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -6,7 +6,6 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,8 @@ from tasks.hub.card import EMBEDS, render_card
 from tasks.hub.refs import MANIFEST
 from trainer.presets import PRESETS
 
+ROOT = Path(__file__).resolve().parents[2]
+"""Where the packages lie side by side, in a checkout and in an installation alike."""
 HANDLER = "handler.py"
 REQUIREMENTS = "requirements.txt"
 
@@ -109,7 +110,7 @@ def paths(folder: Path) -> Sequence[str]:
 
 def render_handler(folder: Path, settings: Mapping[str, Any]) -> None:
     """Lay the Inference Endpoint handler into a folder: the template as it is, its settings, the trainer's modules."""
-    template = Path(str(files("handler_template")))
+    template = ROOT / "handler_template"
     shutil.copyfile(template / HANDLER, folder / HANDLER)
     requirements = (template / REQUIREMENTS).read_text(encoding="utf-8")
     if settings["base_model"] != "tiny":
@@ -119,10 +120,9 @@ def render_handler(folder: Path, settings: Mapping[str, Any]) -> None:
     text = json.dumps(settings, indent=2, ensure_ascii=False) + "\n"
     (folder / "settings.json").write_text(text, encoding="utf-8")
     shipped = ["trainer/" + file.path for file in PRESETS[settings["base_model"]].files if file.url is None]
-    root = Path(str(files("trainer"))).parent
     for path in (*SERVING_MODULES, *shipped):
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(root / path, folder / path)
+        shutil.copyfile(ROOT / path, folder / path)
 
 
 def _read_metrics(trained: Path, name: str) -> dict[str, Any]:

@@ -1,0 +1,81 @@
+"""Rendering a Space: values go into settings.json and front matter, and code stays as it is."""
+
+import ast
+import json
+import shutil
+from pathlib import Path
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from conceptry.cards import split_front_matter
+from conceptry.concept import BaseModel, ConceptSpec
+from conceptry.serving import SERVING_MODULES, serving_settings
+from tasks.space import render_space, templates_digest
+
+HOSTILE = [
+    "</script>{braces} ${d} ' \" \\ `t` *b* <img onload=a()>",
+    "{{ settings }} {% raw %} %(x)s f\"{x}\" '''",
+    "title: other # not a comment --- |",
+    "- 0o17",
+    "null",
+    "🐱\u202e",
+]
+titles = st.one_of(
+    st.sampled_from(HOSTILE),
+    st.text(st.characters(categories=["L", "N", "P", "S"], include_characters=" "), min_size=1, max_size=60),
+).filter(lambda title: bool(title.strip()) and title.isprintable())
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def render(folder: Path, spec: ConceptSpec, name: str = "cat") -> Path:
+    base = BaseModel("sd-v1-4", "d" * 64, 1, 512)
+    return render_space(folder, spec, serving_settings(name, spec, base, "v1", {}, f"local/{name}", "f" * 40))
+
+
+def concept(title: str) -> ConceptSpec:
+    return ConceptSpec.model_validate(
+        {"placeholder_token": "<cat>", "initializer_token": "cat", "base_model": "sd-v1-4", "space": {"title": title}}
+    )
+
+
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(titles)
+def test_whatever_the_title_only_settings_and_readme_know_of_it(tmp_path: Path, title: str) -> None:
+    plain = contents(render(tmp_path / "plain", concept("Cat").model_copy()))
+    ours = contents(render(tmp_path / "ours", concept(title)))
+
+    differing = {path for path in ours if ours[path] != plain.get(path)}
+    assert ours.keys() == plain.keys()
+    assert differing <= {"README.md", "settings.json"}
+    assert json.loads(ours["settings.json"])["title"] == title
+    front, body = split_front_matter(ours["README.md"].decode())
+    assert front["title"] == title
+    assert front["models"] == ["local/cat"]
+    assert set(front) == set(split_front_matter(plain["README.md"].decode())[0]), "a title adds no key"
+    assert body.lstrip().startswith("# ")
+
+
+def test_a_space_is_made_anew_and_the_same_each_time(tmp_path: Path) -> None:
+    first = contents(render(tmp_path / "space", concept("Cat")))
+    (tmp_path / "space" / "left.over").write_text("x")
+    assert contents(render(tmp_path / "space", concept("Cat"))) == first
+    assert set(SERVING_MODULES) < set(first)
+    for path, content in first.items():
+        if path.endswith(".py"):
+            ast.parse(content)
+
+
+def test_the_digest_follows_the_templates(tmp_path: Path, repo_root: Path) -> None:
+    for folder in ("space_template", "trainer", "tasks"):
+        shutil.copytree(repo_root / folder, tmp_path / folder, ignore=shutil.ignore_patterns("*.safetensors"))
+    before = templates_digest(tmp_path)
+
+    assert before == templates_digest()
+    assert len(before) == 64
+    with (tmp_path / "trainer" / "sampling.py").open("a") as file:
+        file.write("# another sampler")
+    assert templates_digest(tmp_path) != before

@@ -1,0 +1,120 @@
+"""The handler as an Inference Endpoint's server drives it: only the folder of a version on the path."""
+
+import base64
+import io
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from handler_template.handler import MAX_SEED, parse
+from tasks.hub.bundle import render_handler
+
+TEMPLATES = Path(__file__).resolve().parents[2]
+
+
+def locked(name: str) -> set[str]:
+    """Versions of a package in uv.lock: one for each Python that needs its own."""
+    lock = (TEMPLATES / "uv.lock").read_text(encoding="utf-8")
+    return set(re.findall(rf'^name = "{re.escape(name)}"\nversion = "([^"]+)"', lock, re.MULTILINE))
+
+
+@pytest.mark.parametrize("template", ["space_template", "handler_template"])
+def test_requirements_are_what_we_test_with(template: str) -> None:
+    lines = (TEMPLATES / template / "requirements.txt").read_text(encoding="utf-8").split()
+    for line in lines:
+        name, _, version = line.partition("==")
+        assert version in locked(name.replace("_", "-")), f"{template}/requirements.txt: {line} is not in uv.lock"
+    assert {line.partition("==")[0] for line in lines} >= {"tensorflow", "keras", "keras-cv", "pillow", "safetensors"}
+
+
+HOSTILE = "</script>{{ }} \" ' \\ \n---\ntitle: x"
+REQUESTS = [
+    {"inputs": "a large red circle", "parameters": {"num_inference_steps": 2, "num_images": 2}},
+    {"inputs": "red circle " * 50, "parameters": {"num_inference_steps": 1}},
+]
+SERVER = """
+import json, sys
+
+folder, requests = sys.argv[1], json.loads(sys.argv[2])
+# What the endpoint's container has: packages, and the folder of the version; not this checkout.
+sys.path[:] = [folder, *(path for path in sys.path if "site-packages" in path or "lib/python" in path)]
+sys.meta_path[:] = [finder for finder in sys.meta_path if "__editable__" not in repr(finder)]
+import handler, trainer
+
+assert trainer.__file__.startswith(folder), trainer.__file__
+endpoint, answers = handler.EndpointHandler(folder), []
+for request in requests:
+    try:
+        answers.append(endpoint(request))
+        request["parameters"]["seed"] = answers[-1]["seed"]
+        assert endpoint(request) == answers[-1], "the seed did not make the same pictures again"
+    except Exception as error:
+        answers.append({"error": str(error)})
+print(json.dumps(answers))
+"""
+
+
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """What a rendered handler answers in a process of its own; each request is asked again with the seed it got."""
+    folder = tmp_path_factory.mktemp("version")
+    settings = json.loads((TEMPLATES / "handler_template" / "settings.json").read_text(encoding="utf-8"))
+    render_handler(folder, {**settings, "title": HOSTILE, "examples": [HOSTILE]})
+    assert json.loads((folder / "settings.json").read_text(encoding="utf-8"))["title"] == HOSTILE
+    done = subprocess.run(
+        [sys.executable, "-c", SERVER, str(folder), json.dumps(REQUESTS)],
+        cwd=folder, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    found: list[dict[str, Any]] = json.loads(done.stdout)
+    return found
+
+
+def test_a_request_gets_pictures_and_their_seed(answers: list[dict[str, Any]]) -> None:
+    pictures = [Image.open(io.BytesIO(base64.b64decode(image))) for image in answers[0]["images"]]
+    assert [(picture.format, picture.size, picture.mode) for picture in pictures] == [("PNG", (64, 64), "RGB")] * 2
+    assert 0 <= answers[0]["seed"] <= MAX_SEED
+
+
+def test_a_prompt_that_does_not_fit_is_refused_in_words(answers: list[dict[str, Any]]) -> None:
+    assert "the prompt is too long" in answers[1]["error"]
+
+
+def test_everything_wrong_with_a_request_is_said_at_once() -> None:
+    with pytest.raises(ValueError, match="inputs must be a prompt") as caught:
+        parse({"inputs": " ", "parameters": {"seed": -1, "steps": 3, "num_images": 99, "guidance_scale": "high"}})
+    message = str(caught.value)
+    for words in ("unknown parameters steps; there are negative_prompt", "seed must be a whole number from 0 to",
+                  "num_images must be a whole number from 1 to 8", "guidance_scale must be a number"):  # fmt: skip
+        assert words in message
+    with pytest.raises(ValueError, match="the body must be an object"):
+        parse(["a prompt"])  # type: ignore[arg-type]
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9),
+    lambda children: st.lists(children, max_size=3) | st.dictionaries(st.text(max_size=9), children, max_size=3),
+    max_leaves=5,
+)
+keys = st.sampled_from(["negative_prompt", "num_inference_steps", "guidance_scale", "seed", "num_images", "other"])
+
+
+@given(st.dictionaries(keys, json_values), json_values)
+def test_no_request_gets_through_unchecked(parameters: dict[str, Any], inputs: Any) -> None:
+    try:
+        request = parse({"inputs": inputs, "parameters": parameters})
+    except ValueError:
+        return
+    assert request.prompt == inputs
+    assert 0 <= request.seed <= MAX_SEED
+    assert 1 <= request.num_images <= 8
+    assert request.steps is None or 1 <= request.steps <= 200
+    assert request.guidance_scale is None or 0 <= request.guidance_scale <= 50
