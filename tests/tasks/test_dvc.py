@@ -3,9 +3,7 @@
 import hashlib
 import http.server
 import json
-import shutil
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,11 +11,13 @@ from pathlib import Path
 
 import pytest
 import yaml
+from dvc.repo import Repo
 
 from conceptry.concept import DesiredConcept, ImageRef, parse_sources
 from conceptry.errors import ConceptryError, DataCorruptError, DataMissingError, SettingsError, TransientError
 from tasks import dvc, git
 
+CONFIG = "[core]\n    remote = storage\n['remote \"storage\"']\n    url = {url}\n"
 SPEC = "placeholder_token: <{name}>\ninitializer_token: cat\n"
 PICTURES = {"a.jpg": b"first picture", "b.jpg": b"second picture", "sub/c.jpg": b"third picture"}
 
@@ -56,7 +56,7 @@ class World:
     def start(self, url: str | None = None) -> None:
         run(self.root, "git", "init", "--quiet", "--bare", "origin.git")
         run(self.root, "git", "clone", "--quiet", "origin.git", "clone")
-        self.configure(f"[core]\n    remote = storage\n['remote \"storage\"']\n    url = {url or self.remote}\n")
+        self.configure(CONFIG.format(url=url or self.remote))
 
     def configure(self, text: str) -> None:
         (self.clone / ".dvc").mkdir(exist_ok=True)
@@ -115,9 +115,8 @@ def refs(files: Mapping[str, bytes]) -> tuple[ImageRef, ...]:
 
 def test_what_dvc_adds_and_pushes_is_listed_and_fetched(world: World) -> None:
     # The one test that runs DVC itself; the others lay out the remote as it does.
-    shutil.rmtree(world.clone / ".dvc")
-    run(world.clone, sys.executable, "-m", "dvc", "init", "--quiet")
-    run(world.clone, sys.executable, "-m", "dvc", "remote", "add", "-d", "storage", str(world.remote))
+    Repo.init(str(world.clone), force=True).close()
+    world.configure(CONFIG.format(url=world.remote))
     folder = world.clone / "concepts" / "cat"
     for path, data in PICTURES.items():
         (folder / "images" / path).parent.mkdir(parents=True, exist_ok=True)
@@ -130,7 +129,8 @@ def test_what_dvc_adds_and_pushes_is_listed_and_fetched(world: World) -> None:
     assert forgotten.error is None
     assert forgotten.images is None
 
-    run(world.clone, sys.executable, "-m", "dvc", "push", "--quiet")
+    with Repo(str(world.clone)) as repo:
+        assert repo.push() == len(PICTURES) + 1
     concept = world.list(revision, check=("cat",))["cat"]
     assert concept.images == refs(PICTURES)
     assert concept.missing == ()
