@@ -18,12 +18,13 @@ from flows.demo.subjects import LIFE_BUOY, NIGHT_LIGHT, Subject
 from flows.demo.telling import StoryError, Teller
 from flows.stack.embedded import Stack
 from flows.stack.folder import Folder, Setup
+from flows.stack.pushed import install
 
 if TYPE_CHECKING:
     from flows.demo.witness import Witness
 
-WATCH_EVERY = 5
-"""Seconds between two looks at git: short, for a story."""
+WATCH_EVERY = 15
+"""Seconds between two looks at git: each is a process of its own. Of a push the origin's hook tells at once."""
 
 
 def places(folder: Folder) -> tuple[Path, Path, Path]:
@@ -58,11 +59,11 @@ class Story:
             teller.chapter(f"Ada adds a concept: {NIGHT_LIGHT.token}, a {NIGHT_LIGHT.colour} {NIGHT_LIGHT.shape}")
             self._add(NIGHT_LIGHT)
             ada.run("dvc", "push")
-            ada.run("git", "push", "--quiet")
-            teller.fact("five pictures and a concept.yaml are pushed")
             with teller.waiting("Prefect, the local Hub and the watcher are starting"):
                 seconds = servers.result()
-        teller.fact(f"Prefect {self._stack.setup.prefect_ui}, Hub {self._stack.setup.hub_endpoint}", seconds)
+        teller.fact(f"Prefect {self._stack.setup.prefect_ui} and Hub {self._stack.setup.hub_endpoint} are up", seconds)
+        ada.run("git", "push", "--quiet")
+        teller.fact("five pictures and a concept.yaml are pushed")
 
     def first_training_begins(self, witness: Witness) -> None:
         """The watcher finds the concept by itself."""
@@ -138,6 +139,7 @@ class Story:
     def _make_repository(self) -> None:
         ada, root = self._ada, self._folder.root
         ada.run("git", "init", "--quiet", "--bare", "--initial-branch=main", self._origin.name, where=root)
+        install(self._origin, root)
         ada.run("git", "clone", "--quiet", self._origin.name, ada.clone.name, where=root)
         ada.run("git", "checkout", "--quiet", "-B", "main", show=False)
         ada.run("dvc", "init", "--quiet")
@@ -156,7 +158,7 @@ class Story:
 
     def _training_begins(self, witness: Witness, subject: Subject, why: str) -> None:
         start = time.monotonic()
-        with self._teller.waiting("nobody tells it; it looks every few seconds") as status:
+        with self._teller.waiting("the watcher looks at git") as status:
             run = witness.until(lambda: witness.training(subject.name), f"{subject.name} is trained", status)
         self._teller.fact(
             f"it started the training of {subject.name} ({why}): run {run.name}", time.monotonic() - start

@@ -32,7 +32,7 @@ T = TypeVar("T")
 PATIENCE = 600.0
 """Seconds until something that should have happened counts as not happened; a slow machine trains for minutes."""
 
-_LOOK_EVERY = 0.5
+_LOOK_EVERY = 1.0
 _BAD = (StateType.FAILED, StateType.CRASHED, StateType.CANCELLED)
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import signal
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from types import FrameType, TracebackType
+from typing import TextIO
 
 from flows.stack.folder import Folder, Setup
-from flows.stack.processes import Child, answers, clean_environment, free_port
+from flows.stack.processes import Child, StackError, answers, clean_environment, free_port
 
 START_TIMEOUT = 600.0
 """Seconds that a server may take to answer. Prefect needs 15 to 30 on two idle cores; busy ones take minutes."""
@@ -46,6 +48,7 @@ class Stack:
     def __init__(self, folder: Folder, setup: Setup, report: Callable[[str], None] = lambda _: None) -> None:
         self.folder, self.setup, self._report = folder, setup, report
         self._children: list[Child] = []
+        self._lock: TextIO | None = None
 
     def start(self) -> Setup:
         """Start all three and return the set-up with the ports they listen on.
@@ -53,13 +56,14 @@ class Stack:
         Raises:
             StackError: one of them did not come up; the rest is ended by leaving the `with` block.
         """
+        for place in (self.folder.hub, self.folder.prefect, self.folder.work, self.folder.logs):
+            place.mkdir(parents=True, exist_ok=True)
+        self._open_alone()
         setup = replace(
             self.setup,
             hub_port=free_port(self.setup.hub_port),
             prefect_port=free_port(self.setup.prefect_port),
         )
-        for place in (self.folder.hub, self.folder.prefect, self.folder.work, self.folder.logs):
-            place.mkdir(parents=True, exist_ok=True)
         self.setup = setup
         self.folder.write(setup)
         hub, prefect, flows = self._hub(), self._prefect(), self._flows()
@@ -102,6 +106,8 @@ class Stack:
             child.ask_to_end()
             child.wait()
         self._children.clear()
+        if self._lock is not None:
+            self._lock.close()
 
     def __enter__(self) -> Stack:
         return self
@@ -110,6 +116,14 @@ class Stack:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+    def _open_alone(self) -> None:
+        """Two Prefect servers on one database would not do; the lock goes with this process, however it ends."""
+        self._lock = (self.folder.root / "lock").open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as taken:
+            raise StackError(f"{self.folder.root} is open in another terminal", next_step="end it there") from taken
 
     def _begin(self, child: Child) -> None:
         self._children.append(child)
