@@ -14,13 +14,14 @@ from pathlib import Path
 _LEFTOVER_SECONDS = 24 * 3600
 
 
-def sync_folder(folder: Path) -> None:
-    """Make renames in this folder durable."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+def sync(*paths: Path) -> None:
+    """Make files' bytes, or folders' names, durable."""
+    for path in paths:
+        fd = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
 
 
 def write_file(path: Path, data: bytes, mode: int = 0o600) -> None:
@@ -36,16 +37,7 @@ def write_file(path: Path, data: bytes, mode: int = 0o600) -> None:
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
-    sync_folder(path.parent)
-
-
-def sync_tree(folder: Path) -> None:
-    """Sync every file and folder below, before the folder is renamed into its place."""
-    for parent, _, files in os.walk(folder):
-        for name in files:
-            with (Path(parent) / name).open("rb") as file:
-                os.fsync(file.fileno())
-        sync_folder(Path(parent))
+    sync(path.parent)
 
 
 @contextlib.contextmanager

@@ -152,9 +152,9 @@ def _keep(draft: Path, target: Path) -> None:
     for folder in (target.parent.parent.parent, target.parent.parent, target.parent):
         if not folder.exists():
             folder.mkdir(exist_ok=True, parents=True)
-            disk.sync_folder(folder.parent)
+            disk.sync(folder.parent)
     draft.rename(target)
-    disk.sync_folder(target.parent)
+    disk.sync(target.parent)
 
 
 def _secret(path: Path) -> bytes:

@@ -150,15 +150,16 @@ class RepoStore:
         draft = disk.scratch(self.root, ".git")
         git = pygit2.init_repository(str(draft), bare=True, initial_head="main")
         try:
-            for hooks in ("hooks", "description"):
-                path = draft / hooks
-                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+            for sample in ("hooks", "info"):
+                shutil.rmtree(draft / sample)
+            (draft / "description").unlink()
             puts = [Put(path, commits.write_blob(git, data)) for path, data in files.items()]
             tree = commits.build_tree(git, None, puts)
             commits.create_ref(git, MAIN, commits.commit_tree(git, tree, [], "initial commit", author))
             (draft / "hub.lock").touch()
             disk.write_file(draft / "hub.json", settings.model_dump_json(indent=1).encode())
-            disk.sync_tree(draft)
+            # libgit2 has synced the objects and the ref; these are what it only wrote.
+            disk.sync(draft / "config", draft / "HEAD", draft / "objects", draft / "refs", draft)
             self._place(draft, target)
         except BaseException:
             shutil.rmtree(draft, ignore_errors=True)
@@ -174,7 +175,7 @@ class RepoStore:
             if not folder.exists():
                 raise
             raise conflict(f"A {target.kind.singular} repository called {target} already exists") from error
-        disk.sync_folder(folder.parent)
+        disk.sync(folder.parent)
 
     def update(self, repo: Repo, change: Callable[[RepoSettings], RepoSettings]) -> Repo:
         """Change a repo's settings as they are now, not as they were when it was looked up."""
@@ -203,5 +204,5 @@ class RepoStore:
         grave = disk.scratch(self.root, ".deleted")
         with repo.lock():
             repo.folder.rename(grave)
-            disk.sync_folder(repo.folder.parent)
+            disk.sync(repo.folder.parent)
         shutil.rmtree(grave, ignore_errors=True)

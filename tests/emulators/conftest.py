@@ -54,7 +54,7 @@ def stranger(hub: RunningHub) -> HfApi:
 @pytest.fixture(scope="session")
 def http() -> Iterator[httpx2.Client]:
     """For requests that the client would not make, on connections that stay open."""
-    with httpx2.Client() as client:
+    with httpx2.Client(timeout=60) as client:
         yield client
 
 

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from urllib.parse import quote
 
@@ -34,7 +34,7 @@ def put_address(hub: RunningHub, repo: str, data: bytes) -> str:
     return str(described["actions"]["upload"]["href"])  # type: ignore[index]
 
 
-def send_commit(hub: RunningHub, repo: str, *lines: dict[str, object], headers: dict[str, str]) -> httpx2.Response:
+def send_commit(hub: RunningHub, repo: str, *lines: Mapping[str, object], headers: dict[str, str]) -> httpx2.Response:
     header = {"key": "header", "value": {"summary": "by hand"}}
     body = "\n".join(json.dumps(line) for line in (header, *lines))
     return httpx2.post(f"{hub.url}/api/models/{repo}/commit/main", content=body, headers=headers)
@@ -59,14 +59,15 @@ def test_private_repos_are_invisible(api: HfApi, ben: HfApi, stranger: HfApi, ne
 def test_only_owners_write(ben: HfApi, stranger: HfApi, hub: RunningHub, new_repo: NewRepo) -> None:
     repo = new_repo()
     reader = HfApi(endpoint=hub.url, token="hf_reader")
+    changes: list[Callable[[HfApi], object]] = [
+        lambda c: c.upload_file(path_or_fileobj=b"x", path_in_repo="x.txt", repo_id=repo),
+        lambda c: c.create_branch(repo, branch="b"),
+        lambda c: c.create_tag(repo, tag="t"),
+        lambda c: c.delete_repo(repo),
+        lambda c: c.update_repo_settings(repo, private=True),
+    ]
     for client, status in ((ben, 403), (stranger, 401), (reader, 403)):
-        for change in (
-            lambda c: c.upload_file(path_or_fileobj=b"x", path_in_repo="x.txt", repo_id=repo),
-            lambda c: c.create_branch(repo, branch="b"),
-            lambda c: c.create_tag(repo, tag="t"),
-            lambda c: c.delete_repo(repo),
-            lambda c: c.update_repo_settings(repo, private=True),
-        ):
+        for change in changes:
             with pytest.raises(HfHubHTTPError) as caught:
                 change(client)
             assert caught.value.response.status_code == status

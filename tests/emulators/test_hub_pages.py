@@ -83,7 +83,7 @@ def test_the_front_page_lists_and_searches(hub: RunningHub, api: HfApi, concept:
     html = page(f"{hub.url}/")
     assert f'href="/{concept}"' in html
     assert hidden not in html
-    assert hidden in page(f"{hub.url}/", auth=("anna", api.token))
+    assert hidden in page(f"{hub.url}/", auth=("anna", str(api.token)))
     assert f'href="/{concept}"' not in page(f"{hub.url}/?search=nothing-like-it")
     assert f'href="/{concept}"' in page(f"{hub.url}/anna")
 
@@ -105,7 +105,7 @@ def test_missing_and_hidden_pages_look_alike(hub: RunningHub, api: HfApi, new_re
     answers = [httpx2.get(f"{hub.url}/{name}", headers={"Accept": "text/html"}) for name in (hidden, "anna/nothing")]
     assert {a.status_code for a in answers} == {404}
     assert answers[0].text.replace(hidden.replace("/", "%2F"), "") == answers[1].text.replace("anna%2Fnothing", "")
-    assert hidden in page(f"{hub.url}/{hidden}", auth=("anna", api.token))
+    assert hidden in page(f"{hub.url}/{hidden}", auth=("anna", str(api.token)))
 
 
 def test_signing_in_comes_back_and_goes_nowhere_else(hub: RunningHub, api: HfApi) -> None:
@@ -113,5 +113,5 @@ def test_signing_in_comes_back_and_goes_nowhere_else(hub: RunningHub, api: HfApi
     assert asked.status_code == 401
     assert asked.headers["WWW-Authenticate"].startswith("Basic")
     for target, place in (("/anna/x", "/anna/x"), ("//evil.example", "/"), ("https://evil.example", "/")):
-        answer = httpx2.get(f"{hub.url}/login", params={"next": target}, auth=("anna", api.token))
+        answer = httpx2.get(f"{hub.url}/login", params={"next": target}, auth=("anna", str(api.token)))
         assert answer.headers["Location"] == place

@@ -4,6 +4,7 @@ import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -12,6 +13,7 @@ from huggingface_hub import (
     CommitOperationCopy,
     CommitOperationDelete,
     HfApi,
+    SpaceHardware,
     snapshot_download,
 )
 from huggingface_hub.errors import (
@@ -28,14 +30,14 @@ from emulators.hub.server import RunningHub
 NewRepo = Callable[..., str]
 
 
-def commit(api: HfApi, repo: str, files: dict[str, bytes], **options: object) -> str:
+def commit(api: HfApi, repo: str, files: dict[str, bytes], **options: Any) -> str:
     operations = [CommitOperationAdd(path, data) for path, data in files.items()]
-    made = api.create_commit(repo, operations, commit_message="files", **options)  # type: ignore[arg-type]
+    made = api.create_commit(repo, operations, commit_message="files", **options)
     return str(made.oid)
 
 
-def download(api: HfApi, repo: str, path: str, folder: Path, **options: object) -> bytes:
-    return Path(api.hf_hub_download(repo, path, cache_dir=folder, **options)).read_bytes()  # type: ignore[arg-type]
+def download(api: HfApi, repo: str, path: str, folder: Path) -> bytes:
+    return Path(api.hf_hub_download(repo, path, cache_dir=folder)).read_bytes()
 
 
 def test_a_version_is_committed_branched_tagged_and_downloaded(api: HfApi, new_repo: NewRepo, tmp_path: Path) -> None:
@@ -149,7 +151,7 @@ def test_lists_are_filtered_and_paged(api: HfApi, hub: RunningHub, new_repo: New
         commit(api, name, {"README.md": card(number)})
     found = list(api.list_models(author="anna", filter=["paged", "even"], cardData=True))
     assert {m.id for m in found} == {names[0], names[2], names[4]}
-    versions = {m.id: m.card_data.to_dict()["conceptry"]["versions"] for m in found if m.card_data}
+    versions = {m.id: m.card_data["conceptry"]["versions"] for m in found if m.card_data}
     assert versions[names[4]] == [{"number": 4}]
     assert [m.id for m in api.list_models(search=names[3])] == [names[3]]
     assert next(iter(api.list_models(search=names[3], full=True))).sha == api.model_info(names[3]).sha
@@ -223,7 +225,7 @@ def test_spaces_keep_what_they_were_asked(api: HfApi, ben: HfApi, new_repo: NewR
     commit(api, repo, {"app.py": b"print()", "README.md": front}, repo_type="space")
     assert api.get_space_runtime(repo).stage == "STOPPED"
     assert api.pause_space(repo).stage == "PAUSED"
-    assert api.request_space_hardware(repo, "t4-small").requested_hardware == "t4-small"
+    assert api.request_space_hardware(repo, SpaceHardware.T4_SMALL).requested_hardware == "t4-small"
     assert api.restart_space(repo).stage == "STOPPED"
     api.add_space_variable(repo, "COLOUR", "teal")
     assert api.get_space_variables(repo)["COLOUR"].value == "teal"
@@ -232,7 +234,7 @@ def test_spaces_keep_what_they_were_asked(api: HfApi, ben: HfApi, new_repo: NewR
     assert list(api.get_space_secrets(repo)) == ["TOKEN"]
     listed = next(s for s in api.list_spaces(author="anna", full=True) if s.id == repo)
     assert listed.card_data is not None
-    assert listed.card_data.to_dict()["conceptry"] == {"release": "v2"}
+    assert listed.card_data["conceptry"] == {"release": "v2"}
     expanded = next(s for s in api.list_spaces(author="anna", expand=["cardData", "runtime"]) if s.id == repo)
     assert expanded.runtime is not None
     with pytest.raises(HfHubHTTPError, match="rights"):
