@@ -161,9 +161,9 @@ def train(
     identity = json.dumps({**asdict(config), "samples": 0}, sort_keys=True)
     losses = denoising_losses(frozen)
 
-    @tf.function(jit_compile=True)  # type: ignore[untyped-decorator,unused-ignore]
+    @tf.function(jit_compile=True, autograph=False)  # type: ignore[untyped-decorator,unused-ignore]
     def step_function(vectors: Any, first: Any, second: Any, index: Any, rate: Any, *batch: Any) -> tuple[Any, ...]:
-        with tf.GradientTape() as tape:
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(vectors)
             loss = tf.reduce_mean(losses(vectors, *batch))
         gradient = tf.convert_to_tensor(tape.gradient(loss, vectors))
@@ -174,7 +174,7 @@ def train(
         vectors = vectors - rate * unbiased / (tf.sqrt(second / (1.0 - _BETAS[1] ** index)) + 1e-8)
         return vectors, first, second, loss
 
-    evaluate = tf.function(losses)
+    evaluate = tf.function(losses, autograph=False)
     fixed = evaluation_batch(latents, frozen, config, _EVALUATION_BATCH).tensors()
     state = checkpoint.load(folder, identity)
     if state is None:
