@@ -25,6 +25,7 @@ CSS = """
 .header .emoji { font-size: 2.6rem; line-height: 1; }
 .header h1 { margin: 0; font-size: 1.6rem; overflow-wrap: anywhere; }
 .header p { margin: .15rem 0 0; color: var(--body-text-color-subdued); overflow-wrap: anywhere; }
+#gallery .grid-wrap { max-height: none !important; }
 .facts { display: grid; grid-template-columns: max-content 1fr; gap: .3rem 1rem; margin: 0; }
 .facts dt { color: var(--body-text-color-subdued); }
 .facts dd { margin: 0; overflow-wrap: anywhere; }

@@ -60,7 +60,8 @@ def build_playground(served: Served, studio: Studio) -> None:
     """Lay the tab out and wire it; to be called inside a `gr.Blocks`."""
     defaults = DEFAULTS.get(served.base_model, DEFAULTS["sd-v1-4"])
     first = f"a photo of {served.placeholder_token}" if served.published else next(iter(served.examples), "")
-    notice = gr.HTML(notice_html(served, None), elem_id="notice")
+    words = notice_html(served, None)
+    notice = gr.HTML(words, visible=bool(words), elem_id="notice")
     with gr.Row(equal_height=False):
         with gr.Column(scale=2, min_width=300):
             prompt = gr.Textbox(first, label="Prompt", lines=2, max_length=1000, elem_id="prompt")
@@ -68,10 +69,10 @@ def build_playground(served: Served, studio: Studio) -> None:
                 "", label="Negative prompt", placeholder="what the picture should not show", max_length=1000
             )
             with gr.Row():
-                guidance = gr.Slider(1, 15, defaults["guidance"], step=0.5, label="Guidance", min_width=120)
-                steps = gr.Slider(1, 100, defaults["steps"], step=1, label="Steps", min_width=120)
+                guidance = gr.Slider(1, 15, defaults["guidance"], step=0.5, label="Guidance", min_width=120, buttons=[])
+                steps = gr.Slider(1, 100, defaults["steps"], step=1, label="Steps", min_width=120, buttons=[])
             with gr.Row():
-                count = gr.Slider(1, 8, defaults["images"], step=1, label="Pictures", min_width=120)
+                count = gr.Slider(1, 8, defaults["images"], step=1, label="Pictures", min_width=120, buttons=[])
                 seed = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=MAX_SEED, min_width=120)
             random_seed = gr.Checkbox(True, label="A new seed each time")
             with gr.Row():
@@ -79,18 +80,26 @@ def build_playground(served: Served, studio: Studio) -> None:
                 stop_button = gr.Button("Stop", elem_id="stop", min_width=80)
         with gr.Column(scale=3, min_width=300):
             gallery = gr.Gallery(
-                label="Pictures", format="png", columns=2, object_fit="contain", height=460, elem_id="gallery",
+                label="Pictures", format="png", columns=2, object_fit="contain", elem_id="gallery",
                 buttons=["download", "download_all", "fullscreen"],
             )  # fmt: skip
             message = gr.HTML("", elem_id="message")
     if served.examples:
         gr.Examples([[example] for example in served.examples], [prompt], label="Examples")
     with gr.Accordion("What is served", open=True), gr.Row(equal_height=False):
-        gr.HTML(facts_html(served), min_width=260)
-        learned = gr.Image(label="Learned", visible=False, interactive=False, format="png", buttons=["fullscreen"])
-        before = gr.Image(
-            label="The initializer, same seeds", visible=False, interactive=False, format="png", buttons=["fullscreen"]
-        )
+        # Columns wrap on a phone; what lies bare in a row is squeezed.
+        with gr.Column(min_width=260):
+            gr.HTML(facts_html(served))
+        with gr.Column(min_width=220):
+            learned = gr.Image(label="Learned", visible=False, interactive=False, format="png", buttons=["fullscreen"])
+        with gr.Column(min_width=220):
+            before = gr.Image(
+                label="The initializer, same seeds",
+                visible=False,
+                interactive=False,
+                format="png",
+                buttons=["fullscreen"],
+            )
 
     def draw(
         prompt: str,
@@ -147,9 +156,9 @@ def build_playground(served: Served, studio: Studio) -> None:
         try:
             loaded = studio.wait()
         except ModelUnavailableError as error:
-            return notice_html(served, str(error)), gr.skip(), gr.skip()
+            return gr.HTML(notice_html(served, str(error)), visible=True), gr.skip(), gr.skip()
         return (
-            notice_html(served, None),
+            gr.skip(),
             gr.Image(str(loaded.grid), visible=True) if loaded.grid else gr.skip(),
             gr.Image(str(loaded.initializer_grid), visible=True) if loaded.initializer_grid else gr.skip(),
         )
