@@ -108,7 +108,9 @@ def test_a_branch_deleted_by_hand_leaves_the_index(hub: HubTarget, tmp_path: Pat
 def test_what_somebody_else_made_is_not_written_over(hub: HubTarget, tmp_path: Path) -> None:
     api = hub.api()
     api.create_repo(hub.repo("theirs"))
-    api.upload_file(path_or_fileobj=b"---\nlicense: mit\n---\n# Mine\n", path_in_repo="README.md", repo_id=hub.repo("theirs"))
+    api.upload_file(
+        path_or_fileobj=b"---\nlicense: mit\n---\n# Mine\n", path_in_repo="README.md", repo_id=hub.repo("theirs")
+    )
     publish(hub, "theirs", make_bundle(tmp_path / "a", "theirs", fingerprint="7" * 64))
     with pytest.raises(HubError, match="that Conceptry did not write; choose another name"):
         update_main(hub, "theirs", "v1")
