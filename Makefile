@@ -32,7 +32,7 @@ python:
 
 setup: python $(filter .uv/bin/uv,$(UV)) ## Install into .venv/ what uv.lock says
 	@echo "Installing into .venv/ what uv.lock says (2.8 GB the first time) ..."
-	@$(UV) sync --quiet --frozen --all-extras
+	@$(UV) sync --quiet --frozen --all-extras --compile-bytecode
 
 demo: setup ## Tell the story from pictures in git to a served concept; flags: make demo ARGS="--root DIR"
 	@$(UV) run --no-sync conceptry demo $(ARGS)

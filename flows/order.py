@@ -34,11 +34,15 @@ class Order:
 
     @property
     def config(self) -> dict[str, Any]:
-        """The trainer's configuration. A retraining draws other noise, or it would give the same version again."""
+        """The trainer's configuration.
+
+        A retraining draws other training noise, or it would give the same version again; what it is judged on stays
+        (`training.seed` chooses the held-out images and their noise), or the losses could not be compared.
+        """
         config = trainer_config(self.spec)
         if self.retrain:
             day = date.fromisoformat(self.retrain).toordinal()
-            config["training"]["seed"] = (self.spec.training.seed + day) % 2**31
+            config["training"]["noise_seed"] = (self.spec.training.seed + day) % 2**31
         return config
 
 

@@ -18,8 +18,6 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from prefect.runtime import flow_run
-
 
 @dataclass(frozen=True)
 class RunFolder:
@@ -149,4 +147,6 @@ def _held(descriptor: int, holder: str) -> Iterator[int]:
 
 def run_id() -> str:
     """Name whoever holds a lock: the Prefect run, or the process when there is none."""
+    from prefect.runtime import flow_run  # seconds to import, and a lock can do without
+
     return str(flow_run.id or f"process {os.getpid()}")

@@ -4,11 +4,10 @@ from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
-from conceptry.concept import BaseModel, Desired, parse_sources
+from conceptry.concept import BASE_MODELS, BaseModel, Desired, parse_sources
 from conceptry.settings import Settings
 from conceptry.version import Actual
 from tasks import dvc, git, hub, space, training
-from trainer.presets import PRESETS
 
 
 def target(settings: Settings) -> hub.HubTarget:
@@ -23,7 +22,7 @@ def mirror(settings: Settings) -> Path:
 
 def bases() -> dict[str, BaseModel]:
     """Every preset, by name."""
-    return {name: training.base_model(name) for name in PRESETS}
+    return {name: training.base_model(name) for name in BASE_MODELS}
 
 
 def templates() -> str:

@@ -1,0 +1,1 @@
+"""Prefect tasks, one place for each outside system; none of them imports another."""

@@ -14,19 +14,24 @@ from typing import Any
 
 import numpy as np
 import yaml
+from huggingface_hub import HfApi
 from PIL import Image
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import FlowFilter, FlowFilterName, FlowRunFilter, FlowRunFilterTags
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.filters import FlowFilter, FlowFilterName, FlowRunFilter, FlowRunFilterId, FlowRunFilterTags
+from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun, State
+from prefect.client.schemas.sorting import FlowRunSort
+from prefect.states import Completed, Pending, Running, Scheduled
 from safetensors.numpy import save_file
 
 from conceptry.actions import Action
+from conceptry.gate import GateResult
 from conceptry.settings import Settings
 from conceptry.version import ActualConcept
 from flows import state
 from flows.order import make_order
 from flows.outlook import current_plan
 from flows.runs import RunFolder
+from tasks.hub import Lineage, assemble, publish
 
 
 @dataclass
@@ -35,11 +40,13 @@ class World:
 
     root: Path
     hub: str
+    prefect: str
     pushed: dict[str, bytes] = field(default_factory=dict)
 
     def variables(self, work: str = "work") -> dict[str, str]:
         """The settings; another `work` is another machine."""
         return {
+            "PREFECT_API_URL": self.prefect,
             "CONCEPTRY_REPO": str(self.root / "origin.git"),
             "CONCEPTRY_WORK": str(self.root / work),
             "CONCEPTRY_HUB_ENDPOINT": self.hub,
@@ -99,9 +106,31 @@ class World:
         """What the Hub holds of a concept, by the listing that everybody goes by."""
         return state.list_hub(self.settings).concepts.get(name, ActualConcept(name, (), None))
 
+    def api(self) -> HfApi:
+        """The Hub's own client."""
+        return state.target(self.settings).api()
+
+    def publish(self, name: str, *, created: str, loss: float) -> None:
+        """Publish a version that was made on another day."""
+        order = make_order(self.settings, name, None)
+        make_trained(self.root / "trained", token=f"<{name}>", loss=loss)
+        lineage = Lineage(
+            fingerprint=order.fingerprint, inputs=order.inputs, commit=order.revision,
+            dvc_md5=order.wanted.dvc_md5 or "", images=order.wanted.images or (), created=created,
+        )  # fmt: skip
+        bundle = assemble(
+            self.root / "trained", self.root / "bundle", name=name, spec=order.spec, base=order.base, lineage=lineage,
+            gate=GateResult(True, ("it was good",)), repo=f"local/{name}",
+        )  # fmt: skip
+        publish(state.target(self.settings), name, bundle)
+
+    def hub_repo(self, kind: str, name: str) -> Path:
+        """Where the Hub keeps a repo."""
+        return self.root / "hub" / "repos" / kind / "local" / f"{name}.git"
+
     def branches(self, name: str) -> list[str]:
         """The branches of its model repo."""
-        refs = state.target(self.settings).api().list_repo_refs(f"local/{name}")
+        refs = self.api().list_repo_refs(f"local/{name}")
         return sorted(branch.name for branch in refs.branches)
 
     def trained(self, name: str, loss: float = 0.05, retrain: str | None = None) -> dict[str, Any]:
@@ -158,6 +187,49 @@ def training_runs(fingerprint: str) -> list[FlowRun]:
         return client.read_flow_runs(flow_filter=flow, flow_run_filter=FlowRunFilter(tags=tags))
 
 
+def set_state(flow_run: FlowRun, state: State[Any] | str) -> None:
+    """Let a run be in a state; "run" and "complete" take it through the states that a run goes through."""
+    through = {"run": [Scheduled(), Pending(), Running()], "complete": [Pending(), Running(), Completed()]}
+    with get_client(sync_client=True) as client:
+        for each in through[state] if isinstance(state, str) else [state]:
+            client.set_flow_run_state(flow_run.id, each, force=True)
+
+
+def last_run(flow_name: str) -> FlowRun:
+    """The run of a flow that was started last."""
+    with get_client(sync_client=True) as client:
+        flow = FlowFilter(name=FlowFilterName(any_=[flow_name]))
+        return client.read_flow_runs(flow_filter=flow, sort=FlowRunSort.START_TIME_DESC, limit=1)[0]
+
+
+def tasks_of(flow_run: FlowRun, *, attempts: bool = False) -> dict[str, Any]:
+    """How the tasks of a run ended, by name, or how often each was tried."""
+    which = FlowRunFilter(id=FlowRunFilterId(any_=[flow_run.id]))
+    with get_client(sync_client=True) as client:
+        # The server learns of tasks through events, a moment later.
+        def ended() -> bool:
+            return all(run.state_type in TERMINAL_STATES for run in client.read_task_runs(flow_run_filter=which))
+
+        wait_until(ended)
+        runs = client.read_task_runs(flow_run_filter=which)
+    return {run.name.rsplit("-", 1)[0]: run.run_count if attempts else run.state_name for run in runs}
+
+
+def events_of(name: str) -> list[str]:
+    """What was told about a concept: the events' names without their prefix, the oldest first."""
+    resource = {"resource": {"id": [f"conceptry.concept.{name}"]}, "order": "ASC"}
+    with get_client(sync_client=True) as client:
+        response = client._client.post("/events/filter", json={"filter": resource, "limit": 50})
+    return [event["event"].removeprefix("conceptry.concept.") for event in response.json()["events"]]
+
+
+def artifact(key: str) -> str:
+    """What the newest artifact under a key says."""
+    with get_client(sync_client=True) as client:
+        response = client.request("GET", "/artifacts/{key}/latest", path_params={"key": key})
+    return str(response.json()["data"])
+
+
 def answers(url: str) -> bool:
     try:
         with urllib.request.urlopen(url, timeout=2) as response:
@@ -174,6 +246,7 @@ def wait_until(condition: Any, timeout: float = 60.0, every: float = 0.05) -> No
         time.sleep(every)
 
 
-def python(code: str, variables: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    """Start another process with these settings."""
-    return subprocess.Popen([sys.executable, "-c", code], env={**os.environ, **variables}, start_new_session=True)
+def python(code: str, variables: Mapping[str, str], *arguments: str) -> subprocess.Popen[bytes]:
+    """Start another process with these settings, and let it be the head of its own group."""
+    command = [sys.executable, "-c", code, *arguments]
+    return subprocess.Popen(command, env={**os.environ, **variables}, start_new_session=True)

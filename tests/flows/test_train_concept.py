@@ -1,17 +1,102 @@
-"""One training run: what it leaves on the Hub, and how it goes on after it was stopped."""
+"""One training run: what it leaves on the Hub, what it does not try again, and how it goes on after it was stopped."""
 
-from conceptry.version import SpaceState
+import pytest
+
+from conceptry.errors import ConceptryError, DataCorruptError, TrainingError
+from flows.release import release
+from flows.runs import RunFolder
 from flows.train_concept import train_concept
-from tests.flows.origins import World
+from tests.flows.origins import World, artifact, last_run, tasks_of
 
 
-def test_a_run_publishes_one_version_and_its_space(world: World) -> None:
+def test_a_run_publishes_one_version_with_its_space_and_tells_people(world: World) -> None:
     world.write("grey-cat")
     world.push()
     parameters = world.trained("grey-cat")
     assert train_concept(**parameters) == "v1"
     there = world.there("grey-cat")
     assert [version.fingerprint for version in there.versions] == [parameters["fingerprint"]]
-    assert there.space == SpaceState("v1", there.space and there.space.serving)
+    assert there.space is not None
+    assert there.space.release == "v1"
     assert world.branches("grey-cat") == ["main", "v1"]
     assert world.action("grey-cat").health == "Healthy"
+    assert "Gate: passed" in artifact("grey-cat-metrics")
+    assert artifact("grey-cat-samples") == f"{world.hub}/local/grey-cat/resolve/v1/samples/grid.png"
+    assert not RunFolder.of(world.settings.work, parameters["fingerprint"]).output.exists(), "it is on the Hub now"
+
+    assert train_concept(**parameters) == "v1", "a second run of the same fingerprint finds the version"
+    assert "train" not in tasks_of(last_run("train-concept"))
+    assert world.branches("grey-cat") == ["main", "v1"]
+
+
+def test_a_run_goes_on_from_the_step_that_failed(world: World) -> None:
+    world.write("lame-cat")
+    world.push()
+    parameters = world.trained("lame-cat")
+    embeds = RunFolder.of(world.settings.work, parameters["fingerprint"]).output / "learned_embeds.safetensors"
+    embeds.rename(embeds.with_suffix(".aside"))
+    with pytest.raises(TrainingError, match=r"left no learned_embeds\.safetensors"):
+        train_concept(**parameters)
+    first = tasks_of(last_run("train-concept"))
+    assert (first["train"], first["judge and assemble"]) == ("Completed", "Failed")
+
+    embeds.with_suffix(".aside").rename(embeds)
+    assert train_concept(**parameters) == "v1"
+    second = tasks_of(last_run("train-concept"))
+    assert [second[name] for name in ("fetch images", "write records", "train")] == ["Cached"] * 3
+    assert second["judge and assemble"] == "Completed"
+
+
+def test_a_step_whose_folder_was_cleared_away_is_done_again(world: World) -> None:
+    world.write("lost-cat")
+    world.push()
+    parameters = world.trained("lost-cat")
+    folder = RunFolder.of(world.settings.work, parameters["fingerprint"])
+    embeds = folder.output / "learned_embeds.safetensors"
+    content = embeds.read_bytes()
+    embeds.unlink()
+    with pytest.raises(TrainingError):
+        train_concept(**parameters)
+    folder.records.rename(folder.root / "elsewhere")
+    embeds.write_bytes(content)
+    assert train_concept(**parameters) == "v1"
+    again = tasks_of(last_run("train-concept"))
+    assert (again["fetch images"], again["write records"]) == ("Cached", "Completed")
+
+
+def test_bad_data_is_reported_and_not_tried_again(world: World) -> None:
+    world.write("torn-cat")
+    world.push()
+    parameters = world.trained("torn-cat")
+    for stored in (world.root / "remote").rglob("*"):
+        if stored.is_file() and not stored.name.endswith(".dir"):
+            stored.write_bytes(b"not what it was")
+    with pytest.raises(DataCorruptError, match="do not have their md5"):
+        train_concept(**parameters)
+    assert tasks_of(last_run("train-concept"), attempts=True)["fetch images"] == 1
+
+
+def test_a_version_that_does_not_pass_its_gate_is_published_and_not_released(world: World) -> None:
+    world.write("poor-cat")
+    world.push()
+    assert train_concept(**world.trained("poor-cat", loss=0.2)) == "v1"
+    there = world.there("poor-cat")
+    assert [version.gate for version in there.versions] == ["rejected"]
+    assert there.space is None
+    assert world.action("poor-cat").health == "Degraded"
+    assert "rejected" in artifact("poor-cat-metrics")
+
+    world.write("poor-cat", release="v1")
+    world.push("We want it all the same")
+    assert release("poor-cat") == "v1"
+    there = world.there("poor-cat")
+    assert there.space is not None
+    assert there.space.release == "v1"
+
+
+def test_a_run_refuses_what_the_plan_did_not_see(world: World) -> None:
+    world.write("odd-cat")
+    revision = world.push()
+    with pytest.raises(ConceptryError, match="not 0000"):
+        train_concept("odd-cat", revision, "0" * 64)
+    assert world.there("odd-cat").versions == ()

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from runs import RecordsMaker, Trained, run_trainer
 
+from tests.trainer.runs import RecordsMaker, Trained, run_trainer
 from trainer import records
 from trainer.tiny import world
 

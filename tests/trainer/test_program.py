@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
-from runs import RecordsMaker, Trained, run_trainer
 from safetensors.numpy import load_file
 
+from tests.trainer.runs import RecordsMaker, Trained, run_trainer
 from trainer import models
 from trainer.base import BaseModel
 from trainer.recipe import RECIPE

@@ -1,0 +1,112 @@
+"""kill -9 at every stage of a real run, and run it again: exactly one version, and nothing half-made."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from flows.order import make_order
+from flows.runs import RunFolder
+from tests.flows.origins import World, last_run, tasks_of, wait_until
+
+# Forks for every attempt, so that each of them starts at once and can be killed without the others.
+FORKER = """
+import json, os, sys, traceback
+from flows.train_concept import train_concept
+import tasks.dvc, tasks.hub
+for line in sys.stdin:
+    child = os.fork()
+    if child == 0:
+        try:
+            train_concept(**json.loads(line))
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    print(child, flush=True)
+    print(os.waitpid(child, 0)[1], flush=True)
+"""
+
+
+class Runs:
+    """Starts runs of one fingerprint, one after the other, in processes of their own."""
+
+    def __init__(self, forker: "subprocess.Popen[str]", parameters: dict[str, Any]) -> None:
+        self._forker, self._order = forker, json.dumps(parameters) + "\n"
+
+    def start(self) -> psutil.Process:
+        assert self._forker.stdin is not None
+        self._forker.stdin.write(self._order)
+        self._forker.stdin.flush()
+        return psutil.Process(int(self._answer()))
+
+    def end(self) -> int:
+        """Wait for the run's process; its status as os.waitpid gives it."""
+        return int(self._answer())
+
+    def _answer(self) -> str:
+        assert self._forker.stdout is not None
+        return self._forker.stdout.readline()
+
+
+@contextmanager
+def forker(parameters: dict[str, Any], variables: dict[str, str], log: Path) -> Iterator[Runs]:
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-c", FORKER],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=output, text=True, env={**os.environ, **variables},
+        )  # fmt: skip
+    try:
+        yield Runs(process, parameters)
+    finally:
+        process.communicate(timeout=60)
+
+
+@pytest.mark.e2e
+def test_a_run_that_is_killed_at_any_stage_ends_in_one_version(world: World) -> None:
+    world.write("nine-lives", training={"max_steps": 60, "early_stopping": False})
+    revision = world.push()
+    fingerprint = make_order(world.settings, "nine-lives", None).fingerprint
+    folder = RunFolder.of(world.settings.work, fingerprint)
+    partial = folder.output.with_name("output.partial")
+    refs = world.hub_repo("models", "nine-lives") / "refs" / "heads"
+    stages: dict[str, Callable[[], bool]] = {
+        "writing records": lambda: folder.images.exists(),
+        "training": lambda: '"step"' in read(partial / "progress.jsonl"),
+        "judging": lambda: folder.output.exists(),
+        "publishing": lambda: folder.bundle.exists(),
+        "staged": lambda: any(refs.glob("staging/*")),
+        "numbered": lambda: (refs / "v1").exists(),
+        "at the Space": lambda: world.hub_repo("spaces", "nine-lives").exists(),
+    }
+    parameters = {"name": "nine-lives", "revision": revision, "fingerprint": fingerprint}
+    with forker(parameters, world.variables(), world.root / "runs.log") as runs:
+        for stage, reached in stages.items():
+            process = runs.start()
+            wait_until(reached, 120, every=0.001)
+            process.kill()
+            assert runs.end() == 9, f"it had ended before it could be killed while {stage}"
+            if stage == "judging":
+                steps = [json.loads(line).get("step") for line in read(folder.output / "progress.jsonl").splitlines()]
+                assert [step for step in steps if step] == [20, 40, 60], "it went on from its checkpoint"
+        runs.start()
+        assert runs.end() == 0
+    assert world.branches("nine-lives") == ["main", "v1"]
+    assert len(world.api().list_repo_refs("local/nine-lives").tags) == 1
+    there = world.there("nine-lives")
+    assert [version.fingerprint for version in there.versions] == [fingerprint]
+    assert there.space is not None
+    assert there.space.release == "v1"
+    assert world.action("nine-lives").health == "Healthy"
+    assert "train" not in tasks_of(last_run("train-concept")), "the last run found the version on the Hub"
+
+
+def read(path: Path) -> str:
+    return path.read_text() if path.exists() else ""

@@ -1,0 +1,110 @@
+"""The trainer as a child process: how it is started, what it may see, how it ends, and with whom."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from conceptry.concept import ConceptSpec
+from conceptry.errors import TrainingError, TransientError
+from tasks.training import TrainingRequest, base_model, failure, train_local, trainer_config
+from trainer.presets import PRESETS
+
+SPEC = ConceptSpec(placeholder_token="<x>", initializer_token="circle")
+
+
+def request_in(folder: Path, config: dict[str, object]) -> TrainingRequest:
+    (folder / "records").mkdir()
+    return TrainingRequest("cat", config, folder / "records", folder / "output")
+
+
+def test_the_trainer_reads_what_concept_yaml_says() -> None:
+    config = trainer_config(SPEC)
+    assert config["placeholder_token"] == "<x>"
+    assert config["training"]["max_steps"] is None, "the preset's own"
+    assert "release" not in config
+    assert json.loads(json.dumps(config)) == config
+
+
+def test_every_preset_has_a_fingerprint() -> None:
+    assert {base_model(name).digest for name in PRESETS}.__len__() == len(PRESETS)
+
+
+def test_a_configuration_that_the_trainer_refuses_is_reported_in_its_words(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError) as caught:
+        train_local(request_in(tmp_path, {**trainer_config(SPEC), "initializer_token": ""}))
+    assert caught.value.exit_code == 2
+    assert "initializer_token" in str(caught.value)
+    assert not (tmp_path / "output").exists()
+
+
+def test_a_training_that_is_done_is_not_done_again(tmp_path: Path) -> None:
+    (tmp_path / "output").mkdir()
+    (tmp_path / "output" / "metrics.json").write_text('{"steps": 3}')
+    assert train_local(request_in(tmp_path, {})) == {"steps": 3}
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "told"),
+    [
+        (3, TrainingError, "learning_rate"),
+        (1, TrainingError, "last lines"),
+        (0, TrainingError, "without writing metrics.json"),
+        (75, TransientError, "was interrupted"),
+        (-signal.SIGKILL, TransientError, "want of memory"),
+        (-signal.SIGSEGV, TrainingError, "failed"),
+    ],
+)
+def test_how_it_ended_is_said_in_words(code: int, kind: type[Exception], told: str) -> None:
+    error = failure("cat", code, ["the last line"])
+    assert type(error) is kind
+    assert told in str(error)
+    assert ("the last line" in str(error)) == (kind is TrainingError)
+
+
+def test_the_trainer_does_not_outlive_a_run_that_is_killed(tmp_path: Path) -> None:
+    code = (
+        "import sys, json; from pathlib import Path; from tasks.training import TrainingRequest, train_local\n"
+        "root = Path(sys.argv[1])\n"
+        "train_local(TrainingRequest('cat', json.loads(sys.argv[2]), root / 'records', root / 'output'))"
+    )
+    (tmp_path / "records").mkdir()
+    command = [sys.executable, "-c", code, str(tmp_path), json.dumps(trainer_config(SPEC))]
+    secret = {"CONCEPTRY_HUB_TOKEN": "hf_secret", "HF_TOKEN": "hf_secret", "PREFECT_API_KEY": "secret"}
+    run = subprocess.Popen(command, env={**os.environ, **secret})
+    trainer = wait_for_child(run.pid)
+    seen = Path(f"/proc/{trainer}/environ").read_text()
+    assert "secret" not in seen
+    assert "HOME=" in seen
+    run.kill()
+    run.wait()
+    wait_until_gone(trainer)
+
+
+def wait_for_child(parent: int) -> int:
+    """The trainer's process id, once it is Python that runs `-m trainer`."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        for child in Path(f"/proc/{parent}/task/{parent}/children").read_text().split():
+            if b"\0-m\0trainer\0" in Path(f"/proc/{child}/cmdline").read_bytes().partition(b"prctl")[0]:
+                return int(child)
+        time.sleep(0.01)
+    raise AssertionError("no trainer was started")
+
+
+def wait_until_gone(process: int) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        try:
+            state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+        except FileNotFoundError:
+            return
+        if state == "Z":
+            return
+        time.sleep(0.05)
+    raise AssertionError("the trainer lives on")
