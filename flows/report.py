@@ -1,14 +1,10 @@
 """What people read in Prefect: the plan as a table, the metrics and samples of a training."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from prefect.artifacts import create_image_artifact, create_markdown_artifact
 
 from conceptry.actions import Plan
 from conceptry.cards import code, plain, table
-from conceptry.gate import GateResult
-from conceptry.version import Version
+from conceptry.version import Manifest, Version
 
 
 def plan_table(plan: Plan) -> str:
@@ -33,18 +29,17 @@ def show_plan(plan: Plan) -> None:
     create_markdown_artifact(plan_table(plan), key="plan", description=f"The plan at commit {plan.revision[:12]}")
 
 
-def show_version(name: str, version: Version, metrics: Mapping[str, Any], verdict: GateResult, address: str) -> None:
+def show_version(version: Version, manifest: Manifest, address: str) -> None:
     """Attach a published version to the run: its figures, the gate's reasons, and its pictures.
 
     Args:
-        name: the concept.
         version: as published.
-        metrics: metrics.json of its training.
-        verdict: of the gate.
+        manifest: its concept.json.
         address: of the model repo's page on the Hub.
     """
+    name = manifest.name
     create_markdown_artifact(
-        version_page(name, version, metrics, verdict, address),
+        version_page(version, manifest, address),
         key=f"{name}-metrics",
         description=f"{name} {version.name}: figures and gate",
     )
@@ -55,23 +50,24 @@ def show_version(name: str, version: Version, metrics: Mapping[str, Any], verdic
     )
 
 
-def version_page(name: str, version: Version, metrics: Mapping[str, Any], verdict: GateResult, address: str) -> str:
+def version_page(version: Version, manifest: Manifest, address: str) -> str:
     """The page of `show_version`, in Markdown."""
+    metrics = manifest.metrics
     loss, seconds = metrics.get("loss") or {}, metrics.get("seconds") or {}
     figures = [
-        ["held-out loss with the initializer", _figure(loss.get("initializer"))],
-        ["held-out loss with the learned token", _figure(loss.get("trained"))],
+        [f"loss on {loss.get('on', 'held-out images')}, initializer", _figure(loss.get("initializer"))],
+        ["the same with the learned token", _figure(loss.get("trained"))],
         ["steps", f"{metrics.get('steps')} (stopped: {metrics.get('stopped')})"],
         ["seconds", f"{seconds.get('total', 0):.0f}, of which {seconds.get('train', 0):.0f} training"],
     ]
-    judged = "passed" if verdict.passed else "**rejected**: `release: latest` will not take it"
+    judged = "passed" if manifest.gate == "passed" else "**rejected**: `release: latest` will not take it"
     return "\n".join(
         [
-            f"# {plain(name)} {version.name}",
+            f"# {plain(manifest.name)} {version.name}",
             "",
             f"Gate: {judged}",
             "",
-            *(f"- {plain(reason)}" for reason in verdict.reasons),
+            *(f"- {plain(reason)}" for reason in manifest.reasons),
             "",
             table(["measure", "value"], figures),
             f"[Model card]({address}/blob/{version.name}/README.md) · [files]({address}/tree/{version.name}) · "

@@ -13,6 +13,7 @@ import os
 import signal
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,8 @@ def deployments(watch_every: float, file: Path = FILE) -> list[RunnerDeployment]
 def _deployment(declared: Mapping[str, Any], watch_every: float) -> RunnerDeployment:
     schedules = [_schedule(schedule) for schedule in declared.get("schedules", ())]
     if declared["name"] == WATCH:
-        schedules = [Schedule(interval=timedelta(seconds=watch_every), slug="watch")]
+        # Under its own slug: a server keeps the schedules whose slug it is not told again.
+        schedules = [replace(schedule, interval=timedelta(seconds=watch_every)) for schedule in schedules]
     return RunnerDeployment.from_entrypoint(
         declared["entrypoint"],
         declared["name"],

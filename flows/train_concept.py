@@ -16,7 +16,7 @@ from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.client.schemas.objects import FlowRun
 
 from conceptry.errors import SettingsError
-from conceptry.gate import GateResult, judge
+from conceptry.gate import judge
 from conceptry.plan import choose_release
 from conceptry.settings import Settings
 from conceptry.version import Manifest, Version
@@ -51,11 +51,13 @@ def train_concept(name: str, revision: str, fingerprint: str, retrain: str | Non
             write_records(folder, order)
             with slot(settings.work, settings.max_parallel, lambda: logger.info("waiting for a free place to train")):
                 metrics = train(folder, settings, order, lock)
-            verdict = assemble(folder, settings, order, metrics)
+            assemble(folder, settings, order, metrics)
             version = publish(folder, settings, order)
-            announce(settings, name, version, metrics, verdict)
         else:
             logger.info("%s is published already, as %s", fingerprint[:8], version.name)
+        if folder.bundle.is_dir():
+            # Also when an earlier run was killed between publishing and this.
+            announce(folder, settings, version)
         release(name)
         folder.clear()
     return version.name
@@ -108,7 +110,7 @@ def train(run: RunFolder, settings: Settings, order: Order, lock: int) -> dict[s
 
 
 @step("judge and assemble", lambda run: run.bundle)
-def assemble(run: RunFolder, settings: Settings, order: Order, metrics: Mapping[str, Any]) -> GateResult:
+def assemble(run: RunFolder, settings: Settings, order: Order, metrics: Mapping[str, Any]) -> str:
     """Judge the metrics and put the version together."""
     target = state.target(settings)
     verdict = judge(metrics, order.spec.gate, released_loss(settings, order) if order.retrain else None)
@@ -132,8 +134,7 @@ def assemble(run: RunFolder, settings: Settings, order: Order, metrics: Mapping[
         gate=verdict,
         repo=target.repo(order.name),
     )
-    manifest = Manifest.model_validate_json((run.bundle / "concept.json").read_bytes())
-    return GateResult(manifest.gate == "passed", tuple(manifest.reasons))
+    return str(run.bundle)
 
 
 @task(name="publish", **PATIENT)
@@ -144,13 +145,14 @@ def publish(run: RunFolder, settings: Settings, order: Order) -> Version:
     return version
 
 
-def announce(settings: Settings, name: str, version: Version, metrics: Mapping[str, Any], verdict: GateResult) -> None:
-    """Tell people: an event, and the run's artifacts."""
+def announce(run: RunFolder, settings: Settings, version: Version) -> None:
+    """Tell people of the version that was made here: an event, and the run's artifacts."""
+    manifest = Manifest.model_validate_json((run.bundle / "concept.json").read_bytes())
     target = state.target(settings)
-    address = f"{target.endpoint}/{target.repo(name)}"
-    what, reasons = "published" if verdict.passed else "rejected", list(verdict.reasons)
-    tell(name, what, version=version.name, fingerprint=version.fingerprint, reasons=reasons, model=address)
-    report.show_version(name, version, metrics, verdict, address)
+    address = f"{target.endpoint}/{target.repo(manifest.name)}"
+    what = "published" if manifest.gate == "passed" else "rejected"
+    tell(manifest.name, what, version=version.name, reasons=manifest.reasons, model=address)
+    report.show_version(version, manifest, address)
 
 
 def released_loss(settings: Settings, order: Order) -> float | None:
