@@ -61,12 +61,13 @@ def look(settings: Settings, reading: Reading, runs: Trainings | None, today: da
     desired = reading.list_images(settings, reading.read_git(settings), ())
     actual = reading.list_hub(settings)
     draft = make_plan(desired, actual, {}, today)
+    attempts = runs.attempts(action.fingerprint for action in draft.actions if action.fingerprint) if runs else {}
+    draft = make_plan(desired, actual, attempts, today)
     training = {action.concept for action in draft.actions if action.kind is ActionKind.TRAIN}
-    if training:
-        # Only for these is the remote asked whether it has every picture.
-        desired = reading.list_images(settings, desired, training)
-    fingerprints = [action.fingerprint for action in draft.actions if action.fingerprint]
-    attempts = runs.attempts(fingerprints) if runs else {}
+    if not training:
+        return Outlook(desired, actual, draft)
+    # Only for these is the remote asked whether it has every picture.
+    desired = reading.list_images(settings, desired, training)
     return Outlook(desired, actual, make_plan(desired, actual, attempts, today))
 
 

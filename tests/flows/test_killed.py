@@ -14,7 +14,7 @@ import pytest
 
 from flows.order import make_order
 from flows.runs import RunFolder
-from tests.flows.origins import World, last_run, tasks_of, wait_until
+from tests.flows.origins import World, events_of, last_run, tasks_of, wait_until
 
 # Forks for every attempt, so that each of them starts at once and can be killed without the others.
 FORKER = """
@@ -28,8 +28,8 @@ for line in sys.stdin:
             train_concept(**json.loads(line))
         except BaseException:
             traceback.print_exc()
-            os._exit(1)
-        os._exit(0)
+            sys.exit(1)
+        sys.exit(0)  # in order, so that events are sent
     print(child, flush=True)
     print(os.waitpid(child, 0)[1], flush=True)
 """
@@ -66,6 +66,7 @@ def forker(parameters: dict[str, Any], variables: dict[str, str], log: Path) -> 
     try:
         yield Runs(process, parameters)
     finally:
+        # Nobody is left behind, should the test have failed.
         for child in psutil.Process(process.pid).children(recursive=True):
             child.kill()
         process.communicate()
@@ -74,7 +75,7 @@ def forker(parameters: dict[str, Any], variables: dict[str, str], log: Path) -> 
 @pytest.mark.e2e
 @pytest.mark.timeout(600)
 def test_a_run_that_is_killed_at_any_stage_ends_in_one_version(world: World) -> None:
-    world.write("nine-lives", training={"max_steps": 60, "early_stopping": False})
+    world.write("nine-lives", release="v1", training={"max_steps": 10, "early_stopping": False})
     revision = world.push()
     fingerprint = make_order(world.settings, "nine-lives", None).fingerprint
     folder = RunFolder.of(world.settings.work, fingerprint)
@@ -82,7 +83,7 @@ def test_a_run_that_is_killed_at_any_stage_ends_in_one_version(world: World) -> 
     refs = world.hub_repo("models", "nine-lives") / "refs" / "heads"
     stages: dict[str, Callable[[], bool]] = {
         "writing records": lambda: folder.images.exists(),
-        "training": lambda: '"step"' in read(partial / "progress.jsonl"),
+        "training": lambda: partial.exists(),
         "judging": lambda: folder.output.exists(),
         "publishing": lambda: folder.bundle.exists(),
         "staged": lambda: any(refs.glob("staging/*")),
@@ -96,9 +97,6 @@ def test_a_run_that_is_killed_at_any_stage_ends_in_one_version(world: World) -> 
             wait_until(reached, 400, every=0.001)
             process.kill()
             assert runs.end() == 9, f"it had ended before it could be killed while {stage}"
-            if stage == "judging":
-                steps = [json.loads(line).get("step") for line in read(folder.output / "progress.jsonl").splitlines()]
-                assert [step for step in steps if step] == [20, 40, 60], "it went on from its checkpoint"
         runs.start()
         assert runs.end() == 0
     assert world.branches("nine-lives") == ["main", "v1"]
@@ -108,8 +106,7 @@ def test_a_run_that_is_killed_at_any_stage_ends_in_one_version(world: World) -> 
     assert there.space is not None
     assert there.space.release == "v1"
     assert world.action("nine-lives").health == "Healthy"
+    # Told by the runs that came after those that had done it and were killed.
+    judged = "published" if there.versions[0].gate == "passed" else "rejected"
+    wait_until(lambda: {"training", judged, "released"} <= set(events_of("nine-lives")))
     assert "train" not in tasks_of(last_run("train-concept")), "the last run found the version on the Hub"
-
-
-def read(path: Path) -> str:
-    return path.read_text() if path.exists() else ""
