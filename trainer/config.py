@@ -19,7 +19,11 @@ class ConfigError(ValueError):
 
 @dataclass(frozen=True)
 class Config:
-    """One training, with every default filled in. `held_out` pictures judge the result and are not trained on."""
+    """One training, with every default filled in. `held_out` pictures judge the result and are not trained on.
+
+    `noise_seed` draws what a step sees, `seed` all else: a scheduled retraining changes only the first, and so is
+    judged on the same pictures and noise as the version that it must beat.
+    """
 
     placeholder_token: str
     initializer_token: str
@@ -32,6 +36,7 @@ class Config:
     batch_size: int
     early_stopping: bool
     seed: int
+    noise_seed: int
     held_out: int
     samples: int
 
@@ -93,6 +98,7 @@ def parse(document: dict[str, Any]) -> Config:
         batch_size=number(training, "batch_size", preset.batch_size, 1),
         early_stopping=bool(training.get("early_stopping", True)),
         seed=number(training, "seed", 0, 0),
+        noise_seed=number(training, "noise_seed", training.get("seed") or 0, 0),
         held_out=number(training, "held_out", 1, 0),
         samples=number(document, "samples", 8, 1),
     )

@@ -14,6 +14,7 @@ from PIL import Image
 
 from trainer import models, records
 from trainer.config import Config, ConfigError
+from trainer.presets import PRESETS
 
 Array = npt.NDArray[np.float32]
 _SMALLEST_CROP = 0.9
@@ -66,10 +67,11 @@ def split(found: list[Picture], config: Config) -> tuple[list[Picture], list[Pic
 
 
 def encode(found: list[Picture], encoder: keras.Model, config: Config, views: int, seed: int) -> Latents:
-    """Encode `views` random crops and flips of each picture."""
+    """Encode `views` random crops of each picture, half of them mirrored if the base model takes that."""
     rng = np.random.default_rng([seed, config.seed])
     side = config.resolution
-    crops = [_view(picture.pixels, side, rng) for picture in found for _ in range(views)]
+    flips = PRESETS[config.base_model].flips
+    crops = [_view(picture.pixels, side, flips, rng) for picture in found for _ in range(views)]
     run = tf.function(encoder, reduce_retracing=True)
     moments = []
     for start in range(0, len(crops), 8):
@@ -82,12 +84,12 @@ def encode(found: list[Picture], encoder: keras.Model, config: Config, views: in
     return Latents(scaled[0], scaled[1], captions)
 
 
-def _view(pixels: npt.NDArray[np.uint8], side: int, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
+def _view(pixels: npt.NDArray[np.uint8], side: int, flips: bool, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
     image: Any = Image.fromarray(pixels)
     crop = round(min(image.size) * rng.uniform(_SMALLEST_CROP, 1.0))
     left, top = (int(rng.integers(0, extent - crop + 1)) for extent in image.size)
     box = (left, top, left + crop, top + crop)
     image = image.resize((side, side), Image.Resampling.LANCZOS, box=box, reducing_gap=3.0)
-    if rng.random() < 0.5:
+    if flips and rng.random() < 0.5:
         image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     return np.asarray(image)

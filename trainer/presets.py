@@ -26,7 +26,8 @@ class PresetFile:
 class Preset:
     """A base model: its weights, and what training and sampling use when concept.yaml says nothing.
 
-    `resolution` in pixels; `views` is how many crops and flips of each picture are encoded once and then reused.
+    `resolution` in pixels; `views` is how many crops of each picture are encoded once and then reused; with `flips`
+    half of them are mirrored. The tiny world has left and right: a mirrored crescent is one it never saw.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Preset:
     learning_rate: float
     batch_size: int
     views: int
+    flips: bool
     sampling_steps: int
     guidance_scale: float
     files: tuple[PresetFile, ...]
@@ -56,6 +58,7 @@ PRESETS: dict[str, Preset] = {
         learning_rate=2e-2,
         batch_size=8,
         views=16,
+        flips=False,
         sampling_steps=20,
         guidance_scale=3.0,
         files=(
@@ -70,6 +73,7 @@ PRESETS: dict[str, Preset] = {
         learning_rate=5e-3,
         batch_size=4,
         views=16,
+        flips=True,
         sampling_steps=20,
         guidance_scale=7.5,
         files=(

@@ -6,6 +6,7 @@ steps as one that was never interrupted.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Callable
@@ -91,7 +92,7 @@ def denoising_losses(frozen: Frozen) -> Callable[..., Any]:
 
 def draw_batch(latents: data.Latents, frozen: Frozen, config: Config, step: int) -> Batch:
     """The batch of one step: timesteps spread evenly over the schedule, a random sentence for each picture."""
-    rng = np.random.default_rng([config.seed, step])
+    rng = np.random.default_rng([config.noise_seed, step])
     size = config.batch_size
     rows = rng.integers(0, len(latents.mean), size)
     sentences = prompts.templates(config.learnable_property)
@@ -158,7 +159,9 @@ def train(
         TrainingFailed: The loss or a vector is not finite; the last good checkpoint stays.
         Interrupted: `should_stop` said so; the checkpoint holds every step done.
     """
-    identity = json.dumps({**asdict(config), "samples": 0}, sort_keys=True)
+    # A checkpoint belongs to its settings and its pictures; how many samples are drawn afterwards does not matter.
+    pictures = hashlib.sha256(latents.mean.tobytes()).hexdigest()
+    identity = json.dumps({**asdict(config), "samples": 0, "pictures": pictures}, sort_keys=True)
     losses = denoising_losses(frozen)
 
     @tf.function(jit_compile=True, autograph=False)  # type: ignore[untyped-decorator,unused-ignore]

@@ -29,7 +29,7 @@ def latents(bench: Bench) -> data.Latents:
 
 
 def test_a_concept_without_a_caption_is_learned(bench: Bench) -> None:
-    found = bench.invert(("green", "star"), "star", seed=0, pictures=32)
+    found = bench.invert(("teal", "crescent"), "crescent", seed=0, pictures=32)
     assert found.before["both"] <= 0.2
     assert found.after["both"] >= 0.85
     assert found.loss["trained"] < found.loss["initializer"]
