@@ -68,6 +68,9 @@ def pytest_configure(config: pytest.Config) -> None:
     for warning in (
         # huggingface_hub hands the bytes of LFS objects to httpx2 as data=.
         "ignore:Use 'content=<...>' to upload raw bytes/text content:DeprecationWarning",
+        # fsspec's http file system leaves its session to the garbage collector when a server is gone.
+        "ignore:Unclosed client session:ResourceWarning",
+        "ignore:Unclosed connector:ResourceWarning",
     ):
         config.addinivalue_line("filterwarnings", warning)
 

@@ -72,7 +72,7 @@ def encode(found: list[Picture], encoder: keras.Model, config: Config, views: in
     side = config.resolution
     flips = PRESETS[config.base_model].flips
     crops = [_view(picture.pixels, side, flips, rng) for picture in found for _ in range(views)]
-    run = tf.function(encoder, reduce_retracing=True)
+    run = tf.function(encoder, reduce_retracing=True, autograph=False)
     moments = []
     for start in range(0, len(crops), 8):
         batch = np.stack(crops[start : start + 8]).astype("float32") / 127.5 - 1.0

@@ -1,18 +1,31 @@
-"""Write what was learned: a SavedModel for TensorFlow, and a safetensors file for everybody else."""
+"""Write what was learned: a SavedModel for TensorFlow, and a safetensors file for everybody else.
+
+    python -m trainer.export --base-model tiny --embeds learned_embeds.safetensors --output text_encoder
+
+The SavedModel is written by a process of its own: TensorFlow numbers functions by how many the process has traced, and
+only a process that has done nothing else writes the same graph, byte for byte, for every version.
+"""
 
 from __future__ import annotations
 
+import argparse
+import os
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
 from trainer import models
+from trainer.base import BaseModel
 
 _ROWS = "rows"
 
@@ -69,3 +82,37 @@ def saved_model(path: Path, text_encoder: keras.Model, rows: npt.NDArray[np.floa
 def learned_embeds(path: Path, placeholder: str, rows: npt.NDArray[np.float32]) -> None:
     """Write the vectors, (num_vectors, D) float32, keyed by the placeholder token, as diffusers and web UIs load it."""
     save_file({placeholder: np.ascontiguousarray(rows, "float32")}, str(path), metadata={"format": "pt"})
+
+
+def start(base_model: str, base_dir: Path | None, embeds: Path, output: Path) -> subprocess.Popen[str]:
+    """Begin to write the SavedModel of learned vectors in a process of its own; see `finish`."""
+    command = [sys.executable, "-m", "trainer.export", "--base-model", base_model, "--embeds", str(embeds)]
+    command += ["--output", str(output), *(("--base", str(base_dir)) if base_dir else ())]
+    return subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+
+
+def finish(process: subprocess.Popen[str]) -> None:
+    """Wait until it is written. Raises RuntimeError with the process's last words if it was not."""
+    _, words = process.communicate()
+    if process.returncode:
+        raise RuntimeError(f"the SavedModel could not be written: {words.strip()[-2000:]}")
+
+
+def main() -> None:
+    """Write the SavedModel of a file of learned vectors."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--base-model", required=True)
+    parser.add_argument("--base", type=Path, help="folder with the base model's weights; tiny needs none")
+    parser.add_argument("--embeds", type=Path, required=True)
+    parser.add_argument("--output", type=Path, required=True)
+    options = parser.parse_args()
+    ((placeholder, rows),) = load_file(options.embeds).items()
+    base = BaseModel(options.base_model, options.base)
+    tokenizer = base.tokenizer(placeholder, len(rows))
+    saved_model(options.output, base.text_encoder(tokenizer.vocabulary), rows, tokenizer.prompt_length)
+
+
+if __name__ == "__main__":
+    main()

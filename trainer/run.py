@@ -87,8 +87,13 @@ def _run(
     state, stopped = train.train(latents, frozen, config, output / "checkpoints", journal.write, stop.is_set)
     journal.phase("train")
 
+    # Its imports take seconds; meanwhile there is something to compute here.
+    embeds = output / "learned_embeds.safetensors"
+    export.learned_embeds(embeds, config.placeholder_token, state.vectors)
+    exporting = export.start(config.base_model, base_dir, embeds, output / "text_encoder")
+
     initial = train.initial_vectors(config, frozen)
-    losses = tf.function(train.denoising_losses(frozen))
+    losses = tf.function(train.denoising_losses(frozen), autograph=False)
     batch = train.evaluation_batch(judged, frozen, config)
     before, after = (train.paired_loss(losses, vectors, batch) for vectors in (initial, state.vectors))
     journal.phase("evaluate")
@@ -96,8 +101,7 @@ def _run(
     samples = _draw_samples(base, frozen, config, initial, state.vectors, output / "samples")
     journal.phase("samples")
 
-    export.learned_embeds(output / "learned_embeds.safetensors", config.placeholder_token, state.vectors)
-    export.saved_model(output / "text_encoder", frozen.text_encoder, state.vectors, tokenizer.prompt_length)
+    export.finish(exporting)
     journal.phase("export")
 
     metrics = {

@@ -48,8 +48,8 @@ class Pipeline:
         self._encode = encode
         self._unet = diffusion_model or base.diffusion_model(self.resolution, self.resolution)
         self._decoder = base.decoder(self.resolution, self.resolution)
-        self._noise = tf.function(self._guided_noise, reduce_retracing=True)
-        self._decode = tf.function(self._decoder, reduce_retracing=True)
+        self._noise = tf.function(self._guided_noise, reduce_retracing=True, autograph=False)
+        self._decode = tf.function(self._decoder, reduce_retracing=True, autograph=False)
         self._unconditional: dict[str, Any] = {}
 
     @classmethod
