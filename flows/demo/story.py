@@ -143,8 +143,8 @@ class Story:
         ada.run("git", "clone", "--quiet", self._origin.name, ada.clone.name, where=root)
         ada.run("git", "checkout", "--quiet", "-B", "main", show=False)
         ada.run("dvc", "init", "--quiet")
-        ada.run("dvc", "remote", "add", "--default", "storage", str(Path("..", self._remote.name)))
-        ada.run("git", "commit", "--quiet", "-m", "Begin")
+        ada.run("dvc", "remote", "add", "--default", "storage", str(self._remote))
+        ada.run("git", "commit", "--quiet", "--all", "-m", "Begin")
         ada.run("git", "push", "--quiet", "--set-upstream", "origin", "main", show=False)
 
     def _add(self, subject: Subject) -> None:

@@ -33,6 +33,7 @@ PATIENCE = 600.0
 """Seconds until something that should have happened counts as not happened; a slow machine trains for minutes."""
 
 _LOOK_EVERY = 1.0
+_WATCHES = 3
 _BAD = (StateType.FAILED, StateType.CRASHED, StateType.CANCELLED)
 
 
@@ -60,7 +61,7 @@ class Witness:
             news: what to tell meanwhile.
 
         Raises:
-            StoryError: it did not happen in time, or a training failed.
+            StoryError: it did not happen in time, a training failed, or the watcher fails again and again.
             StackError: a server ended.
         """
         deadline = time.monotonic() + PATIENCE
@@ -71,6 +72,7 @@ class Witness:
                 if news is not None:
                     status.update(news())
                 self._no_run_may_fail()
+                self._watcher_must_work()
             except (TransientError, PrefectHTTPStatusError):
                 pass  # a busy server; the next look will do
             self._stack.check()
@@ -97,11 +99,7 @@ class Witness:
 
     def trainings(self, name: str | None = None) -> list[FlowRun]:
         """The runs of `train-concept`, the oldest first; of one concept when `name` is given."""
-        runs = self._client.read_flow_runs(
-            flow_filter=FlowFilter(name=FlowFilterName(any_=["train-concept"])),
-            sort=FlowRunSort.START_TIME_ASC,
-            limit=50,
-        )
+        runs = self._runs("train-concept", FlowRunSort.START_TIME_ASC, 50)
         return [run for run in runs if name is None or run.parameters.get("name") == name]
 
     def training(self, name: str) -> FlowRun | None:
@@ -142,6 +140,20 @@ class Witness:
             text = logs[0].message.splitlines()[0] if logs else str(run.state_name)
             return f"{name}: {text[:90]}"
         return "waiting for the watcher"
+
+    def _runs(self, flow: str, sort: FlowRunSort, limit: int) -> list[FlowRun]:
+        return self._client.read_flow_runs(
+            flow_filter=FlowFilter(name=FlowFilterName(any_=[flow])), sort=sort, limit=limit
+        )
+
+    def _watcher_must_work(self) -> None:
+        """One failed watch is made good by the next; several in a row will not be."""
+        last = [run for run in self._runs("watch", FlowRunSort.END_TIME_DESC, _WATCHES) if run.end_time]
+        if len(last) == _WATCHES and all(run.state_type in _BAD for run in last):
+            raise StoryError(
+                f"the watcher failed {_WATCHES} times in a row: {last[0].state.message if last[0].state else ''}",
+                next_step=f"see {self._stack.folder.logs / 'flows.log'}",
+            )
 
     def _no_run_may_fail(self) -> None:
         for run in self.trainings():
