@@ -35,39 +35,43 @@ class Row:
 
 def contact_sheet(rows: Sequence[Row], destination: Path) -> Path:
     """Draw `rows` below each other and save them as one PNG at `destination`."""
-    columns = max(len(row.panels) for row in rows)
-    width = _GAP + columns * (_PANEL + _GAP)
-    height = _GAP + len(rows) * (_TITLE + _LABEL + _PANEL + 2 * _GAP)
-    sheet = Image.new("RGB", (width, height), _PAPER)
+    grids = [[_grid(panel.pictures) for panel in row.panels] for row in rows]
+    heights = [_TITLE + _LABEL + max(grid.height for grid in grids_of_row) + 2 * _GAP for grids_of_row in grids]
+    width = _GAP + max(len(row.panels) for row in rows) * (_PANEL + _GAP)
+    sheet = Image.new("RGB", (width, _GAP + sum(heights)), _PAPER)
     pen = ImageDraw.Draw(sheet)
     top = _GAP
-    for row in rows:
+    for row, grids_of_row, height in zip(rows, grids, heights, strict=True):
         pen.text((_GAP, top), row.title, _INK, ImageFont.load_default(22))
         pen.text((_GAP, top + 26), row.subtitle, _FAINT, ImageFont.load_default(15))
-        top += _TITLE + 8
-        for column, panel in enumerate(row.panels):
+        for column, (panel, grid) in enumerate(zip(row.panels, grids_of_row, strict=True)):
             left = _GAP + column * (_PANEL + _GAP)
-            pen.text((left, top), panel.label, _INK, ImageFont.load_default(15))
-            sheet.paste(_grid(panel.pictures), (left, top + _LABEL))
-        top += _LABEL + _PANEL + 2 * _GAP - 8
+            pen.text((left, top + _TITLE + 8), panel.label, _INK, ImageFont.load_default(15))
+            sheet.paste(grid, (left, top + _TITLE + 8 + _LABEL))
+        top += height
     destination.parent.mkdir(parents=True, exist_ok=True)
     sheet.save(destination)
     return destination
 
 
 def _grid(pictures: Sequence[Path]) -> Image.Image:
-    """The pictures in a square of _PANEL pixels, as large as they fit, without changing their shape."""
-    square = Image.new("RGB", (_PANEL, _PANEL), _PAPER)
-    if not pictures:
-        return square
-    side = math.ceil(math.sqrt(len(pictures)))
-    cell = _PANEL // side
-    for place, path in enumerate(pictures):
+    """The pictures in rows as wide as a panel, as large as they fit, without changing their shape."""
+    columns = max(1, math.ceil(math.sqrt(len(pictures))))
+    cell = _PANEL // columns
+    cells = []
+    for path in pictures:
         with Image.open(path) as opened:
             picture = opened.convert("RGB")
         scale = (cell - 4) / max(picture.size)
-        picture = picture.resize(
-            (round(picture.width * scale), round(picture.height * scale)), Image.Resampling.LANCZOS
+        cells.append(
+            picture.resize((round(picture.width * scale), round(picture.height * scale)), Image.Resampling.LANCZOS)
         )
-        square.paste(picture, ((place % side) * cell + 2, (place // side) * cell + 2))
-    return square
+    rows = [cells[start : start + columns] for start in range(0, len(cells), columns)]
+    tall = [max(picture.height for picture in row) + 4 for row in rows]
+    grid = Image.new("RGB", (_PANEL, max(1, sum(tall))), _PAPER)
+    top = 0
+    for row, height in zip(rows, tall, strict=True):
+        for column, picture in enumerate(row):
+            grid.paste(picture, (column * cell + 2, top + 2))
+        top += height
+    return grid

@@ -96,8 +96,8 @@ class Story:
         images = Path("concepts", NIGHT_LIGHT.name, "images")
         take_pictures(ada.clone / images, NIGHT_LIGHT.colour, NIGHT_LIGHT.shape, ("six", "seven"), seed=7)
         ada.run("dvc", "add", str(images))
-        ada.commit_and_push("Two more pictures", f"{images}.dvc")
         ada.run("dvc", "push")
+        ada.commit_and_push("Two more pictures", f"{images}.dvc")
         (ada.clone / "README.md").write_text("# Our concepts\n\nA commit that has nothing to do with any of them.\n")
         revision = ada.commit_and_push("Say what this is", "README.md")
         with teller.waiting("the watcher should look at that commit") as status:
