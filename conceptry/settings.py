@@ -43,7 +43,8 @@ class Settings(BaseSettings):
         else:
             return
         raise SettingsError(
-            "settings are not usable: " + "; ".join(problems), next_step="set these environment variables"
+            "settings are not usable: " + "; ".join(problems),
+            next_step="set these environment variables, or name the folder of `conceptry up` with --root",
         )
 
     @field_validator("hub_endpoint")

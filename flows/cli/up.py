@@ -48,5 +48,10 @@ def panel(folder: Folder, setup: Setup) -> Panel:
     )
     rows.add_row("[bold]Logs[/]", str(folder.logs), "")
     return Panel(
-        rows, title="Conceptry is up", subtitle="Ctrl-C stops it all", title_align="left", subtitle_align="left"
+        rows,
+        title="Conceptry is up",
+        subtitle="Ctrl-C stops it all",
+        title_align="left",
+        subtitle_align="left",
+        expand=False,
     )

@@ -93,6 +93,8 @@ class Folder:
     def write(self, setup: Setup) -> None:
         """Remember `setup`; only the owner may read it, for it holds a token."""
         self.root.mkdir(parents=True, exist_ok=True)
+        # The folder may lie in somebody's clone, and nothing of it is for git.
+        (self.root / ".gitignore").write_text("*\n", encoding="utf-8")
         lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in vars(setup).items()]
         fresh = self.file.with_suffix(".part")
         fresh.touch(mode=0o600)
