@@ -6,10 +6,15 @@ The environment is set before anything of ours is imported, because several libr
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from emulators.vertex.cloud import Cloud
 
 REPO_ROOT = Path(__file__).resolve().parent.parent
 HOME = Path(tempfile.mkdtemp(prefix="conceptry-tests-"))
@@ -84,3 +89,22 @@ def pytest_unconfigure() -> None:
 def repo_root() -> Path:
     """The checkout that is tested."""
     return REPO_ROOT
+
+
+@pytest.fixture(scope="session")
+def one_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Cloud"]:
+    """Vertex AI and Cloud Storage for all tests; one only, because gRPC reads the certificates it trusts once."""
+    from emulators.vertex.cloud import running
+
+    with running(tmp_path_factory.mktemp("cloud"), grace=2.0) as cloud:
+        os.environ.update(cloud.environment())
+        yield cloud
+
+
+@pytest.fixture
+def cloud(one_cloud: "Cloud") -> Iterator["Cloud"]:
+    """The cloud, in which nothing goes wrong until a test orders it."""
+    yield one_cloud
+    one_cloud.faults.clear()
+    for job in one_cloud.jobs.live():
+        raise AssertionError(f"a test left {job.display_name} running")

@@ -1,0 +1,52 @@
+"""python -m emulators.vertex --root DIR [--port 4270] [--web-port 4271] [--storage-port 4272] [--capacity 1]
+
+Vertex AI and Cloud Storage on this machine. Prints the environment that the clients of another process need, and
+`cloud: ready` when it takes connections, and serves until it is interrupted (Ctrl-C, SIGTERM).
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import threading
+from pathlib import Path
+
+from emulators.vertex.cloud import running
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; 2 when it was called wrongly."""
+    parser = argparse.ArgumentParser(
+        prog="python -m emulators.vertex", description="Vertex AI and Cloud Storage on this machine."
+    )
+    parser.add_argument("--root", type=Path, required=True, help="folder that keeps everything; made when missing")
+    parser.add_argument("--port", type=int, default=4270, help="JobService, gRPC with TLS on localhost (4270)")
+    parser.add_argument("--web-port", type=int, default=4271, help="tokens, quotas, images and the jobs' pages (4271)")
+    parser.add_argument("--storage-port", type=int, default=4272, help="Cloud Storage (4272)")
+    parser.add_argument("--capacity", type=int, default=1, help="jobs that have machines at the same time (1)")
+    given = parser.parse_args(arguments)
+    stopped = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopped.set())
+    try:
+        with running(
+            given.root.resolve(),
+            endpoint_port=given.port,
+            web_port=given.web_port,
+            storage_port=given.storage_port,
+            capacity=given.capacity,
+        ) as cloud:
+            for name, value in cloud.environment().items():
+                print(f"export {name}={value}")
+            print(f"cloud: JobService {cloud.endpoint}, jobs {cloud.web}/jobs, gs://{cloud.bucket}")
+            print("cloud: ready", flush=True)
+            stopped.wait()
+    except RuntimeError as error:
+        print(f"cloud: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

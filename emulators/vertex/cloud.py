@@ -1,0 +1,130 @@
+"""The whole of it: storage, JobService and the HTTP side, started together and ended together."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvicorn
+from google.cloud import storage as gcs
+
+from emulators.vertex import storage
+from emulators.vertex.certificate import Keys
+from emulators.vertex.faults import Faults
+from emulators.vertex.jobs import Jobs
+from emulators.vertex.runner import Image, Runner
+from emulators.vertex.service import Service, listen
+from emulators.vertex.web import Project, Web, quotas_of
+
+PROJECT, BUCKET = "conceptry-local", "conceptry-local"
+LOCATIONS = ("us-central1", "us-east1", "europe-west4", "asia-southeast1")
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """A cloud that answers.
+
+    `endpoint` is the api_endpoint of JobService, `web` the HTTP side, `storage` Cloud Storage.
+    """
+
+    root: Path
+    endpoint: str
+    web: str
+    storage: str
+    bucket: str
+    project: Project
+    keys: Keys
+    faults: Faults
+    jobs: Jobs
+
+    @property
+    def service_account(self) -> dict[str, str]:
+        """The JSON of the account that may do everything here."""
+        return self.keys.service_account(self.project.name, f"{self.web}/token")
+
+    def environment(self) -> dict[str, str]:
+        """What the unmodified clients of a process need to find in their environment."""
+        roots = {"GRPC_DEFAULT_SSL_ROOTS_FILE_PATH": str(self.keys.roots)}
+        return storage.environment(self.storage) | roots
+
+    def client(self) -> gcs.Client:
+        """A client of the storage."""
+        return storage.client(self.storage, self.project.name)
+
+
+@contextlib.contextmanager
+def running(
+    root: Path,
+    *,
+    endpoint_port: int = 0,
+    web_port: int = 0,
+    storage_port: int = 0,
+    images: Mapping[str, Image] | None = None,
+    capacity: int = 2,
+    grace: float = 10.0,
+    variables: Mapping[str, str] | None = None,
+    keys: Keys | None = None,
+) -> Iterator[Cloud]:
+    """A cloud on 127.0.0.1 that keeps its things under `root`, for as long as the block runs.
+
+    Args:
+        root: a folder; made when missing.
+        endpoint_port: of JobService; 0 takes a free one, here and below.
+        web_port: of the HTTP side.
+        storage_port: of the storage.
+        images: what stands for a container image; for any other one it is this process' own environment.
+        capacity: jobs that have machines at the same time.
+        grace: seconds that a job's processes have to tidy up.
+        variables: what every container finds in its environment.
+        keys: of a cloud that this process has met already; gRPC reads the roots that it trusts only once.
+    """
+    with storage.running(root / "storage", root / "logs" / "storage.log", storage_port) as storage_url:
+        keys, faults, jobs = keys or Keys(root / "keys"), Faults(), Jobs(root / "jobs")
+        project = Project(PROJECT, quotas_of({"A100": 1, "A10080GB": 1, "T4": 1}))
+        client = storage.client(storage_url, PROJECT)
+        if not client.bucket(BUCKET).exists():
+            client.create_bucket(BUCKET, location="us-central1")
+        runner = Runner(
+            jobs,
+            faults,
+            root,
+            lambda: storage.client(storage_url, PROJECT),
+            images=images or {},
+            capacity=capacity,
+            grace=grace,
+            variables=variables or {},
+        )
+        web = Web(project, keys, faults, jobs, runner)
+        with _serving(web, web_port) as web_url:
+            keys.write_service_account(PROJECT, f"{web_url}/token")
+            service = Service(jobs, runner, faults, web.believes, PROJECT, LOCATIONS)
+            server, port = listen(service, keys.server, endpoint_port)
+            try:
+                yield Cloud(root, f"localhost:{port}", web_url, storage_url, BUCKET, project, keys, faults, jobs)
+            finally:
+                runner.close()
+                server.stop(0).wait()
+
+
+@contextlib.contextmanager
+def _serving(web: Web, port: int) -> Iterator[str]:
+    port = port or storage.free_port()
+    config = uvicorn.Config(
+        web.app(), host="127.0.0.1", port=port, log_level="warning", access_log=False, lifespan="off"
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, name="cloud", daemon=True)
+    thread.start()
+    while not server.started:
+        if not thread.is_alive():
+            raise RuntimeError(f"port {port} is taken")
+        time.sleep(0.01)
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        thread.join()

