@@ -6,11 +6,17 @@ Prints `hub: http://HOST:PORT` when it takes connections, and serves until it is
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from pathlib import Path
 
 from emulators.hub.accounts import Accounts
-from emulators.hub.server import serve
+from emulators.hub.apps.limits import Limits
+from emulators.hub.server import is_loopback, serve
+
+
+def _tell(url: str) -> None:
+    print(f"hub: {url}", flush=True)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -20,10 +26,22 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: only this machine)")
     parser.add_argument("--port", type=int, default=8600, help="port to listen on; 0 takes a free one (default: 8600)")
     parser.add_argument("--accounts", type=Path, help="YAML list of accounts (default: user local, token hf_local)")
+    parser.add_argument(
+        "--run",
+        action=argparse.BooleanOptionalAction,
+        help="run Spaces and endpoints as processes of this machine, with your rights (default: on a loopback address)",
+    )
+    parser.add_argument("--max-apps", type=int, default=4, help="how many of them run at once (default: 4)")
+    parser.add_argument("--app-memory", type=float, default=4.0, help="memory of each, in GB (default: 4)")
     options = parser.parse_args(arguments)
+    # uvicorn ends on SIGTERM and then raises it again; the apps are still to be ended after that.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         accounts = Accounts.load(options.accounts) if options.accounts else None
-        serve(options.root, options.host, options.port, accounts, lambda url: print(f"hub: {url}", flush=True))
+        limits = None
+        if is_loopback(options.host) if options.run is None else options.run:
+            limits = Limits(apps=max(options.max_apps, 1), memory=int(options.app_memory * 1e9))
+        serve(options.root, options.host, options.port, accounts, _tell, limits)
     except (ValueError, OSError) as error:
         print(f"hub: {error}", file=sys.stderr)
         return 2

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import contextlib
+import re
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,7 +15,10 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from emulators.hub.accounts import Account, Accounts, Credentials
+from emulators.hub.apps.board import Board
+from emulators.hub.apps.limits import Limits
 from emulators.hub.commits import Author
+from emulators.hub.endpoints import EndpointStore
 from emulators.hub.errors import HubError, bad_request, forbidden, repo_not_found
 from emulators.hub.lfs import LfsStore
 from emulators.hub.listing import Summaries
@@ -27,16 +32,25 @@ _Body = TypeVar("_Body", bound=BaseModel)
 class Hub:
     """A hub's parts, made once per server process over one root folder."""
 
-    def __init__(self, root: Path, accounts: Accounts) -> None:
+    def __init__(self, root: Path, accounts: Accounts, limits: Limits | None = None) -> None:
         self.root = root
+        # What apps may use; without limits this server runs none (another one of the same root may).
+        self.limits = limits
         self.accounts = accounts
         self.repos = RepoStore(root)
         self.lfs = LfsStore(root)
         self.summaries = Summaries()
+        self.endpoints = EndpointStore(root)
+        self.board = Board(root)
 
     def may_read(self, account: Account | None, repo: Repo) -> bool:
         """Whether the repo exists for this account."""
         return not repo.settings.private or (account is not None and account.namespace(repo.id.owner))
+
+    def look_at(self, repo: Repo) -> None:
+        """Let the keeper look at a Space that was changed; other repos run nothing."""
+        if repo.id.kind is Kind.SPACE:
+            self.board.ask(repo.settings.uid, repo.id.key)
 
     def may_refer(self, account: Account, oid: str) -> bool:
         """Whether the account may name an LFS object without sending its bytes (see lfs)."""
@@ -87,11 +101,12 @@ class Call:
 
     def json(self, model: type[_Body]) -> _Body:
         """The body as one of our models. Raises HubError (400) naming every field that is wrong."""
-        try:
+        with refusing_invalid():
             return model.model_validate_json(self.body or b"{}")
-        except ValidationError as error:
-            found = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'body'}: {e['msg']}" for e in error.errors())
-            raise bad_request(found) from None
+
+    def reachable(self, address: str) -> str:
+        """An app's address as the client can reach it: an app that listens everywhere is where this server is."""
+        return re.sub(r"//(0\.0\.0\.0|\[::\]):", f"//{self.request.url.hostname}:", address)
 
     def writer(self) -> Account:
         """The account, if it may change anything at all.
@@ -134,6 +149,16 @@ class Call:
         if repo.settings.gated and not (self.account and self.account.namespace(repo.id.owner)):
             raise HubError(403 if self.account else 401, f"Access to {repo.id} is restricted", "GatedRepo")
         return repo
+
+
+@contextlib.contextmanager
+def refusing_invalid() -> Iterator[None]:
+    """Turn what a model finds wrong into a refusal (400) that names every field."""
+    try:
+        yield
+    except ValidationError as error:
+        found = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'body'}: {e['msg']}" for e in error.errors())
+        raise bad_request(found) from None
 
 
 Handler = Callable[[Call], Response]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import uuid
-from pathlib import Path
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -16,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from emulators.hub import (
     pages,
     routes_commits,
+    routes_endpoints,
     routes_files,
     routes_git,
     routes_lfs,
@@ -24,7 +24,6 @@ from emulators.hub import (
     routes_spaces,
 )
 from emulators.hub.access import Call, Hub, endpoint
-from emulators.hub.accounts import Accounts
 from emulators.hub.errors import HubError, header_safe, repo_not_found
 
 log = logging.getLogger("hub")
@@ -72,7 +71,7 @@ class Envelope:
 def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, HubError)
     for_people = request.method == "GET" and "text/html" in request.headers.get("Accept", "")
-    if for_people and not request.url.path.startswith(("/api/", "/login")):
+    if for_people and not request.url.path.startswith(("/api/", "/v2/", "/login")):
         return pages.refusal(request.scope["path"], error)
     return error.response()
 
@@ -87,9 +86,10 @@ def _broken(request: Request, error: Exception) -> Response:
     return HubError(500, "Internal error of the hub; its log says more").response()
 
 
-def make_app(root: Path, accounts: Accounts | None = None) -> ASGIApp:
-    """The hub over a root folder, as an ASGI application."""
+def make_app(hub: Hub) -> ASGIApp:
+    """The routes of a hub, as an ASGI application."""
     routes = [
+        *routes_endpoints.ROUTES,
         *routes_spaces.ROUTES,
         *routes_repos.ROUTES,
         *routes_refs.ROUTES,
@@ -103,5 +103,5 @@ def make_app(root: Path, accounts: Accounts | None = None) -> ASGIApp:
     ]
     handlers = {HubError: _refused, HTTPException: _unrouted, Exception: _broken}
     app = Starlette(routes=routes, exception_handlers=handlers)
-    app.state.hub = Hub(root, accounts or Accounts())
+    app.state.hub = hub
     return Envelope(app)

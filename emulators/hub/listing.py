@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,7 +17,7 @@ from typing import Any
 from emulators.hub import cards, history
 from emulators.hub.errors import bad_request
 from emulators.hub.history import Entry
-from emulators.hub.names import Kind
+from emulators.hub.names import Kind, RepoId
 from emulators.hub.storage import Repo
 
 PAGE = 1000
@@ -177,13 +178,18 @@ def describe(item: Listed, fields: Sequence[str] | None, *, blobs: bool = False)
     if settings.space is not None:
         makers |= {
             "sdk": lambda: _text(summary.card.get("sdk")) or settings.space.sdk,
-            "subdomain": lambda: name.replace("/", "-").replace("_", "-").replace(".", "-").lower(),
+            "subdomain": lambda: subdomain(item.repo.id),
             "models": list,
             "datasets": list,
         }
     chosen = makers if fields is None else {key: makers[key] for key in fields if key in makers}
     described = {"_id": settings.uid, "id": name}
     return described | {key: value for key, make in chosen.items() if (value := make()) is not None}
+
+
+def subdomain(repo: RepoId) -> str:
+    """A Space's name in one word."""
+    return re.sub(r"[/_.]", "-", str(repo)).lower()
 
 
 def _text(value: Any) -> str | None:

@@ -90,7 +90,7 @@ def repo_page(call: Call) -> Response:
     values |= {"branches": _branches(git, summary.card, "refs/heads/"), "tags": _branches(git, {}, "refs/tags/")}
     values |= {"entries": list(history.walk(git, summary.sha)), "folder": ""}
     values["metadata"] = summary.card
-    values["runtime"] = runtime(repo, summary) if repo.settings.space else None
+    values["runtime"] = runtime(call, repo, summary) if repo.settings.space else None
     return render.page("repo.html", **values)
 
 

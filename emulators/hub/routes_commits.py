@@ -148,6 +148,8 @@ def _commit(call: Call, body: IO[bytes]) -> Response:
             commits.create_ref(git, f"refs/pr/{number}", oid)
         elif oid != head:
             commits.move_ref(git, ref, oid)
+    if oid != head:
+        call.hub.look_at(repo)
     page = f"{call.base}/{repo.id.path}"
     answer = {"success": True, "commitOid": oid, "commitUrl": f"{page}/commit/{oid}", "hookOutput": ""}
     if number is not None:

@@ -136,7 +136,9 @@ def delete(call: Call) -> Response:
     """Remove a repo."""
     asked = call.json(DeleteRequest)
     owner = asked.organization or call.writer().name
-    call.hub.repos.delete(call.find(Kind.parse(asked.type), owner, asked.name, write=True))
+    repo = call.find(Kind.parse(asked.type), owner, asked.name, write=True)
+    call.hub.repos.delete(repo)
+    call.hub.look_at(repo)
     return PlainTextResponse("OK")
 
 
@@ -154,6 +156,7 @@ def move(call: Call) -> Response:
     for entry in call.hub.summaries.of(moved).files:
         if entry.lfs:
             call.hub.lfs.grant(entry.lfs.oid, f"repo:{moved.id.key}")
+    call.hub.look_at(moved)
     return JSONResponse({"url": f"{call.base}/{moved.id.path}"})
 
 
@@ -164,6 +167,7 @@ def settings(call: Call) -> Response:
     changes = {"private": private, "gated": asked.gated}
     given = {key: value for key, value in changes.items() if value is not None}
     changed = call.hub.repos.update(call.repo(write=True), lambda now: now.model_copy(update=given))
+    call.hub.look_at(changed)
     return JSONResponse({"private": changed.settings.private, "gated": changed.settings.gated})
 
 
@@ -177,7 +181,8 @@ def info(call: Call) -> Response:
     expand = _expand(call)
     described = describe(Listed(repo, summary), expand, blobs=call.flag("blobs"))
     if repo.settings.space and (expand is None or "runtime" in expand):
-        described["runtime"] = runtime(repo, summary)
+        described["runtime"] = runtime(call, repo, summary)
+        described["host"] = described["runtime"].pop("host", None)
     return JSONResponse(described)
 
 
@@ -217,7 +222,7 @@ def listing(call: Call) -> Response:
     for item in page.items:
         one = describe(item, expand)
         if item.repo.settings.space and "runtime" in expand:
-            one["runtime"] = runtime(item.repo, item.summary)
+            one["runtime"] = runtime(call, item.repo, item.summary)
         described.append(one)
     headers = {}
     if page.cursor:

@@ -1,4 +1,4 @@
-"""Spaces: what they were asked to be. This hub keeps their state and does not run them."""
+"""Spaces: what they were asked to be, what became of them, and their logs. The keeper (see apps) runs them."""
 
 from __future__ import annotations
 
@@ -7,18 +7,23 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
-from starlette.responses import JSONResponse, Response
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from emulators.hub.access import Call, endpoint
+from emulators.hub.access import Call, Hub, endpoint, identify
 from emulators.hub.addresses import REPO
-from emulators.hub.errors import bad_request
-from emulators.hub.listing import Summary, timestamp
+from emulators.hub.apps.board import Stage, Status
+from emulators.hub.apps.logs import events
+from emulators.hub.apps.wishes import APP_FILES, space_wish
+from emulators.hub.errors import HubError, bad_request
+from emulators.hub.listing import Summary, subdomain, timestamp
 from emulators.hub.names import Kind
 from emulators.hub.storage import Repo, SpaceSettings
 
 Sdk = Literal["gradio", "docker", "static", "streamlit"]
-_APP_FILES = {"gradio": "app.py", "streamlit": "app.py", "docker": "Dockerfile", "static": "index.html"}
+_BUSY = (Stage.BUILDING, Stage.APP_STARTING, Stage.RUNNING, Stage.RUNNING_BUILDING)
 HARDWARE = ("cpu-basic", "cpu-upgrade", "t4-small", "t4-medium", "l4x1", "a10g-small", "a10g-large", "a100-large")
 
 
@@ -47,8 +52,8 @@ class SpaceRequest(BaseModel):
 
     def apply(self) -> SpaceSettings:
         """The settings of a new Space. Raises HubError (400) for an unknown sdk or hardware."""
-        if self.sdk not in _APP_FILES:
-            raise bad_request(f"A Space needs an sdk, one of {', '.join(_APP_FILES)}")
+        if self.sdk not in APP_FILES:
+            raise bad_request(f"A Space needs an sdk, one of {', '.join(APP_FILES)}")
         return SpaceSettings(
             sdk=self.sdk,
             hardware=_hardware(self.hardware or HARDWARE[0]),
@@ -77,23 +82,44 @@ def _hardware(name: str) -> str:
     return name
 
 
-def runtime(repo: Repo, summary: Summary) -> dict[str, Any]:
-    """A Space's runtime: STOPPED, since nothing runs here, unless it is paused or has no app yet."""
-    space = repo.settings.space or SpaceSettings()
-    card_sdk = summary.card.get("sdk")
-    app = summary.card.get("app_file") or _APP_FILES.get(card_sdk if isinstance(card_sdk, str) else space.sdk, "app.py")
-    stage = "STOPPED" if any(entry.path == app for entry in summary.files) else "NO_APP_FILE"
-    if space.paused:
-        stage = "PAUSED"
-    return {
-        "stage": stage,
-        "hardware": {"current": None, "requested": space.hardware},
+def status_of(hub: Hub, repo: Repo, summary: Summary) -> Status:
+    """How far a Space is. What the keeper said of it before it was changed does not count."""
+    wish, status = space_wish(repo, summary), hub.board.status(repo.settings.uid)
+    address = status.address if status else None
+    if wish.paused:
+        return Status(stage=Stage.PAUSED, address=address)
+    if wish.wrong:
+        stage, message = wish.wrong
+        return Status(stage=stage, message=message, address=address)
+    if not hub.board.is_kept():
+        return Status(stage=Stage.STOPPED)
+    if status is None or status.version != wish.version or status.stage == Stage.PAUSED:
+        was_running = status is not None and status.stage in (Stage.RUNNING, Stage.RUNNING_BUILDING)
+        return Status(stage=Stage.RUNNING_BUILDING if was_running else Stage.BUILDING, address=address)
+    return status
+
+
+def runtime(call: Call, repo: Repo, summary: Summary) -> dict[str, Any]:
+    """A Space's runtime, as the client reads it."""
+    space, status = repo.settings.space or SpaceSettings(), status_of(call.hub, repo, summary)
+    running = status.stage in (Stage.RUNNING, Stage.RUNNING_BUILDING)
+    said: dict[str, Any] = {
+        "stage": status.stage,
+        "hardware": {"current": space.hardware if running else None, "requested": space.hardware},
         "storage": None,
         "gcTimeout": space.sleep_time,
-        "replicas": {"current": 0, "requested": 1},
+        "replicas": {"current": int(running), "requested": 1},
         "devMode": False,
         "domains": [],
+        "sha": status.commit or summary.sha,
     }
+    if status.message:
+        said["errorMessage"] = status.message
+    if status.address:
+        address = call.reachable(status.address)
+        said["domains"] = [{"domain": address.partition("://")[2], "stage": "READY" if running else "PENDING"}]
+        said["host"] = address
+    return said
 
 
 def _space(call: Call, *, write: bool) -> Repo:
@@ -101,14 +127,16 @@ def _space(call: Call, *, write: bool) -> Repo:
 
 
 def _change(call: Call, change: Callable[[SpaceSettings], SpaceSettings]) -> Repo:
-    return call.hub.repos.update(
+    changed = call.hub.repos.update(
         _space(call, write=True),
         lambda now: now.model_copy(update={"space": change(now.space or SpaceSettings())}),
     )
+    call.hub.look_at(changed)
+    return changed
 
 
 def _runtime_of(call: Call, repo: Repo) -> Response:
-    return JSONResponse(runtime(repo, call.hub.summaries.of(repo)))
+    return JSONResponse(runtime(call, repo, call.hub.summaries.of(repo)))
 
 
 def get_runtime(call: Call) -> Response:
@@ -122,8 +150,40 @@ def pause(call: Call) -> Response:
 
 
 def restart(call: Call) -> Response:
-    """POST restart: ends a pause."""
-    return _runtime_of(call, _change(call, lambda s: s.model_copy(update={"paused": False})))
+    """POST restart: ends a pause, tries again what failed; with `factory` its requirements are installed anew."""
+    fresh = call.flag("factory")
+
+    def change(space: SpaceSettings) -> SpaceSettings:
+        number = space.restarts + 1
+        return space.model_copy(
+            update={"paused": False, "restarts": number, "fresh_at": number if fresh else space.fresh_at}
+        )
+
+    return _runtime_of(call, _change(call, change))
+
+
+def host(call: Call) -> Response:
+    """GET host: the address of the running app."""
+    repo = _space(call, write=False)
+    status = status_of(call.hub, repo, call.hub.summaries.of(repo))
+    if status.address is None:
+        raise HubError(404, f"{repo.id} has no address: it never ran here")
+    return JSONResponse({"subdomain": subdomain(repo.id), "host": call.reachable(status.address)})
+
+
+async def logs(request: Request) -> Response:
+    """GET logs/build or logs/run, as server-sent events."""
+    call = identify(request)
+    repo = await run_in_threadpool(_space, call, write=True)
+    board, uid = call.hub.board, repo.settings.uid
+    path = board.log(uid, "build" if call.params["log"] == "build" else "run")
+
+    def goes_on() -> bool:
+        status = board.status(uid)
+        return board.is_kept() and status is not None and status.stage in _BUSY
+
+    headers = {"Cache-Control": "no-store"}
+    return StreamingResponse(events(path, goes_on), media_type="text/event-stream", headers=headers)
 
 
 def hardware(call: Call) -> Response:
@@ -178,6 +238,8 @@ _SPACE = REPO.replace("{kind:kind}", "spaces")
 ROUTES = [
     Route("/api/spaces/hardware", endpoint(list_hardware)),
     Route(f"{_SPACE}/runtime", endpoint(get_runtime)),
+    Route(f"{_SPACE}/host", endpoint(host)),
+    Route(f"{_SPACE}/logs/{{log:part}}", logs),
     Route(f"{_SPACE}/pause", endpoint(pause), methods=["POST"]),
     Route(f"{_SPACE}/restart", endpoint(restart), methods=["POST"]),
     Route(f"{_SPACE}/hardware", endpoint(hardware), methods=["POST"]),

@@ -12,8 +12,11 @@ from pathlib import Path
 
 import uvicorn
 
+from emulators.hub.access import Hub
 from emulators.hub.accounts import Accounts
 from emulators.hub.app import make_app
+from emulators.hub.apps.keeper import Keeper
+from emulators.hub.apps.limits import Limits
 
 
 @dataclass(frozen=True)
@@ -49,9 +52,9 @@ def _listen(host: str, port: int) -> tuple[socket.socket, str]:
     return listener, f"http://{shown}:{listener.getsockname()[1]}"
 
 
-def _server(root: Path, accounts: Accounts | None) -> uvicorn.Server:
+def _server(hub: Hub) -> uvicorn.Server:
     config = uvicorn.Config(
-        make_app(root, accounts),
+        make_app(hub),
         log_level="warning",
         access_log=False,
         lifespan="off",
@@ -63,8 +66,17 @@ def _server(root: Path, accounts: Accounts | None) -> uvicorn.Server:
     return uvicorn.Server(config)
 
 
-def serve(root: Path, host: str, port: int, accounts: Accounts | None, ready: Callable[[str], None]) -> None:
+def serve(
+    root: Path,
+    host: str,
+    port: int,
+    accounts: Accounts | None,
+    ready: Callable[[str], None],
+    limits: Limits | None = None,
+) -> None:
     """Serve until interrupted; `ready` is called with the address as soon as connections are taken.
+
+    Spaces and endpoints run within the limits; without limits none of them runs.
 
     Raises:
         ValueError: the address is public and there are no accounts (the default token is no secret).
@@ -72,23 +84,44 @@ def serve(root: Path, host: str, port: int, accounts: Accounts | None, ready: Ca
     """
     if accounts is None and not is_loopback(host):
         raise ValueError(f"{host} can be reached from other machines: give an accounts file, or stay on 127.0.0.1")
-    server = _server(root, accounts)
+    hub = Hub(root, accounts or Accounts(), limits)
+    server = _server(hub)
     listener, url = _listen(host, port)
-    with listener:
+    with listener, _kept(hub, url, host):
         ready(url)
         server.run(sockets=[listener])
 
 
 @contextlib.contextmanager
-def running(root: Path | str, port: int = 0, accounts: Accounts | None = None) -> Iterator[RunningHub]:
+def _kept(hub: Hub, url: str, host: str) -> Iterator[None]:
+    """A keeper for the apps, if this server is to run any."""
+    if hub.limits is None:
+        yield
+        return
+    # Apps live on this machine: they reach a server that listens everywhere on its loopback address.
+    inside = url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
+    keeper = Keeper(hub, inside, host, hub.limits)
+    keeper.start()
+    try:
+        yield
+    finally:
+        keeper.stop()
+
+
+@contextlib.contextmanager
+def running(
+    root: Path | str, port: int = 0, accounts: Accounts | None = None, limits: Limits | None = None
+) -> Iterator[RunningHub]:
     """A hub on 127.0.0.1 in a thread of this process, for as long as the `with` block lasts.
 
-    The socket listens before this yields, so the first request is answered as soon as the server's loop turns.
+    The socket listens before this yields, so the first request is answered as soon as the server's loop turns. Spaces
+    and endpoints run only when limits are given.
     """
-    server = _server(Path(root), accounts)
+    hub = Hub(Path(root), accounts or Accounts(), limits)
+    server = _server(hub)
     listener, url = _listen("127.0.0.1", port)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="hub", daemon=True)
-    with listener:
+    with listener, _kept(hub, url, "127.0.0.1"):
         thread.start()
         try:
             yield RunningHub(url, Path(root))

@@ -24,7 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from emulators.hub import commits, disk
 from emulators.hub.commits import Author, Put
 from emulators.hub.errors import conflict, repo_not_found
-from emulators.hub.names import Kind, RepoId
+from emulators.hub.names import Kind, RepoId, is_repo_name
 
 MAIN = "refs/heads/main"
 
@@ -36,6 +36,9 @@ class SpaceSettings(BaseModel):
 
     sdk: str = "gradio"
     paused: bool = False
+    # Counts the restarts that were asked for; `fresh_at` is the one that is to install its requirements again.
+    restarts: int = 0
+    fresh_at: int = -1
     hardware: str = "cpu-basic"
     sleep_time: int | None = None
     secrets: Mapping[str, Mapping[str, str]] = Field(default_factory=dict, repr=False)
@@ -114,6 +117,11 @@ class RepoStore:
     def get(self, repo: RepoId) -> Repo | None:
         """Find a repo, regardless of case."""
         return self._read(repo.kind, self._folder(repo))
+
+    def named(self, name: str, kind: Kind = Kind.MODEL) -> Repo | None:
+        """Find a repo by `owner/name`; none when that is no name."""
+        owner, _, rest = name.partition("/")
+        return self.get(RepoId(kind, owner, rest)) if is_repo_name(owner) and is_repo_name(rest) else None
 
     def _read(self, kind: Kind, folder: Path) -> Repo | None:
         path = folder / "hub.json"

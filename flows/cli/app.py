@@ -141,8 +141,18 @@ def hub_serve(
         Path | None,
         typer.Option("--accounts", help="YAML list of accounts. Without it: local, token hf_local.", dir_okay=False),
     ] = None,
+    run: Annotated[
+        bool | None,
+        typer.Option(
+            "--run/--no-run",
+            help="Run Spaces and Inference Endpoints as processes of this machine, with your rights. Default: on a "
+            "loopback address only.",
+        ),
+    ] = None,
+    max_apps: Annotated[int, typer.Option("--max-apps", help="How many of them run at once.", min=1)] = 4,
+    app_memory: Annotated[float, typer.Option("--app-memory", help="Memory of each, in GB.", min=0.05)] = 4.0,
 ) -> None:
     """Serve the local Hub alone, in the foreground. The huggingface_hub client needs HF_ENDPOINT set to its address."""
-    from flows.cli.hub import serve
+    from flows.cli.hub import Apps, serve
 
-    raise typer.Exit(serve(root, host, port, accounts))
+    raise typer.Exit(serve(root, host, port, accounts, Apps(run, max_apps, app_memory)))

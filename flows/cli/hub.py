@@ -5,15 +5,30 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 
-def serve(root: Path, host: str, port: int, accounts: Path | None) -> int:
+@dataclass(frozen=True)
+class Apps:
+    """Whether Spaces and Inference Endpoints run (None: on a loopback address), how many, and each one's GB."""
+
+    run: bool | None
+    most: int
+    memory: float
+
+    def flags(self) -> list[str]:
+        """As the Hub's own command line takes it."""
+        chosen = [] if self.run is None else ["--run" if self.run else "--no-run"]
+        return [*chosen, "--max-apps", str(self.most), "--app-memory", str(self.memory)]
+
+
+def serve(root: Path, host: str, port: int, accounts: Path | None, apps: Apps) -> int:
     """Run the Hub in the foreground and return its exit code; Ctrl-C and SIGTERM are the Hub's to handle."""
     command = [sys.executable, "-m", "emulators.hub", "--root", str(root), "--host", host, "--port", str(port)]
     if accounts is not None:
         command += ["--accounts", str(accounts)]
-    hub = subprocess.Popen(command)
+    hub = subprocess.Popen([*command, *apps.flags()])
     # Ctrl-C reaches the Hub by itself, being in the same terminal; SIGTERM came to this process only.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: hub.terminate())
