@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 REPO_ROOT = Path(__file__).resolve().parent.parent
 HOME = Path(tempfile.mkdtemp(prefix="conceptry-tests-"))
 
+# Folders whose tests share a fixture that takes long, across files.
+DEAR = ("flows",)
+
 # What a person or a hook may have set, and a test must not see.
 FOREIGN = ("CONCEPTRY_", "DVC_", "GIT_", "GRADIO_", "HF_", "HUGGING", "PREFECT_", "GOOGLE_", "XDG_")
 
@@ -78,6 +81,13 @@ def pytest_configure(config: pytest.Config) -> None:
         "ignore:Unclosed connector:ResourceWarning",
     ):
         config.addinivalue_line("filterwarnings", warning)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep together, for `pytest -n`, the files that share what is dear to make: a Prefect server, a training."""
+    for item in items:
+        folder = item.path.relative_to(REPO_ROOT / "tests").parts[0]
+        item.add_marker(pytest.mark.xdist_group(folder if folder in DEAR else item.path.name))
 
 
 def pytest_unconfigure() -> None:
