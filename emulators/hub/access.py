@@ -20,6 +20,7 @@ from emulators.hub.apps.limits import Limits
 from emulators.hub.commits import Author
 from emulators.hub.endpoints import EndpointStore
 from emulators.hub.errors import HubError, bad_request, forbidden, repo_not_found
+from emulators.hub.hooks import Webhooks
 from emulators.hub.lfs import LfsStore
 from emulators.hub.listing import Summaries
 from emulators.hub.names import Kind, RepoId, is_repo_name
@@ -41,6 +42,7 @@ class Hub:
         self.lfs = LfsStore(root)
         self.summaries = Summaries()
         self.endpoints = EndpointStore(root)
+        self.hooks = Webhooks(root)
         self.board = Board(root)
 
     def may_read(self, account: Account | None, repo: Repo) -> bool:

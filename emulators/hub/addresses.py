@@ -5,6 +5,7 @@
 {x:kind}     models, datasets or spaces, in API addresses
 {x:prefix}   the same in the addresses of pages and files, where models have no word
 {x:table}    secrets or variables
+{x:switch}   enable or disable
 """
 
 from __future__ import annotations
@@ -68,12 +69,19 @@ class _Table(_Part):
     regex = "secrets|variables"
 
 
+class _Switch(_Part):
+    """On and off."""
+
+    regex = "enable|disable"
+
+
 _CONVERTORS: dict[str, Convertor[Any]] = {
     "part": _Part(),
     "rest": _Rest(),
     "kind": _Kind(),
     "prefix": _Prefix(),
     "table": _Table(),
+    "switch": _Switch(),
 }
 for _name, _convertor in _CONVERTORS.items():
     register_url_convertor(_name, _convertor)

@@ -22,6 +22,7 @@ from emulators.hub import (
     routes_refs,
     routes_repos,
     routes_spaces,
+    routes_webhooks,
 )
 from emulators.hub.access import Call, Hub, endpoint
 from emulators.hub.errors import HubError, header_safe, repo_not_found
@@ -90,6 +91,7 @@ def make_app(hub: Hub) -> ASGIApp:
     """The routes of a hub, as an ASGI application."""
     routes = [
         *routes_endpoints.ROUTES,
+        *routes_webhooks.ROUTES,
         *routes_spaces.ROUTES,
         *routes_repos.ROUTES,
         *routes_refs.ROUTES,

@@ -15,13 +15,14 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from emulators.hub import commits, history
+from emulators.hub import commits, history, news
 from emulators.hub.access import Call, endpoint, identify
 from emulators.hub.addresses import REPO
 from emulators.hub.commits import Change, Put, Remove
 from emulators.hub.errors import HubError, bad_request, revision_not_found
 from emulators.hub.lfs import is_oid
 from emulators.hub.names import check_path
+from emulators.hub.news import RefChange
 from emulators.hub.storage import Repo
 
 _MAX_REGULAR = 10 * 1024 * 1024
@@ -148,8 +149,11 @@ def _commit(call: Call, body: IO[bytes]) -> Response:
             commits.create_ref(git, f"refs/pr/{number}", oid)
         elif oid != head:
             commits.move_ref(git, ref, oid)
-    if oid != head:
+    if number is not None:
+        news.content_changed(call, repo, RefChange(f"refs/pr/{number}", None, oid))
+    elif oid != head:
         call.hub.look_at(repo)
+        news.content_changed(call, repo, RefChange(ref, head, oid))
     page = f"{call.base}/{repo.id.path}"
     answer = {"success": True, "commitOid": oid, "commitUrl": f"{page}/commit/{oid}", "hookOutput": ""}
     if number is not None:

@@ -12,12 +12,13 @@ from pygit2.enums import ObjectType
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from emulators.hub import commits, history
+from emulators.hub import commits, history, news
 from emulators.hub.access import Call, endpoint
 from emulators.hub.addresses import REPO
 from emulators.hub.errors import bad_request, forbidden, revision_not_found
 from emulators.hub.listing import timestamp
 from emulators.hub.names import check_ref_name, is_ref
+from emulators.hub.news import RefChange
 from emulators.hub.storage import MAIN
 
 _COMMITS_PAGE = 50
@@ -70,6 +71,7 @@ def create_branch(call: Call) -> Response:
         else:
             target = history.resolve(git, asked.startingPoint or "main")
         commits.create_ref(git, f"refs/heads/{branch}", target)
+    news.content_changed(call, repo, RefChange(f"refs/heads/{branch}", None, target))
     return JSONResponse({"success": True})
 
 
@@ -82,7 +84,9 @@ def delete_branch(call: Call) -> Response:
     with repo.lock() as git:
         if not is_ref(ref) or ref not in git.references:
             raise revision_not_found(branch)
+        old = history.peel(git, ref)
         commits.delete_ref(git, ref)
+    news.content_changed(call, repo, RefChange(ref, old, None))
     return JSONResponse({"success": True})
 
 
@@ -90,13 +94,14 @@ def create_tag(call: Call) -> Response:
     """Tag a revision; with a message it becomes an annotated tag."""
     asked, repo = call.json(TagRequest), call.repo(write=True)
     with repo.lock() as git:
-        target = history.resolve(git, call.params["name_of_ref"])
+        target = commit = history.resolve(git, call.params["name_of_ref"])
         tag = check_ref_name(asked.tag, "tag")
         ref = f"refs/tags/{tag}"
         if asked.message and ref not in git.references:
             who = call.author().signature()
             target = str(_annotate(git, tag, target, who, asked.message))
         commits.create_ref(git, ref, target)
+    news.content_changed(call, repo, RefChange(ref, None, commit))
     return JSONResponse({"success": True})
 
 
@@ -113,7 +118,9 @@ def delete_tag(call: Call) -> Response:
     with repo.lock() as git:
         if not is_ref(ref) or ref not in git.references:
             raise revision_not_found(tag)
+        old = history.peel(git, ref)
         commits.delete_ref(git, ref)
+    news.content_changed(call, repo, RefChange(ref, old, None))
     return JSONResponse({"success": True})
 
 
@@ -150,9 +157,11 @@ def super_squash(call: Call) -> Response:
     with repo.lock() as git:
         if not is_ref(ref) or ref not in git.references:
             raise revision_not_found(branch)
-        tree = git[history.peel(git, ref)].tree.id
+        old = history.peel(git, ref)
         message = asked.message or f"Super-squash branch '{branch}'"
-        commits.move_ref(git, ref, commits.commit_tree(git, str(tree), [], message, call.author()))
+        new = commits.commit_tree(git, str(git[old].tree.id), [], message, call.author())
+        commits.move_ref(git, ref, new)
+    news.content_changed(call, repo, RefChange(ref, old, new))
     return JSONResponse({"success": True})
 
 

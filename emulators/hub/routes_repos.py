@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from emulators.hub import cards, history
+from emulators.hub import cards, history, news
 from emulators.hub.access import Call, Hub, endpoint
 from emulators.hub.accounts import Account
 from emulators.hub.addresses import REPO
@@ -116,6 +116,7 @@ def create(call: Call) -> Response:
         made = call.hub.repos.create(kind, settings, files, call.author())
     except HubError as error:
         raise (_exists(call, repo) if error.status == 409 else error) from None
+    news.tell(call, made, "create", "repo")
     return JSONResponse({"url": f"{call.base}/{made.id.path}", "name": str(made.id), "id": made.settings.uid})
 
 
@@ -137,6 +138,7 @@ def delete(call: Call) -> Response:
     asked = call.json(DeleteRequest)
     owner = asked.organization or call.writer().name
     repo = call.find(Kind.parse(asked.type), owner, asked.name, write=True)
+    news.tell(call, repo, "delete", "repo")
     call.hub.repos.delete(repo)
     call.hub.look_at(repo)
     return PlainTextResponse("OK")
@@ -156,6 +158,7 @@ def move(call: Call) -> Response:
     for entry in call.hub.summaries.of(moved).files:
         if entry.lfs:
             call.hub.lfs.grant(entry.lfs.oid, f"repo:{moved.id.key}")
+    news.tell(call, repo, "move", "repo", movedTo=news.moved_to(moved.id))
     call.hub.look_at(moved)
     return JSONResponse({"url": f"{call.base}/{moved.id.path}"})
 
@@ -167,6 +170,7 @@ def settings(call: Call) -> Response:
     changes = {"private": private, "gated": asked.gated}
     given = {key: value for key, value in changes.items() if value is not None}
     changed = call.hub.repos.update(call.repo(write=True), lambda now: now.model_copy(update=given))
+    news.tell(call, changed, "update", "repo.config")
     call.hub.look_at(changed)
     return JSONResponse({"private": changed.settings.private, "gated": changed.settings.gated})
 

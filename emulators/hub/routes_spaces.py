@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from emulators.hub import news
 from emulators.hub.access import Call, Hub, endpoint, identify
 from emulators.hub.addresses import REPO
 from emulators.hub.apps.board import Stage, Status
@@ -131,6 +132,7 @@ def _change(call: Call, change: Callable[[SpaceSettings], SpaceSettings]) -> Rep
         _space(call, write=True),
         lambda now: now.model_copy(update={"space": change(now.space or SpaceSettings())}),
     )
+    news.tell(call, changed, "update", "repo.config")
     call.hub.look_at(changed)
     return changed
 

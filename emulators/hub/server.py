@@ -17,6 +17,7 @@ from emulators.hub.accounts import Accounts
 from emulators.hub.app import make_app
 from emulators.hub.apps.keeper import Keeper
 from emulators.hub.apps.limits import Limits
+from emulators.hub.postman import Postman
 
 
 @dataclass(frozen=True)
@@ -87,14 +88,25 @@ def serve(
     hub = Hub(root, accounts or Accounts(), limits)
     server = _server(hub)
     listener, url = _listen(host, port)
-    with listener, _kept(hub, url, host):
+    with listener, _background(hub, url, host):
         ready(url)
         server.run(sockets=[listener])
 
 
 @contextlib.contextmanager
-def _kept(hub: Hub, url: str, host: str) -> Iterator[None]:
-    """A keeper for the apps, if this server is to run any."""
+def _background(hub: Hub, url: str, host: str) -> Iterator[None]:
+    """What works in the background: a postman for webhooks, and a keeper for the apps if this server is to run any."""
+    postman = Postman(hub.hooks)
+    postman.start()
+    try:
+        with _running_apps(hub, url, host):
+            yield
+    finally:
+        postman.stop()
+
+
+@contextlib.contextmanager
+def _running_apps(hub: Hub, url: str, host: str) -> Iterator[None]:
     if hub.limits is None:
         yield
         return
@@ -121,7 +133,7 @@ def running(
     server = _server(hub)
     listener, url = _listen("127.0.0.1", port)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="hub", daemon=True)
-    with listener, _kept(hub, url, "127.0.0.1"):
+    with listener, _background(hub, url, "127.0.0.1"):
         thread.start()
         try:
             yield RunningHub(url, Path(root))
