@@ -10,7 +10,7 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 from tests.trainer.runs import RecordsMaker, Trained, run_trainer
-from trainer import models
+from trainer import export, models
 from trainer.base import BaseModel
 from trainer.recipe import RECIPE
 from trainer.sampling import Pipeline
@@ -88,16 +88,13 @@ def test_a_published_encoder_draws_the_trainers_samples_again(trained: Trained) 
     assert np.abs(drawn.astype(int) - stored.astype(int)).max() <= 2
 
 
-def test_two_trainings_differ_only_in_small_files(
-    trained: Trained, make_records: RecordsMaker, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    folder = tmp_path_factory.mktemp("second")
-    config = {**trained.config, "training": {"max_steps": 1, "seed": 4}, "samples": 1}
-    done = run_trainer(make_records(folder / "records", ("red", "heart"), 3), config, folder / "output")
-    assert done.returncode == 0, done.stderr
+def test_versions_differ_only_in_small_files(trained: Trained, tmp_path: Path) -> None:
+    embeds = tmp_path / "learned_embeds.safetensors"
+    export.learned_embeds(embeds, "<teal-crescent>", learned_rows(trained) + 1.0)
+    export.finish(export.start("tiny", None, embeds, tmp_path / "text_encoder"))
     changed = 0
     for path in (path for path in (trained.output / "text_encoder").rglob("*") if path.is_file()):
-        other = folder / "output" / "text_encoder" / path.relative_to(trained.output / "text_encoder")
+        other = tmp_path / "text_encoder" / path.relative_to(trained.output / "text_encoder")
         if path.read_bytes() != other.read_bytes():
             changed += path.stat().st_size
     assert 0 < changed < 10_000
