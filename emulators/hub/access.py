@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ from emulators.hub.names import Kind, RepoId, is_repo_name
 from emulators.hub.storage import Repo, RepoStore
 
 _MAX_BODY = 16 << 20
+_PROPOSAL_SECONDS = 3600
 _Body = TypeVar("_Body", bound=BaseModel)
 
 
@@ -44,10 +46,24 @@ class Hub:
         self.endpoints = EndpointStore(root)
         self.hooks = Webhooks(root)
         self.board = Board(root)
+        self._proposals = root / "proposals"
+        self._proposals.mkdir(exist_ok=True)
 
     def may_read(self, account: Account | None, repo: Repo) -> bool:
         """Whether the repo exists for this account."""
         return not repo.settings.private or (account is not None and account.namespace(repo.id.owner))
+
+    def note_proposal(self, account: Account, repo: Repo) -> None:
+        """Remember that an account is about to open a pull request: it may send the bytes of it for an hour."""
+        (self._proposals / f"{repo.settings.uid}.{account.name}").touch()
+
+    def proposes(self, account: Account, repo: Repo) -> bool:
+        """Whether that was noted in the last hour."""
+        try:
+            noted = (self._proposals / f"{repo.settings.uid}.{account.name}").stat().st_mtime
+        except FileNotFoundError:
+            return False
+        return time.time() - noted < _PROPOSAL_SECONDS
 
     def look_at(self, repo: Repo) -> None:
         """Let the keeper look at a Space that was changed; other repos run nothing."""
@@ -139,18 +155,44 @@ class Call:
 
     def find(self, kind: Kind, owner: str, name: str, *, write: bool = False) -> Repo:
         """A repo by name, with the checks of `repo`."""
-        found = self.hub.repos.get(RepoId(kind, owner, name)) if is_repo_name(owner) and is_repo_name(name) else None
+        named = RepoId(kind, owner, name)
+        found = self.hub.repos.get(named) if is_repo_name(owner) and is_repo_name(name) else None
+        if found is None and not write:
+            self._follow(named)
         if found is None or not self.hub.may_read(self.account, found):
             raise repo_not_found(anonymous=self.account is None)
         if write and not self.writer().namespace(found.id.owner):
             raise forbidden(f"You don't have the rights to change {found.id}")
         return found
 
+    def _follow(self, old: RepoId) -> None:
+        """Send those who ask for files or pages of a repo that was renamed to its new name; the API knows only this."""
+        path: str = self.request.scope["path"]
+        here = f"/{old.path}"
+        if self.request.method not in ("GET", "HEAD") or not path.startswith(here) or not is_repo_name(old.name):
+            return
+        target = self.hub.repos.moved(old) if is_repo_name(old.owner) else None
+        if target is not None and self.hub.may_read(self.account, target):
+            query = f"?{self.request.url.query}" if self.request.url.query else ""
+            to = {"Location": f"/{target.id.path}{path[len(here) :]}{query}"}
+            raise HubError(307, f"{old} is called {target.id} now", headers=to)
+
     def files_of(self, repo: Repo) -> Repo:
         """The repo, if its files may be read: gated ones are listed for everybody, but open only to their owners."""
-        if repo.settings.gated and not (self.account and self.account.namespace(repo.id.owner)):
-            raise HubError(403 if self.account else 401, f"Access to {repo.id} is restricted", "GatedRepo")
+        mine = self.account is not None and self.account.namespace(repo.id.owner)
+        granted = self.account is not None and _has_access(repo, self.account)
+        if repo.settings.gated and not mine and not granted:
+            what = f"Access to {repo.id.kind.singular} {repo.id} is restricted"
+            visit = f"Visit {self.base}/{repo.id.path} to ask for access."
+            if self.account is None:
+                raise HubError(401, f"{what}. You must have access to it and be authenticated. {visit}", "GatedRepo")
+            raise HubError(403, f"{what} and you are not in the authorized list. {visit}", "GatedRepo")
         return repo
+
+
+def _has_access(repo: Repo, account: Account) -> bool:
+    request = repo.settings.access.get(account.name)
+    return request is not None and request.status == "accepted"
 
 
 @contextlib.contextmanager

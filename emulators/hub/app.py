@@ -15,10 +15,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from emulators.hub import (
     pages,
     routes_commits,
+    routes_discussions,
     routes_endpoints,
     routes_files,
     routes_git,
     routes_lfs,
+    routes_lfs_files,
+    routes_people,
     routes_refs,
     routes_repos,
     routes_spaces,
@@ -58,8 +61,9 @@ class Envelope:
         # %2F inside a revision must not become a slash before the routes have taken the path apart.
         raw = scope.get("raw_path") or scope["path"].encode()
         scope["path"] = raw.decode("latin-1")
-        given = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
-        request_id = header_safe(given, 128) or uuid.uuid4().hex
+        headers = dict(scope["headers"])
+        given = headers.get(b"x-request-id") or headers.get(b"x-amzn-trace-id") or b""
+        request_id = header_safe(given.decode("latin-1"), 128) or uuid.uuid4().hex
 
         async def tagged(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -91,7 +95,10 @@ def make_app(hub: Hub) -> ASGIApp:
     """The routes of a hub, as an ASGI application."""
     routes = [
         *routes_endpoints.ROUTES,
+        *routes_discussions.ROUTES,
         *routes_webhooks.ROUTES,
+        *routes_people.ROUTES,
+        *routes_lfs_files.ROUTES,
         *routes_spaces.ROUTES,
         *routes_repos.ROUTES,
         *routes_refs.ROUTES,

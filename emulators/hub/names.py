@@ -97,7 +97,8 @@ def is_ref(ref: str) -> bool:
 def check_path(text: str) -> str:
     """Return a file's path inside a repo, or refuse what could leave it, on any system that clones it later."""
     parts = text.split("/")
-    if not text or len(text) > _MAX_PATH or any(ord(c) < 32 or c == "\\" for c in text):
+    # A backslash is a letter to git; only what starts like a way out on Windows is refused, as the Hub does.
+    if not text or len(text) > _MAX_PATH or any(ord(c) < 32 for c in text) or text.startswith("..\\"):
         raise _bad_path(text)
     for part in parts:
         # ".git" also with the trailing dots and spaces that Windows drops.
@@ -107,4 +108,4 @@ def check_path(text: str) -> str:
 
 
 def _bad_path(text: str) -> HubError:
-    return bad_request(f"Invalid path in the repo: {text[:200]!r}")
+    return HubError(422, f"Invalid path in the repo: {text[:200]!r}")

@@ -5,24 +5,27 @@ from __future__ import annotations
 import base64
 import binascii
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import IO, Any, Literal
 
+from pathspec import GitIgnoreSpec
 from pydantic import BaseModel, Field, ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from emulators.hub import commits, history, news
+from emulators.hub import commits, discussions, history, news
 from emulators.hub.access import Call, endpoint, identify
 from emulators.hub.addresses import REPO
 from emulators.hub.commits import Change, Put, Remove
-from emulators.hub.errors import HubError, bad_request, revision_not_found
+from emulators.hub.discussions import Event
+from emulators.hub.errors import HubError, bad_request, forbidden, revision_not_found
 from emulators.hub.lfs import is_oid
 from emulators.hub.names import check_path
 from emulators.hub.news import RefChange
+from emulators.hub.routes_discussions import open_discussion
 from emulators.hub.storage import Repo
 
 _MAX_REGULAR = 10 * 1024 * 1024
@@ -43,6 +46,7 @@ class PreuploadRequest(BaseModel):
     """POST preupload/REVISION."""
 
     files: list[Sample] = Field(default_factory=list, max_length=10_000)
+    gitIgnore: str | None = Field(default=None, max_length=1 << 20)  # noqa: N815 - the protocol's name
 
 
 class Header(BaseModel):
@@ -94,9 +98,12 @@ class Draft:
 
 def preupload(call: Call) -> Response:
     """Say how each file is to be sent: what .gitattributes names, what is big and what is binary goes to LFS."""
-    repo, asked = call.repo(write=True), call.json(PreuploadRequest)
+    repo, asked = _target(call), call.json(PreuploadRequest)
+    if call.flag("create_pr"):
+        call.hub.note_proposal(call.writer(), repo)
     git = repo.git()
     commit = history.resolve(git, call.params["revision"])
+    ignored = _ignored(git, commit, asked.gitIgnore)
     answers = []
     for file in asked.files:
         path = check_path(file.path)
@@ -104,8 +111,18 @@ def preupload(call: Call) -> Response:
         entry = history.find(git, commit, path)
         oid = None if entry is None or entry.folder else entry.lfs.oid if entry.lfs else entry.oid
         mode = "lfs" if large else "regular"
-        answers.append({"path": file.path, "uploadMode": mode, "shouldIgnore": False, "oid": oid})
+        answers.append({"path": file.path, "uploadMode": mode, "oid": oid, "shouldIgnore": ignored(path)})
     return JSONResponse({"files": answers, "commitOid": commit})
+
+
+def _ignored(git: Any, commit: str, sent: str | None) -> Callable[[str], bool]:
+    """Whether .gitignore names a path: the one that is being sent along, else the one that is there."""
+    text = sent if sent is not None else (history.read(git, commit, ".gitignore") or b"").decode("utf-8", "replace")
+    try:
+        patterns = GitIgnoreSpec.from_lines(text.splitlines())
+    except ValueError:
+        return lambda _: False
+    return lambda path: path != ".gitignore" and patterns.match_file(path)
 
 
 def _is_binary(sample: str) -> bool:
@@ -118,7 +135,7 @@ def _is_binary(sample: str) -> bool:
 async def commit(request: Request) -> Response:
     """POST commit/REVISION. The body may be large, so it goes through a file, not through memory."""
     call = identify(request)
-    await run_in_threadpool(call.repo, write=True)  # refuse before the body arrives
+    await run_in_threadpool(_target, call)  # refuse before the body arrives
     with tempfile.SpooledTemporaryFile(max_size=_SPOOL, dir=str(call.hub.root / "tmp")) as body:
         try:
             async for chunk in request.stream():
@@ -129,8 +146,22 @@ async def commit(request: Request) -> Response:
         return await run_in_threadpool(_commit, call, body)
 
 
+def _target(call: Call) -> Repo:
+    """The repo that is committed to. Whoever can read it may propose a change; the rest is for those who may write."""
+    revision: str = call.params["revision"]
+    proposing = call.flag("create_pr") or revision.startswith("refs/pr/")
+    repo = call.repo(write=not proposing)
+    account = call.writer()
+    if revision.startswith("refs/pr/") and not account.namespace(repo.id.owner):
+        number = revision.removeprefix("refs/pr/")
+        known = discussions.read(repo)
+        if not any(str(d.num) == number and d.author == account.name for d in known):
+            raise forbidden(f"You don't have the rights to change {revision} of {repo.id}")
+    return repo
+
+
 def _commit(call: Call, body: IO[bytes]) -> Response:
-    repo, revision = call.repo(write=True), call.params["revision"]
+    repo, revision = _target(call), call.params["revision"]
     draft = read_draft(call, repo, _lines(body))
     with repo.lock() as git:
         # Of a pull request only the first commit opens it; later ones name its ref as their revision.
@@ -144,19 +175,19 @@ def _commit(call: Call, body: IO[bytes]) -> Response:
             oid = commits.commit_tree(git, tree, [head], draft.message, call.author())
         for large in draft.large:
             call.hub.lfs.grant(large, f"repo:{repo.id.key}")
-        number = _next_pull_request(git) if opening else None
-        if number is not None:
+        number = _note_proposal(call, repo, git, draft, ref, oid) if opening or ref.startswith("refs/pr/") else None
+        if opening:
             commits.create_ref(git, f"refs/pr/{number}", oid)
         elif oid != head:
             commits.move_ref(git, ref, oid)
-    if number is not None:
+    if opening:
         news.content_changed(call, repo, RefChange(f"refs/pr/{number}", None, oid))
     elif oid != head:
         call.hub.look_at(repo)
         news.content_changed(call, repo, RefChange(ref, head, oid))
     page = f"{call.base}/{repo.id.path}"
     answer = {"success": True, "commitOid": oid, "commitUrl": f"{page}/commit/{oid}", "hookOutput": ""}
-    if number is not None:
+    if opening:
         answer["pullRequestUrl"] = f"{page}/discussions/{number}"
     return JSONResponse(answer)
 
@@ -170,9 +201,17 @@ def _branch(git: Any, revision: str) -> tuple[str, str]:
     return head, ref
 
 
-def _next_pull_request(git: Any) -> int:
-    numbers = [ref.removeprefix("refs/pr/") for ref in git.references if ref.startswith("refs/pr/")]
-    return max((int(n) for n in numbers if n.isdecimal()), default=0) + 1
+def _note_proposal(call: Call, repo: Repo, git: Any, draft: Draft, ref: str, oid: str) -> int:
+    """Write down a commit in its pull request, opening that one unless the ref names it; return its number."""
+    title, _, text = draft.message.partition("\n")
+    author = call.writer().name
+    event = Event(type="commit", author=author, data={"subject": title, "oid": oid})
+    with discussions.changing(repo) as found:
+        number = ref.removeprefix("refs/pr/")
+        known = next((d for d in found if ref.startswith("refs/pr/") and str(d.num) == number), None)
+        proposal = known or open_discussion(found, git, title, author, text.strip(), pull=True)
+        proposal.add(event)
+    return proposal.num
 
 
 def _lines(body: IO[bytes]) -> Iterator[bytes]:

@@ -18,7 +18,7 @@ from emulators.hub.access import Call, Hub, endpoint
 from emulators.hub.accounts import Account
 from emulators.hub.addresses import REPO_FILES
 from emulators.hub.download import Served, serve
-from emulators.hub.errors import HubError, bad_request
+from emulators.hub.errors import bad_request, forbidden
 from emulators.hub.storage import Repo
 
 _MEDIA_TYPE = "application/vnd.git-lfs+json"
@@ -45,8 +45,8 @@ def batch(call: Call) -> Response:
     call_name = call.params["name"].removesuffix(".git")
     uploading = asked.operation == "upload"
     repo = call.find(call.params["kind"], call.params["owner"], call_name)
-    if uploading and not call.writer().namespace(repo.id.owner):
-        raise HubError(403, f"You don't have the rights to change {repo.id}")
+    if uploading and not call.writer().namespace(repo.id.owner) and not call.hub.proposes(call.writer(), repo):
+        raise forbidden(f"You don't have the rights to change {repo.id}")
     call.files_of(repo)
     make = _upload if uploading else _download
     objects = [make(call, repo, wanted) for wanted in asked.objects]

@@ -45,6 +45,17 @@ class SpaceSettings(BaseModel):
     variables: Mapping[str, Mapping[str, str]] = Field(default_factory=dict)
 
 
+class Request(BaseModel):
+    """A request to read the files of a gated repo."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str = Field(default_factory=lambda: secrets.token_hex(12))
+    status: Literal["pending", "accepted", "rejected"] = "pending"
+    at: datetime = Field(default_factory=lambda: datetime.now(UTC))
+    reason: str | None = None
+
+
 class RepoSettings(BaseModel):
     """hub.json: what git does not know about a repo."""
 
@@ -57,6 +68,9 @@ class RepoSettings(BaseModel):
     gated: Literal["auto", "manual", False] = False
     created_at: datetime = Field(default_factory=lambda: datetime.now(UTC))
     space: SpaceSettings | None = None
+    # Who has asked to read the files of a gated repo, and the answer; who likes it.
+    access: Mapping[str, Request] = Field(default_factory=dict)
+    likes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -205,7 +219,26 @@ class RepoStore:
             if folder != repo.folder:
                 self._place(repo.folder, target)
             disk.write_file(folder / "hub.json", settings.model_dump_json(indent=1).encode())
+            if folder != repo.folder:
+                sign = self._moved(repo.id)
+                sign.parent.mkdir(parents=True, exist_ok=True)
+                disk.write_file(sign, target.key.encode())
         return Repo(target, folder, settings)
+
+    def _moved(self, repo: RepoId) -> Path:
+        return self.root / "moved" / repo.key
+
+    def moved(self, repo: RepoId) -> Repo | None:
+        """Where a repo that is not at this name any more has gone to, over several moves."""
+        for _ in range(10):
+            try:
+                kind, owner, name = self._moved(repo).read_text(encoding="utf-8").split("/")
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+            repo = RepoId(Kind(kind), owner, name)
+            if (found := self.get(repo)) is not None:
+                return found
+        return None
 
     def delete(self, repo: Repo) -> None:
         """Remove a repo: gone at once for everybody, its files a moment later."""
