@@ -8,10 +8,11 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
+from xdist.scheduler import LoadScopeScheduling
 
 if TYPE_CHECKING:
     from emulators.vertex.cloud import Cloud
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 REPO_ROOT = Path(__file__).resolve().parent.parent
 HOME = Path(tempfile.mkdtemp(prefix="conceptry-tests-"))
 
-# Folders whose tests share a fixture that takes long, across files.
+# Folders whose files share a fixture that takes long: a Prefect server.
 DEAR = ("flows",)
 
 # What a person or a hook may have set, and a test must not see.
@@ -83,11 +84,19 @@ def pytest_configure(config: pytest.Config) -> None:
         config.addinivalue_line("filterwarnings", warning)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep together, for `pytest -n`, the files that share what is dear to make: a Prefect server, a training."""
-    for item in items:
-        folder = item.path.relative_to(REPO_ROOT / "tests").parts[0]
-        item.add_marker(pytest.mark.xdist_group(folder if folder in DEAR else item.path.name))
+class _TogetherScheduling(LoadScopeScheduling):
+    """Gives a worker whole files, and whole folders where files share what is dear to make."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.split("::")[0]
+        folder = file.split("/")[1]
+        return folder if folder in DEAR else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    """How `pytest -n` shares the tests out."""
+    return _TogetherScheduling(config, log)
 
 
 def pytest_unconfigure() -> None:
