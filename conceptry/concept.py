@@ -71,6 +71,9 @@ class TrainingSpec(_Section):
     held_out: int = Field(
         1, ge=0, le=100, description="Images kept out of training to judge the result; two always stay in."
     )
+    backend: Literal["local", "vertex"] | None = Field(
+        None, description="Where to train; null takes the deployment's own. Changes here never train again."
+    )
 
 
 class GateSpec(_Section):

@@ -6,6 +6,7 @@
     ├── DataMissingError         in git, not in the DVC remote: `dvc push` was forgotten
     ├── DataCorruptError         bytes that do not have the md5 they should have
     ├── TrainingError            the trainer ended badly
+    │   └── TrainingCancelled    a person ended it
     ├── TransientError           what can pass by itself: network, 5xx, 429            (retryable)
     ├── HubError                 the Hub refused, or holds something unexpected
     │   └── PublishConflictError somebody else published meanwhile: look again         (retryable)
@@ -98,6 +99,10 @@ class TrainingError(ConceptryError):
     def __str__(self) -> str:
         code = "" if self.exit_code is None else f" (exit code {self.exit_code})"
         return "\n".join([super().__str__() + code, *(f"  | {line}" for line in self.last_lines)])
+
+
+class TrainingCancelled(TrainingError):
+    """A person cancelled the run, and its training was ended with it."""
 
 
 class TransientError(ConceptryError):

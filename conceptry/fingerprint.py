@@ -41,7 +41,7 @@ def training_keys(spec: ConceptSpec, base: BaseModel) -> dict[str, Any]:
     """
     keys: dict[str, Any] = {key: getattr(spec, key) for key in TRAINING_KEYS}
     keys["resolution"] = spec.resolution or base.resolution
-    keys.update({f"training.{key}": value for key, value in spec.training.model_dump().items()})
+    keys.update({f"training.{key}": value for key, value in spec.training.model_dump(exclude={"backend"}).items()})
     keys.update({"base_model": base.name, "base_digest": base.digest, "recipe": base.recipe})
     return keys
 

@@ -31,6 +31,9 @@ class Settings(BaseSettings):
     hub_endpoint: str = Field("https://huggingface.co", description="Address of the Hub.")
     hub_owner: str = Field(description="User or organization on the Hub that owns the concepts' repos.")
     hub_token: SecretStr | None = Field(None, description="Hub token that may write; never printed.")
+    hub_token_block: str | None = Field(
+        None, description="Name of a Prefect Secret block that holds the Hub token, instead of hub_token."
+    )
     backend: Literal["local", "vertex"] = Field("local", description="Where training runs.")
     max_parallel: int = Field(1, ge=1, description="Trainings at the same time.")
     base_dir: Path | None = Field(None, description="Folder of base model weights, for presets that do not ship them.")

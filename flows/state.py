@@ -2,9 +2,14 @@
 
 from collections.abc import Collection
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
+from typing import Any, cast
+
+from pydantic import SecretStr
 
 from conceptry.concept import BASE_MODELS, BaseModel, Desired, parse_sources
+from conceptry.errors import SettingsError
 from conceptry.settings import Settings
 from conceptry.version import Actual
 from tasks import dvc, git, hub, space, training
@@ -12,7 +17,23 @@ from tasks import dvc, git, hub, space, training
 
 def target(settings: Settings) -> hub.HubTarget:
     """The place on the Hub that the settings name."""
-    return hub.HubTarget(settings.hub_endpoint, settings.hub_owner, settings.hub_token)
+    token = settings.hub_token or _secret(settings.hub_token_block)
+    return hub.HubTarget(settings.hub_endpoint, settings.hub_owner, token)
+
+
+@lru_cache(maxsize=4)
+def _secret(block: str | None) -> SecretStr | None:
+    if block is None:
+        return None
+    from prefect.blocks.system import Secret
+
+    try:
+        loaded = cast(Any, Secret).load(block, _sync=True)
+    except ValueError as error:
+        raise SettingsError(
+            f"there is no Prefect block secret/{block}", next_step="`conceptry setup gcp` registers it"
+        ) from error
+    return SecretStr(str(loaded.get()))
 
 
 def mirror(settings: Settings) -> Path:

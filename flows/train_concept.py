@@ -8,19 +8,21 @@ Two runs of one fingerprint wait for each other; the second finds the version on
 
 import time
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, cast
 from uuid import UUID
 
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.states import Cancelled
 
-from conceptry.errors import SettingsError
+from conceptry.errors import TrainingCancelled
 from conceptry.gate import judge
 from conceptry.plan import choose_release
 from conceptry.settings import Settings
 from conceptry.version import Manifest, Version
-from flows import report, state
+from flows import report, state, vertex
 from flows.attempts import trainings
 from flows.events import tell
 from flows.order import Order, make_order
@@ -31,9 +33,9 @@ from tasks import dvc, hub, records
 from tasks.training import Progress, TrainingRequest, train_local
 
 
-@flow(name="train-concept", flow_run_name="{name} {fingerprint:.8}")
-def train_concept(name: str, revision: str, fingerprint: str, retrain: str | None = None) -> str:
-    """Make the version of one fingerprint, once, and return its name.
+@flow(name="train-concept", flow_run_name="{name} {fingerprint:.8}", on_cancellation=[vertex.end_job])
+def train_concept(name: str, revision: str, fingerprint: str, retrain: str | None = None) -> str | State[Any]:
+    """Make the version of one fingerprint, once, and return its name; Cancelled when a person ended the training.
 
     Args:
         name: the concept.
@@ -49,8 +51,11 @@ def train_concept(name: str, revision: str, fingerprint: str, retrain: str | Non
             order = read_order(settings, name, revision, fingerprint, retrain)
             fetch(folder, settings, order)
             write_records(folder, order)
-            with slot(settings.work, settings.max_parallel, lambda: logger.info("waiting for a free place to train")):
-                metrics = train(folder, settings, order, lock)
+            try:
+                with place(settings, order):
+                    metrics = train(folder, settings, order, lock)
+            except TrainingCancelled as error:
+                return Cancelled(message=str(error))
             assemble(folder, settings, order, metrics)
             version = publish(folder, settings, order)
         else:
@@ -95,16 +100,24 @@ def write_records(run: RunFolder, order: Order) -> int:
     return made.count
 
 
+def place(settings: Settings, order: Order) -> AbstractContextManager[None]:
+    """A place to train: this machine has few, and Vertex AI counts its own jobs."""
+    if vertex.backend(settings, order) == "vertex":
+        return nullcontext()
+    logger = get_run_logger()
+    return slot(settings.work, settings.max_parallel, lambda: logger.info("waiting for a free place to train"))
+
+
 @step("train", lambda run: run.output)
 def train(run: RunFolder, settings: Settings, order: Order, lock: int) -> dict[str, Any]:
-    """Run the trainer, show how far it is, and return its metrics."""
-    if settings.backend != "local":
-        what = f"backend {settings.backend} is not available here"
-        raise SettingsError(what, next_step="set CONCEPTRY_BACKEND=local")
+    """Run the trainer, here or on Vertex AI, show how far it is, and return its metrics."""
     tell(order.name, "training", fingerprint=order.fingerprint, revision=order.revision, retrain=order.retrain)
-    request = TrainingRequest(order.name, order.config, run.records, run.output, settings.base_dir)
     bar = ProgressBar(order.name)
-    metrics = train_local(request, on_progress=bar.show, on_event=bar.note, keep_open=(lock,))
+    if vertex.backend(settings, order) == "vertex":
+        metrics = vertex.train(run, settings, order, bar.show, bar.note)
+    else:
+        request = TrainingRequest(order.name, order.config, run.records, run.output, settings.base_dir)
+        metrics = train_local(request, on_progress=bar.show, on_event=bar.note, keep_open=(lock,))
     bar.done()
     return metrics
 
@@ -123,6 +136,7 @@ def assemble(run: RunFolder, settings: Settings, order: Order, metrics: Mapping[
         retrain=order.retrain,
         prefect_run=run_id(),
         seconds=metrics.get("seconds") or {},
+        cost=vertex.read_cost(run.output),
     )
     hub.assemble(
         run.output,
@@ -212,4 +226,5 @@ def train_here(settings: Settings, name: str) -> str | None:
     order = make_order(settings, name, None)
     if hub.find_version(state.target(settings), name, order.fingerprint) is not None:
         return None
-    return train_concept(name, order.revision, order.fingerprint)
+    made = train_concept(name, order.revision, order.fingerprint)
+    return made if isinstance(made, str) else None

@@ -13,15 +13,12 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 import trainer
-from conceptry.concept import BaseModel, ConceptSpec
 from conceptry.errors import TrainingError, TransientError
-from trainer import presets
-from trainer.recipe import RECIPE
+from tasks.training.request import Progress, TrainingRequest, relay
 
 BAD_INPUT, WENT_WRONG, INTERRUPTED = 2, 3, 75
 # Seconds between the polite signal and the last one: enough to write a checkpoint of a few kilobytes.
@@ -35,39 +32,6 @@ import ctypes, os, signal, sys
 ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 sys.exit(75) if os.getppid() != int(sys.argv[1]) else os.execv(sys.argv[2], sys.argv[2:])
 """
-
-
-@dataclass(frozen=True)
-class TrainingRequest:
-    """One training: what the trainer reads, and the folder that appears, whole, when it is done."""
-
-    concept: str
-    config: Mapping[str, Any]
-    records: Path
-    output: Path
-    base_dir: Path | None = None
-
-
-@dataclass(frozen=True)
-class Progress:
-    """One line of the trainer's progress: step `step` of `of`, its loss, seconds since the start."""
-
-    step: int
-    of: int
-    loss: float
-    seconds: float
-
-
-def base_model(name: str) -> BaseModel:
-    """Describe a preset the way fingerprints see it."""
-    preset = presets.PRESETS[name]
-    return BaseModel(name=name, digest=presets.digest(name), recipe=RECIPE, resolution=preset.resolution)
-
-
-def trainer_config(spec: ConceptSpec) -> dict[str, Any]:
-    """Write the part of concept.yaml that the trainer reads, as its `--config` file holds it."""
-    keys = ("placeholder_token", "initializer_token", "learnable_property", "num_vectors", "base_model", "resolution")
-    return spec.model_dump(mode="json", include={*keys, "training"})
 
 
 def train_local(
@@ -101,7 +65,7 @@ def train_local(
         child = _start(_command(request, config, partial), stderr, keep_open)
         try:
             for line in child.stdout or ():
-                _relay(line, on_progress, on_event)
+                relay(line, on_progress, on_event)
             code = child.wait()
         finally:
             stop(child)
@@ -167,21 +131,6 @@ def _environment() -> dict[str, str]:
     root = str(Path(trainer.__path__[0]).parent)
     path = os.pathsep.join(part for part in (root, kept.get("PYTHONPATH", "")) if part)
     return {"TF_CPP_MIN_LOG_LEVEL": "2", **kept, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
-
-
-def _relay(line: bytes, on_progress: Callable[[Progress], None], on_event: Callable[[Mapping[str, Any]], None]) -> None:
-    try:
-        told = json.loads(line)
-    except ValueError:
-        return  # Some library printed; the log of a run is not the place for it.
-    if not isinstance(told, dict):
-        return
-    if "event" in told:
-        on_event(told)
-    elif told.keys() >= {"step", "of"}:
-        on_progress(
-            Progress(int(told["step"]), int(told["of"]), float(told.get("loss", 0)), float(told.get("seconds", 0)))
-        )
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -1,0 +1,11 @@
+"""Training: the same trainer as a child process of this machine (`local.py`) or as a job of Vertex AI (`vertex.py`).
+
+`request.py` is what both are asked for and what they tell. For Vertex AI: `settings.py` (all that can be set, checked
+together), `job.py` (settings in, CustomJob out, no I/O), `jobs.py` (find, create, watch, cancel), `bucket.py` (records
+there, results back), `cost.py`.
+"""
+
+from tasks.training.local import failure, train_local
+from tasks.training.request import Progress, TrainingRequest, base_model, trainer_config
+
+__all__ = ["Progress", "TrainingRequest", "base_model", "failure", "train_local", "trainer_config"]

@@ -1,0 +1,247 @@
+"""The bucket: records and configuration there, results back, each object's CRC32C checked on both ways.
+
+    gs://BUCKET/conceptry/NAME/FINGERPRINT/
+        records/  config.json    what the job reads
+        output/                  what the trainer writes: checkpoints/, progress.jsonl, results, metrics.json last
+
+CRC32C and not MD5: objects that Cloud Storage FUSE wrote in parts have no MD5.
+"""
+
+import base64
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import google_crc32c
+from google.api_core import exceptions as google
+from google.auth.exceptions import GoogleAuthError, TransportError
+from google.cloud.storage.exceptions import DataCorruption
+from requests.exceptions import RequestException
+
+from conceptry.errors import DataCorruptError, SettingsError, TrainingError, TransientError
+
+METRICS, PROGRESS = "output/metrics.json", "output/progress.jsonl"
+CHECKPOINTS = "output/checkpoints/"
+CALL_SECONDS = 120.0
+
+
+@contextmanager
+def storage_errors(concept: str | None, where: str) -> Iterator[None]:
+    """Turn the errors of google-cloud-storage into ours, for a concept and a gs:// address."""
+    try:
+        yield
+    except DataCorruption as error:
+        raise TransientError(f"an object arrived damaged: {_line(error)}", concept=concept) from error
+    except (google.ServerError, google.TooManyRequests, google.PreconditionFailed, google.RetryError) as error:
+        raise TransientError(f"Cloud Storage did not answer: {_line(error)}", concept=concept) from error
+    except (RequestException, TransportError) as error:
+        raise TransientError(f"Cloud Storage cannot be reached: {_line(error)}", concept=concept) from error
+    except (google.ClientError, GoogleAuthError) as error:
+        raise SettingsError(
+            f"Cloud Storage refused {where}: {_line(error)}",
+            concept=concept,
+            next_step="`conceptry setup gcp` says what is missing",
+        ) from error
+
+
+@dataclass(frozen=True)
+class Store:
+    """What lies under one prefix of a bucket.
+
+    Args:
+        bucket: of google-cloud-storage.
+        prefix: with a / at its end.
+        concept: for messages.
+    """
+
+    bucket: Any
+    prefix: str
+    concept: str
+
+    @property
+    def uri(self) -> str:
+        """gs://BUCKET/PREFIX."""
+        return f"gs://{self.bucket.name}/{self.prefix}"
+
+    def upload(self, files: Mapping[str, Path], folder: str) -> list[str]:
+        """Bring files there, by their names under the prefix, and remove others from `folder`; what went up.
+
+        An object that is there with the same size and CRC32C stays as it is.
+        """
+        with storage_errors(self.concept, self.uri):
+            there = self._objects("")
+            sent = []
+            for name, path in files.items():
+                if self._send(name, path, there.get(name)):
+                    sent.append(name)
+            for name in there.keys() - files.keys():
+                if name.startswith(f"{folder}/"):
+                    there[name].delete(timeout=CALL_SECONDS)
+            return sent
+
+    def has(self, name: str) -> bool:
+        """Whether there is an object of that name."""
+        with storage_errors(self.concept, self.uri):
+            return bool(self.bucket.blob(self.prefix + name).exists(timeout=CALL_SECONDS))
+
+    def download_output(self, destination: Path) -> dict[str, Any]:
+        """Bring `output/` here without its checkpoints; `destination` appears, whole, by a rename.
+
+        What an earlier call brought stays when it has the right CRC32C. The files whose sha256 metrics.json tells are
+        compared with it, too, so that what arrives is what the trainer wrote.
+
+        Returns:
+            metrics.json.
+
+        Raises:
+            DataCorruptError: an object is not what the trainer wrote.
+            TrainingError: there is no metrics.json.
+        """
+        partial = destination.with_name(destination.name + ".download")
+        with storage_errors(self.concept, self.uri):
+            there = self._objects("output/")
+            wanted = {name: blob for name, blob in there.items() if not name.startswith(CHECKPOINTS)}
+            for name, blob in wanted.items():
+                self._fetch(blob, partial / name.removeprefix("output/"))
+        for path in [path for path in partial.rglob("*") if path.is_file()]:
+            if f"output/{path.relative_to(partial).as_posix()}" not in wanted:
+                path.unlink()
+        if METRICS not in wanted:
+            raise TrainingError("the job left no metrics.json", concept=self.concept, next_step=f"look at {self.uri}")
+        metrics: dict[str, Any] = json.loads((partial / "metrics.json").read_bytes())
+        self._verify(partial, metrics.get("files") or {})
+        partial.rename(destination)
+        return metrics
+
+    def _send(self, name: str, path: Path, there: Any) -> bool:
+        """Bring one file there unless it is there; another run of the same training may be doing the same."""
+        if there is not None and (there.size, there.crc32c) == (path.stat().st_size, crc32c(path)):
+            return False
+        blob = self.bucket.blob(self.prefix + name)
+        generation = 0 if there is None else there.generation
+        try:
+            blob.upload_from_filename(
+                str(path), if_generation_match=generation, checksum="crc32c", timeout=CALL_SECONDS
+            )
+        except google.PreconditionFailed:
+            blob.reload(timeout=CALL_SECONDS)
+            if (blob.size, blob.crc32c) != (path.stat().st_size, crc32c(path)):
+                raise
+            return False
+        return True
+
+    def _fetch(self, blob: Any, path: Path) -> None:
+        if path.is_file() and (path.stat().st_size, crc32c(path)) == (blob.size, blob.crc32c):
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        blob.download_to_filename(
+            str(path), checksum="crc32c", if_generation_match=blob.generation, timeout=CALL_SECONDS
+        )
+        if crc32c(path) != blob.crc32c:
+            path.unlink()
+            raise TransientError(f"{blob.name} arrived damaged", concept=self.concept, next_step="run it again")
+
+    def _verify(self, folder: Path, digests: Mapping[str, str]) -> None:
+        wrong = [name for name, sha256 in digests.items() if _sha256(folder / name) != sha256]
+        for name in wrong:
+            (folder / name).unlink(missing_ok=True)
+        if wrong:
+            raise DataCorruptError(
+                f"{len(wrong)} of {len(digests)} results do not have the sha256 that the trainer gave them, "
+                f"first {wrong[0]}",
+                concept=self.concept,
+                file=f"{self.uri}{METRICS}",
+                next_step="remove this object and retry the run: a new job goes on from the last checkpoint",
+            )
+
+    def _objects(self, folder: str) -> dict[str, Any]:
+        blobs = self.bucket.client.list_blobs(self.bucket, prefix=self.prefix + folder, timeout=CALL_SECONDS)
+        return {blob.name.removeprefix(self.prefix): blob for blob in blobs if not blob.name.endswith("/")}
+
+
+@dataclass
+class Tail:
+    """Follows an object to which lines are appended.
+
+    Args:
+        store: where it lies.
+        name: its name there.
+    """
+
+    store: Store
+    name: str
+    _generation: int = 0
+    _offset: int = 0
+    _rest: bytes = field(default=b"")
+
+    def relay(self, pass_on: Callable[[bytes], None]) -> None:
+        """Pass on the whole lines that are new. What cannot be read now is read the next time."""
+        try:
+            new = self._read()
+        except (google.GoogleAPIError, GoogleAuthError, RequestException):
+            return
+        *lines, self._rest = (self._rest + new).split(b"\n")
+        for line in lines:
+            pass_on(line)
+
+    def _read(self) -> bytes:
+        blob = self.store.bucket.get_blob(self.store.prefix + self.name, timeout=CALL_SECONDS)
+        if blob is None or blob.generation == self._generation:
+            return b""
+        if blob.size < self._offset:
+            self._offset, self._rest = 0, b""
+        if blob.size == self._offset:
+            return b""
+        data: bytes = blob.download_as_bytes(
+            start=self._offset, end=blob.size - 1, checksum=None, if_generation_match=blob.generation,
+            timeout=CALL_SECONDS,
+        )  # fmt: skip
+        self._generation, self._offset = blob.generation, blob.size
+        return data
+
+
+def clean_prefixes(bucket: Any, keep: Callable[[str, str], bool], *, delete: bool) -> dict[str, int]:
+    """Find, and remove, what trainings left in the bucket.
+
+    Args:
+        bucket: of google-cloud-storage.
+        keep: is asked with a concept's name and a fingerprint whether this training may still need its objects.
+        delete: remove them; else they are only listed.
+
+    Returns:
+        The bytes under each prefix that is not kept, by gs:// address.
+    """
+    found: dict[str, int] = {}
+    for blob in list(bucket.client.list_blobs(bucket, prefix="conceptry/", timeout=CALL_SECONDS)):
+        _, name, fingerprint, *rest = blob.name.split("/", 3)
+        if not rest or keep(name, fingerprint):
+            continue
+        uri = f"gs://{bucket.name}/conceptry/{name}/{fingerprint}/"
+        found[uri] = found.get(uri, 0) + int(blob.size or 0)
+        if delete:
+            blob.delete(timeout=CALL_SECONDS)
+    return found
+
+
+def crc32c(path: Path) -> str:
+    """CRC32C of a file, in base64, as Cloud Storage writes it."""
+    checksum: Any = google_crc32c.Checksum()  # type: ignore[no-untyped-call]
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            checksum.update(block)
+    return base64.b64encode(checksum.digest()).decode()
+
+
+def _sha256(path: Path) -> str | None:
+    if not path.is_file():
+        return None
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]

@@ -1,0 +1,62 @@
+"""What a training is asked for and what it tells of itself, wherever it runs."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from conceptry.concept import BaseModel, ConceptSpec
+from trainer import presets
+from trainer.recipe import RECIPE
+
+
+@dataclass(frozen=True)
+class TrainingRequest:
+    """One training: what the trainer reads, and the folder that appears, whole, when it is done."""
+
+    concept: str
+    config: Mapping[str, Any]
+    records: Path
+    output: Path
+    base_dir: Path | None = None
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One line of the trainer's progress: step `step` of `of`, its loss, seconds since the start."""
+
+    step: int
+    of: int
+    loss: float
+    seconds: float
+
+
+def base_model(name: str) -> BaseModel:
+    """Describe a preset the way fingerprints see it."""
+    preset = presets.PRESETS[name]
+    return BaseModel(name=name, digest=presets.digest(name), recipe=RECIPE, resolution=preset.resolution)
+
+
+def trainer_config(spec: ConceptSpec) -> dict[str, Any]:
+    """Write the part of concept.yaml that the trainer reads, as its `--config` file holds it."""
+    keys = ("placeholder_token", "initializer_token", "learnable_property", "num_vectors", "base_model", "resolution")
+    return spec.model_dump(mode="json", include={*keys, "training"}, exclude={"training": {"backend"}})
+
+
+def relay(
+    line: bytes | str, on_progress: Callable[[Progress], None], on_event: Callable[[Mapping[str, Any]], None]
+) -> None:
+    """Pass on one line that the trainer printed."""
+    try:
+        told = json.loads(line)
+    except ValueError:
+        return  # Some library printed; the log of a run is not the place for it.
+    if not isinstance(told, dict):
+        return
+    if "event" in told:
+        on_event(told)
+    elif told.keys() >= {"step", "of"}:
+        on_progress(
+            Progress(int(told["step"]), int(told["of"]), float(told.get("loss", 0)), float(told.get("seconds", 0)))
+        )

@@ -1,0 +1,273 @@
+"""Training on Vertex AI: bring the records, find or create the job, watch it, bring the results back.
+
+Every part can be done again: records that are there are not sent again, a job that is live is found by its label,
+results that are complete need no job. So a run that was killed at any moment goes on when it is started again, and
+nobody pays twice. A job outlives the process that watches it, unless somebody cancelled its run.
+"""
+
+import json
+import re
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from conceptry.errors import SettingsError, TrainingCancelled, TrainingError
+from tasks.training import cost
+from tasks.training.bucket import METRICS, PROGRESS, Store, Tail, storage_errors
+from tasks.training.job import JobOrder
+from tasks.training.jobs import Job, VertexJobs
+from tasks.training.local import INTERRUPTED, failure
+from tasks.training.request import Progress, TrainingRequest, relay
+from tasks.training.settings import VertexSettings
+
+COST = "cost.json"
+"""Beside the trainer's own results: what they cost."""
+_STATUS = re.compile(r"non-zero status of (\d+)")
+# Codes of google.rpc: the machine or the service was at fault, not the trainer.
+_RESOURCE_EXHAUSTED, _ABORTED, _INTERNAL, _UNAVAILABLE, _TOO_LATE = 8, 10, 13, 14, 4
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """The clients of a training, made from Prefect blocks.
+
+    `bucket` is of google-cloud-storage.
+    """
+
+    settings: VertexSettings
+    jobs: VertexJobs
+    bucket: Any
+
+
+@dataclass(frozen=True)
+class Watcher:
+    """Who is told of a training on Vertex AI, and asked.
+
+    Args:
+        on_progress: called for each step that the trainer reports.
+        on_event: called for its other lines.
+        tell: told in words what happens to the job.
+        cancelled: whether somebody cancelled the run.
+        guard: held while a job is looked for and created.
+    """
+
+    on_progress: Callable[[Progress], None] = lambda _: None
+    on_event: Callable[[Mapping[str, Any]], None] = lambda _: None
+    tell: Callable[[str], None] = lambda _: None
+    cancelled: Callable[[], bool] = lambda: False
+    guard: Callable[[], AbstractContextManager[Any]] = nullcontext
+
+
+def open_cloud(settings: VertexSettings, warn: Callable[[str], None] = lambda _: None) -> Cloud:
+    """Make the clients from the blocks that the settings name.
+
+    Raises:
+        SettingsError: there is no such block.
+    """
+    from prefect_gcp import GcpCredentials
+    from prefect_gcp.cloud_storage import GcsBucket
+
+    def connect() -> Any:
+        credentials = _load(GcpCredentials, settings.credentials)
+        return credentials.get_job_service_client({"api_endpoint": settings.endpoint})
+
+    return make_cloud(settings, connect, _load(GcsBucket, settings.bucket), warn)
+
+
+def make_cloud(
+    settings: VertexSettings, connect: Callable[[], Any], block: Any, warn: Callable[[str], None] = lambda _: None
+) -> Cloud:
+    """Make the clients.
+
+    Args:
+        settings: of training on Vertex AI.
+        connect: makes a JobService client; it is called again when the credentials are refused.
+        block: a GcsBucket.
+        warn: is told what a person should know.
+
+    Raises:
+        SettingsError: there is no such bucket, or the credentials will not do.
+        TransientError: Cloud Storage did not answer.
+    """
+    with storage_errors(None, f"gs://{block.bucket}"):
+        bucket = block.get_bucket()
+    return Cloud(settings, VertexJobs(settings, connect, warn), bucket)
+
+
+def train_vertex(request: TrainingRequest, order: JobOrder, cloud: Cloud, watcher: Watcher) -> dict[str, Any]:
+    """Train, or go on with a training that was interrupted, and return metrics.json.
+
+    Beside the trainer's results there will be cost.json, the estimate of what all jobs of this training cost.
+
+    Raises:
+        TrainingError: the trainer refused its input or failed, or no machine could be had; a retry would do the same.
+        TrainingCancelled: somebody cancelled the run; the job was cancelled, too.
+        TransientError: Google did not answer for long; the job, if there is one, goes on and is found again.
+        SettingsError: what is set, or the credentials, will not do.
+        DataCorruptError: results are not what the trainer wrote.
+    """
+    store = Store(cloud.bucket, order.prefix, request.concept)
+    if not request.output.is_dir():
+        if not store.has(METRICS):
+            _make(request, order, cloud, store, watcher)
+        watcher.tell(f"bringing the results from {store.uri}output/")
+        store.download_output(request.output)
+    return _with_cost(request.output, order, cloud)
+
+
+def end_jobs(order: JobOrder, cloud: Cloud) -> list[Job]:
+    """Cancel the live jobs of a training and wait for their end."""
+    return [cloud.jobs.end(job) for job in cloud.jobs.of(order) if job.live]
+
+
+def _make(request: TrainingRequest, order: JobOrder, cloud: Cloud, store: Store, watcher: Watcher) -> None:
+    """See to it that the results are in the bucket, with as many jobs, one after the other, as it takes."""
+    for attempt in range(cloud.settings.max_attempts):
+        job = _watch(_begin(request, order, cloud, store, watcher), order, cloud, store, watcher)
+        if job.state == "SUCCEEDED":
+            return
+        if not _may_go_on(job):
+            raise _failure(request.concept, job, cloud.settings)
+        watcher.tell(f"job {job.short} lost its machine ({job.message or job.state}); attempt {attempt + 2} goes on")
+    raise TrainingError(
+        f"{cloud.settings.max_attempts} jobs lost their machines one after the other",
+        concept=request.concept,
+        next_step="try CONCEPTRY_VERTEX_PROVISIONING=standard or flex-start, or another region; the checkpoint is kept",
+        last_lines=[job.message],
+    )
+
+
+def _begin(request: TrainingRequest, order: JobOrder, cloud: Cloud, store: Store, watcher: Watcher) -> Job:
+    """The live job of this training; without one, its data is sent and a new one created."""
+    live = [job for job in cloud.jobs.of(order) if job.live]
+    if live:
+        job = cloud.jobs.keep_one(live)
+        watcher.tell(f"found its job at work: {job.short}")
+    else:
+        sent = store.upload(_inputs(request), "records")
+        watcher.tell(f"{len(sent)} files were sent to {store.uri}" if sent else f"the data is in {store.uri} already")
+        job = _find_or_create(order, cloud, watcher)
+    watcher.tell(f"job {job.short}: {cloud.settings.job_link(job.name)}")
+    return job
+
+
+def _find_or_create(order: JobOrder, cloud: Cloud, watcher: Watcher) -> Job:
+    def stop() -> None:
+        if watcher.cancelled():
+            raise TrainingCancelled("the run was cancelled before it had a job", concept=order.concept)
+
+    def wait() -> None:
+        watcher.tell(f"as many trainings have a job as may ({cloud.settings.max_jobs}); waiting for one to end")
+
+    return cloud.jobs.find_or_create(order, guard=watcher.guard, on_wait=wait, stop=stop)
+
+
+def _watch(job: Job, order: JobOrder, cloud: Cloud, store: Store, watcher: Watcher) -> Job:
+    """Follow a job to its end, and return it as it is then."""
+    tail = Tail(store, PROGRESS)
+    state, since = "", time.monotonic()
+    try:
+        while True:
+            if job.state != state:
+                state, since = job.state, time.monotonic()
+                watcher.tell(f"job {job.short} is {state.lower().replace('_', ' ')}")
+            tail.relay(lambda line: relay(line, watcher.on_progress, watcher.on_event))
+            if not job.live:
+                return job
+            if watcher.cancelled():
+                _cancel(job, cloud, watcher)
+                raise TrainingCancelled("the run was cancelled, and its job with it", concept=order.concept)
+            _check_patience(job, since, cloud, order)
+            time.sleep(cloud.settings.poll_seconds)
+            job = cloud.jobs.get(job.name)
+    except Exception:
+        raise
+    except BaseException as ending:
+        # The process is told to end. That is no reason to throw away what was paid for, unless a person wants it.
+        if isinstance(ending, KeyboardInterrupt) or watcher.cancelled():
+            _cancel(job, cloud, watcher)
+        else:
+            watcher.tell(f"job {job.short} goes on by itself; the run finds it again when it is retried")
+        raise
+
+
+def _cancel(job: Job, cloud: Cloud, watcher: Watcher) -> None:
+    watcher.tell(f"cancelling job {job.short}")
+    ended = cloud.jobs.end(job)
+    watcher.tell(f"job {ended.short} is {ended.state.lower()}")
+
+
+def _check_patience(job: Job, since: float, cloud: Cloud, order: JobOrder) -> None:
+    if job.state not in ("PENDING", "QUEUED"):
+        return
+    waited = time.monotonic() - since
+    if job.started is None:
+        waited = max(waited, (datetime.now(UTC) - job.created).total_seconds())
+    if waited > cloud.settings.pending_hours * 3600:
+        cloud.jobs.end(job)
+        raise TrainingError(
+            f"no {cloud.settings.accelerator_type or cloud.settings.machine_type} was free in {cloud.settings.region} "
+            f"for {cloud.settings.pending_hours:g} hours; the job was cancelled before it cost anything",
+            concept=order.concept,
+            next_step="retry the run, or set CONCEPTRY_VERTEX_REGION, _PROVISIONING or _PENDING_HOURS",
+        )
+
+
+def _may_go_on(job: Job) -> bool:
+    """Whether another job would do better: the machine was taken away, or the service failed."""
+    if job.state != "FAILED":
+        return False
+    if status := _STATUS.search(job.message):
+        return int(status[1]) == INTERRUPTED or int(status[1]) > 128
+    return job.code in (_RESOURCE_EXHAUSTED, _ABORTED, _INTERNAL, _UNAVAILABLE)
+
+
+def _failure(concept: str, job: Job, settings: VertexSettings) -> Exception:
+    lines = [line for line in (job.message, settings.job_link(job.name)) if line]
+    if job.state == "CANCELLED":
+        return TrainingError(
+            "somebody cancelled its job on Vertex AI", concept=concept, last_lines=lines, next_step="retry the run"
+        )
+    if job.state == "EXPIRED" or job.code == _TOO_LATE:
+        what = f"the job reached its limit of {settings.timeout_hours:g} hours"
+        step = "raise CONCEPTRY_VERTEX_TIMEOUT_HOURS or lower training.max_steps and retry; the checkpoint is kept"
+        return TrainingError(what, concept=concept, last_lines=lines, next_step=step)
+    status = _STATUS.search(job.message)
+    if status:
+        return failure(concept, int(status[1]), lines)
+    return TrainingError("the job failed", concept=concept, last_lines=lines, next_step="look at its log")
+
+
+def _inputs(request: TrainingRequest) -> dict[str, Path]:
+    """The files that the job reads, by their names in the bucket."""
+    config = request.output.with_name("config.json")
+    config.write_text(json.dumps(dict(request.config), indent=2) + "\n", encoding="utf-8")
+    records = sorted(path for path in request.records.rglob("*") if path.is_file())
+    return {f"records/{path.relative_to(request.records).as_posix()}": path for path in records} | {
+        "config.json": config
+    }
+
+
+def _with_cost(output: Path, order: JobOrder, cloud: Cloud) -> dict[str, Any]:
+    if not (output / COST).is_file():
+        uses = [job.use() for job in cloud.jobs.of(order)]
+        prices = cost.Prices.load(cloud.settings.prices)
+        partial = output / f"{COST}.partial"
+        partial.write_text(cost.dumps(cost.estimate(uses, prices, cloud.settings.provisioning)), encoding="utf-8")
+        partial.replace(output / COST)
+    metrics: dict[str, Any] = json.loads((output / "metrics.json").read_bytes())
+    return metrics
+
+
+def _load(block: Any, name: str) -> Any:
+    try:
+        return block.load(name, _sync=True)
+    except ValueError as error:
+        raise SettingsError(
+            f"there is no Prefect block {block.get_block_type_slug()}/{name}",
+            next_step="`conceptry setup gcp` registers it",
+        ) from error
