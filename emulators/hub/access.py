@@ -24,6 +24,7 @@ from emulators.hub.errors import HubError, bad_request, forbidden, repo_not_foun
 from emulators.hub.hooks import Webhooks
 from emulators.hub.lfs import LfsStore
 from emulators.hub.listing import Summaries
+from emulators.hub.multipart import MultipartUploads
 from emulators.hub.names import Kind, RepoId, is_repo_name
 from emulators.hub.storage import Repo, RepoStore
 
@@ -42,6 +43,7 @@ class Hub:
         self.accounts = accounts
         self.repos = RepoStore(root)
         self.lfs = LfsStore(root)
+        self.multipart = MultipartUploads(self.lfs)
         self.summaries = Summaries()
         self.endpoints = EndpointStore(root)
         self.hooks = Webhooks(root)

@@ -93,7 +93,7 @@ class LfsStore:
                 # One buffer is hashed and written while the next one arrives.
                 writing: asyncio.Future[None] | None = None
                 try:
-                    async for block in _blocks(chunks):
+                    async for block in blocks(chunks):
                         received += len(block)
                         if received > size:
                             raise bad_request(f"More bytes arrived than the announced {size}")
@@ -106,7 +106,7 @@ class LfsStore:
                 await loop.run_in_executor(None, os.fsync, file.fileno())
             if received != size or digest.hexdigest() != oid:
                 raise bad_request(f"The {received} bytes that arrived are not the announced {size} of {oid}")
-            await loop.run_in_executor(None, _keep, draft, target)
+            await loop.run_in_executor(None, keep, draft, target)
         finally:
             draft.unlink(missing_ok=True)
 
@@ -136,7 +136,8 @@ class LfsStore:
         return hmac.new(self._secret, message.encode(), hashlib.sha256).hexdigest()
 
 
-async def _blocks(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def blocks(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The same bytes in larger pieces."""
     parts, length = [], 0
     async for chunk in chunks:
         parts.append(chunk)
@@ -148,7 +149,8 @@ async def _blocks(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         yield b"".join(parts)
 
 
-def _keep(draft: Path, target: Path) -> None:
+def keep(draft: Path, target: Path) -> None:
+    """Move what is whole and synced to where it is found."""
     for folder in (target.parent.parent.parent, target.parent.parent, target.parent):
         if not folder.exists():
             folder.mkdir(exist_ok=True, parents=True)

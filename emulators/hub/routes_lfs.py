@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from emulators.hub import lfs
+from emulators.hub import lfs, multipart
 from emulators.hub.access import Call, Hub, endpoint
 from emulators.hub.accounts import Account
 from emulators.hub.addresses import REPO_FILES
@@ -28,7 +28,7 @@ class Wanted(BaseModel):
     """An object by digest and size in bytes."""
 
     oid: str
-    size: int = Field(ge=0)
+    size: int = Field(ge=0, le=1 << 40)
 
 
 class BatchRequest(BaseModel):
@@ -36,6 +36,7 @@ class BatchRequest(BaseModel):
 
     operation: Literal["upload", "download"]
     objects: list[Wanted] = Field(max_length=10_000)
+    transfers: list[str] = Field(default_factory=lambda: ["basic"])
     hash_algo: Literal["sha256"] = "sha256"
 
 
@@ -48,9 +49,14 @@ def batch(call: Call) -> Response:
     if uploading and not call.writer().namespace(repo.id.owner) and not call.hub.proposes(call.writer(), repo):
         raise forbidden(f"You don't have the rights to change {repo.id}")
     call.files_of(repo)
-    make = _upload if uploading else _download
-    objects = [make(call, repo, wanted) for wanted in asked.objects]
-    body = {"transfer": "basic", "objects": objects, "hash_algo": "sha256"}
+    # One transfer is named for all objects, but a client looks at each one's action.
+    in_parts = uploading and "multipart" in asked.transfers
+    if uploading:
+        objects = [_upload(call, wanted, in_parts=in_parts) for wanted in asked.objects]
+    else:
+        objects = [_download(call, repo, wanted) for wanted in asked.objects]
+    chosen = "multipart" if any("header" in o.get("actions", {}).get("upload", {}) for o in objects) else "basic"
+    body = {"transfer": chosen, "objects": objects, "hash_algo": "sha256"}
     return JSONResponse(body, media_type=_MEDIA_TYPE)
 
 
@@ -59,7 +65,7 @@ def _action(call: Call, operation: str, wanted: Wanted, holder: str) -> dict[str
     return {"href": href, "expires_in": lfs.URL_SECONDS}
 
 
-def _upload(call: Call, _: Repo, wanted: Wanted) -> dict[str, Any]:
+def _upload(call: Call, wanted: Wanted, *, in_parts: bool) -> dict[str, Any]:
     if not lfs.is_oid(wanted.oid):
         return wanted.model_dump() | _problem(422, "An LFS oid is a sha256 in lower-case hex")
     account: Account = call.writer()
@@ -68,7 +74,11 @@ def _upload(call: Call, _: Repo, wanted: Wanted) -> dict[str, Any]:
         return wanted.model_dump() | _problem(422, f"This object has {stored} bytes, not {wanted.size}")
     if stored is not None and call.hub.may_refer(account, wanted.oid):
         return wanted.model_dump()
-    action = _action(call, "upload", wanted, f"account:{account.name.lower()}")
+    holder = f"account:{account.name.lower()}"
+    if in_parts and wanted.size > multipart.ABOVE_BYTES:
+        action = call.hub.multipart.begin(call.base, wanted.oid, wanted.size, holder)
+    else:
+        action = _action(call, "upload", wanted, holder)
     return wanted.model_dump() | {"authenticated": True, "actions": {"upload": action}}
 
 
@@ -97,6 +107,28 @@ async def receive(request: Request) -> Response:
     return Response(headers={"ETag": f'"{oid}"'})
 
 
+async def receive_part(request: Request) -> Response:
+    """PUT of one part of an object to its signed address."""
+    hub: Hub = request.app.state.hub
+    upload, number, start, oid = (request.path_params[key] for key in ("upload", "number", "start", "oid"))
+    size, _ = hub.lfs.verify(f"part/{upload}/{number}/{start}", oid, dict(request.query_params))
+    try:
+        digest = await hub.multipart.receive(upload, int(start), size, request.stream())
+    except ClientDisconnect:
+        raise bad_request("The upload ended early") from None
+    return Response(headers={"ETag": f'"{digest}"'})
+
+
+async def complete(request: Request) -> Response:
+    """POST to the signed address that makes an object of its parts."""
+    hub: Hub = request.app.state.hub
+    upload, oid = request.path_params["upload"], request.path_params["oid"]
+    size, holder = hub.lfs.verify(f"complete/{upload}", oid, dict(request.query_params))
+    await run_in_threadpool(hub.multipart.complete, upload, oid, size)
+    await run_in_threadpool(hub.lfs.grant, oid, holder)
+    return JSONResponse({"success": True})
+
+
 async def send(request: Request) -> Response:
     """GET of an object from its signed address."""
     hub: Hub = request.app.state.hub
@@ -108,5 +140,7 @@ async def send(request: Request) -> Response:
 ROUTES = [
     Route(f"{REPO_FILES}/info/lfs/objects/batch", endpoint(batch), methods=["POST"]),
     Route("/_lfs/upload/{oid:part}", receive, methods=["PUT"]),
+    Route("/_lfs/part/{upload:part}/{number:part}/{start:part}/{oid:part}", receive_part, methods=["PUT"]),
+    Route("/_lfs/complete/{upload:part}/{oid:part}", complete, methods=["POST"]),
     Route("/_lfs/download/{oid:part}", send, methods=["GET"]),
 ]

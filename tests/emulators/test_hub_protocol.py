@@ -1,5 +1,6 @@
 """What a user of huggingface_hub sees: repos, refs, commits, lists, downloads and Spaces."""
 
+import hashlib
 import os
 import threading
 from collections.abc import Callable
@@ -120,6 +121,36 @@ def test_the_same_bytes_are_uploaded_once(api: HfApi, hub: RunningHub, new_repo:
     after = sum(1 for p in (hub.root / "lfs").rglob("*") if p.is_file() and not p.suffix)
     assert before == after
     assert api.get_paths_info(second, "other.safetensors")[0].size == 50_000  # type: ignore[union-attr]
+
+
+def test_large_files_come_in_parts(
+    api: HfApi, hub: RunningHub, new_repo: NewRepo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("emulators.hub.multipart.ABOVE_BYTES", 100_000)
+    monkeypatch.setattr("emulators.hub.multipart.PART_BYTES", 64_000)
+    repo, data = new_repo(), os.urandom(200_001)
+    commit(api, repo, {"large.bin": data, "small.bin": b"\0small"})
+    assert download(api, repo, "large.bin", tmp_path) == data
+
+    other = os.urandom(150_000)
+    oid = hashlib.sha256(other).hexdigest()
+    asked = {"operation": "upload", "transfers": ["basic", "multipart"], "objects": [{"oid": oid, "size": len(other)}]}
+    mine = {"Authorization": f"Bearer {api.token}"}
+    answer = httpx2.post(f"{hub.url}/{repo}.git/info/lfs/objects/batch", json=asked, headers=mine).json()
+    assert answer["transfer"] == "multipart"
+    action = answer["objects"][0]["actions"]["upload"]
+    urls = [url for key, url in sorted(action["header"].items()) if key.isdigit()]
+    pieces = [other[i : i + 64_000] for i in range(0, len(other), 64_000)]
+    for number in (2, 0):  # in any order
+        assert httpx2.put(urls[number], content=pieces[number]).headers["ETag"]
+    assert httpx2.put(urls[1], content=pieces[0][:-1]).status_code == 400
+    assert httpx2.put(urls[1].replace("/2/", "/1/"), content=pieces[0]).status_code == 403
+    assert httpx2.post(action["href"], json={}).status_code == 400
+    assert httpx2.put(urls[1], content=pieces[1]).status_code == 200
+    assert [httpx2.post(action["href"], json={}).status_code for _ in range(2)] == [200, 200]
+    assert httpx2.put(urls[1], content=pieces[1]).status_code == 404
+    assert (hub.root / "lfs" / oid[:2] / oid[2:4] / oid).read_bytes() == other
+    assert not list((hub.root / "tmp").iterdir())
 
 
 def test_refs_refuse_what_cannot_be(api: HfApi, new_repo: NewRepo) -> None:
