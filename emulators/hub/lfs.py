@@ -26,6 +26,7 @@ from emulators.hub.errors import HubError, bad_request
 
 URL_SECONDS = 3600
 _BUFFER = 1 << 20
+_SYNC_EVERY = 64 << 20
 
 
 def is_oid(text: str) -> bool:
@@ -90,8 +91,11 @@ class LfsStore:
                     digest.update(data)
                     file.write(data)
 
-                # One buffer is hashed and written while the next one arrives.
+                # One buffer is hashed and written while the next one arrives, and the disk begins to sync before the
+                # last one has.
                 writing: asyncio.Future[None] | None = None
+                syncing: asyncio.Future[None] | None = None
+                unsynced = 0
                 try:
                     async for block in blocks(chunks):
                         received += len(block)
@@ -100,9 +104,13 @@ class LfsStore:
                         if writing is not None:
                             await writing
                         writing = loop.run_in_executor(None, store, block)
+                        unsynced += len(block)
+                        if unsynced >= _SYNC_EVERY and (syncing is None or syncing.done()):
+                            syncing, unsynced = loop.run_in_executor(None, os.fdatasync, file.fileno()), 0
                 finally:
-                    if writing is not None:
-                        await writing
+                    for begun in (writing, syncing):
+                        if begun is not None:
+                            await begun
                 await loop.run_in_executor(None, os.fsync, file.fileno())
             if received != size or digest.hexdigest() != oid:
                 raise bad_request(f"The {received} bytes that arrived are not the announced {size} of {oid}")

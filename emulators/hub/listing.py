@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import json
 import re
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -79,6 +81,7 @@ class Summaries:
 
     def __init__(self) -> None:
         self._known: dict[str, Summary] = {}
+        self._ahead = ThreadPoolExecutor(1, "summaries")
 
     def of(self, repo: Repo) -> Summary:
         """Summary of the repo's main branch as it is now."""
@@ -88,6 +91,16 @@ class Summaries:
             known = summarize(repo, head) if head else Summary("", repo.settings.created_at)
             self._known[repo.settings.uid] = known
         return known
+
+    def prepare(self, repos: Iterable[Repo]) -> None:
+        """Read summaries in the background, so that the next listing finds them."""
+        self._ahead.submit(self._prepare, repos)
+
+    def _prepare(self, repos: Iterable[Repo]) -> None:
+        for repo in repos:
+            # Deleted meanwhile, or broken: whoever asks for it will be told.
+            with contextlib.suppress(Exception):
+                self.of(repo)
 
 
 def summarize(repo: Repo, commit: str) -> Summary:

@@ -183,6 +183,7 @@ def _commit(call: Call, body: IO[bytes]) -> Response:
     if opening:
         news.content_changed(call, repo, RefChange(f"refs/pr/{number}", None, oid))
     elif oid != head:
+        call.hub.summaries.prepare([repo])
         call.hub.look_at(repo)
         news.content_changed(call, repo, RefChange(ref, head, oid))
     page = f"{call.base}/{repo.id.path}"

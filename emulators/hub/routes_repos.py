@@ -116,6 +116,7 @@ def create(call: Call) -> Response:
         made = call.hub.repos.create(kind, settings, files, call.author())
     except HubError as error:
         raise (_exists(call, repo) if error.status == 409 else error) from None
+    call.hub.summaries.prepare([made])
     news.tell(call, made, "create", "repo")
     return JSONResponse({"url": f"{call.base}/{made.id.path}", "name": str(made.id), "id": made.settings.uid})
 

@@ -17,6 +17,7 @@ from emulators.hub.accounts import Accounts
 from emulators.hub.app import make_app
 from emulators.hub.apps.keeper import Keeper
 from emulators.hub.apps.limits import Limits
+from emulators.hub.names import Kind
 from emulators.hub.postman import Postman
 
 
@@ -98,6 +99,7 @@ def _background(hub: Hub, url: str, host: str) -> Iterator[None]:
     """What works in the background: a postman for webhooks, and a keeper for the apps if this server is to run any."""
     postman = Postman(hub.hooks)
     postman.start()
+    hub.summaries.prepare(repo for kind in Kind for repo in hub.repos.all(kind))
     try:
         with _running_apps(hub, url, host):
             yield

@@ -1,0 +1,290 @@
+"""python -m benchmarks.hub --json [--root DIR] [--megabytes 480] [--repos 1000] [--pushes 200]
+
+The local Hub under its unmodified client, each in one run on one disk, in about a minute and a half:
+
+- upload and download of one large file, and the same bytes again to another branch and another repo;
+- a listing of many repos with their cards;
+- eight clients that commit on one parent;
+- kill -9 of the server again and again while pushes go on: what was answered must be there, and git must find no fault.
+
+`disk` is the same file hashed, written and synced by a plain loop, to hold the transfers against. What must hold is
+checked, and the exit code is 1 when it does not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import psutil
+from huggingface_hub import CommitOperationAdd, HfApi, constants
+from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.utils.tqdm import disable_progress_bars
+
+TOKEN = "hf_local"
+# What must hold, by the names of the figures: at least, or at most.
+AT_LEAST = {"upload_mb_s": 250.0, "download_mb_s": 250.0}
+AT_MOST = {
+    "server_peak_mb": 300.0,
+    "same_bytes_branch_s": 0.5,
+    "same_bytes_repo_s": 0.5,
+    "list_s": 0.2,
+    "lost_commits": 0.0,
+    "half_visible": 0.0,
+    "fsck_faults": 0.0,
+}
+
+
+class Server:
+    """A hub in a process of its own."""
+
+    def __init__(self, root: Path) -> None:
+        command = [sys.executable, "-m", "emulators.hub", "--root", str(root), "--port", "0", "--no-run"]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert self.process.stdout is not None
+        self.url = self.process.stdout.readline().split()[1]
+        self.api = HfApi(endpoint=self.url, token=TOKEN)
+
+    @property
+    def memory(self) -> float:
+        """The most memory that it has used so far, in MB."""
+        status = Path(f"/proc/{self.process.pid}/status")
+        if status.exists():
+            lines = dict(line.split(":", 1) for line in status.read_text().splitlines())
+            return float(lines["VmHWM"].split()[0]) * 1024 / 1e6
+        return float(psutil.Process(self.process.pid).memory_info().rss) / 1e6
+
+    def end(self, number: int = signal.SIGTERM) -> None:
+        """End it."""
+        self.process.send_signal(number)
+        self.process.wait()
+
+
+@contextlib.contextmanager
+def serving(root: Path) -> Iterator[Server]:
+    """A server for as long as the block lasts."""
+    server = Server(root)
+    try:
+        yield server
+    finally:
+        server.end()
+
+
+def transfers(server: Server, folder: Path, megabytes: int) -> dict[str, float]:
+    """Speeds in MB/s of a file of random bytes up and down, seconds for the same bytes elsewhere, the server's MB."""
+    api, size = server.api, megabytes * 1_000_000
+    file = folder / "large.safetensors"
+    with file.open("wb") as target:
+        for _ in range(megabytes):
+            target.write(os.urandom(1_000_000))
+    figures = {"disk_mb_s": megabytes / _timed(lambda: plain_copy(file, folder / "copy.bin"))}
+    for repo in ("local/large", "local/other"):
+        api.create_repo(repo)
+    api.create_branch("local/large", branch="v1")
+
+    def commit(repo: str, revision: str) -> None:
+        operation = CommitOperationAdd(file.name, file)
+        api.create_commit(repo, [operation], commit_message="large", revision=revision)
+
+    figures["upload_mb_s"] = megabytes / _timed(lambda: commit("local/large", "main"))
+    figures["same_bytes_branch_s"] = _timed(lambda: commit("local/large", "v1"))
+    figures["same_bytes_repo_s"] = _timed(lambda: commit("local/other", "main"))
+
+    def download() -> None:
+        path = api.hf_hub_download("local/large", file.name, cache_dir=folder / "cache", revision="v1")
+        assert Path(path).stat().st_size == size
+
+    figures["download_mb_s"] = megabytes / _timed(download)
+    figures["server_peak_mb"] = server.memory
+    figures["upload_to_disk_ratio"] = figures["upload_mb_s"] / figures["disk_mb_s"]
+    return figures
+
+
+def plain_copy(source: Path, target: Path) -> None:
+    """Hash, write and sync: the least that a server has to do with an upload."""
+    digest = hashlib.sha256()
+    with source.open("rb", buffering=0) as reader, target.open("wb", buffering=0) as writer:
+        while block := reader.read(1 << 20):
+            digest.update(block)
+            writer.write(block)
+        os.fsync(writer.fileno())
+    target.unlink()
+
+
+def listing(server: Server, count: int) -> dict[str, float]:
+    """Seconds to list many repos with their cards, at once after a start of the server and again."""
+    for number in range(count):
+        api = server.api
+        api.create_repo(f"local/concept-{number}")
+        card = f"---\ntags: [conceptry]\nconceptry:\n  versions:\n  - number: {number}\n---\n# c\n".encode()
+        api.create_commit(f"local/concept-{number}", [CommitOperationAdd("README.md", card)], commit_message="card")
+    seconds = []
+    for _ in range(4):
+        seconds.append(_timed(lambda: _list(server.api, count)))
+    return {"list_first_s": seconds[0], "list_s": min(seconds[1:]), "listed_repos": float(count)}
+
+
+def _list(api: HfApi, count: int) -> None:
+    found = [m for m in api.list_models(author="local", cardData=True, filter="conceptry") if m.card_data]
+    assert len(found) == count
+
+
+def contest(server: Server) -> dict[str, float]:
+    """How many of eight clients win that commit on the same parent at once, and how many get 412."""
+    server.api.create_repo("local/contest")
+    parent = server.api.model_info("local/contest").sha
+    outcomes: list[int] = []
+    start = threading.Barrier(8)
+
+    def push(number: int) -> None:
+        client = HfApi(endpoint=server.url, token=TOKEN)
+        operation = CommitOperationAdd(f"{number}.txt", b"x")
+        start.wait()
+        try:
+            client.create_commit("local/contest", [operation], commit_message="x", parent_commit=parent)
+            outcomes.append(200)
+        except HfHubHTTPError as error:
+            outcomes.append(error.response.status_code)
+
+    threads = [threading.Thread(target=push, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return {"contest_won": float(outcomes.count(200)), "contest_412": float(outcomes.count(412))}
+
+
+def killed(root: Path, pushes: int) -> dict[str, float]:
+    """Push from four clients until so many are answered, killing the server again and again; then see what is there."""
+    answered: dict[str, str] = {}
+    kills = 0
+    with serving(root) as server:
+        server.api.create_repo("local/killed")
+    while len(answered) < pushes:
+        server = Server(root)
+        clients = [threading.Thread(target=_push_on, args=(server.url, answered, pushes)) for _ in range(4)]
+        for client in clients:
+            client.start()
+        target = min(len(answered) + 25, pushes)
+        while len(answered) < target and any(client.is_alive() for client in clients):
+            time.sleep(0.002)
+        server.end(signal.SIGKILL)
+        kills += 1
+        for client in clients:
+            client.join()
+    with serving(root) as server:
+        commits = {commit.commit_id for commit in server.api.list_repo_commits("local/killed")}
+        files = set(server.api.list_repo_files("local/killed")) - {".gitattributes"}
+        unreadable = sum(1 for path in files if not _whole(server, path))
+    lost = sum(1 for path, oid in answered.items() if oid not in commits or path not in files)
+    git = root / "repos/models/local/killed.git"
+    fsck = subprocess.run(["git", "fsck", "--strict", "--no-dangling"], cwd=git, capture_output=True, text=True)
+    faults = len((fsck.stdout + fsck.stderr).strip().splitlines())
+    return {
+        "pushes_answered": float(len(answered)),
+        "kills": float(kills),
+        "lost_commits": float(lost),
+        # A commit makes one file visible; and each visible file's bytes must be there.
+        "half_visible": float(abs(len(commits) - 1 - len(files)) + unreadable),
+        "fsck_faults": float(faults),
+    }
+
+
+def _push_on(url: str, answered: dict[str, str], most: int) -> None:
+    # By hand: the client would try again for a quarter of a minute after the server is gone.
+    with httpx2.Client(base_url=url, headers={"Authorization": f"Bearer {TOKEN}"}, timeout=60) as http:
+        while len(answered) < most:
+            data = os.urandom(3000)
+            path = f"{data[:8].hex()}.bin"
+            try:
+                answered[path] = _push(http, path, data)
+            except httpx2.TransportError:
+                return
+
+
+def _push(http: httpx2.Client, path: str, data: bytes) -> str:
+    """Send one large file and commit it; returns the commit."""
+    described = {"oid": hashlib.sha256(data).hexdigest(), "size": len(data)}
+    batch = {"operation": "upload", "objects": [described], "hash_algo": "sha256"}
+    asked = http.post("/local/killed.git/info/lfs/objects/batch", json=batch).raise_for_status()
+    action = asked.json()["objects"][0].get("actions")
+    if action:
+        http.put(action["upload"]["href"], content=data).raise_for_status()
+    lines = [
+        {"key": "header", "value": {"summary": path}},
+        {"key": "lfsFile", "value": {"path": path, "algo": "sha256"} | described},
+    ]
+    body = "\n".join(json.dumps(line) for line in lines)
+    made = http.post("/api/models/local/killed/commit/main", content=body).raise_for_status()
+    return str(made.json()["commitOid"])
+
+
+def _whole(server: Server, path: str) -> bool:
+    answer = httpx2.get(f"{server.url}/local/killed/resolve/main/{path}")
+    linked = answer.headers.get("X-Linked-Etag", "").strip('"')
+    return answer.status_code == 200 and hashlib.sha256(answer.content).hexdigest() == linked
+
+
+def _timed(work: Any) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def measure(root: Path, megabytes: int, repos: int, pushes: int) -> dict[str, float]:
+    """All figures, by their names."""
+    figures: dict[str, float] = {}
+    with serving(root / "transfers") as server:
+        figures |= transfers(server, root, megabytes)
+        figures |= contest(server)
+    with serving(root / "listing") as server:
+        figures |= listing(server, repos)
+    return figures | killed(root / "killed", pushes)
+
+
+def missed(figures: dict[str, float]) -> list[str]:
+    """What does not hold, in words."""
+    found = [f"{k} is {figures[k]:.3g}, not at least {v:g}" for k, v in AT_LEAST.items() if figures[k] < v]
+    found += [f"{k} is {figures[k]:.3g}, not at most {v:g}" for k, v in AT_MOST.items() if figures[k] > v]
+    if (figures["contest_won"], figures["contest_412"]) != (1, 7):
+        found.append(f"{figures['contest_won']:.0f} clients won the contest, {figures['contest_412']:.0f} got 412")
+    return found
+
+
+def main() -> int:
+    """Run the command line; 1 when something does not hold."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", action="store_true", help="print the figures as one JSON object")
+    parser.add_argument("--root", type=Path, help="a folder on the disk to measure (default: a temporary one)")
+    parser.add_argument("--megabytes", type=int, default=480)
+    parser.add_argument("--repos", type=int, default=1000)
+    parser.add_argument("--pushes", type=int, default=200)
+    options = parser.parse_args()
+    constants.HF_HUB_DISABLE_XET = True  # this hub has no Xet
+    disable_progress_bars()
+    with tempfile.TemporaryDirectory(dir=options.root, prefix="hub-bench-") as folder:
+        figures = measure(Path(folder), options.megabytes, options.repos, options.pushes)
+    problems = missed(figures)
+    if options.json:
+        print(json.dumps({**{k: round(v, 3) for k, v in figures.items()}, "missed": problems}))
+    else:
+        print("\n".join(f"{name:22} {value:10.3f}" for name, value in figures.items()))
+        print("\n".join(problems) or "All that must hold holds.")
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
