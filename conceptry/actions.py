@@ -3,7 +3,11 @@
 import json
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import Literal
+from typing import Any, Literal
+
+from pydantic import TypeAdapter, ValidationError
+
+from conceptry.errors import ConceptryError
 
 Sync = Literal["Synced", "OutOfSync", "Unknown"]
 Health = Literal["Healthy", "Progressing", "Degraded", "Suspended", "Missing"]
@@ -28,12 +32,40 @@ IDLE = frozenset({ActionKind.NOTHING, ActionKind.WAIT, ActionKind.HOLD})
 
 
 @dataclass(frozen=True)
+class Change:
+    """One difference between the inputs that git asks for and those of the newest version.
+
+    `what` is a dotted key of concept.yaml, or a file below the concept's folder; for a file `old` and `new` are md5s.
+    None stands for "was not there" and "is gone".
+    """
+
+    what: str
+    old: str | None
+    new: str | None
+
+    def __str__(self) -> str:
+        if self.old is None:
+            return f"+ {self.what}"
+        return f"- {self.what}" if self.new is None else f"~ {self.what} {self.old} -> {self.new}"
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a training will take: minutes on one accelerator and US dollars, and in words what they are guessed from."""
+
+    gpu_minutes: float
+    usd: float
+    basis: str
+
+
+@dataclass(frozen=True)
 class Action:
     """One concept's action and its cause in words.
 
     `fingerprint` is the training fingerprint that it is about, and the run's idempotency key. `version` is the version
     that the Space should serve afterwards, for release, render, adopt and repair; None there means none. `retrain` is
-    the ISO date for which a scheduled retraining fell due; it is part of the fingerprint.
+    the ISO date for which a scheduled retraining fell due; it is part of the fingerprint. `changes` says one by one
+    what the cause sums up. `deferred` says why it is not done just now, though it is to be done.
     """
 
     concept: str
@@ -44,20 +76,86 @@ class Action:
     sync: Sync
     health: Health
     retrain: str | None = None
+    changes: tuple[Change, ...] = ()
+    estimate: Estimate | None = None
+    deferred: str | None = None
 
 
 @dataclass(frozen=True)
 class Plan:
-    """One action for every concept in git or on the Hub, by name."""
+    """One action for every concept in git or on the Hub, by name.
+
+    `hub` is the digest of what the Hub held, by which a saved plan is told from an outdated one.
+    """
 
     revision: str
     actions: tuple[Action, ...]
+    hub: str = ""
 
     @property
     def changes(self) -> tuple[Action, ...]:
-        """The actions that change something."""
+        """The actions that change something, now or later."""
         return tuple(action for action in self.actions if action.kind not in IDLE)
 
+    @property
+    def due(self) -> tuple[Action, ...]:
+        """The actions that change something now."""
+        return tuple(action for action in self.changes if action.deferred is None)
+
+    @property
+    def estimate(self) -> Estimate | None:
+        """All trainings together; None when there is none to guess about."""
+        each = [action.estimate for action in self.changes if action.estimate]
+        if not each:
+            return None
+        minutes, usd = sum(one.gpu_minutes for one in each), sum(one.usd for one in each)
+        return Estimate(round(minutes, 1), round(usd, 2), f"{len(each)} trainings")
+
     def to_json(self) -> str:
-        """Write the plan for programs, as `conceptry plan --json` prints it."""
-        return json.dumps(asdict(self), indent=2, ensure_ascii=False)
+        """Write the plan for programs, as `conceptry plan --json` prints it; what says nothing is left out."""
+        data = asdict(self)
+        data["actions"] = [_without_empty(action) for action in data["actions"]]
+        if not self.hub:
+            del data["hub"]
+        if total := self.estimate:
+            data["estimate"] = asdict(total)
+        return json.dumps(data, indent=2, ensure_ascii=False)
+
+    @staticmethod
+    def from_json(text: str | bytes) -> "Plan":
+        """Read a plan back.
+
+        Raises:
+            ConceptryError: it is not what `to_json` wrote.
+        """
+        try:
+            data = json.loads(text)
+            data.pop("estimate", None)
+            return _PLAN.validate_python(data)
+        except (ValueError, ValidationError, AttributeError, TypeError) as error:
+            first = str(error).splitlines()[0]
+            raise ConceptryError(
+                f"this is no saved plan: {first}", next_step="make one: conceptry plan --out"
+            ) from None
+
+
+def plan_schema() -> dict[str, Any]:
+    """Describe `conceptry plan --json` to programs; committed as docs/plan.schema.json."""
+    schema = _PLAN.json_schema(mode="serialization")
+    schema["properties"]["estimate"] = {
+        "anyOf": [{"$ref": "#/$defs/Estimate"}, {"type": "null"}],
+        "description": "All trainings together.",
+    }
+    for definition in (schema, *schema["$defs"].values()):
+        definition.pop("title", None)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Conceptry plan", **schema}
+
+
+_OPTIONAL = ("changes", "estimate", "deferred")
+
+
+def _without_empty(action: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in action.items() if value or key not in _OPTIONAL}
+
+
+_PLAN = TypeAdapter(Plan)

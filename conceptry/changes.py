@@ -1,9 +1,11 @@
 """Why something is trained, in words: what differs between the inputs that git asks for and a version's."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
+from conceptry.actions import Change
 from conceptry.version import Version
 
 _SHOWN_ELSEWHERE = {"base_digest"}
@@ -24,6 +26,51 @@ def training_changes(images: Sequence[str], keys: Mapping[str, Any], versions: S
     return ", ".join(changes) or f"inputs differ from {newest.name}'s"
 
 
+def list_changes(
+    old_images: Sequence[str],
+    new_images: Sequence[str],
+    old_keys: Mapping[str, Any],
+    new_keys: Mapping[str, Any],
+    names: Mapping[str, str] = MappingProxyType({}),
+) -> tuple[Change, ...]:
+    """List one by one what differs.
+
+    Args:
+        old_images: content keys of the images before.
+        new_images: content keys of the images after.
+        old_keys: training keys before.
+        new_keys: training keys after.
+        names: path of an image by its md5, as far as known; others are named by their md5.
+    """
+    files = _file_changes(_captions(old_images), _captions(new_images), names)
+    return (*files, *(Change(key, _word(old_keys[key]), _word(new_keys[key])) for key in _changed(old_keys, new_keys)))
+
+
+def _file_changes(
+    before: Mapping[str, list[str]], after: Mapping[str, list[str]], names: Mapping[str, str]
+) -> Iterable[Change]:
+    def path(md5: str) -> str:
+        return f"images/{names[md5]}" if md5 in names else f"image {md5[:12]}"
+
+    for md5 in sorted(before.keys() | after.keys(), key=path):
+        old, new = before.get(md5, []), after.get(md5, [])
+        for _ in range(len(old) - len(new)):
+            yield Change(path(md5), md5, None)
+        for _ in range(len(new) - len(old)):
+            yield Change(path(md5), None, md5)
+        if old and new and sorted(old) != sorted(new):
+            yield Change(f"caption of {path(md5)}", old[0] or None, new[0] or None)
+
+
+def _captions(images: Sequence[str]) -> dict[str, list[str]]:
+    """The captions' md5s of each image, "" where it has none; an image may be there twice."""
+    found: dict[str, list[str]] = {}
+    for key in images:
+        md5, _, caption = key.partition("+")
+        found.setdefault(md5, []).append(caption)
+    return found
+
+
 def _image_changes(old: Sequence[str], new: Sequence[str]) -> list[str]:
     before, after = (Counter(key.partition("+")[0] for key in keys) for keys in (old, new))
     added, removed = (after - before).total(), (before - after).total()
@@ -34,11 +81,15 @@ def _image_changes(old: Sequence[str], new: Sequence[str]) -> list[str]:
 
 
 def _key_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    changed = [key for key in new if key in old and old[key] != new[key]]
+    changed = _changed(old, new)
     changes = [f"{key} {_word(old[key])} -> {_word(new[key])}" for key in changed if key not in _SHOWN_ELSEWHERE]
     if "base_digest" in changed and "base_model" not in changed:
         changes.append(f"weights of {new['base_model']}")
     return changes
+
+
+def _changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    return [key for key in new if key in old and old[key] != new[key]]
 
 
 def _word(value: object) -> str:

@@ -4,12 +4,13 @@ A training goes first, because it takes longest; while it runs, and when it has 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 
-from conceptry.actions import Action, ActionKind, Attempt, Health, Sync
-from conceptry.changes import training_changes
+from conceptry.actions import Action, ActionKind, Attempt, Change, Estimate, Health, Sync
+from conceptry.changes import list_changes, training_changes
 from conceptry.concept import BaseModel, ConceptSpec, DesiredConcept, RetrainSpec
+from conceptry.estimate import Rate, estimate
 from conceptry.fingerprint import (
     content_keys,
     serving_changes,
@@ -45,14 +46,19 @@ class Case:
     attempts: Mapping[str, Attempt]
     templates: str
     today: date | None
+    names: Mapping[str, str] = field(default_factory=dict)
+    rate: Rate | None = None
 
     def decide(self) -> Action:
         """Weigh the two questions and give the one action."""
         inputs = self.inputs()
         training = self.training(inputs)
+        release = self.release(inputs, settled=training is None)
+        if self.there.drift and not self.busy(release):
+            # Before a training: what is put right may be the very version that is asked for.
+            return self.action(ActionKind.REPAIR, "; ".join(self.there.drift), version=release, health="Degraded")
         if training and training.kind is ActionKind.TRAIN:
             return training
-        release = self.release(inputs, settled=training is None)
         return self.serving(inputs, release) or training or self.rest(inputs, release)
 
     def action(
@@ -107,7 +113,24 @@ class Case:
         if attempt == "failed":
             cause = f"training failed ({cause}); change the inputs, or `conceptry train {self.wanted.name}` to retry"
             return self.action(ActionKind.HOLD, cause, fingerprint=fingerprint, health="Degraded")
-        return replace(self.action(ActionKind.TRAIN, cause, fingerprint=fingerprint), retrain=retrain)
+        action = self.action(ActionKind.TRAIN, cause, fingerprint=fingerprint)
+        return replace(action, retrain=retrain, changes=self.changes(), estimate=self.estimate())
+
+    def changes(self) -> tuple[Change, ...]:
+        """What differs from the newest version, one by one."""
+        if not self.there.versions:
+            return ()
+        newest = max(self.there.versions, key=lambda version: version.number)
+        images = self.wanted.images or ()
+        names = {**self.names, **{image.md5: image.relpath for image in images}}
+        return list_changes(
+            newest.images, content_keys(images), newest.spec, training_keys(self.spec, self.base), names
+        )
+
+    def estimate(self) -> Estimate | None:
+        """What the training will take; None when nobody said how fast it is here."""
+        keys = training_keys(self.spec, self.base)
+        return estimate(keys, self.there.versions, self.rate) if self.rate else None
 
     def due(self, made: Sequence[Version]) -> tuple[date, str] | None:
         """The day on which a scheduled retraining fell due, and the cause.
@@ -147,9 +170,9 @@ class Case:
         space = self.there.space
         if release is None:
             if self.spec.release != "none" or space is None or space.release is None:
-                return None
+                return self.card(None, None) if self.spec.release == "none" else None
             return self.action(ActionKind.RELEASE, f"{space.release} -> none")
-        if self.attempts.get(release.fingerprint) == "running":
+        if self.busy(release):
             return None
         if space is None:
             return self.action(ActionKind.REPAIR, "the Space is missing", version=release)
@@ -159,11 +182,23 @@ class Case:
             return self.action(ActionKind.REPAIR, "the Space is paused", version=release, health="Degraded")
         serving = serving_fingerprint(self.spec, release, self.templates)
         if space.serving == serving:
-            return None
+            return self.card(release.name, release)
         if space.serving is None or "=" not in space.serving:
             cause = "the Space does not say what it is rendered from"
             return self.action(ActionKind.REPAIR, cause, version=release, health="Degraded")
         return self.action(ActionKind.RENDER, ", ".join(serving_changes(space.serving, serving)), version=release)
+
+    def card(self, name: str | None, release: Version | None) -> Action | None:
+        """Let main of the model repo follow the Space; None when it does, or nobody looked."""
+        main = self.there.main
+        if main is None or main.release == name:
+            return None
+        cause = f"the card on main describes {main.release or 'no version'} instead of {name or 'none'}"
+        return self.action(ActionKind.REPAIR, cause, version=release)
+
+    def busy(self, release: Version | None) -> bool:
+        """Whether the run that made the version to be served is still at the card and the Space."""
+        return release is not None and self.attempts.get(release.fingerprint) == "running"
 
     def move(self, inputs: str | None, release: Version, served: str | None) -> Action:
         """From one version to another: `adopt` when git went to inputs that are published already."""
@@ -176,7 +211,7 @@ class Case:
 
     def rest(self, inputs: str | None, release: Version | None) -> Action:
         """Nothing to do; say whether that is fine."""
-        if release and self.attempts.get(release.fingerprint) == "running":
+        if release and self.busy(release):
             cause = f"{release.name} is published, its run is at the Space"
             return self.action(ActionKind.NOTHING, cause, fingerprint=release.fingerprint, health="Progressing")
         if self.spec.release == "none":

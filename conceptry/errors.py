@@ -10,6 +10,7 @@
     ├── TransientError           what can pass by itself: network, 5xx, 429            (retryable)
     ├── HubError                 the Hub refused, or holds something unexpected
     │   └── PublishConflictError somebody else published meanwhile: look again         (retryable)
+    ├── StalePlanError           a saved plan, and git or the Hub has moved since
     └── SettingsError            CONCEPTRY_... settings that are missing or wrong
 
 A message says what happened, in which concept and file, and what to do next. `retryable` tells a flow whether the same
@@ -119,6 +120,16 @@ class PublishConflictError(HubError):
     """Somebody else published between our look and our write: look again, the version may be there by now."""
 
     retryable = True
+
+
+class StalePlanError(ConceptryError):
+    """A saved plan that no longer says what would be done."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(what, next_step="look at a new one: `conceptry plan`")
+
+    def __reduce__(self) -> tuple[type["StalePlanError"], tuple[str]]:
+        return (type(self), (self.what,))
 
 
 class SettingsError(ConceptryError):

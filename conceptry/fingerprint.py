@@ -7,7 +7,7 @@ to train; everything else must stay out, because a GPU is rented when it changes
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from pathlib import PurePosixPath
+from posixpath import splitext
 from typing import Any
 
 from conceptry.concept import BaseModel, ConceptSpec, ImageRef
@@ -23,13 +23,12 @@ def content_keys(images: Iterable[ImageRef]) -> tuple[str, ...]:
     of two pictures gives another result, renaming a picture with its caption does not.
     """
     files = {image.relpath: image.md5 for image in images}
-    captions = {
-        str(PurePosixPath(path).with_suffix("")): path for path in files if PurePosixPath(path).suffix.lower() == ".txt"
-    }
+    captions = {splitext(path)[0]: path for path in files if splitext(path)[1].lower() == ".txt"}
+    texts = set(captions.values())
     keys = []
     for path, md5 in files.items():
-        if path not in captions.values():
-            caption = captions.get(str(PurePosixPath(path).with_suffix("")))
+        if path not in texts:
+            caption = captions.get(splitext(path)[0])
             keys.append(f"{md5}+{files[caption]}" if caption else md5)
     return tuple(sorted(keys))
 

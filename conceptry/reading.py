@@ -20,6 +20,10 @@ Spec = TypeVar("Spec", bound=BaseModel)
 MAX_CHARACTERS = 64 * 1024
 MAX_DEPTH = 20
 DVC_DIR = re.compile(r"[0-9a-f]{32}\.dir")
+# What `dvc add` of a folder writes; anything else is read as YAML.
+_DVC_FILE = re.compile(
+    r"outs:\n- md5: ([0-9a-f]{32}\.dir)\n(?:  size: [0-9]+\n)?(?:  nfiles: [0-9]+\n)?  hash: md5\n  path: images\n"
+)
 TAGS = frozenset({"never", "every"})
 
 
@@ -45,7 +49,7 @@ def validate_yaml(model: type[Spec], text: str, path: str) -> Spec:
     root = _compose(text, path)
     problems = list(_duplicate_keys(root))
     try:
-        spec = model.model_validate(_construct(text, path))
+        spec = model.model_validate(_construct(root, path))
     except ValidationError as error:
         problems += [_problem(detail, root, model) for detail in error.errors(include_url=False)]
     else:
@@ -63,8 +67,9 @@ def read_dvc_md5(text: str | None, path: str) -> str:
     if text is None:
         folder = path.removesuffix(".dvc")
         raise SpecError([Problem(None, "", f"is missing; run `dvc add {folder}` and commit it")], path)
-    _compose(text, path)
-    document = _construct(text, path)
+    if as_dvc_writes := _DVC_FILE.fullmatch(text):
+        return as_dvc_writes[1]
+    document = _construct(_compose(text, path), path)
     outs = document.get("outs") if isinstance(document, dict) else None
     out = outs[0] if isinstance(outs, list) and len(outs) == 1 else None
     md5 = out.get("md5") if isinstance(out, dict) else None
@@ -78,11 +83,8 @@ def _compose(text: str, path: str) -> yaml.MappingNode:
     if len(text) > MAX_CHARACTERS:
         raise SpecError([Problem(None, "", f"is too long: {len(text)} characters, {MAX_CHARACTERS} at most")], path)
     try:
-        depth = 0
-        for event in yaml.parse(text, Loader=_Loader):
-            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-            if depth > MAX_DEPTH:
-                raise SpecError([Problem(_start(event), "", f"is nested deeper than {MAX_DEPTH} levels")], path)
+        if _may_be_deep(text):
+            _check_depth(text, path)
         root = yaml.compose(text, Loader=_Loader)
     except yaml.YAMLError as error:
         raise _syntax_error(error, path) from None
@@ -94,9 +96,23 @@ def _compose(text: str, path: str) -> yaml.MappingNode:
     return root
 
 
-def _construct(text: str, path: str) -> Any:
+def _may_be_deep(text: str) -> bool:
+    """Each level takes a bracket, a dash, or a column of indentation; so most files need not be counted through."""
+    indent = max((len(line) - len(line.lstrip(" ")) for line in text.splitlines()), default=0)
+    return indent + sum(text.count(sign) for sign in "[{-?") >= MAX_DEPTH
+
+
+def _check_depth(text: str, path: str) -> None:
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > MAX_DEPTH:
+            raise SpecError([Problem(_start(event), "", f"is nested deeper than {MAX_DEPTH} levels")], path)
+
+
+def _construct(root: yaml.MappingNode, path: str) -> Any:
     try:
-        return yaml.load(text, Loader=_Loader)
+        return _Loader("").construct_document(root)
     except yaml.YAMLError as error:
         raise _syntax_error(error, path) from None
     except ValueError as error:  # an integer of 5,000 digits

@@ -36,6 +36,9 @@ class Settings(BaseSettings):
     )
     backend: Literal["local", "vertex"] = Field("local", description="Where training runs.")
     max_parallel: int = Field(1, ge=1, description="Trainings at the same time.")
+    gpu_usd_per_hour: float | None = Field(
+        None, ge=0, description="Price of an hour of the accelerator, for estimates; left out, the list price."
+    )
     base_dir: Path | None = Field(None, description="Folder of base model weights, for presets that do not ship them.")
 
     def __init__(self, **values: Any) -> None:

@@ -1,5 +1,6 @@
 """Versions: what the Hub holds of a concept, the manifest inside each of them, and the actual state of all concepts."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -27,6 +28,7 @@ class Version:
     `fingerprint` is unique to it; `inputs` is the fingerprint without a scheduled retraining's date, which the versions
     of the same inputs share. `loss` is its mean held-out loss. `images` (`content_keys` of conceptry.fingerprint) and
     `spec` (`training_keys`) are kept so that a plan can say what changed. `created` is an ISO date and time in UTC.
+    `seconds` is what the training took.
     """
 
     number: int
@@ -38,6 +40,7 @@ class Version:
     created: Annotated[str, AfterValidator(_moment)]
     retrain: str | None = None
     loss: float | None = None
+    seconds: float | None = None
     images: tuple[str, ...] = ()
     spec: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
@@ -105,25 +108,47 @@ class Manifest(BaseModel):
     )
     seconds: dict[str, float] = Field(default_factory=dict, description="Time spent, by phase.")
     cost: dict[str, Any] | None = Field(None, description="What the accelerator cost; null on one's own machine.")
+    imported: dict[str, Any] | None = Field(
+        None, description="Where the vectors were taken from when they were not trained here."
+    )
     created: str = Field(description="ISO date and time in UTC.")
 
 
 @dataclass(frozen=True)
 class SpaceState:
-    """What a Space says that it serves: a version's name and a serving fingerprint."""
+    """What a Space says that it serves: a version's name and a serving fingerprint.
+
+    `sha` is the commit that was looked at.
+    """
 
     release: str | None
     serving: str | None
     paused: bool = False
+    sha: str | None = None
+
+
+@dataclass(frozen=True)
+class MainState:
+    """What main of the model repo says: the version that its card describes, at the commit `sha`."""
+
+    release: str | None
+    sha: str | None = None
 
 
 @dataclass(frozen=True)
 class ActualConcept:
-    """What the Hub holds of one concept; `space` is None when there is no Space."""
+    """What the Hub holds of one concept.
+
+    `space` is None when there is no Space, `main` when nobody looked at the card. `drift` is what somebody changed by
+    hand, each in words. With `trouble` the repo cannot be understood, and the concept is held.
+    """
 
     name: str
     versions: tuple[Version, ...]
     space: SpaceState | None
+    main: MainState | None = None
+    drift: tuple[str, ...] = ()
+    trouble: str | None = None
 
 
 @dataclass(frozen=True)
@@ -131,3 +156,12 @@ class Actual:
     """What the Hub holds."""
 
     concepts: Mapping[str, ActualConcept]
+
+    def digest(self) -> str:
+        """Name this state: another digest, another state. What was only looked at more closely does not count."""
+        lines = []
+        for name, there in sorted(self.concepts.items()):
+            versions = [(version.number, version.fingerprint, version.commit) for version in there.versions]
+            space = there.space and (there.space.release, there.space.serving, there.space.paused, there.space.sha)
+            lines.append(repr((name, versions, space, there.main and (there.main.release, there.main.sha))))
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()

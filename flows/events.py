@@ -4,6 +4,8 @@
     conceptry.concept.published    vN is on the Hub
     conceptry.concept.rejected     vN is on the Hub, but did not pass its gate
     conceptry.concept.released     the Space serves vN
+    conceptry.concept.repaired     a branch or tag that somebody moved by hand was put back
+    conceptry.concept.lost         a version that git asks for is gone from the Hub for good
     conceptry.concept.paused       the Space serves nothing
     conceptry.concept.degraded     a person is needed
     conceptry.concept.waiting      images are not in the DVC remote yet

@@ -1,8 +1,9 @@
 """Both states and the plan between them, looked at as Prefect tasks or plainly; and acting on it concept by concept."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
+from functools import partial
 from typing import Any
 
 import httpx
@@ -10,15 +11,19 @@ from prefect import get_run_logger, task
 from prefect.client.schemas.objects import State
 from prefect.settings import get_current_settings
 from prefect.states import Completed, Failed
+from prefect.types._datetime import now
 
 from conceptry.actions import Action, ActionKind, Attempt, Plan
 from conceptry.concept import Desired
 from conceptry.errors import ConceptryError
 from conceptry.plan import plan
+from conceptry.policy import Policy
+from conceptry.rollout import pace
 from conceptry.settings import Settings
 from conceptry.version import Actual
 from flows import state
 from flows.attempts import Trainings, trainings
+from flows.audit import audit
 from flows.steps import PATIENT
 
 
@@ -29,22 +34,25 @@ class Outlook:
     desired: Desired
     actual: Actual
     plan: Plan
+    policy: Policy
 
 
 @dataclass(frozen=True)
 class Reading:
-    """The three ways out of this process that a plan needs."""
+    """The ways out of this process that a plan needs."""
 
     read_git: Callable[[Settings], Desired]
     list_images: Callable[[Settings, Desired, Collection[str]], Desired]
     list_hub: Callable[[Settings], Actual]
+    audit: Callable[[Settings, Desired, Actual], Actual]
 
 
-PLAINLY = Reading(state.read_git, state.list_images, state.list_hub)
+PLAINLY = Reading(state.read_git, state.list_images, state.list_hub, audit)
 AS_TASKS = Reading(
     task(name="read git", **PATIENT)(state.read_git),
     task(name="list images", **PATIENT)(state.list_images),
     task(name="list the Hub", **PATIENT)(state.list_hub),
+    task(name="look closer", **PATIENT)(partial(audit, in_turn=True)),
 )
 """The same as tasks of a run, tried again while the network is down."""
 
@@ -58,34 +66,72 @@ def look(settings: Settings, reading: Reading, runs: Trainings | None, today: da
         runs: what Prefect knows of the trainings; None when nobody can be asked.
         today: lets scheduled retrainings fall due.
     """
-    desired = reading.list_images(settings, reading.read_git(settings), ())
-    actual = reading.list_hub(settings)
-    draft = make_plan(desired, actual, {}, today)
+    listed = reading.read_git(settings)
+    desired = reading.list_images(settings, listed, ())
+    actual = reading.audit(settings, desired, reading.list_hub(settings))
+    know = Knowledge(settings, actual, today)
+    draft = know.plan(desired, {})
     attempts = runs.attempts(action.fingerprint for action in draft.actions if action.fingerprint) if runs else {}
-    draft = make_plan(desired, actual, attempts, today)
+    if attempts:
+        draft = know.plan(desired, attempts)
     training = {action.concept for action in draft.actions if action.kind is ActionKind.TRAIN}
-    if not training:
-        return Outlook(desired, actual, draft)
-    # Only for these is the remote asked whether it has every picture.
-    desired = reading.list_images(settings, desired, training)
-    return Outlook(desired, actual, make_plan(desired, actual, attempts, today))
+    if training:
+        # Only for these is the remote asked whether it has every picture.
+        desired = reading.list_images(settings, desired, training)
+        draft = know.plan(desired, attempts, training)
+    policy, trouble = state.read_policy(settings, desired.revision)
+    paced = pace(
+        replace(draft, hub=actual.digest()),
+        desired,
+        actual,
+        bases=know.bases,
+        attempts=attempts,
+        policy=policy,
+        now=now("UTC"),
+        # As many again wait in Prefect, so that the next one starts when one ends and not at the next watch.
+        places=2 * settings.max_parallel,
+        trouble=trouble,
+    )
+    return Outlook(desired, actual, paced, policy)
 
 
-def make_plan(desired: Desired, actual: Actual, attempts: Mapping[str, Attempt], today: date | None = None) -> Plan:
-    """The pure plan, with the presets and templates of this installation."""
-    bases, templates = state.bases(), state.templates()
-    return plan(desired, actual, bases=bases, attempts=attempts, templates=templates, today=today)
+class Knowledge:
+    """All that plans of one look have in common: presets, templates and rates of this installation."""
+
+    def __init__(self, settings: Settings, actual: Actual, today: date | None) -> None:
+        self._settings, self._actual, self._today = settings, actual, today
+        self.bases, self._templates, self._rates = state.bases(), state.templates(), state.rates(settings)
+
+    def plan(self, desired: Desired, attempts: Mapping[str, Attempt], training: Collection[str] = ()) -> Plan:
+        """The pure plan; of those in `training`, images that are gone are named."""
+        known = [name for name in training if name in self._actual.concepts]
+        return plan(
+            desired,
+            self._actual,
+            bases=self.bases,
+            attempts=attempts,
+            templates=self._templates,
+            today=self._today,
+            names=state.image_names(self._settings, self._actual, known),
+            rates=self._rates,
+        )
 
 
 def current_plan(settings: Settings, today: date | None = None) -> Plan:
     """The plan as it is now, outside of any run; without a Prefect server it does not know of running trainings."""
+    return current_outlook(settings, today).plan
+
+
+def current_outlook(settings: Settings, today: date | None = None, revision: str | None = None) -> Outlook:
+    """Both states and the plan, see `current_plan`; at a revision, as if the branch were there."""
+    reading = replace(PLAINLY, read_git=partial(state.read_git, revision=revision))
     if get_current_settings().api.url:
         try:
             with trainings(settings.work) as runs:
-                return look(settings, PLAINLY, runs, today).plan
+                return look(settings, reading, runs, today)
         except httpx.HTTPError:
             pass
-    return look(settings, PLAINLY, None, today).plan
+    return look(settings, reading, None, today)
 
 
 def each(actions: Iterable[Action], act: Callable[[Action], None]) -> dict[str, Exception]:
@@ -106,6 +152,8 @@ def conclude(plan: Plan, failures: Mapping[str, Exception]) -> State[Any]:
     if failures:
         told = "; ".join(f"{name}: {error}" for name, error in sorted(failures.items()))
         return Failed(message=f"{len(failures)} of {len(plan.changes)} changes did not work: {told}")
+    later = len(plan.changes) - len(plan.due)
     degraded = sum(action.health == "Degraded" for action in plan.actions)
     needed = f", {degraded} need a person" if degraded else ""
-    return Completed(message=f"{len(plan.actions)} concepts, {len(plan.changes)} changes{needed}")
+    waiting = f", {later} of them later" if later else ""
+    return Completed(message=f"{len(plan.actions)} concepts, {len(plan.changes)} changes{waiting}{needed}")

@@ -6,27 +6,26 @@ The Space comes last, because it is what the next plan looks at: whatever is int
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from prefect import flow, get_run_logger, task
-from pydantic import ValidationError
 
 from conceptry.actions import Action, ActionKind, Attempt, Plan
 from conceptry.concept import ConceptSpec, Desired, DesiredConcept
-from conceptry.errors import HubError
 from conceptry.fingerprint import serving_fingerprint
 from conceptry.plan import plan
-from conceptry.serving import serving_settings
 from conceptry.settings import Settings
-from conceptry.version import Actual, ActualConcept, Manifest, Version
+from conceptry.version import Actual, ActualConcept, Version
 from flows import state
 from flows.events import tell
 from flows.runs import hold, run_id
+from flows.served import read_manifest, render_space, trained_spec
 from flows.steps import PATIENT
-from tasks import hub, space
-from tasks.hub import refs
-from tasks.hub.client import telling
+from tasks import hub
+
+__all__ = ["bring_about", "read_manifest", "release", "serving_action", "trained_spec"]
 
 SERVES = frozenset({ActionKind.RELEASE, ActionKind.RENDER, ActionKind.ADOPT, ActionKind.REPAIR})
 """Actions that are about what the Space serves."""
@@ -64,9 +63,14 @@ def serving_action(desired: Desired, there: ActualConcept) -> Action:
 def bring_about(settings: Settings, wanted: DesiredConcept | None, there: ActualConcept, action: Action) -> str | None:
     """Do what a plan says about a concept's Space, and return the version that it serves from now on."""
     name = action.concept
+    there = mend(settings, there)
     version = next((version for version in there.versions if version.name == action.version), None)
-    if there.versions:
-        set_card(settings, name, action.version)
+    if there.versions or there.main:
+        set_card(settings, name, version.name if version else None)
+    if version is None and action.version is not None:
+        get_run_logger().warning("%s: %s is gone from the Hub for good; the next plan sees to it", name, action.version)
+        tell(name, "lost", version=action.version, cause=action.cause)
+        return None
     if version is None or wanted is None or wanted.spec is None:
         pause(settings, name)
         tell(name, "paused", cause=action.cause)
@@ -82,6 +86,18 @@ def served_version(there: ActualConcept) -> str | None:
     return served if any(version.name == served for version in there.versions) else None
 
 
+@task(name="put branches and tags right", **PATIENT)
+def mend(settings: Settings, there: ActualConcept) -> ActualConcept:
+    """Put back what somebody moved by hand, before anything is derived from the branches; what is left then."""
+    if not there.versions:
+        return there
+    target = state.target(settings)
+    for words in hub.mend_refs(target, there.name, there.versions):
+        get_run_logger().warning("%s: put right: %s", there.name, words)
+        tell(there.name, "repaired", cause=words)
+    return replace(there, versions=hub.read_versions(target, there.name, there.versions))
+
+
 @task(name="look at git", **PATIENT)
 def look_at_git(settings: Settings, name: str) -> Desired:
     """Read one concept as it is at the head of the branch."""
@@ -91,8 +107,9 @@ def look_at_git(settings: Settings, name: str) -> Desired:
 @task(name="look at the Hub", **PATIENT)
 def look_at_hub(settings: Settings, name: str) -> ActualConcept:
     """Read one concept's versions from its branches, past the index, and what its Space says."""
-    known = state.list_hub(settings).concepts.get(name)
-    return ActualConcept(name, hub.read_versions(state.target(settings), name), known.space if known else None)
+    known = state.list_hub(settings).concepts.get(name) or ActualConcept(name, (), None)
+    hub.mend_refs(state.target(settings), name, known.versions)
+    return replace(known, versions=hub.read_versions(state.target(settings), name))
 
 
 @task(name="update the card", **PATIENT)
@@ -105,13 +122,9 @@ def set_card(settings: Settings, name: str, release: str | None) -> None:
 def set_space(settings: Settings, name: str, spec: ConceptSpec, version: Version) -> str:
     """Render the Space for a version and push it; returns its address."""
     target = state.target(settings)
-    manifest = read_manifest(target, version, name)
-    trained = trained_spec(spec, manifest)
-    base = state.bases()[trained.base_model]
-    told = serving_settings(name, trained, base, version.name, manifest.metrics, target.repo(name), version.commit)
     serving = serving_fingerprint(spec, version, state.templates())
     with TemporaryDirectory(prefix="conceptry-space-") as folder:
-        rendered = space.render_space(Path(folder) / "space", trained, told)
+        rendered = render_space(settings, name, spec, version, Path(folder) / "space")
         return hub.push_space(
             target, name, rendered, version.name, serving, revision=version.commit, private=spec.space.private
         )
@@ -121,38 +134,6 @@ def set_space(settings: Settings, name: str, spec: ConceptSpec, version: Version
 def pause(settings: Settings, name: str) -> None:
     """Let the Space serve nothing."""
     hub.pause_space(state.target(settings), name)
-
-
-def read_manifest(target: hub.HubTarget, version: Version, name: str) -> Manifest:
-    """Read concept.json of a version.
-
-    Raises:
-        HubError: there is none, or it cannot be read.
-    """
-    with telling(target, f"reading {version.name}", name=name):
-        manifest = refs.read_manifest(target.api(), target.repo(name), version.commit)
-    if manifest is None:
-        raise HubError(f"{version.name} has no concept.json", concept=name, next_step="release another version")
-    return manifest
-
-
-def trained_spec(spec: ConceptSpec, manifest: Manifest) -> ConceptSpec:
-    """The concept.yaml that a version was trained from, looking as today's says.
-
-    A Space that goes back to v1 must draw with v1's token, even if concept.yaml has another one since.
-
-    Raises:
-        HubError: the version's concept.yaml cannot be read any more.
-    """
-    today = spec.model_dump(include={"space", "endpoint"})
-    try:
-        return ConceptSpec.model_validate({**manifest.spec, **today})
-    except ValidationError as error:
-        raise HubError(
-            f"the concept.yaml that this version was trained from cannot be read ({error.error_count()} mistakes)",
-            concept=manifest.name,
-            next_step="release a newer version",
-        ) from error
 
 
 def _plan(desired: Desired, actual: Actual, attempts: Mapping[str, Attempt]) -> Plan:

@@ -4,29 +4,20 @@ from prefect.artifacts import create_image_artifact, create_markdown_artifact
 
 from conceptry.actions import Plan
 from conceptry.cards import code, plain, table
+from conceptry.telling import markdown, why
 from conceptry.version import Manifest, Version
-
-
-def plan_table(plan: Plan) -> str:
-    """The plan as Markdown, what changes something first."""
-    rows = [
-        [plain(a.concept), f"{a.kind} {a.version or ''}".strip(), plain(a.cause), a.sync, a.health]
-        for a in sorted(plan.actions, key=lambda action: (action not in plan.changes, action.concept))
-    ]
-    head = f"Commit {code(plan.revision[:12])}, {len(plan.actions)} concepts, {len(plan.changes)} to change.\n\n"
-    return head + table(["concept", "action", "why", "sync", "health"], rows)
 
 
 def plan_lines(plan: Plan) -> str:
     """The plan for a log: one line for each concept that is not as it should be."""
     telling = [action for action in plan.actions if action.kind != "nothing" or action.health != "Healthy"]
-    lines = [f"  {action.concept}: {action.kind}: {action.cause}" for action in telling]
+    lines = [f"  {action.concept}: {action.kind}: {why(action)}" for action in telling]
     return "\n".join([f"commit {plan.revision[:12]}: {len(plan.actions)} concepts", *lines])
 
 
 def show_plan(plan: Plan) -> None:
     """Attach the plan to the run."""
-    create_markdown_artifact(plan_table(plan), key="plan", description=f"The plan at commit {plan.revision[:12]}")
+    create_markdown_artifact(markdown(plan), key="plan", description=f"The plan at commit {plan.revision[:12]}")
 
 
 def show_version(version: Version, manifest: Manifest, address: str) -> None:

@@ -27,5 +27,5 @@ def retrain() -> State[Any]:
                 run = runs.start(action.concept, outlook.plan.revision, action.fingerprint or "", action.retrain)
                 logger.info("%s: %s, in run %s", action.concept, action.cause, run.name)
 
-        failures = each(outlook.plan.changes, start)
+        failures = each(outlook.plan.due, start)
     return conclude(outlook.plan, failures)

@@ -2,9 +2,9 @@
 
     PREFECT_API_URL=http://127.0.0.1:4200/api CONCEPTRY_REPO=... python -m flows.serve [--watch-every SECONDS]
 
-Trainings have a runner of their own, which starts as many as the settings allow and one more: a queue of them never
-keeps the watcher from its work. Prefect's deployment limits are left out here: their counts do not survive a server
-that is stopped in the middle of a run.
+Watches run in this process (see flows.resident). Trainings have a runner of their own, which starts as many as the
+settings allow and one more: a queue of them never keeps the others from their work. Prefect's deployment limits are
+left out here: their counts do not survive a server that is stopped in the middle of a run.
 """
 
 import argparse
@@ -30,12 +30,15 @@ import conceptry
 from conceptry.errors import SettingsError
 from conceptry.settings import Settings
 from flows.attempts import TRAINING
+from flows.resident import Resident
 
 FILE = Path(conceptry.__path__[0]).parent / "prefect.yaml"
 WATCH = "watch"
 WATCH_SECONDS = "CONCEPTRY_WATCH_SECONDS"
-# How many runs of the other flows at a time: a watch, a release by hand, a retrain, and what is just ending.
-OTHERS = 5
+# How many runs of the other flows at a time: a release by hand, a retrain, and what is just ending.
+OTHERS = 4
+# Seconds for the watch that is at work when we are asked to end.
+PATIENCE = 6.0
 _TRIGGER: TypeAdapter[Any] = TypeAdapter(DeploymentTriggerTypes)
 
 
@@ -71,11 +74,26 @@ async def serve(watch_every: float, max_parallel: int) -> None:
     """Register the deployments, say so, and run what is scheduled until this task is cancelled."""
     poll = float(os.environ.get("PREFECT_RUNNER_POLL_FREQUENCY", "2"))
     trainings = Runner("trainings", query_seconds=poll, limit=max_parallel + 1)
-    others = Runner("watch", query_seconds=poll, limit=OTHERS)
+    others = Runner("others", query_seconds=poll, limit=OTHERS)
+    watcher: Resident | None = None
     for deployment in deployments(watch_every):
+        if deployment.name == WATCH:
+            watcher = Resident(await deployment.aapply(), Settings())
+            continue
         runner = trainings if deployment.name == TRAINING else others
         await runner.aadd_deployment(deployment)
     print(f"serve: ready, watching every {watch_every:g} s", flush=True)
+    try:
+        if watcher:
+            watcher.start()
+        await _run_until_cancelled(trainings, others)
+    finally:
+        if watcher:
+            # In a thread, or the loop could not end what the watch waits for.
+            await asyncio.shield(asyncio.to_thread(watcher.stop, PATIENCE))
+
+
+async def _run_until_cancelled(trainings: Runner, others: Runner) -> None:
     async with asyncio.TaskGroup() as group:
         for runner in (trainings, others):
             group.create_task(runner.start())

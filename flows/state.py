@@ -9,10 +9,14 @@ from typing import Any, cast
 from pydantic import SecretStr
 
 from conceptry.concept import BASE_MODELS, BaseModel, Desired, parse_sources
-from conceptry.errors import SettingsError
+from conceptry.errors import SettingsError, SpecError
+from conceptry.estimate import Rate
+from conceptry.policy import PATH as POLICY
+from conceptry.policy import Policy, load_policy
 from conceptry.settings import Settings
 from conceptry.version import Actual
 from tasks import dvc, git, hub, space, training
+from tasks.rates import rates as training_rates
 
 
 def target(settings: Settings) -> hub.HubTarget:
@@ -56,11 +60,11 @@ def read_git(settings: Settings, revision: str | None = None, only: str | None =
 
     Args:
         settings: of this installation.
-        revision: read this commit instead, which the branch must contain or have contained.
+        revision: read this commit, branch or tag of the origin instead.
         only: leave out every concept but this one. Whether tokens are unique is judged over all of them.
     """
     bare = git.mirror(settings.repo, mirror(settings))
-    at = revision or git.head(bare, settings.branch)
+    at = git.resolve(bare, revision) if revision else git.head(bare, settings.branch)
     concepts = parse_sources(git.read_concepts(bare, at))
     return Desired(at, {name: concept for name, concept in concepts.items() if only in (None, name)})
 
@@ -71,6 +75,26 @@ def list_images(settings: Settings, desired: Desired, check: Collection[str] = (
         mirror(settings), desired.revision, desired.concepts, (settings.work / "listings").absolute(), check=set(check)
     )
     return replace(desired, concepts=listed)
+
+
+def read_policy(settings: Settings, revision: str) -> tuple[Policy, str | None]:
+    """Read conceptry.yaml at a revision; a broken one is said in words, and stands for the defaults."""
+    data = git.read_file(mirror(settings), revision, POLICY)
+    try:
+        return load_policy(None if data is None else data.decode("utf-8", "surrogateescape")), None
+    except SpecError as error:
+        return Policy(), "; ".join(str(error).splitlines())
+
+
+def rates(settings: Settings) -> dict[str, Rate]:
+    """How fast each preset trains with these settings, and what that costs."""
+    return training_rates(settings.backend, settings.gpu_usd_per_hour)
+
+
+def image_names(settings: Settings, actual: Actual, names: Collection[str]) -> dict[str, str]:
+    """Paths, by md5, of the images that the newest versions of these concepts were made of, where they are known."""
+    newest = (max(actual.concepts[name].versions, key=lambda version: version.number, default=None) for name in names)
+    return dvc.known_names({version.dvc_md5 for version in newest if version}, (settings.work / "listings").absolute())
 
 
 def list_hub(settings: Settings) -> Actual:

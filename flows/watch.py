@@ -16,7 +16,7 @@ from conceptry.actions import Action, ActionKind
 from conceptry.settings import Settings
 from conceptry.version import ActualConcept
 from flows import report
-from flows.attempts import skip_late, trainings
+from flows.attempts import Trainings, skip_late, trainings
 from flows.events import tell_changes
 from flows.outlook import AS_TASKS, Outlook, conclude, current_plan, each, look
 from flows.release import bring_about
@@ -38,16 +38,21 @@ def watch() -> State[Any]:
             logger.info("%s", report.plan_lines(outlook.plan))
             if tell_changes(outlook.plan, settings.work / "plan.json"):
                 report.show_plan(outlook.plan)
-
-            def act(action: Action) -> None:
-                if action.kind is ActionKind.TRAIN:
-                    run = runs.start(action.concept, outlook.plan.revision, action.fingerprint or "")
-                    logger.info("%s: %s, in run %s", action.concept, action.cause, run.name)
-                else:
-                    serve(settings, outlook, action)
-
-            failures = each(outlook.plan.changes, act)
+            failures = carry_out(settings, outlook, runs)
     return conclude(outlook.plan, failures)
+
+
+def carry_out(settings: Settings, outlook: Outlook, runs: Trainings) -> dict[str, Exception]:
+    """Do what is due: trainings become runs of their own, the Spaces are looked after here; what failed, by concept."""
+
+    def act(action: Action) -> None:
+        if action.kind is ActionKind.TRAIN:
+            run = runs.start(action.concept, outlook.plan.revision, action.fingerprint or "")
+            get_run_logger().info("%s: %s, in run %s", action.concept, action.cause, run.name)
+        else:
+            serve(settings, outlook, action)
+
+    return each(outlook.plan.due, act)
 
 
 def serve(settings: Settings, outlook: Outlook, action: Action) -> None:

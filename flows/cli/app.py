@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +19,15 @@ app = typer.Typer(
 )
 hub_app = typer.Typer(name="hub", help="The local Hub: a Hugging Face Hub on this machine.", no_args_is_help=True)
 app.add_typer(hub_app)
+
+
+class Format(StrEnum):
+    """How findings are printed."""
+
+    TEXT = "text"
+    JSON = "json"
+    GITHUB = "github"
+
 
 Root = Annotated[
     Path | None,
@@ -56,14 +66,39 @@ def new(
 
 
 @app.command()
-def plan(root: Root = None, json: Json = False) -> None:
+def plan(
+    root: Root = None,
+    json: Json = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown, for a comment on a review.")] = False,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Also keep the plan in a file, for `conceptry apply`.", dir_okay=False)
+    ] = None,
+    ref: Annotated[
+        str | None, typer.Option("--ref", help="Branch, tag or commit of the repository to plan for, as if merged.")
+    ] = None,
+    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of --json instead.")] = False,
+) -> None:
     """Show what the registry would do now, and why: git compared with the Hub. Changes nothing.
 
     Exit code: 0 nothing to do, 2 something to do, 1 the plan could not be made or a concept is broken (Degraded).
     """
-    from flows.cli.plan import show_plan
+    from flows.cli.plan import Wish, show_plan, show_schema
 
-    raise typer.Exit(show_plan(root, as_json=json))
+    if schema:
+        show_schema()
+        return
+    raise typer.Exit(show_plan(root, Wish(json, markdown, out, ref)))
+
+
+@app.command()
+def apply(
+    file: Annotated[Path, typer.Argument(help="A plan that `conceptry plan --out` saved.", exists=True)],
+    root: Root = None,
+) -> None:
+    """Do what a saved plan says, and only that: it is refused when git or the Hub has moved since."""
+    from flows.cli.plan import apply_plan
+
+    apply_plan(root, file)
 
 
 @app.command()
@@ -87,6 +122,153 @@ def versions(name: Name, root: Root = None, json: Json = False) -> None:
     from flows.cli.versions import show_versions
 
     show_versions(root, name, as_json=json)
+
+
+_ONE = "A version: my-cat@v2, my-cat@release, my-cat@latest; without @ the released one, else the newest."
+
+
+@app.command()
+def show(
+    version: Annotated[str, typer.Argument(help=_ONE, metavar="NAME[@VERSION]")], root: Root = None, json: Json = False
+) -> None:
+    """Show one version: gate, lineage, metrics, concept.yaml, images and files."""
+    from flows.cli.inspect import show
+
+    show(root, version, as_json=json)
+
+
+@app.command()
+def diff(
+    old: Annotated[str, typer.Argument(help=_ONE, metavar="NAME@OLD")],
+    new: Annotated[str, typer.Argument(help="The version to compare it with.", metavar="NAME@NEW")],
+    picture: Annotated[
+        Path | None, typer.Option("--picture", help="PNG to write with both grids side by side.", dir_okay=False)
+    ] = None,
+    root: Root = None,
+    json: Json = False,
+) -> None:
+    """Compare two versions: images, concept.yaml, metrics, the vectors' cosine, and both grids side by side."""
+    from flows.cli.inspect import diff
+
+    diff(root, old, new, picture, as_json=json)
+
+
+@app.command()
+def pull(
+    version: Annotated[str, typer.Argument(help=_ONE, metavar="NAME[@VERSION]")],
+    folder: Annotated[Path, typer.Argument(help="Where its files go.", metavar="DIR", file_okay=False)],
+    root: Root = None,
+) -> None:
+    """Bring a version here, every file checked by its sha256."""
+    from flows.cli.inspect import pull
+
+    pull(root, version, folder)
+
+
+@app.command()
+def history(name: Name, root: Root = None, json: Json = False) -> None:
+    """Tell what became of a concept: its commits in git, its versions and releases on the Hub."""
+    from flows.cli.inspect import history
+
+    history(root, name, as_json=json)
+
+
+@app.command("import")
+def import_(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            help="learned_embeds.safetensors, .bin or .pt, or a folder of an sd-concepts-library repo.", exists=True
+        ),
+    ],
+    name: Annotated[str, typer.Option("--name", help="The concept: a folder under concepts/, made when missing.")],
+    token: Annotated[str | None, typer.Option("--token", help='Its word, "<my-cat>"; the source may say it.')] = None,
+    init: Annotated[
+        str | None, typer.Option("--init", help="A known word to start from, should it ever be trained again.")
+    ] = None,
+    base_model: Annotated[
+        str | None, typer.Option("--base-model", help="tiny or sd-v1-4; told by the vectors' width.")
+    ] = None,
+    images: Annotated[
+        Path | None, typer.Option("--images", help="Folder with its pictures, if there are any.", file_okay=False)
+    ] = None,
+    root: Root = None,
+) -> None:
+    """Take vectors that were learned elsewhere as a concept's version: published as they are, never trained."""
+    from flows.cli.importing import Source, run
+
+    run(root, Source(source, name, token, init, base_model, images))
+
+
+@app.command()
+def lint(
+    remote: Annotated[
+        bool, typer.Option("--remote/--no-remote", help="Whether to ask the DVC remote and the Hub.")
+    ] = True,
+    strict: Annotated[bool, typer.Option("--strict", help="Warnings count as errors.")] = False,
+    form: Annotated[
+        Format, typer.Option("--format", help="How to print what was found.", case_sensitive=False)
+    ] = Format.TEXT,
+    root: Root = None,
+) -> None:
+    """Check all concepts of this checkout: mistakes in files, tokens, initializers, releases, images, missing data.
+
+    Exit code: 0 no error, 1 something must be mended.
+    """
+    from flows.cli.lint import run
+
+    raise typer.Exit(run(root, remote=remote, strict=strict, form=form.value))
+
+
+@app.command()
+def verify(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Concepts or versions (my-cat@v2); all when left out.", metavar="NAME...")
+    ] = None,
+    root: Root = None,
+    json: Json = False,
+) -> None:
+    """Hash everything again, from git through DVC to the Hub, and say what is not as it should be.
+
+    Exit code: 0 all is right, 1 something is not.
+    """
+    from flows.cli.keep import verify
+
+    raise typer.Exit(verify(root, names or [], as_json=json))
+
+
+@app.command()
+def gc(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Concepts to look at; all when left out.", metavar="NAME...")
+    ] = None,
+    apply: Annotated[bool, typer.Option("--apply", help="Really delete; without it nothing is changed.")] = False,
+    last: Annotated[int | None, typer.Option("--last", help="Keep so many of the newest versions.", min=1)] = None,
+    days: Annotated[
+        int | None, typer.Option("--days", help="Keep what git asked for within so many days.", min=0)
+    ] = None,
+    root: Root = None,
+    json: Json = False,
+) -> None:
+    """Show which versions may go, and with --apply delete them.
+
+    Released versions stay, the newest ones, and those that git asked for lately; conceptry.yaml says how many.
+    """
+    from flows.cli.keep import collect
+
+    collect(root, names or [], last, days, apply=apply, as_json=json)
+
+
+@app.command()
+def delete(
+    name: Name,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    root: Root = None,
+) -> None:
+    """Delete a concept that is no longer in git from the Hub, with all its versions. It cannot be undone."""
+    from flows.cli.keep import delete
+
+    delete(root, name, sure=yes)
 
 
 @app.command()

@@ -21,14 +21,15 @@ PICTURES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the user asked for on the command line."""
+    """What the user asked for on the command line; `images` is None for vectors that come without pictures."""
 
     name: str
-    images: Path
+    images: Path | None
     placeholder_token: str
     initializer_token: str
     learnable_property: str = "object"
     base_model: str = "tiny"
+    num_vectors: int = 1
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def add_concept(start: Path, wanted: Wanted) -> Added:
         )
     text = concept_yaml(wanted, schema=(top / "concepts" / "concept.schema.json").exists())
     _check_spec(top, wanted.name, text)
-    files = _pictures(wanted.images)
+    files = _pictures(wanted.images) if wanted.images else []
     try:
         (folder / "images").mkdir(parents=True)
         (folder / "concept.yaml").write_text(text, encoding="utf-8")
@@ -91,6 +92,7 @@ def concept_yaml(wanted: Wanted, *, schema: bool) -> str:
         "initializer_token": wanted.initializer_token,
         "learnable_property": wanted.learnable_property,
         "base_model": wanted.base_model,
+        **({"num_vectors": wanted.num_vectors} if wanted.num_vectors != 1 else {}),
     }
     lines = ["# yaml-language-server: $schema=../concept.schema.json"] if schema else []
     for key, value in given.items():
@@ -106,7 +108,12 @@ def describe(added: Added) -> None:
     captions = f" and {added.captions} captions" if added.captions else ""
     console.print(f"[green]✓[/] [bold]{added.folder}[/] with {added.pictures} pictures{captions}.")
     console.print("\nLook at concept.yaml, then:\n")
-    commands = "\n".join(
+    console.print(Syntax(commands(added), "bash", background_color="default", word_wrap=True))
+
+
+def commands(added: Added) -> str:
+    """The commands that come next."""
+    return "\n".join(
         [
             f"git add {' '.join(added.to_commit)}",
             f'git commit -m "Add {added.name}"',
@@ -114,7 +121,6 @@ def describe(added: Added) -> None:
             "git push      # the request to train",
         ]
     )
-    console.print(Syntax(commands, "bash", background_color="default", word_wrap=True))
 
 
 def _to_commit(top: Path, folder: Path, pipeline: Path | None) -> tuple[str, ...]:

@@ -6,8 +6,17 @@ delivered silently), so every md5 is checked here, the listing's own too.
 """
 
 from tasks.dvc.images import fetch_images
-from tasks.dvc.listing import list_images
+from tasks.dvc.listing import known_names, list_cached, list_images
 from tasks.dvc.local import add_images, add_to_pipeline
 from tasks.dvc.remote import Remote, open_remote
 
-__all__ = ["Remote", "add_images", "add_to_pipeline", "fetch_images", "list_images", "open_remote"]
+__all__ = [
+    "Remote",
+    "add_images",
+    "add_to_pipeline",
+    "fetch_images",
+    "known_names",
+    "list_cached",
+    "list_images",
+    "open_remote",
+]

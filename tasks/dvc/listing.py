@@ -56,6 +56,27 @@ def list_images(
     return {**desired, **filled, **_find_missing(mirror, revision, checked)}
 
 
+def list_cached(desired: Mapping[str, DesiredConcept], cache: Path) -> dict[str, DesiredConcept]:
+    """Fill in what images each concept has, as far as a DVC cache on this machine knows; the remote is not asked.
+
+    Args:
+        desired: what conceptry.parse_sources made.
+        cache: the folder files/md5 of the cache.
+    """
+    listings = {concept.dvc_md5: _cached(cache, concept.dvc_md5) for concept in desired.values() if concept.dvc_md5}
+    readable = {name: concept for name, concept in desired.items() if concept.error is None and concept.dvc_md5}
+    return {**desired, **{name: _fill_in(concept, listings, cache, ()) for name, concept in readable.items()}}
+
+
+def known_names(md5s: Iterable[str], cache: Path) -> dict[str, str]:
+    """Paths of images by their md5, from the listings that are kept on this machine; the remote is not asked."""
+    names: dict[str, str] = {}
+    for md5 in md5s:
+        with suppress(DataCorruptError):
+            names |= {ref.md5: ref.relpath for ref in parse_listing(_cached(cache, md5) or b"", md5)}
+    return names
+
+
 def parse_listing(data: bytes, dvc_md5: str, name: str | None = None) -> tuple[ImageRef, ...]:
     """Check a listing's md5 and read it. What file managers leave behind is dropped.
 
@@ -96,7 +117,7 @@ def _check_paths(refs: Iterable[ImageRef]) -> None:
             raise ValueError(f"{ref.relpath!r} is in it twice")
         seen.add(ref.relpath)
     for relpath in seen:
-        if any(str(parent) in seen for parent in PurePosixPath(relpath).parents):
+        if "/" in relpath and any(str(parent) in seen for parent in PurePosixPath(relpath).parents):
             raise ValueError(f"{relpath!r} is inside of another file")
 
 

@@ -37,6 +37,7 @@ class Lineage:
     prefect_run: str | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
     cost: Mapping[str, Any] | None = None
+    imported: Mapping[str, Any] | None = None
     created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
 
 
@@ -93,6 +94,7 @@ def assemble(
         metrics=metrics,
         seconds=dict(lineage.seconds),
         cost=dict(lineage.cost) if lineage.cost is not None else None,
+        imported=dict(lineage.imported) if lineage.imported is not None else None,
         created=lineage.created,
     )
     (part / "README.md").write_text(render_card(manifest, repo=repo, files=paths(part)), encoding="utf-8")

@@ -1,6 +1,6 @@
 """The card on main: describes the released version and carries the index of all versions."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 from huggingface_hub.errors import HfHubHTTPError
@@ -19,7 +19,9 @@ SHOWN = (GRID, BEFORE, EMBEDS)
 LOOKS = 8
 
 
-def update_main(target: HubTarget, name: str, release: str | None) -> tuple[Version, ...]:
+def update_main(
+    target: HubTarget, name: str, release: str | None, *, without: Collection[int] = ()
+) -> tuple[Version, ...]:
     """Bring main in line with the branches: the index of what is there, the card and files of the released version.
 
     What main said before is not trusted: versions come from the branches, and only those that main does not know yet
@@ -29,6 +31,7 @@ def update_main(target: HubTarget, name: str, release: str | None) -> tuple[Vers
         target: The Hub and the owner.
         name: The concept.
         release: The released version's name, vN; None when nothing is released.
+        without: Numbers of versions to leave out, because they are about to be deleted.
 
     Returns:
         Every version, by number.
@@ -40,20 +43,23 @@ def update_main(target: HubTarget, name: str, release: str | None) -> tuple[Vers
     api, repo = target.api(), target.repo(name)
     with telling(target, "updating its card", name=name):
         for _ in range(LOOKS):
-            versions = _update(api, repo, name, release)
+            versions = _update(api, repo, name, release, without)
             if versions is not None:
                 return versions
     what = f"main of {repo} was changed by others {LOOKS} times while its card was being updated"
     raise PublishConflictError(what, concept=name, next_step="it is tried again")
 
 
-def _update(api: HfApi, repo: str, name: str, release: str | None) -> tuple[Version, ...] | None:
+def _update(
+    api: HfApi, repo: str, name: str, release: str | None, without: Collection[int]
+) -> tuple[Version, ...] | None:
     """One try; None when somebody else has changed main meanwhile."""
     refs = read_refs(api, repo)
     head = refs.branches["main"]
     files = set(api.list_repo_files(repo, revision=head))
     old = (read_file(api, repo, README, head) or b"").decode("utf-8", "replace") if README in files else ""
     versions = versions_at(api, repo, refs, _known(repo, name, old))
+    versions = tuple(version for version in versions if version.number not in without)
     version = _released(repo, name, versions, release)
     manifest = _manifest(api, repo, version) if version else None
     shown = [path for path in SHOWN if manifest and path in manifest.files]

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from huggingface_hub.hf_api import ModelInfo, SpaceInfo
 
 from conceptry.errors import HubError
-from conceptry.version import Actual, ActualConcept, SpaceState, Version
+from conceptry.version import Actual, ActualConcept, MainState, SpaceState, Version
 from tasks.hub.client import HubTarget, telling
 from tasks.hub.refs import read_versions
 
@@ -17,20 +17,28 @@ def list_actual(target: HubTarget) -> Actual:
     """Read what the Hub holds: one listing of models with their cards, one of Spaces, whatever the number of concepts.
 
     Repos without our key in their card are somebody else's and left out. Where an index was edited by hand and cannot
-    be read, that one repo's branches are read instead, so that nothing is trained twice for it.
+    be read, that one repo's branches are read instead, so that nothing is trained twice for it. Where these cannot be
+    understood either, that concept says so (`trouble`), and the others go on.
 
     Raises:
         HubError, TransientError: the Hub could not be asked.
     """
     api = target.api()
     with telling(target, f"listing the repos of {target.owner}"):
-        models = dict(_ours(target, api.list_models(author=target.owner, cardData=True)))
-        spaces = dict(_ours(target, api.list_spaces(author=target.owner, expand=["cardData", "runtime"])))
+        models = dict(_ours(target, api.list_models(author=target.owner, expand=["cardData", "sha"])))
+        spaces = dict(_ours(target, api.list_spaces(author=target.owner, expand=["cardData", "runtime", "sha"])))
     concepts = {}
     for name in sorted(models.keys() | spaces.keys()):
-        versions = _versions(target, name, models[name]) if name in models else ()
         space = _space(spaces[name]) if name in spaces else None
-        concepts[name] = ActualConcept(name, versions, space)
+        if name not in models:
+            concepts[name] = ActualConcept(name, (), space)
+            continue
+        try:
+            versions = _versions(target, name, models[name])
+        except HubError as error:
+            concepts[name] = ActualConcept(name, (), space, trouble=str(error))
+        else:
+            concepts[name] = ActualConcept(name, versions, space, _main(models[name]))
     return Actual(concepts)
 
 
@@ -58,6 +66,12 @@ def _versions(target: HubTarget, name: str, info: ModelInfo | SpaceInfo) -> tupl
         return read_versions(target, name)
 
 
+def _main(info: ModelInfo | SpaceInfo) -> MainState:
+    data = _data(info)
+    release = data.get("release") if isinstance(data, dict) else None
+    return MainState(release if isinstance(release, str) else None, info.sha)
+
+
 def _space(info: ModelInfo | SpaceInfo) -> SpaceState:
     data = _data(info)
     said = data if isinstance(data, dict) else {}
@@ -67,4 +81,5 @@ def _space(info: ModelInfo | SpaceInfo) -> SpaceState:
         release if isinstance(release, str) else None,
         serving if isinstance(serving, str) else None,
         paused=runtime is not None and runtime.stage in PAUSED,
+        sha=info.sha,
     )

@@ -2,8 +2,11 @@
 
 import re
 import tempfile
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub import HfApi
 from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError, RepositoryNotFoundError
@@ -104,9 +107,16 @@ def version_of(manifest: Manifest, number: int, revision: str) -> Version:
         created=manifest.created,
         retrain=manifest.retrain,
         loss=trained,
+        seconds=_seconds(manifest.metrics),
         images=content_keys(images),
         spec=_training_keys(manifest),
     )
+
+
+def _seconds(metrics: Mapping[str, Any]) -> float | None:
+    seconds = metrics.get("seconds")
+    total = seconds.get("total") if isinstance(seconds, Mapping) else None
+    return round(float(total), 1) if isinstance(total, (int, float)) and not isinstance(total, bool) else None
 
 
 def _training_keys(manifest: Manifest) -> dict[str, object]:
@@ -140,8 +150,10 @@ def find_version(target: HubTarget, name: str, fingerprint: str) -> Version | No
     return version_of(manifest, number, commit) if manifest and manifest.fingerprint == fingerprint else None
 
 
-def read_versions(target: HubTarget, name: str) -> tuple[Version, ...]:
+def read_versions(target: HubTarget, name: str, known: Iterable[Version] = ()) -> tuple[Version, ...]:
     """Read every version of a concept from its branches: for repair, or when the index is not to be trusted.
+
+    Of the `known` ones those are not read again whose branch has not moved.
 
     Raises:
         HubError, TransientError: the Hub could not be asked, or a version's manifest cannot be read.
@@ -152,7 +164,7 @@ def read_versions(target: HubTarget, name: str) -> tuple[Version, ...]:
             refs = read_refs(api, repo)
         except RepositoryNotFoundError:
             return ()
-        return versions_at(api, repo, refs, {})
+        return versions_at(api, repo, refs, {version.number: version for version in known})
 
 
 def versions_at(api: HfApi, repo: str, refs: Refs, known: dict[int, Version]) -> tuple[Version, ...]:
@@ -167,3 +179,36 @@ def versions_at(api: HfApi, repo: str, refs: Refs, known: dict[int, Version]) ->
         if version is not None:
             versions.append(version)
     return tuple(versions)
+
+
+def read_bytes(target: HubTarget, name: str, path: str, commit: str) -> bytes:
+    """Read one small file of a version.
+
+    Raises:
+        HubError: it is not there, or the Hub refused.
+        TransientError: the Hub could not be asked.
+    """
+    with telling(target, f"reading {path}", name=name):
+        content = read_file(target.api(), target.repo(name), path, commit)
+    if content is None:
+        what = f"{target.repo(name)} has no {path} at {commit[:8]}"
+        raise HubError(what, concept=name, next_step=f"`conceptry verify {name}` tells what else is missing")
+    return content
+
+
+def releases(target: HubTarget, name: str) -> list[tuple[str, datetime, str, str]]:
+    """What main of the model repo followed: commit, moment, title and author of each change, the newest first.
+
+    Raises:
+        HubError, TransientError: the Hub could not be asked.
+    """
+    with telling(target, "reading its releases", name=name):
+        try:
+            commits = target.api().list_repo_commits(target.repo(name))
+        except RepositoryNotFoundError:
+            return []
+    return [
+        (commit.commit_id, commit.created_at, commit.title, ", ".join(commit.authors))
+        for commit in commits
+        if commit.title.startswith("Release ")
+    ]

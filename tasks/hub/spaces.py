@@ -49,14 +49,11 @@ def push_space(
         head = api.list_repo_refs(repo, repo_type="space").branches[0].target_commit
         there = set(api.list_repo_files(repo, repo_type="space", revision=head))
         _check_ours(api, repo, name, head, there)
-        files = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
-        said = {"release": release, "revision": revision, "serving": serving}
-        readme = _stamped(files[README].read_text(encoding="utf-8"), said)
+        files = space_files(folder, release, serving, revision)
         api.create_commit(
             repo,
             [
-                *(CommitOperationAdd(path, file) for path, file in files.items() if path != README),
-                CommitOperationAdd(README, readme.encode()),
+                *(CommitOperationAdd(path, file) for path, file in files.items()),
                 *(CommitOperationDelete(path) for path in sorted(there - set(files) - {KEPT})),
             ],
             repo_type="space",
@@ -64,6 +61,18 @@ def push_space(
         )
         _run(api, repo, run=release is not None)
     return f"{target.endpoint}/spaces/{repo}"
+
+
+def space_files(
+    folder: Path, release: str | None, serving: str | None, revision: str | None
+) -> dict[str, bytes | Path]:
+    """All files of a Space as they are pushed: those of a rendered folder, its README saying what it serves."""
+    files: dict[str, bytes | Path] = {
+        path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()
+    }
+    said = {"release": release, "revision": revision, "serving": serving}
+    readme = _stamped((folder / README).read_text(encoding="utf-8"), said)
+    return {**files, README: readme.encode()}
 
 
 def pause_space(target: HubTarget, name: str) -> None:

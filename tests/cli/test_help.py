@@ -31,7 +31,7 @@ def test_every_command_and_option_has_help(path: tuple[str, ...]) -> None:
 
 def test_the_commands_are_those_of_the_readme() -> None:
     names = {path[0] for path in ALL if len(path) == 1}
-    assert names == {"new", "plan", "train", "versions", "up", "demo", "playground", "hub"}
+    assert names == {"new", "plan", "apply", "train", "versions", "up", "demo", "playground", "hub"}
 
 
 def test_help_imports_nothing_heavy() -> None:

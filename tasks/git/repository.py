@@ -1,4 +1,4 @@
-"""The git repository that says what should exist, read from a bare mirror: nothing is ever checked out.
+"""A bare mirror of the repository: made, and read at one revision.
 
 `mirror` talks to the origin with git's own program, so that a user's keys, proxies and credential helpers apply; all
 else reads git objects with libgit2, at one revision, in one pass.
@@ -58,7 +58,7 @@ def head(mirror: Path, branch: str) -> str:
     Raises:
         SettingsError: there is no such branch.
     """
-    repository = _open(mirror)
+    repository = open_mirror(mirror)
     reference = repository.references.get(f"refs/heads/{branch}")
     if reference is None:
         branches = ", ".join(sorted(repository.branches.local)) or "none at all, it is empty"
@@ -68,18 +68,40 @@ def head(mirror: Path, branch: str) -> str:
     return str(reference.peel(pygit2.Commit).id)
 
 
+def resolve(mirror: Path, revision: str) -> str:
+    """Look up the commit (40 hex digits) of a branch, a tag, or a commit's id.
+
+    Raises:
+        SettingsError: the mirror does not have the revision.
+    """
+    try:
+        return str(open_mirror(mirror).revparse_single(revision).peel(pygit2.Commit).id)
+    except (KeyError, ValueError, pygit2.GitError) as error:
+        raise SettingsError(f"the repository has no revision {revision!r}", next_step="fetch it first") from error
+
+
+def remote_head(url: str, branch: str, *, timeout: float = 30.0) -> str | None:
+    """Ask the origin which commit a branch points to, without fetching; None when it has no such branch.
+
+    Raises:
+        SettingsError, TransientError: as `mirror`.
+    """
+    said = _git("ls-remote", "--heads", "--", _address(url), f"refs/heads/{branch}", timeout=timeout)
+    return said.split()[0].decode() if said.strip() else None
+
+
 def read_concepts(mirror: Path, revision: str) -> list[ConceptSource]:
     """Read the two files of every folder under concepts/ at a revision, ordered by name; nothing is validated.
 
     Raises:
         SettingsError: the mirror does not have the revision.
     """
-    repository = _open(mirror)
-    concepts = _look_up(_tree(repository, revision), CONCEPTS)
+    repository = open_mirror(mirror)
+    concepts = look_up(_tree(repository, revision), CONCEPTS)
     if not isinstance(concepts, pygit2.Tree):
         return []
     return [
-        ConceptSource(name=entry.name, spec_text=_text(entry, SPEC), images_dvc=_text(entry, IMAGES))
+        read_source(entry)
         for entry in sorted(concepts, key=lambda entry: str(entry.name))
         if isinstance(entry, pygit2.Tree)
     ]
@@ -91,7 +113,7 @@ def read_file(mirror: Path, revision: str, path: str) -> bytes | None:
     Raises:
         SettingsError: the mirror does not have the revision.
     """
-    entry = _look_up(_tree(_open(mirror), revision), path)
+    entry = look_up(_tree(open_mirror(mirror), revision), path)
     return bytes(entry.data) if isinstance(entry, pygit2.Blob) else None
 
 
@@ -130,12 +152,12 @@ def _fetch(url: str, folder: Path, timeout: float) -> None:
     )  # fmt: skip
 
 
-def _git(*arguments: str, timeout: float) -> None:
+def _git(*arguments: str, timeout: float) -> bytes:
     environment = {name: value for name, value in os.environ.items() if name not in _HOOK_VARIABLES}
     # Nobody is there to type a password.
     environment |= {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C.UTF-8"}
     try:
-        subprocess.run(
+        done = subprocess.run(
             ["git", *arguments],
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -143,6 +165,7 @@ def _git(*arguments: str, timeout: float) -> None:
             check=True,
             timeout=timeout,
         )
+        return done.stdout
     except FileNotFoundError as error:
         raise SettingsError("git is not installed", next_step="install it") from error
     except subprocess.TimeoutExpired as error:
@@ -156,7 +179,17 @@ def _git(*arguments: str, timeout: float) -> None:
         ) from error
 
 
-def _open(mirror: Path) -> Any:
+def read_source(folder: Any) -> ConceptSource:
+    """Take the two files out of a concept's tree."""
+    return ConceptSource(name=folder.name, spec_text=_text(folder, SPEC), images_dvc=_text(folder, IMAGES))
+
+
+def open_mirror(mirror: Path) -> Any:
+    """Open the mirror with libgit2.
+
+    Raises:
+        SettingsError: it is none.
+    """
     try:
         return pygit2.Repository(str(mirror), pygit2.enums.RepositoryOpenFlag.NO_SEARCH)
     except pygit2.GitError as error:
@@ -170,7 +203,8 @@ def _tree(repository: Any, revision: str) -> Any:
         raise SettingsError(f"the repository has no revision {revision!r}", next_step="fetch it first") from error
 
 
-def _look_up(tree: Any, path: str) -> Any:
+def look_up(tree: Any, path: str) -> Any:
+    """The object at a path below a tree; None when there is none."""
     try:
         return tree[path]
     except KeyError:
@@ -178,7 +212,7 @@ def _look_up(tree: Any, path: str) -> Any:
 
 
 def _text(folder: Any, name: str) -> str | None:
-    entry = _look_up(folder, name)
+    entry = look_up(folder, name)
     if not isinstance(entry, pygit2.Blob):
         return None
     # Bytes that are not UTF-8 survive as surrogates, which the reader of YAML refuses with their line.

@@ -1,0 +1,105 @@
+"""conceptry.yaml at the top of the repository: how the registry goes about its work. It may be left out.
+
+What applies to one concept stands in its concept.yaml; what applies to one installation (addresses, secrets, how much
+one machine can do) is a setting. This file is about all concepts, and is reviewed like them.
+"""
+
+import re
+from datetime import datetime, time, timedelta
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from conceptry.reading import validate_yaml
+
+PATH = "conceptry.yaml"
+Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+_DAYS: tuple[Day, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+
+def _clock(text: str) -> str:
+    if not re.fullmatch(r"(?:[01][0-9]|2[0-3]):[0-5][0-9]", text):
+        raise ValueError(f"{text!r} is not a time of day; write it in quotes, for example '20:00'")
+    return text
+
+
+def _zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (OSError, ValueError, KeyError):
+        raise ValueError(f"{name!r} is not a time zone, for example Europe/Berlin") from None
+    return name
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Window(_Section):
+    """A span of time, every week, in which trainings may start; it may run over midnight."""
+
+    days: list[Day] = Field(list(_DAYS), description="Days on which it opens.", min_length=1)
+    start: Annotated[str, AfterValidator(_clock)] = Field("00:00", description="When it opens, for example '20:00'.")
+    end: Annotated[str, AfterValidator(_clock)] = Field("00:00", description="When it closes; may be the next day.")
+    timezone: Annotated[str, AfterValidator(_zone)] = Field(
+        "UTC", description="Whose clock: Europe/Berlin, for example."
+    )
+
+    def is_open(self, now: datetime) -> bool:
+        """Whether a moment lies in the window."""
+        return any(opens <= now < closes for opens, closes in self._spans(now))
+
+    def opens(self, now: datetime) -> datetime:
+        """When it opens next."""
+        return min(opens for opens, _ in self._spans(now) if opens > now)
+
+    def _spans(self, now: datetime) -> list[tuple[datetime, datetime]]:
+        """The openings from the day before to eight days later: one of them holds `now`, or is next."""
+        zone = ZoneInfo(self.timezone)
+        today = now.astimezone(zone).date()
+        start, end = time.fromisoformat(self.start), time.fromisoformat(self.end)
+        spans = []
+        for offset in range(-1, 9):
+            day = today + timedelta(days=offset)
+            if _DAYS[day.weekday()] in self.days:
+                last = day if end > start else day + timedelta(days=1)
+                spans.append((datetime.combine(day, start, zone), datetime.combine(last, end, zone)))
+        return spans
+
+
+class Keep(_Section):
+    """What `conceptry gc` leaves alone, besides released versions."""
+
+    last: int = Field(3, ge=1, le=1000, description="The newest versions of each concept.")
+    days: int = Field(90, ge=0, le=36500, description="Versions that git asked for within so many days.")
+
+
+class Policy(_Section):
+    """conceptry.yaml."""
+
+    suspend: bool = Field(False, description="Train nothing; releases and rollbacks go on.")
+    windows: list[Window] = Field([], description="When trainings may start; at any time when left out.")
+    canary: str | None = Field(
+        None,
+        description="Concept that goes first when RECIPE or a base model changes many; null takes the first.",
+    )
+    max_failures: float = Field(
+        0.2, ge=0, le=1, description="Stop such a change when more than this share of its trainings went wrong."
+    )
+    keep: Keep = Field(Keep(), description="What `conceptry gc` leaves alone.")
+
+
+def policy_schema() -> dict[str, Any]:
+    """Describe conceptry.yaml to editors; committed as docs/conceptry.schema.json."""
+    schema = Policy.model_json_schema()
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "conceptry.yaml"}
+
+
+def load_policy(text: str | None) -> Policy:
+    """Read conceptry.yaml; without one everything is as it is by default.
+
+    Raises:
+        SpecError: with every mistake of the file.
+    """
+    return Policy() if text is None else validate_yaml(Policy, text, PATH)

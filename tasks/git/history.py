@@ -1,0 +1,66 @@
+"""What became of a concept in git: every commit of the branch that changed its folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pygit2
+
+from conceptry.concept import ConceptSource
+from tasks.git.repository import CONCEPTS, look_up, open_mirror, read_source
+
+
+@dataclass(frozen=True)
+class Edit:
+    """A commit that changed a concept's folder; `source` is what it held afterwards, None when it was removed.
+
+    `when` is the moment of the commit, in UTC, `summary` the first line of its message.
+    """
+
+    commit: str
+    when: datetime
+    author: str
+    summary: str
+    source: ConceptSource | None
+
+
+def edits(mirror: Path, revision: str, name: str, since: datetime | None = None) -> Iterator[Edit]:
+    """List the commits that changed a concept, the newest first, along first parents.
+
+    Args:
+        mirror: the bare mirror.
+        revision: where to begin.
+        name: the concept.
+        since: stop after the first edit that is older: that is what git asked for at this moment.
+
+    Raises:
+        SettingsError: the mirror does not have the revision.
+    """
+    commit = open_mirror(mirror).revparse_single(revision).peel(pygit2.Commit)
+    while commit is not None:
+        parent = commit.parents[0] if commit.parents else None
+        folder, before = _folder(commit, name), _folder(parent, name)
+        if _id(folder) != _id(before):
+            when = datetime.fromtimestamp(commit.commit_time, UTC)
+            source = read_source(folder) if folder is not None else None
+            summary = commit.message.partition("\n")[0]
+            yield Edit(str(commit.id), when, commit.author.name, summary, source)
+            if since is not None and when < since:
+                return
+        commit = parent
+
+
+def _folder(commit: Any, name: str) -> Any:
+    if commit is None:
+        return None
+    concepts = look_up(commit.tree, CONCEPTS)
+    folder = look_up(concepts, name) if isinstance(concepts, pygit2.Tree) else None
+    return folder if isinstance(folder, pygit2.Tree) else None
+
+
+def _id(folder: Any) -> str | None:
+    return None if folder is None else str(folder.id)

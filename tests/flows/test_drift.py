@@ -1,0 +1,160 @@
+"""What people change on the Hub by hand is seen, named and put right, and trained again only when it is gone."""
+
+from itertools import count
+
+import pytest
+
+from conceptry.actions import Plan
+from conceptry.errors import ConceptryError, StalePlanError
+from flows.apply import apply
+from flows.audit import audit
+from flows.outlook import current_plan
+from flows.train_concept import train_concept
+from flows.watch import watch
+from tasks.hub.refs import tag_name
+from tests.flows.origins import World, training_runs
+
+SEEDS = count(1000, 100)
+
+
+@pytest.fixture
+def served(world: World) -> World:
+    """A world with one concept that is published and served; no other test's server knows its pictures."""
+    world.write("free-dog", seed=next(SEEDS))
+    world.push()
+    train_concept(**world.trained("free-dog"))
+    assert world.action("free-dog").kind == "nothing"
+    return world
+
+
+def test_moved_and_deleted_refs_are_put_back(served: World) -> None:
+    api, repo, version = served.api(), "local/free-dog", served.there("free-dog").versions[0]
+    tag = tag_name(version.fingerprint)
+    main = api.repo_info(repo).sha
+    api.delete_branch(repo, branch="v1")
+    assert served.action("free-dog").cause == "the branch v1 is gone"
+    api.create_branch(repo, branch="v1", revision=main)
+    api.delete_tag(repo, tag=tag)
+    action = served.action("free-dog")
+    assert (action.kind, action.version, action.health) == ("repair", "v1", "Degraded")
+    assert action.cause == f"the branch v1 was moved from {version.commit[:8]} to {main[:8]}; the tag {tag} is gone"
+    watch()
+    refs = api.list_repo_refs(repo)
+    assert {branch.name: branch.target_commit for branch in refs.branches}["v1"] == version.commit
+    assert {tag.name: tag.target_commit for tag in refs.tags} == {tag: version.commit}
+    assert served.action("free-dog").kind == "nothing"
+    assert training_runs(version.fingerprint) == []
+
+
+def test_a_moved_branch_leaves_what_it_held(served: World) -> None:
+    api, repo = served.api(), "local/free-dog"
+    theirs = api.upload_file(path_or_fileobj=b"x", path_in_repo="mine.txt", repo_id=repo, revision="v1").oid
+    watch()
+    branches = {branch.name: branch.target_commit for branch in api.list_repo_refs(repo).branches}
+    assert branches[f"rescued/v1-{theirs[:8]}"] == theirs
+    assert branches["v1"] == served.there("free-dog").versions[0].commit
+    assert served.action("free-dog").kind == "nothing"
+
+
+def test_a_version_that_is_gone_for_good_is_trained_again(served: World) -> None:
+    api, repo, version = served.api(), "local/free-dog", served.there("free-dog").versions[0]
+    api.delete_branch(repo, branch="v1")
+    api.delete_tag(repo, tag=tag_name(version.fingerprint))
+    git = served.hub_repo("models", "free-dog")
+    (git / "objects" / version.commit[:2] / version.commit[2:]).unlink()
+    watch()
+    action = served.action("free-dog")
+    assert (action.kind, action.cause) == ("train", "first version")
+    watch()
+    assert len(training_runs(version.fingerprint)) == 1
+
+
+def test_a_space_that_was_edited_is_rendered_again(served: World) -> None:
+    api, repo = served.api(), "local/free-dog"
+    before = set(api.list_repo_files(repo, repo_type="space"))
+    api.upload_file(path_or_fileobj=b"print()", path_in_repo="app.py", repo_id=repo, repo_type="space")
+    api.upload_file(path_or_fileobj=b"x", path_in_repo="extra.txt", repo_id=repo, repo_type="space")
+    assert served.action("free-dog").cause == "the Space was edited by hand (app.py, extra.txt)"
+    watch()
+    assert set(api.list_repo_files(repo, repo_type="space")) == before
+    assert served.action("free-dog").kind == "nothing"
+
+
+def test_main_follows_the_space(served: World) -> None:
+    api, repo = served.api(), "local/free-dog"
+    card = api.hf_hub_download(repo, "README.md", local_dir=served.root / "card")
+    with open(card, encoding="utf-8") as file:  # noqa: PTH123 - the client gives a string
+        text = file.read().replace("release: v1", "release: null").replace("release: 'v1'", "release: null")
+    api.upload_file(path_or_fileobj=text.encode(), path_in_repo="README.md", repo_id=repo)
+    assert served.action("free-dog").cause == "the card on main describes no version instead of v1"
+    watch()
+    assert served.action("free-dog").kind == "nothing"
+
+
+def test_a_repo_that_cannot_be_understood_stops_no_other_one(served: World) -> None:
+    served.write("good-dog")
+    served.push()
+    api, repo = served.api(), "local/free-dog"
+    api.upload_file(path_or_fileobj=b"{}", path_in_repo="concept.json", repo_id=repo, revision="v1")
+    api.upload_file(path_or_fileobj=b"---\nconceptry:\n  versions: 7\n---\n", path_in_repo="README.md", repo_id=repo)
+    state = watch(return_state=True)
+    assert state.is_completed()
+    assert "concept.json of local/free-dog" in served.action("free-dog").cause
+    assert served.action("free-dog").kind == "hold"
+    assert served.action("good-dog").health == "Progressing"
+
+
+def test_many_concepts_are_looked_at_in_turn(served: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flows.audit.FEW", 0)
+    served.api().delete_branch("local/free-dog", branch="v1")
+    assert served.action("free-dog").kind == "nothing", "a plan asks no single repos where there are many"
+    from flows import state
+
+    settings = served.settings
+    desired = state.list_images(settings, state.read_git(settings))
+    monkeypatch.setattr("flows.audit.FEW", 1)
+    looked = audit(settings, desired, state.list_hub(settings), in_turn=True)
+    assert looked.concepts["free-dog"].drift == ("the branch v1 is gone",)
+
+
+def test_a_saved_plan_is_carried_out_only_while_it_is_true(served: World) -> None:
+    title_only(served)
+    served.push()
+    saved = current_plan(served.settings).to_json()
+    served.api().upload_file(path_or_fileobj=b"x", path_in_repo="x.txt", repo_id="local/free-dog", repo_type="space")
+    with pytest.raises(StalePlanError, match="the Hub has moved since"):
+        apply(saved)
+    served.push("Another commit")
+    with pytest.raises(StalePlanError, match="git has moved since the plan was made: from"):
+        apply(saved)
+    saved = current_plan(served.settings).to_json()
+    assert [action.kind for action in Plan.from_json(saved).changes] == ["render"]
+    assert apply(saved, return_state=True).is_completed()
+    assert served.action("free-dog").kind == "nothing"
+    with pytest.raises(StalePlanError, match="free-dog: render v1 -> nothing v1"):
+        apply(saved)
+    with pytest.raises(ConceptryError, match="no saved plan"):
+        apply("{}")
+
+
+def title_only(world: World) -> None:
+    """Give the concept another title, which needs no training."""
+    file = world.clone / "concepts" / "free-dog" / "concept.yaml"
+    file.write_text(file.read_text() + "space: {title: Another}\n")
+
+
+def test_hours_and_places_come_from_the_repository(world: World) -> None:
+    for name in ("one-dog", "two-dog", "three-dog"):
+        world.write(name, seed=next(SEEDS))
+    (world.clone / "conceptry.yaml").write_text("suspend: true\n")
+    world.push()
+    assert watch(return_state=True).message == "3 concepts, 3 changes, 3 of them later"
+    assert {action.deferred for action in current_plan(world.settings).changes} == {"conceptry.yaml says suspend"}
+    (world.clone / "conceptry.yaml").write_text("suspended: true\n")
+    world.push()
+    assert "did you mean suspend?" in str(world.action("one-dog").deferred)
+    (world.clone / "conceptry.yaml").unlink()
+    world.push()
+    watch()
+    states = {action.concept: action.health for action in current_plan(world.settings).actions}
+    assert list(states.values()).count("Progressing") == 2, "max_parallel is 1, and one more may wait"

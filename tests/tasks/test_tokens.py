@@ -1,0 +1,29 @@
+"""Words cut into tokens without TensorFlow, as KerasCV's tokenizer cuts them."""
+
+import gzip
+from pathlib import Path
+
+import pytest
+from keras_cv.src.models.stable_diffusion.clip_tokenizer import SimpleTokenizer
+
+from tasks.tokens import pieces
+from trainer import presets
+
+WORDS = ["ball", "circle", "red", "zebra", "two-tone", "x2", "naïve", "日本", "under_score", "don't", "a"]
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_tiny_words_are_cut_as_the_tokenizer_does(word: str) -> None:
+    tokenizer = SimpleTokenizer(bpe_path=str(presets.HERE / "tiny" / "merges.txt.gz"))
+    cut = pieces(word, "tiny", None)
+    assert cut is not None
+    assert len(cut) == len(tokenizer.encode(word)) - 2
+
+
+def test_a_base_model_without_its_merges_here_is_not_judged(tmp_path: Path) -> None:
+    assert pieces("cat", "sd-v1-4", None) is None
+    assert pieces("cat", "sd-v1-4", tmp_path) is None
+    with gzip.open(tmp_path / "bpe_simple_vocab_16e6.txt.gz", "wt") as file:
+        file.write("#version\nc a\nca t</w>\n")
+    assert pieces("cat", "sd-v1-4", tmp_path) == ("cat",)
+    assert pieces("cats", "sd-v1-4", tmp_path) == ("ca", "t", "s")
