@@ -35,7 +35,7 @@ def plan(
         templates: digest of the templates of Space and handler.
         today: lets scheduled retrainings fall due; None leaves them alone.
         names: paths of images that are no longer in git, by md5, so that a plan can name them.
-        rates: how fast each preset trains here, for estimates.
+        rates: how fast each preset trains, by its name, and by `backend/name` for concepts that choose where.
     """
     actions = []
     known = Known(bases, attempts, templates, today, names, rates)
@@ -78,9 +78,8 @@ def _held(wanted: DesiredConcept, there: ActualConcept, known: Known) -> Action:
     if base is None:
         cause = f"base model {spec.base_model} is not available here; there are: {', '.join(sorted(known.bases))}"
         return Action(name, ActionKind.HOLD, cause, None, None, "Unknown", "Degraded")
-    case = Case(
-        wanted, spec, there, base, known.attempts, known.templates, known.today, known.names, known.rates.get(base.name)
-    )
+    rate = known.rates.get(f"{spec.training.backend}/{base.name}") or known.rates.get(base.name)
+    case = Case(wanted, spec, there, base, known.attempts, known.templates, known.today, known.names, rate)
     action = case.decide()
     if spec.suspend:
         pending = f"; would {action.kind}: {action.cause}" if action.kind not in IDLE else ""

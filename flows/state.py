@@ -1,5 +1,6 @@
 """What git asks for and what the Hub holds: the two states that every flow compares."""
 
+import os
 from collections.abc import Collection
 from dataclasses import replace
 from functools import lru_cache
@@ -17,6 +18,7 @@ from conceptry.settings import Settings
 from conceptry.version import Actual
 from tasks import dvc, git, hub, space, training
 from tasks.rates import rates as training_rates
+from tasks.training.cost import Prices
 
 
 def target(settings: Settings) -> hub.HubTarget:
@@ -87,8 +89,20 @@ def read_policy(settings: Settings, revision: str) -> tuple[Policy, str | None]:
 
 
 def rates(settings: Settings) -> dict[str, Rate]:
-    """How fast each preset trains with these settings, and what that costs."""
-    return training_rates(settings.backend, settings.gpu_usd_per_hour)
+    """How fast each preset trains, and what that costs: by name, and by `backend/name` for concepts that choose."""
+    each = {
+        "local": training_rates("local", settings.gpu_usd_per_hour or 0.0),
+        "vertex": training_rates("vertex", settings.gpu_usd_per_hour or _vertex_price()),
+    }
+    chosen = {f"{backend}/{name}": rate for backend, rates in each.items() for name, rate in rates.items()}
+    return each[settings.backend] | chosen
+
+
+def _vertex_price() -> float:
+    """Dollars an hour of the machine that jobs run on; 0 where the table does not know it."""
+    machine = os.environ.get("CONCEPTRY_VERTEX_MACHINE_TYPE") or "a2-highgpu-1g"
+    table = os.environ.get("CONCEPTRY_VERTEX_PRICES")
+    return Prices.load(Path(table) if table else None).machines.get(machine, 0.0)
 
 
 def image_names(settings: Settings, actual: Actual, names: Collection[str]) -> dict[str, str]:

@@ -1,0 +1,191 @@
+"""Versions looked at, compared, brought here, verified, tidied up; and vectors of others taken in."""
+
+import json
+import shutil
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from safetensors.numpy import load_file, save_file
+
+from conceptry.errors import ConceptryError, DataCorruptError
+from conceptry.policy import Keep
+from flows import importing, tidy
+from flows.history import history
+from flows.outlook import current_plan
+from flows.train_concept import train_concept
+from flows.verify import Finding, verify
+from flows.versions import compare, find, pull
+from flows.watch import watch
+from tasks.embeds import read_embeds
+from tests.flows.origins import World, md5, run
+
+SEEDS = count(5000, 100)
+
+
+@pytest.fixture
+def two(world: World) -> World:
+    """A concept with two versions; the second one is served."""
+    seed = next(SEEDS)
+    world.write("tame-dog", seed=seed)
+    world.push("Two versions begin")
+    train_concept(**world.trained("tame-dog", loss=0.05))
+    world.write("tame-dog", seed=seed + 1, training={"max_steps": 500})
+    world.push("Another picture, more steps")
+    train_concept(**world.trained("tame-dog", loss=0.03))
+    return world
+
+
+def wrong(findings: list[Finding]) -> dict[str, str]:
+    return {f"{one.version or ''} {one.what}".strip(): one.wrong for one in findings if one.wrong}
+
+
+def test_versions_are_found_by_what_people_write(two: World) -> None:
+    settings = two.settings
+    titles = {what: find(settings, f"tame-dog{what}").title for what in ("", "@v1", "@release", "@latest")}
+    assert titles == {"": "tame-dog@v2", "@v1": "tame-dog@v1", "@release": "tame-dog@v2", "@latest": "tame-dog@v2"}
+    assert find(settings, "tame-dog").released
+    with pytest.raises(ConceptryError, match="there is no version v9; there is: v1, v2"):
+        find(settings, "tame-dog@v9")
+    with pytest.raises(ConceptryError, match="nothing is published"):
+        find(settings, "no-dog")
+
+
+def test_two_versions_are_compared(two: World, tmp_path: Path) -> None:
+    settings = two.settings
+    old, new = find(settings, "tame-dog@v1"), find(settings, "tame-dog@v2")
+    difference = compare(settings, old, new, tmp_path / "diff.png")
+    said = [str(change) for change in difference.changes]
+    assert "~ training.max_steps default -> 500" in said
+    assert len([line for line in said if line.startswith("+ images/")]) == 1
+    assert len([line for line in said if line.startswith("- images/")]) == 1
+    assert difference.metrics["loss.trained"] == (0.05, 0.03)
+    assert difference.cosine == pytest.approx((1.0,), abs=1e-6), "both are constant vectors"
+    with Image.open(tmp_path / "diff.png") as picture:
+        assert picture.width > 2 * 384
+
+
+def test_a_version_is_brought_here_whole(two: World, tmp_path: Path) -> None:
+    found = pull(two.settings, "tame-dog@v1", tmp_path / "here")
+    assert found.version.name == "v1"
+    files = {path.name for path in (tmp_path / "here").iterdir()}
+    assert {"concept.json", "learned_embeds.safetensors", "handler.py"} <= files
+    api = two.api()
+    manifest = json.loads((tmp_path / "here" / "concept.json").read_text())
+    assert manifest["files"]["learned_embeds.safetensors"]
+    # A version whose files were changed behind our back, at its very commit's place in the index.
+    theirs = api.upload_file(
+        path_or_fileobj=b"other", path_in_repo="requirements.txt", repo_id="local/tame-dog", revision="v1"
+    ).oid
+    text = Path(api.hf_hub_download("local/tame-dog", "README.md", local_dir=tmp_path / "card")).read_text()
+    api.upload_file(
+        path_or_fileobj=text.replace(found.version.commit, theirs).encode(),
+        path_in_repo="README.md",
+        repo_id="local/tame-dog",
+    )
+    with pytest.raises(DataCorruptError, match=r"1 of \d+ files are not those of v1: requirements.txt"):
+        pull(two.settings, "tame-dog@v1", tmp_path / "there")
+    found_wrong = wrong(verify(two.settings, ["tame-dog@v1"]))
+    assert "other bytes than concept.json says: requirements.txt" in found_wrong["v1 Hub"]
+
+
+def test_history_tells_of_commits_versions_and_releases(two: World) -> None:
+    run(two.clone, "git", "rm", "-rq", "concepts/tame-dog")
+    two.push("Gone")
+    events = history(two.settings, "tame-dog")
+    told = [(event.kind, event.what) for event in events]
+    assert told[0] == ("commit", "Gone (removed)")
+    assert ("commit", "Two versions begin (added)") in told
+    changed = "~ training.max_steps default -> 500, other images"
+    assert ("commit", f"Another picture, more steps ({changed})") in told
+    assert {what.split(",")[0] for kind, what in told if kind == "version"} == {"v1 was made", "v2 was made"}
+    assert {"Release v1", "Release v2"} <= {what for kind, what in told if kind == "release"}
+
+
+def test_verify_finds_what_is_wrong_from_git_to_the_hub(two: World) -> None:
+    settings = two.settings
+    right = verify(settings)
+    assert wrong(right) == {}
+    assert {(one.version, one.what) for one in right if one.version == "v2"} == {
+        ("v2", what) for what in ("index", "fingerprint", "git", "DVC", "Hub")
+    }
+    oid = next(iter(two.pushed))
+    image = next(oid for oid in two.pushed if not oid.endswith(".dir"))
+    (two.root / "remote" / "files" / "md5" / image[:2] / image[2:]).write_bytes(b"damaged")
+    two.api().delete_branch("local/tame-dog", branch="v1")
+    found = wrong(verify(settings, ["tame-dog"]))
+    assert "the branch v1 is gone" in found["branches and tags"]
+    assert "do not have their md5" in found["v2 DVC"]
+    (two.root / "remote" / "files" / "md5" / oid[:2] / oid[2:]).unlink()
+    assert "not in the DVC remote" in wrong(verify(settings, ["tame-dog@v2"]))["v2 DVC"]
+    with pytest.raises(ConceptryError, match="there is no version v9"):
+        verify(settings, ["tame-dog@v9"])
+
+
+def test_gc_keeps_what_is_needed_and_says_why(two: World) -> None:
+    settings = two.settings
+    assert all(one.kept for one in tidy.judge(settings)), "git asked for both of them today"
+    few = Keep(last=1, days=0)
+    two.push("A day later, as it were")
+    verdicts = {one.version.name: one.kept for one in tidy.judge(settings, keep=few)}
+    assert verdicts["v2"] == "it is released"
+    # The state at the beginning of the horizon counts too: it is v2's.
+    assert verdicts["v1"] is None
+    assert tidy.delete_versions(settings, tidy.judge(settings, keep=few)) == 1
+    assert two.branches("tame-dog") == ["main", "v2"]
+    assert [version.name for version in two.there("tame-dog").versions] == ["v2"]
+    assert two.action("tame-dog").kind == "nothing", "nobody takes it for damage"
+    with pytest.raises(ConceptryError, match="nothing is published"):
+        tidy.judge(settings, ["no-dog"])
+
+
+def test_a_concept_is_deleted_only_when_it_left_git(two: World) -> None:
+    settings = two.settings
+    with pytest.raises(ConceptryError, match="is in git, so it would be made again"):
+        tidy.delete_concept(settings, "tame-dog")
+    run(two.clone, "git", "rm", "-rq", "concepts/tame-dog")
+    two.push("Gone")
+    watch()
+    assert two.action("tame-dog").cause == "archived"
+    tidy.delete_concept(settings, "tame-dog")
+    assert current_plan(settings).actions == ()
+    with pytest.raises(ConceptryError, match="is not on the Hub"):
+        tidy.delete_concept(settings, "tame-dog")
+
+
+def test_vectors_of_others_become_a_version_that_is_never_trained(world: World, tmp_path: Path) -> None:
+    vectors = np.random.default_rng(next(SEEDS)).normal(size=(2, 96)).astype("float32")
+    save_file({"<other-dog>": vectors}, tmp_path / "learned_embeds.safetensors")
+    embeds = read_embeds(tmp_path / "learned_embeds.safetensors")
+    world.write("other-dog", num_vectors=1, seed=next(SEEDS))
+    keep_in_cache(world)
+    with pytest.raises(ConceptryError, match=r"holds 2 vectors, concept\.yaml says num_vectors: 1"):
+        importing.publish_embeds(world.settings, world.clone, "other-dog", embeds)
+    world.write("other-dog", num_vectors=2, seed=next(SEEDS))
+    keep_in_cache(world)
+    done = importing.publish_embeds(world.settings, world.clone, "other-dog", embeds)
+    assert (done.version.name, done.version.gate, done.existed) == ("v1", "passed", False)
+    assert importing.publish_embeds(world.settings, world.clone, "other-dog", embeds).existed
+    world.push()
+    assert world.action("other-dog").kind == "repair", "only its Space is missing"
+    watch()
+    assert world.action("other-dog").kind == "nothing"
+    assert wrong(verify(world.settings)) == {}
+    pulled = pull(world.settings, "other-dog", tmp_path / "pulled")
+    assert pulled.manifest.imported is not None
+    np.testing.assert_array_equal(load_file(tmp_path / "pulled" / "learned_embeds.safetensors")["<other-dog>"], vectors)
+    assert (tmp_path / "pulled" / "text_encoder" / "saved_model.pb").is_file()
+
+
+def keep_in_cache(world: World) -> None:
+    """Put what was written last where `dvc add` puts it."""
+    for oid, data in world.pushed.items():
+        path: Any = world.clone / ".dvc" / "cache" / "files" / "md5" / oid[:2] / oid[2:]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+        assert oid.startswith(md5(data))
+    (world.clone / ".dvc" / ".gitignore").write_text("/cache\n/tmp\n")
+    shutil.rmtree(world.clone / ".dvc" / "tmp", ignore_errors=True)
