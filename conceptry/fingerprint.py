@@ -45,6 +45,12 @@ def training_keys(spec: ConceptSpec, base: BaseModel) -> dict[str, Any]:
     return keys
 
 
+def trainer_config(spec: ConceptSpec) -> dict[str, Any]:
+    """The part of concept.yaml that the trainer reads, as its `--config` file holds it."""
+    keys = {*TRAINING_KEYS, "base_model", "resolution", "training"}
+    return spec.model_dump(mode="json", include=keys, exclude={"training": {"backend"}})
+
+
 def training_fingerprint(
     spec: ConceptSpec, images: Iterable[ImageRef], base: BaseModel, retrain: str | None = None
 ) -> str:

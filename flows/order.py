@@ -6,10 +6,9 @@ from typing import Any
 
 from conceptry.concept import BaseModel, ConceptSpec, DesiredConcept
 from conceptry.errors import ConceptryError, DataMissingError
-from conceptry.fingerprint import training_fingerprint
+from conceptry.fingerprint import trainer_config, training_fingerprint
 from conceptry.settings import Settings
 from flows import state
-from tasks.training import trainer_config
 
 
 @dataclass(frozen=True)

@@ -14,14 +14,11 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from conceptry.concept import ConceptSpec, load_spec
 from conceptry.errors import ConceptryError
+from conceptry.fingerprint import trainer_config
 from tasks.records import build_records
-
-# What concept.yaml says about everything after the training.
-_NOT_TRAINING = {"gate", "release", "retrain", "suspend", "space", "endpoint"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -54,7 +51,7 @@ def _run(options: argparse.Namespace) -> None:
         images, resolution = options.concept / "images", resolution or _resolution(spec)
         if options.config:
             options.config.parent.mkdir(parents=True, exist_ok=True)
-            options.config.write_text(json.dumps(_trainer_config(spec), indent=2) + "\n", encoding="utf-8")
+            options.config.write_text(json.dumps(trainer_config(spec), indent=2) + "\n", encoding="utf-8")
     elif options.config or not resolution:
         _parser().error("--images needs --resolution, and --config needs --concept")
     report = build_records(images, options.output, resolution)
@@ -67,10 +64,6 @@ def _resolution(spec: ConceptSpec) -> int:
     from trainer.presets import PRESETS
 
     return spec.resolution or PRESETS[spec.base_model].resolution
-
-
-def _trainer_config(spec: ConceptSpec) -> dict[str, Any]:
-    return spec.model_dump(mode="json", exclude=_NOT_TRAINING)
 
 
 if __name__ == "__main__":

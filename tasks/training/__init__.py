@@ -6,6 +6,6 @@ there, results back), `cost.py`.
 """
 
 from tasks.training.local import failure, train_local
-from tasks.training.request import Progress, TrainingRequest, base_model, trainer_config
+from tasks.training.request import Progress, TrainingRequest, base_model
 
-__all__ = ["Progress", "TrainingRequest", "base_model", "failure", "train_local", "trainer_config"]
+__all__ = ["Progress", "TrainingRequest", "base_model", "failure", "train_local"]

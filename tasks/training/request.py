@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from conceptry.concept import BaseModel, ConceptSpec
+from conceptry.concept import BaseModel
 from trainer import presets
 from trainer.recipe import RECIPE
 
@@ -36,12 +36,6 @@ def base_model(name: str) -> BaseModel:
     """Describe a preset the way fingerprints see it."""
     preset = presets.PRESETS[name]
     return BaseModel(name=name, digest=presets.digest(name), recipe=RECIPE, resolution=preset.resolution)
-
-
-def trainer_config(spec: ConceptSpec) -> dict[str, Any]:
-    """Write the part of concept.yaml that the trainer reads, as its `--config` file holds it."""
-    keys = ("placeholder_token", "initializer_token", "learnable_property", "num_vectors", "base_model", "resolution")
-    return spec.model_dump(mode="json", include={*keys, "training"}, exclude={"training": {"backend"}})
 
 
 def relay(

@@ -16,9 +16,9 @@ from PIL import Image, ImageEnhance
 
 from conceptry.concept import load_spec
 from conceptry.errors import ImageError
+from conceptry.fingerprint import trainer_config
 from tasks.records import __main__ as command
 from tasks.records import build_records
-from tasks.training import trainer_config
 from trainer import records
 
 

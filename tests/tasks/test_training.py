@@ -12,7 +12,8 @@ import pytest
 
 from conceptry.concept import ConceptSpec
 from conceptry.errors import TrainingError, TransientError
-from tasks.training import TrainingRequest, base_model, failure, train_local, trainer_config
+from conceptry.fingerprint import trainer_config
+from tasks.training import TrainingRequest, base_model, failure, train_local
 from trainer.presets import PRESETS
 
 SPEC = ConceptSpec(placeholder_token="<x>", initializer_token="circle")
