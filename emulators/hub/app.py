@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from emulators.hub import (
     pages,
+    pages_more,
     routes_commits,
     routes_discussions,
     routes_endpoints,
@@ -107,6 +108,7 @@ def make_app(hub: Hub) -> ASGIApp:
         *routes_lfs.ROUTES,
         *routes_git.ROUTES,
         Route("/api/{kind:kind}/{path:rest}", endpoint(unknown_api), methods=["GET", "POST", "PUT", "DELETE"]),
+        *pages_more.ROUTES,
         *pages.ROUTES,
         Route("/{path:rest}", endpoint(unknown_page), methods=["GET", "POST", "PUT", "DELETE"]),
     ]

@@ -214,7 +214,15 @@ def changes(git: Any, commit: str, limit: int = 500) -> list[FileChange]:
     """The paths that a commit changed against its first parent."""
     item = git[commit]
     tree = item.tree
-    diff = item.parents[0].tree.diff_to_tree(tree) if item.parents else tree.diff_to_tree(swap=True)
+    return _changes(item.parents[0].tree.diff_to_tree(tree) if item.parents else tree.diff_to_tree(swap=True), limit)
+
+
+def changes_between(git: Any, old: str, new: str, limit: int = 500) -> list[FileChange]:
+    """The paths that differ between two commits."""
+    return _changes(git[old].tree.diff_to_tree(git[new].tree), limit)
+
+
+def _changes(diff: Any, limit: int) -> list[FileChange]:
     names = {"A": "added", "D": "deleted", "M": "modified", "R": "renamed"}
     found = [FileChange(d.new_file.path, names.get(d.status_char(), "changed")) for d in diff.deltas]
     return found[:limit]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -14,15 +15,20 @@ from starlette.routing import Route
 from emulators.hub import history, render
 from emulators.hub.access import Call, endpoint
 from emulators.hub.addresses import REPO_FILES
+from emulators.hub.apps.board import Stage
+from emulators.hub.apps.logs import lines_of
 from emulators.hub.errors import HubError, entry_not_found
 from emulators.hub.history import Entry, LogEntry
 from emulators.hub.listing import Listed, Query, Summary, select, summarize
 from emulators.hub.names import Kind, check_repo_name
+from emulators.hub.routes_endpoints import describe as describe_endpoint
 from emulators.hub.routes_spaces import runtime
 from emulators.hub.storage import Repo
 
 _MAX_SHOWN = 512 * 1024
 _COMMITS_SHOWN = 50
+_LOG_LINES = 60
+_UNDER_WAY = (Stage.BUILDING, Stage.RUNNING_BUILDING, Stage.APP_STARTING)
 _IMAGES = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".svg")
 
 
@@ -86,12 +92,38 @@ def repo_page(call: Call) -> Response:
     text = (history.read(git, summary.sha, "README.md") or b"").decode("utf-8", "replace")
     # At a commit's address nothing that the page shows can change while somebody reads it.
     card = render.card_html(text, repo.id.path, summary.sha)
-    values = _frame(call, repo, revision, summary) | {"card": card, "summary": summary}
-    values |= {"branches": _branches(git, summary.card, "refs/heads/"), "tags": _branches(git, {}, "refs/tags/")}
+    values = frame(call, repo, revision, summary) | {"card": card, "summary": summary}
+    values |= {"branches": branches(git, summary.card, "refs/heads/"), "tags": branches(git, {}, "refs/tags/")}
     values |= {"entries": list(history.walk(git, summary.sha)), "folder": ""}
     values["metadata"] = summary.card
-    values["runtime"] = runtime(call, repo, summary) if repo.settings.space else None
+    values |= _space(call, repo, summary) if repo.settings.space else {"runtime": None}
+    values["endpoints"] = _endpoints(call, repo)
     return render.page("repo.html", **values)
+
+
+def _space(call: Call, repo: Repo, summary: Summary) -> dict[str, Any]:
+    """A Space's state; its logs are for those who may change it."""
+    state, board, uid = runtime(call, repo, summary), call.hub.board, repo.settings.uid
+    values: dict[str, Any] = {"runtime": state, "refresh": state["stage"] in _UNDER_WAY, "logs": {}}
+    if call.account is not None and call.account.namespace(repo.id.owner) and board.is_kept():
+        logs = {"Build log": board.log(uid, "build"), "Log": board.log(uid, "run")}
+        values["logs"] = {title: _tail(path) for title, path in logs.items()}
+    return values
+
+
+def _tail(path: Path) -> str:
+    lines = [f"{time[11:19]}  {text}" for time, text in lines_of(path)]
+    return "\n".join(lines[-_LOG_LINES:])
+
+
+def _endpoints(call: Call, repo: Repo) -> list[dict[str, Any]]:
+    """The endpoints that serve this repo, of those that the visitor may see."""
+    account = call.account
+    if account is None or repo.id.kind is not Kind.MODEL:
+        return []
+    spaces = [account.name, *(o.name for o in account.organizations)]
+    found = [e for name in spaces for e in call.hub.endpoints.all(name)]
+    return [describe_endpoint(call, e) for e in found if e.body.model.repository.lower() == str(repo.id).lower()]
 
 
 def folder_page(call: Call) -> Response:
@@ -103,7 +135,7 @@ def folder_page(call: Call) -> Response:
     git = repo.git()
     commit = history.resolve(git, revision)
     entries = list(history.walk(git, commit, path))
-    return render.page("folder.html", **_frame(call, repo, revision), entries=entries, folder=path)
+    return render.page("folder.html", **frame(call, repo, revision), entries=entries, folder=path)
 
 
 def file_page(call: Call) -> Response:
@@ -117,7 +149,7 @@ def file_page(call: Call) -> Response:
     entry = history.find_file(git, commit, path)
     call.files_of(repo)
     is_image = entry.path.lower().endswith(_IMAGES)
-    values = _frame(call, repo, revision) | {"entry": entry, "is_image": is_image, "commit": commit}
+    values = frame(call, repo, revision) | {"entry": entry, "is_image": is_image, "commit": commit}
     return render.page("file.html", **values, text=None if is_image else _text(git, entry))
 
 
@@ -137,7 +169,7 @@ def commits_page(call: Call) -> Response:
     git = repo.git()
     entries = list(islice(history.log(git, history.resolve(git, revision)), _COMMITS_SHOWN + 1))
     more = len(entries) > _COMMITS_SHOWN
-    values = _frame(call, repo, revision) | {"commits": entries[:_COMMITS_SHOWN], "more": more}
+    values = frame(call, repo, revision) | {"commits": entries[:_COMMITS_SHOWN], "more": more}
     return render.page("commits.html", **values)
 
 
@@ -147,10 +179,11 @@ def commit_page(call: Call) -> Response:
     git = repo.git()
     commit = history.resolve(git, revision)
     entry, changes = history.log_entry(git[commit]), history.changes(git, commit)
-    return render.page("commit.html", **_frame(call, repo, commit), entry=entry, changes=changes)
+    return render.page("commit.html", **frame(call, repo, commit), entry=entry, changes=changes)
 
 
-def _frame(call: Call, repo: Repo, revision: str, summary: Summary | None = None) -> dict[str, Any]:
+def frame(call: Call, repo: Repo, revision: str, summary: Summary | None = None) -> dict[str, Any]:
+    """What the frame around every page of a repo shows."""
     card = (summary or call.hub.summaries.of(repo)).card
     return {
         "account": call.account,
@@ -164,7 +197,8 @@ def _frame(call: Call, repo: Repo, revision: str, summary: Summary | None = None
     }
 
 
-def _branches(git: Any, card: Mapping[str, Any], prefix: str) -> list[Branch]:
+def branches(git: Any, card: Mapping[str, Any], prefix: str) -> list[Branch]:
+    """The branches, or tags, below a prefix: main first, then the newest version."""
     gates = _gates(card)
     found = []
     for ref in git.references:

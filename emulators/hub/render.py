@@ -97,7 +97,8 @@ def _ago(when: datetime) -> str:
     return "just now"
 
 
-def _segment(text: str) -> str:
+def segment(text: str) -> str:
+    """One segment of an address."""
     return quote(text, safe="")
 
 
@@ -108,4 +109,4 @@ _environment = jinja2.Environment(
     lstrip_blocks=True,
     undefined=jinja2.StrictUndefined,
 )
-_environment.filters.update(size=_size, ago=_ago, segment=_segment, path=quote, yaml=metadata_text)
+_environment.filters.update(size=_size, ago=_ago, segment=segment, path=quote, yaml=metadata_text)

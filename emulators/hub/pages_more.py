@@ -1,0 +1,81 @@
+"""More pages for people: two versions side by side, and the discussions of a repo."""
+
+from __future__ import annotations
+
+import re
+
+from starlette.responses import Response
+from starlette.routing import Route
+
+from emulators.hub import compare, discussions, history, render
+from emulators.hub.access import Call, endpoint
+from emulators.hub.addresses import REPO_FILES
+from emulators.hub.errors import bad_request
+from emulators.hub.pages import branches, frame
+from emulators.hub.routes_discussions import diff_of
+from emulators.hub.storage import Repo
+
+GRID = "samples/grid.png"
+
+
+def choose(call: Call) -> Response:
+    """Two revisions chosen in the form; without a choice the last two versions."""
+    repo, query = call.repo(), call.query
+    old, new = query.get("old"), query.get("new")
+    if not old or not new:
+        names = [b.name for b in branches(repo.git(), {}, "refs/heads/") if re.fullmatch(r"v\d{1,9}", b.name)]
+        newest, previous = (*names, "main", "main")[:2]
+        old, new = previous, newest
+    return _compared(call, repo, (old, new))
+
+
+def compared(call: Call) -> Response:
+    """Two revisions in the address."""
+    text = call.params["revisions"]
+    names = text.split("..." if "..." in text else "..")
+    if len(names) != 2 or not all(names):
+        raise bad_request("Two revisions are compared as OLD...NEW")
+    return _compared(call, call.repo(), (names[0], names[1]))
+
+
+def _compared(call: Call, repo: Repo, names: tuple[str, str]) -> Response:
+    git = repo.git()
+    old, new = (history.resolve(git, name) for name in names)
+    manifests = [compare.manifest(git, commit) for commit in (old, new)]
+    groups = compare.differences(manifests[0] or {}, manifests[1] or {}) if any(manifests) else None
+    grids = [commit if history.find(git, commit, GRID) else None for commit in (old, new)]
+    return render.page(
+        "compare.html",
+        **frame(call, repo, names[1]),
+        names=names,
+        commits=(old, new),
+        groups=groups,
+        grids=grids,
+        changes=history.changes_between(git, old, new),
+        branches=branches(git, {}, "refs/heads/"),
+    )
+
+
+def discussion_list(call: Call) -> Response:
+    """All discussions and pull requests, newest first."""
+    repo = call.repo()
+    found = list(reversed(discussions.read(repo)))
+    return render.page("discussions.html", **frame(call, repo, "main"), discussions=found)
+
+
+def discussion_page(call: Call) -> Response:
+    """One discussion with everything that happened in it, and what a pull request changes."""
+    repo, number = call.repo(), call.params["num"]
+    found = discussions.find(discussions.read(repo), int(number) if re.fullmatch(r"\d{1,9}", number) else 0)
+    comments = {e.id: render.comment_html(e.data["latest"]["raw"]) for e in found.events if e.type == "comment"}
+    diff = diff_of(repo.git(), found) if found.is_pull_request else None
+    values = frame(call, repo, found.ref if found.is_pull_request else "main")
+    return render.page("discussion.html", **values, discussion=found, comments=comments, diff=diff)
+
+
+ROUTES = [
+    Route(f"{REPO_FILES}/compare", endpoint(choose)),
+    Route(f"{REPO_FILES}/compare/{{revisions:part}}", endpoint(compared)),
+    Route(f"{REPO_FILES}/discussions", endpoint(discussion_list)),
+    Route(f"{REPO_FILES}/discussions/{{num:part}}", endpoint(discussion_page)),
+]
