@@ -26,6 +26,7 @@ from emulators.hub.lfs import LfsStore
 from emulators.hub.listing import Summaries
 from emulators.hub.multipart import MultipartUploads
 from emulators.hub.names import Kind, RepoId, is_repo_name
+from emulators.hub.sessions import COOKIE, Sessions
 from emulators.hub.storage import Repo, RepoStore
 
 _MAX_BODY = 16 << 20
@@ -44,6 +45,7 @@ class Hub:
         self.repos = RepoStore(root)
         self.lfs = LfsStore(root)
         self.multipart = MultipartUploads(self.lfs)
+        self.sessions = Sessions(root, accounts)
         self.summaries = Summaries()
         self.endpoints = EndpointStore(root)
         self.hooks = Webhooks(root)
@@ -214,7 +216,10 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 def identify(request: Request) -> Call:
     """The call without its body, for routes that stream it."""
     hub: Hub = request.app.state.hub
-    return Call(hub, request, hub.accounts.authenticate(request.headers.get("Authorization")))
+    header = request.headers.get("Authorization")
+    if header is None and (account := hub.sessions.find(request.cookies.get(COOKIE))) is not None:
+        return Call(hub, request, Credentials(account, automatic=True))
+    return Call(hub, request, hub.accounts.authenticate(header))
 
 
 def endpoint(handler: Handler) -> Endpoint:

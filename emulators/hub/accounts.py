@@ -70,7 +70,7 @@ def _checked(name: str) -> str:
 
 @dataclass(frozen=True)
 class Credentials:
-    """Who asks, and whether by a header that browsers send by themselves (Basic)."""
+    """Who asks, and whether by something that browsers send by themselves: Basic credentials, or our cookie."""
 
     account: Account | None = None
     automatic: bool = False

@@ -13,7 +13,7 @@ from emulators.hub.errors import HubError, bad_request
 _SEGMENT = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9_])?")
 _MAX_PATH = 1000
 # First words of the server's own addresses: a namespace of that name could not be reached.
-RESERVED = frozenset({"api", "models", "datasets", "spaces", "static", "login", "healthz", "_lfs", "v2"})
+RESERVED = frozenset({"api", "models", "datasets", "spaces", "static", "login", "logout", "healthz", "_lfs", "v2"})
 
 
 class Kind(StrEnum):

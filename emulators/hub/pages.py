@@ -12,7 +12,7 @@ from urllib.parse import quote
 from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from emulators.hub import history, render
+from emulators.hub import history, render, sessions
 from emulators.hub.access import Call, endpoint
 from emulators.hub.addresses import REPO_FILES
 from emulators.hub.apps.board import Stage
@@ -225,12 +225,22 @@ def _gates(card: Mapping[str, Any]) -> dict[str, str]:
 
 
 def login(call: Call) -> Response:
-    """Make the browser ask for the token (it sends it with every later page), then go back."""
+    """Make the browser ask for the token, remember who it was, and go back."""
     if call.account is None:
         raise HubError(401, "Sign in with any user name, and your token as the password.")
     target = call.query.get("next", "/")
     local = target.startswith("/") and not target.startswith(("//", "/\\"))
-    return RedirectResponse(quote(target, safe="/%") if local else "/", status_code=303)
+    answer = RedirectResponse(quote(target, safe="/%") if local else "/", status_code=303)
+    value = call.hub.sessions.make(call.account)
+    answer.set_cookie(sessions.COOKIE, value, max_age=sessions.SECONDS, httponly=True, samesite="strict")
+    return answer
+
+
+def logout(_: Call) -> Response:
+    """Forget who is signed in."""
+    answer = RedirectResponse("/", status_code=303)
+    answer.delete_cookie(sessions.COOKIE, httponly=True, samesite="strict")
+    return answer
 
 
 def style(_: Call) -> Response:
@@ -247,6 +257,7 @@ def refusal(call_path: str, error: HubError) -> Response:
 ROUTES = [
     Route("/", endpoint(home)),
     Route("/login", endpoint(login)),
+    Route("/logout", endpoint(logout)),
     Route("/static/hub.css", endpoint(style)),
     Route("/{owner:part}", endpoint(home)),
     Route(REPO_FILES, endpoint(repo_page)),

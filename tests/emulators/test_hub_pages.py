@@ -115,3 +115,11 @@ def test_signing_in_comes_back_and_goes_nowhere_else(hub: RunningHub, api: HfApi
     for target, place in (("/anna/x", "/anna/x"), ("//evil.example", "/"), ("https://evil.example", "/")):
         answer = httpx2.get(f"{hub.url}/login", params={"next": target}, auth=("anna", str(api.token)))
         assert answer.headers["Location"] == place
+    cookie = answer.headers["Set-Cookie"].split(";")[0]
+    assert {"HttpOnly", "SameSite=strict"} <= set(answer.headers["Set-Cookie"].split("; "))
+    signed_in = {"Cookie": cookie, "Accept": "text/html"}
+    assert ">anna</a>" in httpx2.get(hub.url, headers=signed_in).text
+    made = httpx2.post(f"{hub.url}/api/repos/create", json={"name": "x"}, headers=signed_in)
+    assert made.status_code == 403  # a browser cannot be made to write
+    assert "Sign in" in httpx2.get(hub.url, headers={"Cookie": cookie.replace("anna", "ben")}).text
+    assert "Sign in" in httpx2.get(hub.url, headers={"Cookie": "hub_session=anna:99999999999:0"}).text

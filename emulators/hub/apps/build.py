@@ -157,17 +157,25 @@ class Environments:
         shutil.rmtree(place, ignore_errors=True)
         self._forget_old()
         place.parent.mkdir(parents=True, exist_ok=True)
-        self._run([sys.executable, "-m", "venv", str(place)], say)
-        listed = place / "requirements.txt"
+        listed = place.with_suffix(".txt")
         listed.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        pip = [str(python), "-m", "pip", "--disable-pip-version-check", "--no-input"]
-        self._run([*pip, "install", "--no-color", "--progress-bar=off", "-r", str(listed)], say)
+        # `uv run` tells its children where it is.
+        if uv := os.environ.get("UV") or shutil.which("uv"):
+            self._run([uv, "venv", "--quiet", "--python", sys.executable, str(place)], say)
+            self._run([uv, "pip", "install", "--no-progress", "--python", str(python), "-r", str(listed)], say)
+        else:
+            self._run([sys.executable, "-m", "venv", str(place)], say)
+            pip = [str(python), "-m", "pip", "--disable-pip-version-check", "--no-input"]
+            self._run([*pip, "install", "--no-color", "--progress-bar=off", "-r", str(listed)], say)
+        listed.unlink()
         disk.write_file(place / "complete", b"")
         return python
 
     def _forget_old(self) -> None:
         if self._folder.is_dir():
-            places = sorted(self._folder.iterdir(), key=lambda place: place.stat().st_mtime, reverse=True)
+            places = sorted(
+                (p for p in self._folder.iterdir() if p.is_dir()), key=lambda place: place.stat().st_mtime, reverse=True
+            )
             for place in places[_KEPT_ENVIRONMENTS - 1 :]:
                 shutil.rmtree(place, ignore_errors=True)
 

@@ -15,6 +15,8 @@ import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from emulators.hub.sessions import COOKIE
+
 _MAX_HEAD = 64 << 10
 _HEAD_SECONDS = 30.0
 _LINGER_SECONDS = 2.0
@@ -159,10 +161,18 @@ def _forwarded(head: Head, *, authorization: bool) -> bytes:
     """The head as the app gets it: for one request only, unless it is upgraded."""
     upgrade = head.get("upgrade") is not None
     dropped = (set() if authorization else {"authorization"}) | (set() if upgrade else {"connection", "keep-alive"})
-    lines = [head.line, *(f"{k}: {v}" for k, v in head.headers if k.lower() not in dropped)]
+    lines = [head.line, *(f"{k}: {v}" for k, v in map(_bare, head.headers) if k.lower() not in dropped and v)]
     if not upgrade:
         lines.append("Connection: close")
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+
+
+def _bare(header: tuple[str, str]) -> tuple[str, str]:
+    """A header without our own cookie: browsers send it to every port of a host."""
+    name, value = header
+    if name.lower() != "cookie":
+        return header
+    return name, "; ".join(part for part in value.split("; ") if not part.startswith(f"{COOKIE}="))
 
 
 async def _carry_both(
