@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import keras
 
-from trainer import models, weights
+from trainer import models, parts, precision, weights
 from trainer.presets import PRESETS, locate
 from trainer.tokens import Tokenizer
 
@@ -19,6 +21,8 @@ _SD_FILES = {
     "decoder": "kcv_decoder.h5",
 }
 
+Part = TypeVar("Part", parts.TextEncoder, parts.DiffusionModel)
+
 
 class BaseModel:
     """One base model on disk.
@@ -26,19 +30,34 @@ class BaseModel:
     Args:
         name: A preset's name.
         base_dir: A folder with its files, looked into first; None for a preset that ships with the project.
+        verify_later: Hash the files in a thread while something else is done; `verify` waits for it. Four gigabytes
+            take a few seconds.
+        dtype: What the frozen weights are stored and computed in; None for the fastest that this machine has.
 
     Raises:
         FileNotFoundError: A file is missing; the message says which and where it can be had.
         ValueError: A file's sha256 is not the preset's.
     """
 
-    def __init__(self, name: str, base_dir: str | Path | None = None) -> None:
+    def __init__(
+        self, name: str, base_dir: str | Path | None = None, *, verify_later: bool = False, dtype: str | None = None
+    ) -> None:
         self.name = name
         self.preset = PRESETS[name]
+        self.dtype = dtype or precision.storage(name)
         self._files = locate(name, base_dir)
-        self._architecture = models.TINY_ARCHITECTURE if name == "tiny" else models.SD_ARCHITECTURE
-        for file in self.preset.files:
-            self._check(self._files[Path(file.path).name], file.sha256)
+        self._length = parts.TEXT_ENCODERS[name].length
+        pool = ThreadPoolExecutor(1)
+        expected = {self._files[Path(file.path).name]: file.sha256 for file in self.preset.files}
+        self._checks: list[Future[None]] = [pool.submit(self._check, *entry) for entry in expected.items()]
+        pool.shutdown(wait=False)
+        if not verify_later:
+            self.verify()
+
+    def verify(self) -> None:
+        """Wait until every file's sha256 is compared with the preset's. Raises ValueError when one differs."""
+        for check in self._checks:
+            check.result()
 
     def _check(self, path: Path, expected: str) -> None:
         with path.open("rb") as stream:
@@ -49,28 +68,40 @@ class BaseModel:
     def tokenizer(self, placeholder: str | None = None, num_vectors: int = 1) -> Tokenizer:
         """The tokenizer, with a concept's placeholder token if there is one."""
         merges = "merges.txt.gz" if self.name == "tiny" else "bpe_simple_vocab_16e6.txt.gz"
-        return Tokenizer(self._files[merges], self._architecture.prompt_length, placeholder, num_vectors)
+        return Tokenizer(self._files[merges], self._length, placeholder, num_vectors)
 
-    def text_encoder(self, vocabulary: int) -> keras.Model:
-        """The text encoder with its weights."""
-        return self._load("text_encoder", models.text_encoder(self.name, vocabulary))
+    def text_encoder(self, vocabulary: int, dtype: str | None = None) -> parts.TextEncoder:
+        """The text encoder with its weights; `dtype` overrides the base model's."""
+        shape = parts.TEXT_ENCODERS[self.name]
+        return self._take("text_encoder", lambda take: parts.TextEncoder(shape, vocabulary, take), dtype)
 
-    def diffusion_model(self, height: int, width: int) -> keras.Model:
-        """The UNet with its weights, for images of `height` x `width` pixels."""
-        return self._load("diffusion_model", models.diffusion_model(self.name, height, width))
+    def diffusion_model(self, _height: int, _width: int) -> parts.DiffusionModel:
+        """The UNet with its weights; it takes pictures of any size."""
+        return self._take("diffusion_model", lambda take: parts.DiffusionModel(parts.UNETS[self.name], take))
 
     def image_encoder(self) -> keras.Model:
         """The VAE's encoder with its weights."""
-        return self._load("image_encoder", models.image_encoder(self.name))
+        return self._load("image_encoder", lambda: models.image_encoder(self.name))
 
     def decoder(self, height: int, width: int) -> keras.Model:
         """The VAE's decoder with its weights, for images of `height` x `width` pixels."""
-        return self._load("decoder", models.decoder(self.name, height, width))
+        return self._load("decoder", lambda: models.decoder(self.name, height, width))
 
-    def _load(self, part: str, model: keras.Model) -> Any:
-        if self.name == "tiny":
-            weights.load(self._files["tiny.safetensors"], {part: model})
-        else:
-            model.load_weights(str(self._files[_SD_FILES[part]]))
+    def _path(self, part: str) -> Path:
+        return self._files["tiny.safetensors" if self.name == "tiny" else _SD_FILES[part]]
+
+    def _take(self, part: str, make: Callable[[parts.Take], Part], dtype: str | None = None) -> Part:
+        path = self._path(part)
+        taker = weights.Taker(weights.read(path, part), dtype or self.dtype, f"{path}: {part}")
+        made = make(taker)
+        taker.finish()
+        made.weights = taker.variables
+        return made
+
+    def _load(self, part: str, build: Callable[[], keras.Model]) -> keras.Model:
+        path = self._path(part)
+        with models.no_initialization():
+            model = build()
+        weights.assign(model, weights.read(path, part), f"{path}: {part}")
         model.trainable = False
         return model

@@ -18,13 +18,12 @@ from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-import keras
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 from safetensors.numpy import load_file, save_file
 
-from trainer import models
+from trainer import models, parts
 from trainer.base import BaseModel
 
 _ROWS = "rows"
@@ -52,18 +51,19 @@ class _OwnShard(tf.train.experimental.ShardingCallback):  # type: ignore[misc]
 class _Encoder(tf.Module):  # type: ignore[misc]
     """The frozen text encoder and the new rows, behind one signature."""
 
-    def __init__(self, text_encoder: keras.Model, rows: npt.NDArray[np.float32], length: int) -> None:
+    def __init__(self, text_encoder: parts.TextEncoder, rows: npt.NDArray[np.float32], length: int) -> None:
         super().__init__(name="text_encoder")
-        self.frozen = text_encoder
+        self.frozen = text_encoder.weights
+        self._text_encoder = text_encoder
         self.rows = tf.Variable(rows, name=_ROWS, trainable=False)
         spec = [tf.TensorSpec((None, length), tf.int32, name) for name in ("tokens", "positions")]
         self.encode = tf.function(self._encode, input_signature=spec)
 
     def _encode(self, tokens: Any, positions: Any) -> Any:
-        return models.splice(self.frozen, tokens, self.rows, positions)
+        return models.splice(self._text_encoder, tokens, self.rows, positions)
 
 
-def saved_model(path: Path, text_encoder: keras.Model, rows: npt.NDArray[np.float32], length: int) -> None:
+def saved_model(path: Path, text_encoder: parts.TextEncoder, rows: npt.NDArray[np.float32], length: int) -> None:
     """Write a SavedModel: tokens and positions, (B, length) int32 each, to the context, (B, length, D) float32.
 
     Ids from the vocabulary's size on are the new rows. The function is there as `encode` and as the signature
@@ -111,7 +111,7 @@ def main() -> None:
     ((placeholder, rows),) = load_file(options.embeds).items()
     base = BaseModel(options.base_model, options.base)
     tokenizer = base.tokenizer(placeholder, len(rows))
-    saved_model(options.output, base.text_encoder(tokenizer.vocabulary), rows, tokenizer.prompt_length)
+    saved_model(options.output, base.text_encoder(tokenizer.vocabulary, dtype="float32"), rows, tokenizer.prompt_length)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,8 @@ encoder of width D:
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,9 +41,11 @@ from keras_cv.src.models.stable_diffusion.text_encoder import (
     quick_gelu,
 )
 
+from trainer.parts import TIMESTEP_WIDTH
+from trainer.parts import TextEncoder as TextEncoderPart
+
 LATENT_SCALE = 0.18215
 """What latents are multiplied by, so that they have about unit variance (Rombach et al. 2022, and Stable Diffusion)."""
-TIMESTEP_WIDTH = 320
 
 
 @dataclass(frozen=True)
@@ -192,30 +196,33 @@ def decoder(base_model: str, height: int, width: int) -> keras.Model:
     return Decoder(height, width, name="decoder", download_weights=False)
 
 
-def splice(text_encoder: keras.Model, tokens: Any, vectors: Any, positions: Any = None) -> Any:
-    """Encode prompts with rows of its own for the new tokens, whose ids follow the vocabulary.
+def splice(text_encoder: TextEncoderPart, tokens: Any, vectors: Any, positions: Any = None) -> Any:
+    """Encode prompts with rows of its own for the new tokens; see `trainer.parts.TextEncoder.splice`."""
+    return text_encoder.splice(tokens, vectors, positions)
 
-    Args:
-        text_encoder: A text encoder of this module; its table stays as it is.
-        tokens: (B, L) int32.
-        vectors: (num_vectors, D) float32; a gradient flows to these and to nothing else that is trained.
-        positions: (B, L) int32; None for 0, 1, 2, ...
 
-    Returns:
-        The context, (B, L, D).
+@contextmanager
+def no_initialization() -> Iterator[None]:
+    """Build Keras models without drawing weights, which are then set from a file: only memory is set aside.
+
+    Drawing them takes longer than reading them.
     """
-    embedding, *layers = [layer for layer in text_encoder.layers if not isinstance(layer, keras.layers.InputLayer)]
-    table = embedding.token_embedding.embeddings
-    vocabulary = table.shape[0]
-    is_new = tokens >= vocabulary
-    frozen = tf.gather(tf.convert_to_tensor(table), tf.where(is_new, 0, tokens))
-    new = tf.gather(vectors, tf.where(is_new, tokens - vocabulary, 0))
-    if positions is None:
-        positions = tf.range(tokens.shape[1])[None, :]
-    x = tf.where(is_new[..., None], tf.cast(new, frozen.dtype), frozen) + embedding.position_embedding(positions)
-    for layer in layers:
-        x = layer(x)
-    return x
+    initializers = (keras.initializers.GlorotUniform, keras.initializers.RandomUniform)
+    originals = [kind.__dict__.get("__call__") for kind in initializers]
+
+    def empty(_self: Any, shape: Any, dtype: Any = None) -> Any:
+        return tf.raw_ops.Empty(shape=list(shape), dtype=dtype or "float32", init=False)
+
+    for kind in initializers:
+        kind.__call__ = empty
+    try:
+        yield
+    finally:
+        for kind, original in zip(initializers, originals, strict=True):
+            if original is None:
+                del kind.__call__
+            else:
+                kind.__call__ = original
 
 
 def timestep_embedding(timesteps: Any, width: int = TIMESTEP_WIDTH, max_period: float = 10_000.0) -> Any:

@@ -18,6 +18,7 @@ from PIL import Image
 from trainer import data, export, models, prompts, train
 from trainer.base import BaseModel
 from trainer.config import Config, ConfigError
+from trainer.devices import Devices
 from trainer.recipe import RECIPE
 from trainer.sampling import Pipeline
 
@@ -26,9 +27,9 @@ _EVALUATION_VIEWS = 4
 
 
 class Journal:
-    """Progress as JSON lines, on stdout and in progress.jsonl, and how long each phase took."""
+    """Progress as JSON lines, on stdout and in progress.jsonl (the chief's), and how long each phase took."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | None) -> None:
         self._path = path
         self._last = self._begun = time.monotonic()
         self.seconds: dict[str, float] = {}
@@ -36,8 +37,9 @@ class Journal:
     def write(self, line: dict[str, Any]) -> None:
         """Add one line."""
         text = json.dumps(line)
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(text + "\n")
+        if self._path:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(text + "\n")
         print(text, flush=True)
 
     def phase(self, name: str) -> None:
@@ -54,9 +56,10 @@ def run(config: Config, records: Path, base_dir: Path | None, output: Path) -> i
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     output.mkdir(parents=True, exist_ok=True)
-    journal = Journal(output / "progress.jsonl")
     try:
-        _run(config, records, base_dir, output, journal, stop)
+        devices = Devices()
+        journal = Journal(output / "progress.jsonl" if devices.is_chief else None)
+        _run(config, records, base_dir, output, journal, stop, devices)
     except (ConfigError, FileNotFoundError, ValueError) as error:
         print(f"trainer: {error}", file=sys.stderr)
         return EXIT_UNUSABLE
@@ -70,22 +73,33 @@ def run(config: Config, records: Path, base_dir: Path | None, output: Path) -> i
 
 
 def _run(
-    config: Config, records: Path, base_dir: Path | None, output: Path, journal: Journal, stop: threading.Event
+    config: Config,
+    records: Path,
+    base_dir: Path | None,
+    output: Path,
+    journal: Journal,
+    stop: threading.Event,
+    devices: Devices,
 ) -> None:
-    base = BaseModel(config.base_model, base_dir)
+    base = BaseModel(config.base_model, base_dir, verify_later=True)
     tokenizer = base.tokenizer(config.placeholder_token, config.num_vectors)
     training, held_out = data.split(data.pictures(records), config)
     encoder = base.image_encoder()
     latents = data.encode(training, encoder, config, base.preset.views, seed=1)
     judged = data.encode(held_out or training, encoder, config, _EVALUATION_VIEWS, seed=2)
     del encoder
-    frozen = train.Frozen(
-        base.text_encoder(tokenizer.vocabulary), base.diffusion_model(config.resolution, config.resolution), tokenizer
-    )
+    with devices.scope():
+        text_encoder = base.text_encoder(tokenizer.vocabulary)
+        frozen = train.Frozen(text_encoder, base.diffusion_model(config.resolution, config.resolution), tokenizer)
+    base.verify()
     journal.phase("start")
 
-    state, stopped = train.train(latents, frozen, config, output / "checkpoints", journal.write, stop.is_set)
+    checkpoints = output / "checkpoints"
+    state, stopped = train.train(latents, frozen, config, checkpoints, journal.write, stop.is_set, devices=devices)
     journal.phase("train")
+    if not devices.is_chief:
+        devices.wait()
+        return
 
     # Its imports take seconds; meanwhile there is something to compute here.
     embeds = output / "learned_embeds.safetensors"
@@ -119,10 +133,13 @@ def _run(
         "seconds": journal.seconds,
         "samples": samples,
         "device": "GPU" if tf.config.list_physical_devices("GPU") else "CPU",
+        "replicas": devices.replicas,
+        "weights": base.dtype,
     }
     partial = output / "metrics.partial.json"
     partial.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
     partial.replace(output / "metrics.json")
+    devices.wait()
 
 
 def _draw_samples(

@@ -1,13 +1,20 @@
-"""Weights of several Keras models in one safetensors file, each named by its part and its place in the part."""
+"""Weights on disk: the project's own safetensors file, and the .h5 files in which KerasCV publishes its models."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import h5py
 import keras
 import numpy as np
-from safetensors.numpy import load_file, save_file
+import numpy.typing as npt
+import tensorflow as tf
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+Array = npt.NDArray[Any]
 
 
 def _names(part: str, model: keras.Model) -> list[str]:
@@ -25,20 +32,104 @@ def save(path: Path, parts: Mapping[str, keras.Model], dtype: str) -> None:
     save_file(tensors, str(path))
 
 
-def load(path: Path, parts: Mapping[str, keras.Model]) -> None:
-    """Set the weights of the given parts as float32; the file may hold more parts.
+def read(path: Path, part: str) -> Iterator[Array]:
+    """The arrays of one part in the order of its Keras model's weights, one at a time.
+
+    A .safetensors file may hold several parts; an .h5 file holds one, as Keras 2 and `legacy_h5` write it.
 
     Raises:
-        ValueError: The file does not fit the models: another architecture, or a damaged file.
+        ValueError: The file is neither, or is damaged.
     """
-    tensors = load_file(str(path))
+    if path.suffix == ".h5":
+        yield from _read_h5(path)
+        return
+    with safe_open(str(path), framework="np") as file:
+        for name in sorted(name for name in file.keys() if name.startswith(f"{part}/")):  # noqa: SIM118
+            yield file.get_tensor(name)
+
+
+def _read_h5(path: Path) -> Iterator[Array]:
+    try:
+        with h5py.File(path, "r") as file:
+            for layer in _texts(file, "layer_names"):
+                for name in _texts(file[layer], "weight_names"):
+                    yield _array(path, file[layer][name])
+    except (OSError, KeyError) as error:
+        raise ValueError(f"{path} does not hold the weights of a Keras model: {error}") from error
+
+
+def _texts(group: Any, attribute: str) -> list[str]:
+    # Keras cuts a list that does not fit into one attribute (64 KB) into several, numbered from 0.
+    chunks = [group.attrs[attribute]] if attribute in group.attrs else []
+    while f"{attribute}{len(chunks)}" in group.attrs:
+        chunks.append(group.attrs[f"{attribute}{len(chunks)}"])
+    return [text.decode() if isinstance(text, bytes) else str(text) for chunk in chunks for text in chunk]
+
+
+def _array(path: Path, dataset: Any) -> Array:
+    """A dataset's values, mapped from the file where it lies there in one piece: nothing is read before it is used."""
+    offset = dataset.id.get_offset()
+    if offset is None or dataset.chunks is not None:
+        return np.asarray(dataset[()])
+    return np.memmap(path, dataset.dtype, "r", offset, dataset.shape)
+
+
+class Taker:
+    """Turns arrays into the frozen variables of a part, in order.
+
+    Args:
+        arrays: What `read` gives.
+        dtype: What the variables are stored and computed in, "float32" or "bfloat16".
+        where: For messages: which file and part.
+    """
+
+    def __init__(self, arrays: Iterator[Array], dtype: str, where: str) -> None:
+        self._arrays, self._dtype, self._where = arrays, dtype, where
+        self.variables: list[tf.Variable] = []
+
+    def __call__(self, *shapes: Sequence[int]) -> tf.Variable:
+        """The next weight; with several shapes, that many weights side by side (along the last axis) in one.
+
+        Raises:
+            ValueError: The file does not fit: another architecture, or a damaged file.
+        """
+        arrays = [self._next(shape) for shape in shapes]
+        array = arrays[0] if len(arrays) == 1 else np.concatenate(arrays, axis=-1)
+        # A matrix keeps the type that it is multiplied in, a bias or a norm's scale too; they are small.
+        value = tf.cast(tf.constant(array), self._dtype)
+        variable = tf.Variable(value, trainable=False, name=f"{len(self.variables):04d}")
+        self.variables.append(variable)
+        return variable
+
+    def finish(self) -> None:
+        """Check that the file holds nothing more. Raises ValueError."""
+        if next(self._arrays, None) is not None:
+            raise ValueError(f"{self._where} holds more than {len(self.variables)} weights: another architecture")
+
+    def _next(self, shape: Sequence[int]) -> Array:
+        array = next(self._arrays, None)
+        if array is None:
+            raise ValueError(f"{self._where} holds only {len(self.variables)} of the weights")
+        if array.shape != tuple(shape):
+            number = len(self.variables)
+            raise ValueError(f"{self._where}: weight {number} has shape {array.shape}, not {tuple(shape)}")
+        return array
+
+
+def load(path: Path, parts: Mapping[str, keras.Model]) -> None:
+    """Set the weights of the given Keras models as float32; the file may hold more parts. Raises ValueError."""
     for part, model in parts.items():
-        names = _names(part, model)
-        wrong = [
-            name
-            for name, weight in zip(names, model.weights, strict=True)
-            if name not in tensors or tensors[name].shape != tuple(weight.shape)
-        ]
-        if wrong:
-            raise ValueError(f"{path} does not fit the {part}: {len(wrong)} of {len(names)} weights, first {wrong[0]}")
-        model.set_weights([tensors[name].astype("float32") for name in names])
+        assign(model, read(path, part), f"{path}: {part}")
+
+
+def assign(model: keras.Model, arrays: Iterator[Array], where: str) -> None:
+    """Set the weights of a Keras model as float32.
+
+    Raises:
+        ValueError: The file does not fit the model: another architecture, or a damaged file.
+    """
+    found, shapes = list(arrays), [tuple(weight.shape) for weight in model.weights]
+    if [array.shape for array in found] != shapes:
+        raise ValueError(f"{where}: the {len(found)} weights are not the {len(shapes)} of this architecture")
+    for weight, array in zip(model.weights, found, strict=True):
+        weight.assign(np.asarray(array, "float32"))

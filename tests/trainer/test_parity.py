@@ -1,0 +1,119 @@
+"""Our text encoder and UNet compute what KerasCV's do, forward and backward, from the same weights."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import h5py
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras.src.legacy.saving.legacy_h5_format import save_weights_to_hdf5_group
+
+from trainer import layers, models, parts, weights
+from trainer.base import BaseModel
+from trainer.presets import locate
+
+FILE = locate("tiny")["tiny.safetensors"]
+
+
+def from_keras(part: str, model: keras.Model) -> keras.Model:
+    weights.assign(model, weights.read(FILE, part), part)
+    return model
+
+
+@pytest.fixture(scope="module")
+def base() -> BaseModel:
+    return BaseModel("tiny")
+
+
+@pytest.fixture(scope="module")
+def unet() -> keras.Model:
+    with models.no_initialization():
+        model = models.tiny_diffusion_model(64, 64)
+    return from_keras("diffusion_model", model)
+
+
+def test_the_text_encoder_is_kerascvs(base: BaseModel) -> None:
+    tokenizer = base.tokenizer()
+    tokens = tf.constant(tokenizer.rows(["a photo of a red circle", "blue star", ""]))
+    theirs = from_keras("text_encoder", models.tiny_text_encoder(tokenizer.vocabulary))
+    wanted = theirs([tokens, tf.repeat(tf.range(24)[None], 3, axis=0)])
+    found = base.text_encoder(tokenizer.vocabulary).splice(tokens, tf.zeros((1, 96)))
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
+
+
+def test_the_unet_is_kerascvs_forward_and_backward(base: BaseModel, unet: keras.Model) -> None:
+    rng = np.random.default_rng(0)
+    latent, context = (tf.constant(rng.standard_normal(shape, "float32")) for shape in ((2, 8, 8, 4), (2, 24, 96)))
+    time = models.timestep_embedding(tf.constant([3, 700]))
+
+    def run(model: object) -> list[np.ndarray]:
+        with tf.GradientTape() as tape:
+            tape.watch(context)
+            noise = model([latent, time, context])  # type: ignore[operator]
+            loss = tf.reduce_sum(noise**2)
+        return [np.asarray(noise), np.asarray(tape.gradient(loss, context))]
+
+    wanted = run(unet)
+    for ours, theirs in zip(run(base.diffusion_model(64, 64)), wanted, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=2e-5)
+
+
+@pytest.mark.parametrize(("side", "stride"), [(4, 1), (8, 2), (16, 1)])
+def test_a_big_kernel_convolves_as_tensorflow_does(side: int, stride: int) -> None:
+    rng = np.random.default_rng(side)
+    channels = 192
+    x = tf.constant(rng.standard_normal((2, side, side, channels), "float32"))
+    kernel = tf.Variable(rng.standard_normal((3, 3, channels, channels), "float32") / 40, trainable=False)
+    bias = tf.zeros(channels)
+    assert kernel.shape.num_elements() > layers.SMALL_KERNEL
+    dy = tf.constant(rng.standard_normal((2, side // stride, side // stride, channels), "float32"))
+
+    @tf.function
+    def ours(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = layers.conv(x, kernel, bias, stride)
+        return y, tape.gradient(y, x, dy)
+
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        wanted = tf.nn.conv2d(tf.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0))), kernel, stride, "VALID")
+    for found, theirs in zip(ours(x), (wanted, tape.gradient(wanted, x, dy)), strict=True):
+        np.testing.assert_allclose(found, theirs, atol=1e-4)
+
+
+def test_weights_in_bfloat16_give_nearly_the_same(base: BaseModel) -> None:
+    tokenizer = base.tokenizer()
+    tokens = tf.constant(tokenizer.rows(["a photo of a red circle"]))
+    nothing = tf.zeros((1, 96))
+    half = BaseModel("tiny", dtype="bfloat16")
+    exact, rough = (each.text_encoder(tokenizer.vocabulary).splice(tokens, nothing) for each in (base, half))
+    assert rough.dtype == tf.float32
+    assert np.abs(rough - exact).mean() < 0.02
+    inputs = [tf.ones((1, 8, 8, 4)), models.timestep_embedding(tf.constant([500])), exact]
+    wanted, found = (each.diffusion_model(64, 64)(inputs) for each in (base, half))
+    assert found.dtype == tf.float32
+    assert np.abs(found - wanted).mean() < 0.05
+
+
+def test_weights_of_another_architecture_are_refused() -> None:
+    shape = replace(parts.TEXT_ENCODERS["tiny"], layers=2)
+    taker = weights.Taker(weights.read(FILE, "text_encoder"), "float32", "tiny: text_encoder")
+    made = parts.TextEncoder(shape, BaseModel("tiny").tokenizer().vocabulary, taker)
+    assert len(made.blocks) == 2
+    with pytest.raises(ValueError, match="holds more than 36 weights: another architecture"):
+        taker.finish()
+
+
+# Keras hands its variables to NumPy 2 in the old way.
+@pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning")
+def test_a_file_that_keras_2_wrote_is_read_in_its_order(unet: keras.Model, tmp_path: Path) -> None:
+    path = tmp_path / "model.h5"
+    with h5py.File(path, "w") as file:
+        save_weights_to_hdf5_group(file, unet)
+    stored = list(weights.read(path, "diffusion_model"))
+    assert [array.shape for array in stored] == [tuple(weight.shape) for weight in unet.weights]
+    for array, weight in zip(stored, unet.weights, strict=True):
+        np.testing.assert_array_equal(array, weight)

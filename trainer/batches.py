@@ -1,0 +1,115 @@
+"""What a training step and an evaluation see: noisy latents, prompts, and the loss of both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from trainer import data, models, parts, prompts
+from trainer.config import Config
+from trainer.recipe import DEFAULT, Recipe
+from trainer.schedule import TIMESTEPS, alphas_cumprod
+from trainer.tokens import Tokenizer
+
+Array = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """The parts that do not change while the vectors are trained."""
+
+    text_encoder: parts.TextEncoder
+    diffusion_model: parts.DiffusionModel
+    tokenizer: Tokenizer
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one evaluation of the loss needs: latents and noise (B, H/8, W/8, 4), tokens (B, L), timesteps (B,)."""
+
+    latents: Array
+    tokens: npt.NDArray[np.int32]
+    timesteps: npt.NDArray[np.int32]
+    noise: Array
+
+    def arrays(self) -> tuple[npt.NDArray[Any], ...]:
+        """The four arrays in the order of the loss's arguments."""
+        return self.latents, self.tokens, self.timesteps, self.noise
+
+
+def initial_vectors(config: Config, frozen: Frozen, recipe: Recipe = DEFAULT) -> Array:
+    """What every vector starts from, (num_vectors, D); an initializer of several tokens gives their mean."""
+    table = np.asarray(frozen.text_encoder.table, "float32")
+    ids = frozen.tokenizer.ids(config.initializer_token)
+    row = table[ids].mean(axis=0)
+    if recipe.initialization == "mean":
+        row = table.mean(axis=0)
+    elif recipe.initialization == "output":
+        nothing = tf.zeros((1, table.shape[1]))
+        tokens = tf.constant(frozen.tokenizer.rows([config.initializer_token]))
+        output = np.asarray(frozen.text_encoder.splice(tokens, nothing))[0, 1 : 1 + len(ids)].mean(axis=0)
+        row = output * np.linalg.norm(row) / np.linalg.norm(output)
+    rng = np.random.default_rng([config.seed, 7])
+    # Equal vectors would get equal gradients for ever, so all but the first start a little aside.
+    aside = rng.standard_normal((config.num_vectors, row.size)) * table.std() * 0.1
+    aside[0] = 0.0
+    return np.asarray(row[None, :] + aside, "float32")
+
+
+def denoising_losses(frozen: Frozen, recipe: Recipe = DEFAULT) -> Callable[..., Any]:
+    """The loss of each row of a batch: mean squared error of the predicted noise, weighted as the recipe says, (B,)."""
+    alphas = alphas_cumprod()
+    weights = np.ones_like(alphas)
+    if recipe.min_snr:
+        ratio = alphas / (1.0 - alphas)
+        weights = (np.minimum(ratio, recipe.min_snr) / ratio).astype("float32")
+
+    def losses(vectors: Any, latents: Any, tokens: Any, timesteps: Any, noise: Any) -> Any:
+        alpha = tf.gather(alphas, timesteps)[:, None, None, None]
+        noisy = tf.sqrt(alpha) * latents + tf.sqrt(1.0 - alpha) * noise
+        context = models.splice(frozen.text_encoder, tokens, vectors)
+        predicted = frozen.diffusion_model([noisy, models.timestep_embedding(timesteps), context])
+        return tf.gather(weights, timesteps) * tf.reduce_mean(tf.square(predicted - noise), axis=(1, 2, 3))
+
+    return losses
+
+
+def draw_batch(
+    latents: data.Latents, frozen: Frozen, config: Config, step: int, recipe: Recipe = DEFAULT, replicas: int = 1
+) -> Batch:
+    """The batch of one step, `batch_size` rows for each replica: timesteps over the schedule, random sentences."""
+    rng = np.random.default_rng([config.noise_seed, step])
+    size = config.batch_size * replicas
+    rows = rng.integers(0, len(latents.mean), size)
+    sentences = prompts.templates(config.learnable_property)
+    words = [config.placeholder_token if not latents.captions[row] else latents.captions[row] for row in rows]
+    texts = [
+        word if config.placeholder_token in word and word != config.placeholder_token
+        else sentences[rng.integers(len(sentences))].format(config.placeholder_token)
+        for word in words
+    ]  # fmt: skip
+    part = (rng.permutation(size) + rng.random(size)) / size if recipe.timesteps == "spread" else rng.random(size)
+    clean = latents.sample(rows, rng)
+    noise = rng.standard_normal(clean.shape, "float32")
+    return Batch(clean, frozen.tokenizer.rows(texts), (part * TIMESTEPS).astype("int32"), noise)
+
+
+def evaluation_batch(latents: data.Latents, frozen: Frozen, config: Config, size: int = 64) -> Batch:
+    """A fixed batch to judge by: the same latents, timesteps, noise and sentence every time."""
+    rng = np.random.default_rng([config.seed, 1_000_003])
+    rows = np.resize(rng.permutation(len(latents.mean)), size)
+    text = prompts.evaluation_prompt(config.learnable_property).format(config.placeholder_token)
+    spread = ((np.arange(size) + 0.5) / size * TIMESTEPS).astype("int32")
+    clean = latents.sample(rows, rng)
+    tokens = np.repeat(frozen.tokenizer.rows([text]), size, axis=0)
+    return Batch(clean, tokens, spread, rng.standard_normal(clean.shape, "float32"))
+
+
+def paired_loss(losses: Callable[..., Any], vectors: Array, batch: Batch) -> float:
+    """The mean loss of a fixed batch; `losses` is what `denoising_losses` returned, compiled or not."""
+    return float(tf.reduce_mean(losses(tf.constant(vectors), *map(tf.constant, batch.arrays()))))

@@ -1,0 +1,171 @@
+"""The layers of Stable Diffusion as plain functions of tensors, fast where the weights do not change.
+
+The weights are float32 or bfloat16, and what is multiplied by them is cast to that; means, variances and softmax are
+always float32. Feature maps are (B, H, W, C), sequences (B, T, C), kernels as Keras keeps them.
+
+A convolution with a big kernel is, on a CPU, a product of patches and kernel. TensorFlow's own reorders the kernel in
+every step, forward and backward, and for the deep levels (4 x 4 pixels, 59 MB of kernel) that is most of the time; its
+gradient for the input ran at a tenth of the speed. On a GPU the library's convolution is left alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
+
+import tensorflow as tf
+
+EPSILON = 1e-5
+GROUPS = 32
+SMALL_KERNEL = 2**18
+
+
+@cache
+def on_gpu() -> bool:
+    """Whether TensorFlow sees a GPU."""
+    return bool(tf.config.list_physical_devices("GPU"))
+
+
+def dense(x: Any, kernel: Any, bias: Any = None) -> Any:
+    """(..., I) times (I, O), plus (O,)."""
+    *outer, width = x.shape
+    # A product of three dimensions by two would be broadcast, which is several times slower.
+    y = tf.matmul(tf.reshape(tf.cast(x, kernel.dtype), (-1, width)), kernel)
+    if bias is not None:
+        y = tf.nn.bias_add(y, bias)
+    return tf.reshape(y, (*(-1 if size is None else size for size in outer), kernel.shape[-1]))
+
+
+def conv(x: Any, kernel: Any, bias: Any, stride: int = 1) -> Any:
+    """Convolve with a 1 x 1 or a 3 x 3 kernel; the latter pads by one pixel on every side, also with stride 2."""
+    x = tf.cast(x, kernel.dtype)
+    if kernel.shape[0] == 1:
+        return dense(x, tf.reshape(kernel, kernel.shape[2:]), bias)
+    if on_gpu() or kernel.shape.num_elements() <= SMALL_KERNEL:
+        padded = tf.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+        return tf.nn.bias_add(tf.nn.conv2d(padded, kernel, stride, "VALID"), bias)
+    return tf.nn.bias_add(_conv_of_patches(x, tf.convert_to_tensor(kernel), stride), bias)
+
+
+def _conv_of_patches(x: Any, kernel: Any, stride: int) -> Any:
+    _, height, width, channels = x.shape
+    rows, columns = height // stride, width // stride
+    matrix = tf.reshape(kernel, (-1, kernel.shape[-1]))
+    spots = [(i, j) for i in range(3) for j in range(3)]
+
+    @tf.custom_gradient  # type: ignore[untyped-decorator,unused-ignore]
+    def run(x: Any) -> Any:
+        padded = tf.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+        patches = [padded[:, i : i + height : stride, j : j + width : stride] for i, j in spots]
+        y = tf.matmul(tf.reshape(tf.concat(patches, -1), (-1, 9 * channels)), matrix)
+
+        def gradient(dy: Any) -> Any:
+            # Each patch goes back to where it came from; the kernel is frozen and gets none.
+            parts = tf.matmul(tf.reshape(dy, (-1, dy.shape[-1])), matrix, transpose_b=True)
+            parts = tf.split(tf.reshape(parts, (-1, rows, columns, 9 * channels)), 9, axis=-1)
+            back = [_place(part, i, j, stride) for part, (i, j) in zip(parts, spots, strict=True)]
+            return tf.add_n(back)[:, 1:-1, 1:-1]
+
+        return tf.reshape(y, (-1, rows, columns, matrix.shape[-1])), gradient
+
+    return run(x)
+
+
+def _place(part: Any, i: int, j: int, stride: int) -> Any:
+    """Put a patch's gradient, (B, H / stride, W / stride, C), at its spot in the padded picture."""
+    _, rows, columns, channels = part.shape
+    if stride == 2:
+        part = tf.reshape(part, (-1, rows, 1, columns, 1, channels))
+        part = tf.pad(part, ((0, 0), (0, 0), (0, 1), (0, 0), (0, 1), (0, 0)))
+        part = tf.reshape(part, (-1, rows * 2, columns * 2, channels))
+    return tf.pad(part, ((0, 0), (i, 2 - i), (j, 2 - j), (0, 0)))
+
+
+def group_norm(x: Any, gamma: Any, beta: Any) -> Any:
+    """Normalize (B, H, W, C) over 32 groups of channels; float32 out."""
+    _, height, width, channels = x.shape
+    size = channels // GROUPS
+
+    def over_groups(values: Any) -> Any:
+        grouped = tf.reduce_mean(tf.reshape(tf.reduce_mean(values, axis=1), (-1, GROUPS, size)), axis=2, keepdims=True)
+        return tf.reshape(tf.tile(grouped, (1, 1, size)), (-1, 1, channels))
+
+    flat = tf.reshape(tf.cast(x, tf.float32), (-1, height * width, channels))
+    return tf.reshape(_normalize(flat, gamma, beta, over_groups), (-1, height, width, channels))
+
+
+def layer_norm(x: Any, gamma: Any, beta: Any) -> Any:
+    """Normalize over the last axis; float32 out."""
+    return _normalize(tf.cast(x, tf.float32), gamma, beta, lambda x: tf.reduce_mean(x, axis=-1, keepdims=True))
+
+
+def _normalize(x: Any, gamma: Any, beta: Any, average: Callable[[Any], Any]) -> Any:
+    """Take away the average and divide by the standard deviation; scale and shift are frozen and get no gradient."""
+    gamma, beta = (tf.cast(tf.convert_to_tensor(weight), tf.float32) for weight in (gamma, beta))
+
+    @tf.custom_gradient  # type: ignore[untyped-decorator,unused-ignore]
+    def run(x: Any) -> Any:
+        centered = x - average(x)
+        inverse = tf.math.rsqrt(average(tf.square(centered)) + EPSILON)
+        normal = centered * inverse
+
+        def gradient(dy: Any) -> Any:
+            dy = dy * gamma
+            return (dy - average(dy) - normal * average(dy * normal)) * inverse
+
+        return normal * gamma + beta, gradient
+
+    return run(x)
+
+
+def attention(queries: Any, keys: Any, values: Any, heads: int, mask: Any = None) -> Any:
+    """Scaled dot-product attention of (B, T, C) to (B, S, C) in `heads` heads; `mask` (T, S) is added to the scores."""
+    _, length, channels = queries.shape
+
+    def split(x: Any) -> Any:
+        return tf.transpose(tf.reshape(x, (-1, x.shape[1], heads, channels // heads)), (0, 2, 1, 3))
+
+    scale = tf.cast((channels // heads) ** -0.5, queries.dtype)
+    scores = tf.cast(tf.matmul(split(queries * scale), split(keys), transpose_b=True), tf.float32)
+    if mask is not None:
+        scores = scores + mask
+    attended = tf.matmul(tf.cast(tf.nn.softmax(scores), values.dtype), split(values))
+    return tf.reshape(tf.transpose(attended, (0, 2, 1, 3)), (-1, length, channels))
+
+
+def split_columns(x: Any, count: int) -> Sequence[Any]:
+    """Cut the last axis into `count` equal parts."""
+    parts: Sequence[Any] = tf.split(x, count, axis=-1)
+    return parts
+
+
+def swish(x: Any) -> Any:
+    """x times its sigmoid."""
+    return tf.nn.silu(x)
+
+
+def quick_gelu(x: Any) -> Any:
+    """The activation of CLIP's text encoder."""
+    return tf.nn.silu(x, beta=1.702)
+
+
+@tf.custom_gradient  # type: ignore[untyped-decorator,unused-ignore]
+def gelu(x: Any) -> Any:
+    """The tanh approximation of GELU, as KerasCV's UNet has it."""
+    a, b = 0.7978845608, 0.044715
+    square = x * x
+    tanh = tf.tanh(x * (a + a * b * square))
+
+    def gradient(dy: Any) -> Any:
+        slope = (0.5 - 0.5 * tanh * tanh) * x * (a + 3.0 * a * b * square)
+        return dy * (0.5 + 0.5 * tanh + slope)
+
+    return 0.5 * x * (1.0 + tanh), gradient
+
+
+def upsample(x: Any) -> Any:
+    """Double height and width, each pixel four times."""
+    _, height, width, channels = x.shape
+    x = tf.reshape(x, (-1, height, 1, width, 1, channels))
+    return tf.reshape(tf.tile(x, (1, 1, 2, 1, 2, 1)), (-1, 2 * height, 2 * width, channels))
