@@ -18,6 +18,7 @@ SERVING_MODULES = (
     "trainer/precision.py",
     "trainer/tokens.py",
     "trainer/schedule.py",
+    "trainer/solver.py",
     "trainer/sampling.py",
 )
 

@@ -3,9 +3,20 @@
     from handler import EndpointHandler
     EndpointHandler("folder of the version")({"inputs": "a photo of <token>", "parameters": {"seed": 7}})
 
-A request is `{"inputs": PROMPT, "parameters": {...}}`, an answer `{"images": [BASE64 PNG, ...], "seed": 7}`. The
-parameters are `negative_prompt`, `num_inference_steps`, `guidance_scale`, `seed` and `num_images`. The same seed gives
-the same pictures. What is raised becomes the endpoint's answer 400 `{"error": ...}`.
+A request is `{"inputs": PROMPT, "parameters": {...}}`; several prompts, as a list, are drawn one after the other. Who
+accepts JSON gets `{"images": [BASE64, ...], "seed": 7, "format": "png"}` (a list of these for a list of prompts); who
+accepts image/png or image/jpeg gets the first picture's bytes. All parameters may be left out:
+
+    negative_prompt       what the picture should not show
+    num_inference_steps   1 to 200
+    guidance_scale        0 to 50; 1 is none
+    seed                  0 to 2147483647; the same seed gives the same pictures. Without one, it is chosen and told
+    num_images            1 to 8
+    width, height         in pixels
+    format                png or jpeg, of the pictures in JSON
+
+What is raised becomes the endpoint's answer 400 `{"error": ...}`. The handler is made once: it has then drawn one step,
+so that whoever finds the endpoint healthy does not wait for its compiling.
 
 The folder holds settings.json, text_encoder/ and the trainer modules that draw; without a text_encoder/ (as this lies
 in the repo) the base model draws.
@@ -26,16 +37,22 @@ from typing import Any
 
 from PIL import Image
 
-from trainer.sampling import Pipeline
+from trainer.sampling import MAX_SIDE, MIN_SIDE, Pipeline
 
 MAX_SEED = 2**31 - 1
 MAX_PROMPT = 1000
-PARAMETERS = ("negative_prompt", "num_inference_steps", "guidance_scale", "seed", "num_images")
+MAX_PROMPTS = 8
+MAX_PIXELS = 8 * 512 * 512
+"""What one request may ask for in all, so that none takes the machine's memory or its time for itself."""
+FORMATS = ("png", "jpeg")
+PARAMETERS = (
+    "negative_prompt", "num_inference_steps", "guidance_scale", "seed", "num_images", "width", "height", "format",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Request:
-    """A checked request; `steps` and `guidance_scale` of None are the base model's own."""
+    """A checked request for one prompt; what is None is the base model's own."""
 
     prompt: str
     negative_prompt: str = ""
@@ -43,10 +60,13 @@ class Request:
     guidance_scale: float | None = None
     seed: int = 0
     num_images: int = 1
+    width: int | None = None
+    height: int | None = None
+    format: str = "png"
 
 
-def parse(data: Mapping[str, Any]) -> Request:
-    """Check a request's body; a missing seed is chosen at random.
+def parse(data: Mapping[str, Any]) -> list[Request]:
+    """Check a request's body, and give a request for each of its prompts; a missing seed is chosen at random.
 
     Raises:
         ValueError: naming everything that is wrong with it, and what is allowed.
@@ -54,10 +74,7 @@ def parse(data: Mapping[str, Any]) -> Request:
     if not isinstance(data, Mapping):
         raise ValueError('the body must be an object such as {"inputs": "a photo of ..."}')
     problems: list[str] = []
-    prompt = data.get("inputs")
-    if not isinstance(prompt, str) or not prompt.strip() or len(prompt) > MAX_PROMPT:
-        problems.append(f"inputs must be a prompt, a text of 1 to {MAX_PROMPT} characters")
-        prompt = ""
+    prompts = _prompts(data.get("inputs"), problems)
     parameters = data.get("parameters") or {}
     if not isinstance(parameters, Mapping):
         problems.append("parameters must be an object")
@@ -69,20 +86,36 @@ def parse(data: Mapping[str, Any]) -> Request:
     if not isinstance(negative, str) or len(negative) > MAX_PROMPT:
         problems.append(f"negative_prompt must be a text of at most {MAX_PROMPT} characters")
         negative = ""
-    steps = _number(parameters, "num_inference_steps", 1, 200, problems, whole=True)
+    picture_format = parameters.get("format") or FORMATS[0]
+    if picture_format not in FORMATS:
+        problems.append(f"format must be one of {', '.join(FORMATS)}")
+    steps = _whole(parameters, "num_inference_steps", 1, 200, problems)
     guidance = _number(parameters, "guidance_scale", 0, 50, problems)
-    seed = _number(parameters, "seed", 0, MAX_SEED, problems, whole=True)
-    count = _number(parameters, "num_images", 1, 8, problems, whole=True)
+    seed = _whole(parameters, "seed", 0, MAX_SEED, problems)
+    count = _whole(parameters, "num_images", 1, 8, problems) or 1
+    width, height = (_whole(parameters, side, MIN_SIDE, MAX_SIDE, problems) for side in ("width", "height"))
     if problems:
         raise ValueError("; ".join(problems))
-    return Request(
-        prompt,
-        negative,
-        None if steps is None else int(steps),
-        guidance,
-        secrets.randbelow(MAX_SEED) if seed is None else int(seed),
-        1 if count is None else int(count),
-    )
+    seed = secrets.randbelow(MAX_SEED) if seed is None else seed
+    return [
+        Request(prompt, negative, steps, guidance, seed, count, width, height, picture_format) for prompt in prompts
+    ]
+
+
+def _prompts(inputs: Any, problems: list[str]) -> list[str]:
+    prompts = inputs if isinstance(inputs, list) else [inputs]
+    fits = all(isinstance(prompt, str) and prompt.strip() and len(prompt) <= MAX_PROMPT for prompt in prompts)
+    if not fits or not 1 <= len(prompts) <= MAX_PROMPTS:
+        problems.append(
+            f"inputs must be a prompt, a text of 1 to {MAX_PROMPT} characters, or a list of up to {MAX_PROMPTS} of them"
+        )
+        return []
+    return prompts
+
+
+def _whole(parameters: Mapping[str, Any], name: str, least: int, most: int, problems: list[str]) -> int | None:
+    value = _number(parameters, name, least, most, problems, whole=True)
+    return None if value is None else int(value)
 
 
 def _number(
@@ -108,35 +141,86 @@ class EndpointHandler:
         encoder = folder / "text_encoder"
         trained = encoder.is_dir()
         self._turn = threading.Lock()
+        self._resolution = int(settings["resolution"])
         self._pipeline = Pipeline.load(
             settings["base_model"],
             base_dir=os.environ.get("CONCEPTRY_BASE_DIR") or None,
             text_encoder=str(encoder) if trained else None,
             placeholder_tokens=settings["placeholder_tokens"] if trained else (),
-            resolution=settings["resolution"],
+            resolution=self._resolution,
         )
+        self._pipeline.warm_up()
 
-    def __call__(self, data: Mapping[str, Any]) -> dict[str, Any]:
+    def __call__(self, data: Mapping[str, Any]) -> Any:
         """Draw what a request asks for.
 
         Raises:
             ValueError: the request cannot be drawn; the message says why.
         """
-        request = parse(data)
-        with self._turn:
-            pictures = self._pipeline.draw(
-                request.prompt,
-                negative_prompt=request.negative_prompt,
-                num_images=request.num_images,
-                steps=request.steps,
-                guidance_scale=request.guidance_scale,
-                seed=request.seed,
+        requests = parse(data)
+        pixels = sum(
+            request.num_images * (request.width or self._resolution) * (request.height or self._resolution)
+            for request in requests
+        )
+        if pixels > MAX_PIXELS:
+            raise ValueError(
+                f"{pixels:,} pixels are too many for one request, which may have {MAX_PIXELS:,}: ask for fewer or "
+                "smaller pictures"
             )
-        return {"images": [_png(picture) for picture in pictures], "seed": request.seed}
+        answers = [self._draw(request) for request in requests]
+        if isinstance(data["inputs"], list):
+            return Answers(answers)
+        return answers[0]
+
+    def _draw(self, request: Request) -> Answer:
+        try:
+            with self._turn:
+                drawn = self._pipeline.draw(
+                    request.prompt,
+                    negative_prompt=request.negative_prompt,
+                    num_images=request.num_images,
+                    steps=request.steps,
+                    guidance_scale=request.guidance_scale,
+                    seed=request.seed,
+                    width=request.width,
+                    height=request.height,
+                )
+        except (MemoryError, RuntimeError) as error:
+            if not isinstance(error, MemoryError) and type(error).__name__ != "ResourceExhaustedError":
+                raise
+            raise ValueError("the machine ran out of memory: ask for fewer or smaller pictures") from error
+        return Answer(request, [Image.fromarray(picture) for picture in drawn])
 
 
-def _png(picture: Any) -> str:
-    """A picture, (H, W, 3) uint8, as base64 of a PNG."""
+# An endpoint's server does not tell its handler what the caller accepts: JSON is made of what the handler returns, and
+# image/* only of a Pillow image. So an answer is both, its data in JSON and its first picture as an image.
+
+
+class Answer(dict[str, Any], Image.Image):  # type: ignore[misc]
+    """The pictures of one prompt, as JSON or as the first of them."""
+
+    def __init__(self, request: Request, pictures: list[Image.Image]) -> None:
+        super().__init__(
+            images=[_encoded(picture, request.format) for picture in pictures],
+            seed=request.seed,
+            format=request.format,
+        )
+        self.picture = pictures[0]
+
+    def save(self, fp: Any, format: str | None = None, **params: Any) -> None:
+        """Write the first picture, as Pillow's images do."""
+        self.picture.save(fp, format, **params)
+
+
+class Answers(list[Answer], Image.Image):  # type: ignore[misc]
+    """The answers to several prompts, as JSON or as the first one's picture."""
+
+    def save(self, fp: Any, format: str | None = None, **params: Any) -> None:
+        """Write the first picture, as Pillow's images do."""
+        self[0].picture.save(fp, format, **params)
+
+
+def _encoded(picture: Image.Image, picture_format: str) -> str:
     buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, "PNG")
+    picture.save(buffer, picture_format, **({"quality": 95} if picture_format == "jpeg" else {}))
     return base64.b64encode(buffer.getvalue()).decode("ascii")

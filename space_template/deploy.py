@@ -1,191 +1,335 @@
-"""The Deploy tab: put the released version on an Inference Endpoint of one's own account."""
+"""The Deploy tab: put the released version on an Inference Endpoint of one's own account, and look after it."""
 
 from __future__ import annotations
 
 import html
-import os
-import re
-from dataclasses import dataclass
+import io
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import gradio as gr
-import httpx2
-from huggingface_hub import HfApi, constants
-from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub import InferenceEndpoint, InferenceEndpointHardware
+from PIL import Image
 
+from space_template import endpoints
+from space_template.endpoints import Order, Progress, Refused
+from space_template.look import notice_html
 from space_template.served import Served
 
-VENDORS = ["aws", "azure", "gcp"]
-SECURITY = ["authenticated", "public", "private"]
-NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?")
-ENDPOINTS_API_VARIABLE = "CONCEPTRY_ENDPOINTS_API"
+VENDORS = {"aws": "Amazon Web Services", "azure": "Microsoft Azure", "gcp": "Google Cloud"}
+STATES = {
+    "pending": "Waiting for a machine",
+    "initializing": "Starting: packages and the model are loaded",
+    "updating": "Being updated",
+    "running": "Running",
+    "paused": "Paused",
+    "scaledToZero": "Asleep until somebody asks",
+    "failed": "Failed",
+    "updateFailed": "The update failed",
+}
+# The first argument is the endpoint's name; without one the button does nothing.
+CONFIRM_JS = "(name, ...rest) => [name && confirm('Delete the endpoint ' + name + '?') ? name : null, ...rest]"
+Hardware = Sequence[InferenceEndpointHardware]
 
 
-@dataclass(frozen=True)
-class Order:
-    """What somebody asks for; `token` never leaves `create`."""
+class Deploy:
+    """The tab's components, and what happens between them; to be made inside a `gr.Blocks`."""
 
-    name: str
-    namespace: str
-    vendor: str
-    region: str
-    accelerator: str
-    instance_type: str
-    instance_size: str
-    min_replica: int
-    max_replica: int
-    security: str
+    def __init__(self, served: Served) -> None:
+        self.served = served
+        self.hardware = gr.State(())
+        gr.HTML(lead_html(served))
+        with gr.Column(elem_classes="sheet"):
+            with gr.Row(equal_height=False):
+                self.token = gr.Textbox(
+                    label="Your token", type="password", placeholder="hf_…", scale=4, min_width=220, elem_id="token",
+                    info="One that may manage Inference Endpoints. It stays in this field and is kept nowhere.",
+                    html_attributes=gr.InputHTMLAttributes(autocomplete="off", spellcheck=False),
+                )  # fmt: skip
+                self.connect = gr.Button("Connect", scale=1, min_width=120, elem_id="connect")
+            self.connected = gr.HTML("", elem_id="connected")
+        with gr.Column(elem_classes="sheet", visible=False) as self.form:
+            self._lay_out_form()
+        with gr.Column(elem_classes="sheet", visible=False) as self.mine:
+            self._lay_out_mine()
+        self._wire()
 
-
-@dataclass(frozen=True)
-class Answer:
-    """What came of an order, in words; `url` is where the endpoint will answer, once it runs."""
-
-    ok: bool
-    text: str
-    url: str | None = None
-
-
-def problems(order: Order, served: Served, token: str) -> list[str]:
-    """Everything that is wrong with an order before anybody is asked."""
-    found = []
-    if served.revision is None:
-        found.append("No version is published yet, so there is nothing to deploy.")
-    if not token.strip():
-        found.append("Give a token that may create endpoints (it starts with hf_).")
-    if not NAME.fullmatch(order.name):
-        found.append("The endpoint's name takes lower-case letters, digits and hyphens, 32 at most.")
-    for value, label in (
-        (order.region, "region"),
-        (order.instance_type, "instance type"),
-        (order.instance_size, "instance size"),
-    ):
-        if not value.strip():
-            found.append(f"The {label} is missing.")
-    if not 0 <= order.min_replica <= order.max_replica or order.max_replica < 1:
-        found.append("Replicas: the least must be 0 or more, and the most at least 1 and not below the least.")
-    return found
-
-
-def create(order: Order, served: Served, token: str) -> Answer:
-    """Create the endpoint from the exact revision that this Space serves. The token is used once and kept nowhere."""
-    found = problems(order, served, token)
-    if found:
-        return Answer(False, " ".join(found))
-    # The client has this address hard-coded, but reads it at each call.
-    constants.INFERENCE_ENDPOINTS_ENDPOINT = os.environ.get(
-        ENDPOINTS_API_VARIABLE, constants.INFERENCE_ENDPOINTS_ENDPOINT
-    )
-    try:
-        endpoint = HfApi(token=token.strip()).create_inference_endpoint(
-            order.name,
-            repository=served.model_repo,
-            revision=served.revision,
-            framework="custom",
-            task="custom",
-            accelerator=order.accelerator,
-            vendor=order.vendor,
-            region=order.region.strip(),
-            instance_type=order.instance_type.strip(),
-            instance_size=order.instance_size.strip(),
-            min_replica=order.min_replica,
-            max_replica=order.max_replica,
-            scale_to_zero_timeout=15 if order.min_replica == 0 else None,
-            type=order.security,
-            namespace=order.namespace.strip() or None,
+    def _lay_out_form(self) -> None:
+        proposed = self.served.endpoint
+        gr.Markdown("### A new endpoint")
+        with gr.Row():
+            self.name = gr.Textbox(
+                self.served.name[:32].strip("-"), label="Name", max_length=32, min_width=160, elem_id="endpoint-name"
+            )
+            self.namespace = gr.Dropdown([], label="Account", min_width=160, elem_id="account")
+        with gr.Row():
+            self.vendor = gr.Dropdown([], label="Provider", min_width=160)
+            self.region = gr.Dropdown([], label="Region", min_width=160)
+            self.machine = gr.Dropdown([], label="Machine", min_width=260, scale=2, elem_id="machine")
+        with gr.Row():
+            self.least = gr.Number(
+                proposed["min_replica"], label="Replicas at least", precision=0, minimum=0, maximum=10, min_width=130,
+                info=f"0: it sleeps after {endpoints.SCALE_TO_ZERO_MINUTES} idle minutes.",
+            )  # fmt: skip
+            self.most = gr.Number(
+                proposed["max_replica"], label="Replicas at most", precision=0, minimum=1, maximum=10, min_width=130,
+                info="This bounds what it costs.",
+            )  # fmt: skip
+            self.security = gr.Dropdown(
+                [("With a token of yours", "authenticated"), ("Public", "public"), ("Private network", "private")],
+                value="authenticated", label="Who may call it", min_width=130,
+                info="Without a token, anybody can run up costs.",
+            )  # fmt: skip
+        self.price = gr.HTML("", elem_id="price")
+        self.button = gr.Button(
+            "Create endpoint", variant="primary", elem_id="create", interactive=self.served.published
         )
-    except HfHubHTTPError as error:
-        return Answer(False, explain(error.response.status_code, error.server_message or "", order, token))
-    except httpx2.HTTPError as error:
-        return Answer(False, f"The Endpoints API could not be reached ({type(error).__name__}); try again.")
-    text = f"{order.name} is {endpoint.status}: {served.model_repo} {served.version} at {str(served.revision)[:10]}."
-    return Answer(True, text, endpoint.url)
-
-
-def explain(status: int, detail: str, order: Order, token: str) -> str:
-    """Say in words why the API refused; whatever it echoes, the token is not part of it."""
-    words = {
-        400: "The API did not accept this order; check region, instance type and size",
-        401: "The token was refused: it is wrong or has expired",
-        402: "The account has no way to pay; add one in its billing settings",
-        403: "The token or the account may not do this: check its permissions and the account's quota",
-        404: f"The account {order.namespace or 'of this token'} or the model is not visible to this token",
-        409: f"There is an endpoint named {order.name} already; choose another name",
-        429: "Too many requests; try again in a minute",
-    }
-    what = words.get(status, "The API failed; try again later" if status >= 500 else "The API refused the order")
-    detail = detail.replace(token.strip(), "…")[:300]
-    return f"{what} ({status}{': ' + detail if detail else ''})."
-
-
-def answer_html(answer: Answer) -> str:
-    """The answer as a banner; everything in it is escaped."""
-    kind = "good" if answer.ok else "bad"
-    url = f"<br><code>{html.escape(answer.url)}</code>" if answer.url else ""
-    return f'<div class="notice {kind}" role="status">{html.escape(answer.text)}{url}</div>'
-
-
-def build_deploy(served: Served) -> None:
-    """Lay the tab out and wire it; to be called inside a `gr.Blocks`."""
-    proposed = served.endpoint
-    target = f"{served.model_repo} {served.version or '(nothing published)'}"
-    revision = f" at revision {served.revision}" if served.revision else ""
-    gr.HTML(f"<p>Serve <strong>{html.escape(target)}</strong>{html.escape(revision)} on an endpoint of your own.</p>")
-    with gr.Row():
-        token = gr.Textbox(
-            label="Token",
-            type="password",
-            placeholder="hf_…",
-            info="Used once, kept nowhere.",
-            html_attributes=gr.InputHTMLAttributes(autocomplete="off", spellcheck=False),
-        )
-        namespace = gr.Textbox(label="Account", placeholder="yours", info="Empty: the token's own.")
-        name = gr.Textbox(served.name[:32].strip("-"), label="Endpoint name", max_length=32)
-    with gr.Row():
-        vendor = gr.Dropdown(VENDORS, value=proposed["vendor"], label="Vendor")
-        region = gr.Textbox(proposed["region"], label="Region")
-        accelerator = gr.Dropdown(["cpu", "gpu"], value=proposed["accelerator"], label="Accelerator")
-        instance_type = gr.Textbox(proposed["instance_type"], label="Instance type")
-        instance_size = gr.Textbox(proposed["instance_size"], label="Instance size")
-    with gr.Row():
-        least = gr.Number(
-            proposed["min_replica"], label="Replicas at least", precision=0, minimum=0, maximum=10, info="0: it sleeps."
-        )
-        most = gr.Number(
-            proposed["max_replica"],
-            label="Replicas at most",
-            precision=0,
-            minimum=1,
-            maximum=10,
-            info="Bounds the cost.",
-        )
-        security = gr.Dropdown(SECURITY, value="authenticated", label="Security")
-    button = gr.Button("Create endpoint", variant="primary", interactive=served.published)
-    result = gr.HTML("", elem_id="deployed")
-
-    def deploy(
-        token: str,
-        namespace: str,
-        name: str,
-        vendor: str,
-        region: str,
-        accelerator: str,
-        instance_type: str,
-        instance_size: str,
-        min_replica: float,
-        max_replica: float,
-        security: str,
-    ) -> tuple[str, str]:
-        order = Order(
-            name, namespace, vendor, region, accelerator, instance_type, instance_size,
-            int(min_replica or 0), int(max_replica or 0), security,
+        self.result = gr.HTML("", elem_id="deployed")
+        self.picture = gr.Image(
+            label="Its first picture", visible=False, interactive=False, format="png", height=260, elem_id="first",
+            buttons=["download"],
         )  # fmt: skip
-        return answer_html(create(order, served, token)), ""
 
-    # Private: an account's token has no business in an API that others may call.
-    button.click(
-        deploy,
-        [token, namespace, name, vendor, region, accelerator, instance_type, instance_size, least, most, security],
-        [result, token],
-        api_visibility="private",
-        concurrency_id="deploy",
+    def _lay_out_mine(self) -> None:
+        gr.Markdown("### Your endpoints")
+        self.table = gr.HTML("", elem_id="endpoints")
+        with gr.Row():
+            self.chosen = gr.Dropdown([], label="Endpoint", min_width=180, scale=2, elem_id="chosen")
+            self.refresh = gr.Button("Refresh", min_width=90)
+            self.pause = gr.Button("Pause", min_width=90, elem_id="pause")
+            self.resume = gr.Button("Resume", min_width=90)
+            self.delete = gr.Button("Delete", min_width=90, variant="stop", elem_id="delete")
+        self.changed = gr.HTML("", elem_id="changed")
+
+    def _wire(self) -> None:
+        # Private: an account's token has no business in an API that others may call.
+        private: dict[str, Any] = {"api_visibility": "private"}
+        listing = [self.table, self.chosen]
+        choosing = [self.vendor, self.region, self.machine]
+        gr.on(
+            [self.connect.click, self.token.submit], self._connect, [self.token],
+            [self.hardware, self.connected, self.form, self.mine, self.namespace, *choosing, self.price, *listing],
+            **private,
+        )  # fmt: skip
+        self.namespace.input(self._list, [self.namespace, self.token], listing, **private)
+        self.vendor.input(
+            lambda hardware, vendor: machines(hardware, {"vendor": vendor})[1:], [self.hardware, self.vendor],
+            [self.region, self.machine], queue=False, **private,
+        )  # fmt: skip
+        self.region.input(
+            lambda hardware, vendor, region: machines(hardware, {"vendor": vendor, "region": region})[2],
+            [self.hardware, self.vendor, self.region], self.machine, queue=False, **private,
+        )  # fmt: skip
+        gr.on(
+            [self.machine.change, self.least.change, self.most.change],
+            price_html, [self.hardware, self.machine, self.least, self.most], self.price, queue=False,
+            show_progress="hidden", **private,
+        )  # fmt: skip
+        self.button.click(
+            self._create,
+            [
+                self.name, self.namespace, self.machine, self.least, self.most, self.security, self.hardware,
+                self.token,
+            ],
+            [self.result, self.picture, *listing],
+            concurrency_limit=16, concurrency_id="endpoints", show_progress="hidden", **private,
+        )  # fmt: skip
+        about = [self.chosen, self.namespace, self.token]
+        self.refresh.click(self._list, [self.namespace, self.token], listing, **private)
+        for button, what in ((self.pause, "pause"), (self.resume, "resume"), (self.delete, "delete")):
+            confirming = CONFIRM_JS if what == "delete" else None
+            button.click(self._changing(what), about, [self.changed, *listing], js=confirming, **private)
+
+    def _connect(self, token: str) -> tuple[Any, ...]:
+        """Look up whose token it is, and what they can rent."""
+        try:
+            account = endpoints.look_up(token)
+            listed = self._list(account.namespaces[0], token)
+        except Refused as refused:
+            hidden = gr.update(visible=False)
+            return (), notice_html(str(refused), "bad", role="alert"), hidden, hidden, *(gr.skip() for _ in range(7))
+        proposed = self.served.endpoint
+        machine = pick(account.hardware, proposed)
+        price = price_html(account.hardware, machine, proposed["min_replica"], proposed["max_replica"])
+        return (
+            account.hardware,
+            notice_html(f"Connected as {account.namespaces[0]}.", "good"),
+            gr.update(visible=True),
+            gr.update(visible=True),
+            gr.Dropdown(list(account.namespaces), value=account.namespaces[0]),
+            *machines(account.hardware, proposed),
+            price,
+            *listed,
+        )
+
+    def _create(
+        self, name: str, namespace: str, machine: str, least: float, most: float, security: str, hardware: Hardware,
+        token: str,
+    ) -> Iterator[tuple[Any, ...]]:  # fmt: skip
+        """Create, tell each state until it runs, and let it draw once."""
+        order = Order(name, namespace, machine, int(least or 0), int(most or 0), security)
+        told = [f"Order {name}: {self.served.model_repo} {self.served.version}"]
+        hidden, nothing = gr.update(visible=False), gr.skip()
+        yield steps_html(told), hidden, nothing, nothing
+        progress = None
+        try:
+            endpoints.create(order, hardware, self.served, token)
+            for progress in endpoints.watch(name, namespace, token):
+                text = in_words(progress)
+                if told[-1] != text:
+                    told.append(text)
+                yield steps_html(told), hidden, *self._list_quietly(name, namespace, token)
+            if progress is None or not progress.running or progress.url is None:
+                yield steps_html(told, bad=True), hidden, nothing, nothing
+                return
+            usage = usage_html(progress.url, self.served, security)
+            if security == "private":
+                told.append("It answers in its private network only, so it was not called from here")
+                yield steps_html(told, done=True) + usage, hidden, nothing, nothing
+                return
+            told.append("Asking it for a picture")
+            yield steps_html(told) + usage, hidden, nothing, nothing
+            picture, seconds = endpoints.call(progress.url, self.usual_prompt, token)
+            told[-1] = f"It drew its first picture in {seconds:.1f} s"
+            drawn = gr.Image(Image.open(io.BytesIO(picture)), visible=True)
+            yield steps_html(told, done=True) + usage, drawn, nothing, nothing
+        except Refused as refused:
+            told.append(str(refused))
+            yield steps_html(told, bad=True), hidden, nothing, nothing
+
+    @property
+    def usual_prompt(self) -> str:
+        """What a new endpoint is asked for."""
+        return next(iter(self.served.examples), self.served.placeholder_token)
+
+    def _list(self, namespace: str, token: str) -> tuple[Any, Any]:
+        try:
+            found = endpoints.list_all(namespace, token)
+        except Refused as refused:
+            return notice_html(str(refused), "bad", role="alert"), gr.Dropdown([], value=None)
+        names = [endpoint.name for endpoint in found]
+        return table_html(found), gr.Dropdown(names, value=names[0] if names else None)
+
+    def _list_quietly(self, name: str, namespace: str, token: str) -> tuple[Any, Any]:
+        """The list, unless it cannot be had just now: what is being watched is told anyhow."""
+        try:
+            found = endpoints.list_all(namespace, token)
+        except Refused:
+            return gr.skip(), gr.skip()
+        names = [endpoint.name for endpoint in found]
+        return table_html(found), gr.Dropdown(names, value=name if name in names else None)
+
+    def _changing(self, what: str) -> Callable[[str | None, str, str], tuple[Any, ...]]:
+        def change(name: str | None, namespace: str, token: str) -> tuple[Any, ...]:
+            if not name:
+                return gr.skip(), gr.skip(), gr.skip()
+            try:
+                said = notice_html(endpoints.change(what, name, namespace, token), "good")
+            except Refused as refused:
+                said = notice_html(str(refused), "bad", role="alert")
+            return said, *self._list(namespace, token)
+
+        return change
+
+
+def machines(hardware: Hardware, wanted: Mapping[str, Any]) -> tuple[gr.Dropdown, gr.Dropdown, gr.Dropdown]:
+    """Provider, region and machine to choose from, `wanted` chosen where it can be had."""
+    vendors = list(dict.fromkeys(machine.vendor for machine in hardware))
+    vendor = wanted.get("vendor") if wanted.get("vendor") in vendors else next(iter(vendors), None)
+    regions = list(dict.fromkeys(machine.region for machine in hardware if machine.vendor == vendor))
+    region = wanted.get("region") if wanted.get("region") in regions else next(iter(regions), None)
+    here = [machine for machine in hardware if (machine.vendor, machine.region) == (vendor, region)]
+    return (
+        gr.Dropdown([(VENDORS.get(name, name), name) for name in vendors], value=vendor),
+        gr.Dropdown(regions, value=region),
+        gr.Dropdown([(describe(machine), machine.id) for machine in here], value=pick(here, wanted)),
     )
+
+
+def pick(hardware: Hardware, wanted: Mapping[str, Any]) -> str | None:
+    """The id of the machine that is most like the wanted one; else of any with a GPU, else of any at all."""
+    keys = ("vendor", "region", "accelerator", "instance_type", "instance_size")
+    asked = [key for key in keys if key in wanted] or ["accelerator"]
+
+    def likeness(machine: InferenceEndpointHardware) -> tuple[int, ...]:
+        return tuple(getattr(machine, key) == wanted.get(key, "gpu") for key in asked)
+
+    return max(hardware, key=likeness).id if hardware else None
+
+
+def describe(machine: InferenceEndpointHardware) -> str:
+    """A machine and its price in one line."""
+    count = f"{machine.num_accelerators} × " if machine.accelerator == "gpu" and machine.num_accelerators > 1 else ""
+    memory = f"{machine.gpu_memory_gb or machine.memory_gb:g} GB"
+    cores = f"{machine.num_cpus} vCPU, " if machine.accelerator == "cpu" and machine.num_cpus else ""
+    status = "" if machine.status == "available" else f" ({machine.status.replace('_', ' ')})"
+    return f"{count}{machine.architecture} · {cores}{memory} · ${machine.price_per_hour:g}/h{status}"
+
+
+def price_html(hardware: Hardware, machine: str | None, least: float | None, most: float | None) -> str:
+    """What an order will cost, by the API's own prices."""
+    found = next((one for one in hardware if one.id == machine), None)
+    if found is None or least is None or most is None:
+        return ""
+    low, high = (f"${found.price_per_hour * replicas:.2f}" for replicas in (least, most))
+    idle = "nothing while it sleeps" if least == 0 else f"{low} an hour at least"
+    quota = f", quota {found.used_accelerators} of {found.max_accelerators} used" if found.max_accelerators else ""
+    return f'<p class="price"><strong>{high}</strong> an hour at most, {idle}{quota}.</p>'
+
+
+def in_words(progress: Progress) -> str:
+    """A state as people read it, with what the API adds."""
+    words = STATES.get(progress.state, progress.state)
+    return f"{words}: {progress.text}" if progress.text and progress.state in endpoints.FAILED else words
+
+
+def lead_html(served: Served) -> str:
+    """What will be deployed."""
+    if served.revision is None:
+        return notice_html("No version is published yet, so there is nothing to deploy.")
+    return (
+        f'<p class="lead">Serve <strong>{html.escape(served.model_repo)} {html.escape(str(served.version))}</strong> '
+        "on a machine of your own account, pinned to this very version.<br><small>Revision "
+        f"<code>{html.escape(served.revision)}</code></small></p>"
+    )
+
+
+def steps_html(told: Sequence[str], *, done: bool = False, bad: bool = False) -> str:
+    """What has happened so far, the last line being what happens now."""
+    last = "bad" if bad else "done" if done else "now"
+    kinds = ["done"] * (len(told) - 1) + [last]
+    items = "".join(f'<li class="{kind}">{html.escape(text)}</li>' for kind, text in zip(kinds, told, strict=True))
+    return f'<ol class="steps" role="status">{items}</ol>'
+
+
+def usage_html(url: str, served: Served, security: str) -> str:
+    """How to call the endpoint from a terminal; the token is left for the reader to fill in."""
+    body = json.dumps({"inputs": next(iter(served.examples), ""), "parameters": {"seed": 0}}, ensure_ascii=False)
+    quoted = body.replace("'", "'\\''")
+    bearer = "" if security == "public" else " -H 'Authorization: Bearer $HF_TOKEN'".replace("'", '"')
+    command = (
+        f"curl {url} -H 'Content-Type: application/json' -H 'Accept: image/png'{bearer} -d '{quoted}' -o picture.png"
+    )
+    return f'<div class="notice"><code>{html.escape(command)}</code></div>'
+
+
+def table_html(found: Sequence[InferenceEndpoint]) -> str:
+    """The endpoints of an account; everything in it is escaped."""
+    if not found:
+        return '<p class="line">There is none in this account.</p>'
+    rows = "".join(
+        "<tr>"
+        + "".join(
+            f"<td>{html.escape(str(value))}</td>"
+            for value in (
+                endpoint.name,
+                STATES.get(str(getattr(endpoint.status, "value", endpoint.status)), endpoint.status),
+                f"{endpoint.repository} @ {str(endpoint.revision or 'main')[:10]}",
+            )
+        )
+        + "</tr>"
+        for endpoint in found
+    )
+    head = "<tr><th>Name</th><th>State</th><th>Serves</th></tr>"
+    return f'<table class="endpoints"><thead>{head}</thead><tbody>{rows}</tbody></table>'

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import queue
+import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import numpy as np
 import numpy.typing as npt
-from huggingface_hub import snapshot_download
+from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError
 
+from space_template.asked import Asked
 from space_template.served import Served
 
 LOG = logging.getLogger(__name__)
-FILES = ["text_encoder/*", "samples/grid.png", "samples/initializer.png"]
+FILES = ["text_encoder/*", "samples/*.png"]
+VERSION = re.compile(r"v[1-9][0-9]*")
+NEEDED_GB = {"tiny": 0.6, "sd-v1-4": 5.0}
+"""Memory of a base model that is loaded and drawing; the big one holds less where it is stored in bfloat16."""
 
 
 class ModelUnavailableError(Exception):
@@ -28,11 +35,15 @@ class ModelUnavailableError(Exception):
 
 @dataclass(frozen=True)
 class Loaded:
-    """What drawing needs, and the pictures that came with the version (None where there are none)."""
+    """What drawing needs.
+
+    `pictures` came with the version, by name ("grid", "initializer", "0", ...); `versions` are the other published
+    ones and their commits, the newest first.
+    """
 
     pipeline: Any
-    grid: Path | None
-    initializer_grid: Path | None
+    pictures: Mapping[str, Path]
+    versions: Mapping[str, str]
 
 
 class _StoppedError(Exception):
@@ -79,7 +90,8 @@ class Job:
         except _StoppedError:
             LOG.info("a drawing was stopped")
         except BaseException as error:  # noqa: BLE001 - handed over to the thread that asks for the result
-            self._error = error
+            # TensorFlow has an error of its own for a full GPU.
+            self._error = MemoryError() if type(error).__name__ == "ResourceExhaustedError" else error
         finally:
             self._steps.put(None)
 
@@ -90,7 +102,7 @@ class Job:
 
 
 class Studio:
-    """Loads the released version and draws with it, one job at a time.
+    """Loads the released version and draws with it, one job at a time; earlier versions are fetched when asked for.
 
     Call `start` once; `begin` waits until the model is there.
     """
@@ -102,6 +114,8 @@ class Studio:
         self._drawing = threading.Lock()
         self._loaded: Loaded | None = None
         self._problem: str | None = None
+        self._others: dict[str, tuple[Any, str]] = {}
+        self._fetching = threading.Lock()
 
     def start(self) -> None:
         """Begin to load, once, in a thread that does not keep the process alive."""
@@ -109,11 +123,16 @@ class Studio:
 
     @property
     def ready(self) -> bool:
-        """Whether loading has ended, well or badly."""
-        return self._done.is_set()
+        """Whether the model is loaded and warm."""
+        return self._loaded is not None
+
+    @property
+    def problem(self) -> str | None:
+        """Why there is no model, once that is known."""
+        return self._problem
 
     def wait(self, timeout: float | None = None) -> Loaded:
-        """Give the model as soon as it is loaded.
+        """Give the model as soon as it is loaded and warm.
 
         Raises:
             ModelUnavailableError: it cannot be loaded, or did not come in `timeout` seconds.
@@ -124,31 +143,61 @@ class Studio:
             raise ModelUnavailableError(self._problem or "The model is not there.")
         return self._loaded
 
-    def begin(
-        self, prompt: str, *, negative_prompt: str, num_images: int, steps: int, guidance_scale: float, seed: int
-    ) -> Job:
-        """Begin to draw `num_images` pictures in a thread; the job tells how far it is and can be stopped.
+    def begin(self, asked: Asked, version: str = "") -> Job:
+        """Begin to draw in a thread; the job tells how far it is and can be stopped.
+
+        Args:
+            asked: What to draw.
+            version: Another version than the released one, for example v1; its own token stands in for the prompt's.
 
         Raises:
-            ModelUnavailableError: there is no model.
+            ModelUnavailableError: there is no model, or no such version.
         """
         pipeline = self.wait().pipeline
+        prompt, negative = asked.prompt, asked.negative
+        if version:
+            pipeline, token = self._version(version)
+            prompt, negative = (text.replace(self.served.placeholder_token, token) for text in (prompt, negative))
+        width, height = asked.sides
         return Job(
             lambda on_step: pipeline.draw(
                 prompt,
-                negative_prompt=negative_prompt,
-                num_images=num_images,
-                steps=steps,
-                guidance_scale=guidance_scale,
-                seed=seed,
+                negative_prompt=negative,
+                num_images=asked.pictures,
+                steps=asked.steps,
+                guidance_scale=asked.guidance,
+                seed=asked.seed,
+                width=width,
+                height=height,
                 callback=on_step,
             ),
             self._drawing,
         )
 
+    def _version(self, name: str) -> tuple[Any, str]:
+        """The pipeline and the token of another version, fetched at the first call."""
+        loaded = self.wait()
+        revision = loaded.versions.get(name)
+        if revision is None:
+            raise ModelUnavailableError(
+                f"There is no version {name}; there are {', '.join(loaded.versions) or 'none'}."
+            )
+        with self._fetching:
+            if name not in self._others:
+                try:
+                    self._others[name] = other_version(self.served, loaded.pipeline, revision)
+                except (HfHubHTTPError, OSError, ValueError, KeyError) as error:
+                    raise ModelUnavailableError(f"{name} cannot be compared: {error}") from error
+            return self._others[name]
+
     def _load(self) -> None:
         try:
-            self._loaded = load(self.served, self._base_dir)
+            self._problem = too_little_memory(self.served.base_model, free_memory())
+            if self._problem is None:
+                loaded = load(self.served, self._base_dir)
+                # Nobody shall wait for the compiling.
+                loaded.pipeline.warm_up()
+                self._loaded = loaded
         except MemoryError:
             self._problem = "This machine has too little memory for the base model: ask for larger hardware."
         except Exception as error:  # whatever it was, the page must say so
@@ -173,9 +222,72 @@ def load(served: Served, base_dir: str | None) -> Loaded:
         placeholder_tokens=served.placeholder_tokens if folder is not None else (),
         resolution=served.resolution,
     )
-    grids = [folder / "samples" / name if folder is not None else None for name in ("grid.png", "initializer.png")]
-    grid, initializer = (path if path is not None and path.is_file() else None for path in grids)
-    return Loaded(pipeline, grid, initializer)
+    return Loaded(pipeline, _pictures(folder), other_versions(served))
+
+
+def _pictures(folder: Path | None) -> Mapping[str, Path]:
+    samples = sorted((folder / "samples").glob("*.png")) if folder is not None else []
+    return {path.stem: path for path in samples}
+
+
+def other_versions(served: Served) -> dict[str, str]:
+    """The other published versions, the newest first, and their commits; none when the Hub does not say."""
+    if not served.published:
+        return {}
+    try:
+        branches = HfApi().list_repo_refs(served.model_repo).branches
+    except (HfHubHTTPError, OSError, httpx2.HTTPError):
+        LOG.warning("the Hub does not list the versions of %s", served.model_repo)
+        return {}
+    found = {branch.name: branch.target_commit for branch in branches if VERSION.fullmatch(branch.name)}
+    found.pop(str(served.version), None)
+    return dict(sorted(found.items(), key=lambda item: -int(item[0][1:])))
+
+
+def other_version(served: Served, pipeline: Any, revision: str) -> tuple[Any, str]:
+    """The pipeline of another version, sharing the base model, and its token.
+
+    Raises:
+        ValueError: it was trained on another base model.
+    """
+    folder = Path(
+        snapshot_download(served.model_repo, revision=revision, allow_patterns=["text_encoder/*", "settings.json"])
+    )
+    settings = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
+    if settings["base_model"] != served.base_model:
+        raise ValueError(f"it was trained on {settings['base_model']}, and this Space draws with {served.base_model}")
+    tokens = [str(token) for token in settings["placeholder_tokens"]]
+    return pipeline.with_text_encoder(str(folder / "text_encoder"), tokens), tokens[0]
+
+
+def too_little_memory(base_model: str, free: float | None) -> str | None:
+    """Say that a base model will not fit, before the machine ends the process without a word."""
+    needed = NEEDED_GB.get(base_model, 0.0)
+    if free is None or free >= needed:
+        return None
+    return (
+        f"This machine has {free:.1f} GB of memory left, and {base_model} needs about {needed:g} GB: ask for larger "
+        "hardware in concept.yaml (space.hardware)."
+    )
+
+
+def free_memory() -> float | None:
+    """GB that this process may still take: what the machine has left, or its container if that is less."""
+    found = []
+    for line in _lines("/proc/meminfo"):
+        if line.startswith("MemAvailable:"):
+            found.append(int(line.split()[1]) / 2**20)
+    limit, used = _lines("/sys/fs/cgroup/memory.max"), _lines("/sys/fs/cgroup/memory.current")
+    if limit and used and limit[0].isdigit():
+        found.append((int(limit[0]) - int(used[0])) / 2**30)
+    return min(found, default=None)
+
+
+def _lines(path: str) -> list[str]:
+    try:
+        return Path(path).read_text(encoding="ascii", errors="replace").splitlines()
+    except OSError:
+        return []
 
 
 def explain(error: Exception, served: Served) -> str:

@@ -1,20 +1,35 @@
-"""The Playground: draw with the released version."""
+"""The Playground: draw with the released version, and beside it with an earlier one."""
 
 from __future__ import annotations
 
 import html
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import gradio as gr
+import numpy.typing as npt
 
+from space_template.asked import (
+    LINK_JS,
+    MAX_GUIDANCE,
+    MAX_PICTURES,
+    MAX_PROMPT,
+    MAX_SEED,
+    MAX_STEPS,
+    Asked,
+    defaults,
+    restored,
+    sizes,
+)
 from space_template.drawing import ModelUnavailableError, Studio
+from space_template.look import facts_html, line_html, notice_html
 from space_template.served import Served
 
-MAX_SEED = 2**31 - 1
-DEFAULTS = {"tiny": {"steps": 25, "guidance": 3.0, "images": 4}, "sd-v1-4": {"steps": 30, "guidance": 7.5, "images": 1}}
+NO_COMPARISON = ("nothing", "")
+INSERT_JS = "(prompt, token) => prompt.includes(token) ? prompt : (prompt.trim() + ' ' + token).trim()"
 
 
 def facts(served: Served) -> list[tuple[str, str]]:
@@ -32,145 +47,263 @@ def facts(served: Served) -> list[tuple[str, str]]:
             change += f" ({loss['improvement']:.0%} lower)"
         pairs.append(("Held-out loss", change))
     if images.get("train") is not None:
-        pairs.append(("Pictures", f"{images['train']} trained on, {images.get('held_out', 0)} held out"))
+        pairs.append(("Learned from", f"{images['train']} pictures, {images.get('held_out', 0)} more to judge it"))
     if served.metrics.get("steps") is not None:
         pairs.append(("Steps", str(served.metrics["steps"])))
+    if served.revision is not None:
+        pairs.append(("Revision", served.revision[:12]))
     return pairs
 
 
-def facts_html(served: Served) -> str:
-    """The facts as a definition list; everything in it is escaped."""
-    rows = "".join(f"<dt>{html.escape(name)}</dt><dd>{html.escape(value)}</dd>" for name, value in facts(served))
-    return f'<dl class="facts">{rows}</dl>'
-
-
-def notice_html(served: Served, problem: str | None) -> str:
+def first_notice(served: Served, studio: Studio) -> str:
     """The banner over the Playground, or nothing when all is well."""
-    if problem is not None:
-        return f'<div class="notice bad" role="alert">{html.escape(problem)}</div>'
+    if studio.problem is not None:
+        return notice_html(studio.problem, "bad", role="alert")
+    if not studio.ready:
+        return notice_html("Loading the model: what you ask for now is drawn as soon as it is there.", "busy")
     if not served.published:
-        return (
-            '<div class="notice" role="status">No version is published yet: the base model draws, '
-            f"and {html.escape(served.placeholder_token)} means nothing to it.</div>"
-        )
+        token = served.placeholder_token
+        return notice_html(f"No version is published yet: the base model draws, and {token} means nothing to it.")
     return ""
 
 
-def build_playground(served: Served, studio: Studio) -> None:
-    """Lay the tab out and wire it; to be called inside a `gr.Blocks`."""
-    defaults = DEFAULTS.get(served.base_model, DEFAULTS["sd-v1-4"])
-    first = f"a photo of {served.placeholder_token}" if served.published else next(iter(served.examples), "")
-    words = notice_html(served, None)
-    notice = gr.HTML(words, visible=bool(words), elem_id="notice")
-    with gr.Row(equal_height=False):
-        with gr.Column(scale=2, min_width=300):
-            prompt = gr.Textbox(first, label="Prompt", lines=2, max_length=1000, elem_id="prompt")
-            negative = gr.Textbox(
-                "", label="Negative prompt", placeholder="what the picture should not show", max_length=1000
-            )
-            with gr.Row():
-                guidance = gr.Slider(1, 15, defaults["guidance"], step=0.5, label="Guidance", min_width=120, buttons=[])
-                steps = gr.Slider(1, 100, defaults["steps"], step=1, label="Steps", min_width=120, buttons=[])
-            with gr.Row():
-                count = gr.Slider(1, 8, defaults["images"], step=1, label="Pictures", min_width=120, buttons=[])
-                seed = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=MAX_SEED, min_width=120)
-            random_seed = gr.Checkbox(True, label="A new seed each time")
-            with gr.Row():
-                draw_button = gr.Button("Draw", variant="primary", elem_id="draw", min_width=80)
-                stop_button = gr.Button("Stop", elem_id="stop", min_width=80)
-        with gr.Column(scale=3, min_width=300):
-            gallery = gr.Gallery(
-                label="Pictures", format="png", columns=2, object_fit="contain", elem_id="gallery",
-                buttons=["download", "download_all", "fullscreen"],
-            )  # fmt: skip
-            message = gr.HTML("", elem_id="message")
-    if served.examples:
-        gr.Examples([[example] for example in served.examples], [prompt], label="Examples")
-    with gr.Accordion("What is served", open=True), gr.Row(equal_height=False):
-        # Columns wrap on a phone; what lies bare in a row is squeezed.
-        with gr.Column(min_width=260):
-            gr.HTML(facts_html(served))
-        with gr.Column(min_width=220):
-            learned = gr.Image(label="Learned", visible=False, interactive=False, format="png", buttons=["fullscreen"])
-        with gr.Column(min_width=220):
-            before = gr.Image(
-                label="The initializer, same seeds",
-                visible=False,
-                interactive=False,
-                format="png",
-                buttons=["fullscreen"],
-            )
+class Playground:
+    """The tab's components, and what happens between them; to be made inside a `gr.Blocks`."""
 
-    def draw(
-        prompt: str,
-        negative_prompt: str = "",
-        guidance_scale: float = float(defaults["guidance"]),
-        steps: float = float(defaults["steps"]),
-        num_images: float = float(defaults["images"]),
-        seed: float = 0,
-        new_seed: bool = False,
-        progress: gr.Progress = gr.Progress(),  # noqa: B008 - Gradio finds it by its default
-    ) -> Iterator[tuple[Any, Any, Any]]:
-        """Draw pictures. The same prompt, parameters and seed give the same pictures."""
-        used = secrets.randbelow(MAX_SEED) if new_seed else int(seed)
-        if not prompt.strip():
-            raise gr.Error("Write a prompt first.", title="Nothing to draw")
-        progress((0, int(steps)), desc="Drawing" if studio.ready else "Loading the model")
-        yield gr.skip(), used, "<p>Drawing…</p>"
-        with _errors_on_the_page():
-            job = studio.begin(
-                prompt,
-                negative_prompt=negative_prompt,
-                num_images=int(num_images),
-                steps=int(steps),
-                guidance_scale=float(guidance_scale),
-                seed=used,
+    def __init__(self, served: Served, studio: Studio) -> None:
+        self.served = served
+        self.studio = studio
+        self.usual = defaults(served)
+        self.notice = gr.HTML(first_notice(served, studio), elem_id="notice")
+        with gr.Row(equal_height=False):
+            with gr.Column(scale=4, min_width=300, elem_classes="sheet"):
+                self._lay_out_prompt()
+                self._lay_out_settings()
+            with gr.Column(scale=6, min_width=300, elem_classes="sheet"):
+                self._lay_out_pictures()
+        if served.examples:
+            gr.Examples([[example] for example in served.examples], [self.prompt], label="Examples")
+        self._lay_out_facts()
+        self._wire()
+
+    def _lay_out_prompt(self) -> None:
+        self.prompt = gr.Textbox(self.usual.prompt, label="Prompt", lines=3, max_length=MAX_PROMPT, elem_id="prompt")
+        token = gr.Button(
+            self.served.placeholder_token, size="sm", elem_classes="token-button", visible=self.served.published
+        )
+        token.click(None, [self.prompt, token], self.prompt, js=INSERT_JS, api_visibility="private")
+        self.negative = gr.Textbox(
+            "", label="Negative prompt", placeholder="what the picture should not show", max_length=MAX_PROMPT
+        )
+        with gr.Row():
+            self.draw_button = gr.Button("Draw", variant="primary", elem_id="draw", min_width=80, scale=3)
+            self.stop_button = gr.Button("Stop", elem_id="stop", min_width=80, scale=1, interactive=False)
+
+    def _lay_out_settings(self) -> None:
+        usual, offered = self.usual, sizes(self.served)
+        with gr.Row():
+            self.guidance = gr.Slider(
+                1, MAX_GUIDANCE, usual.guidance, step=0.5, label="Guidance", min_width=130, buttons=[]
             )
-            try:
-                for step, of in job.steps():
-                    progress((step, of), desc="Drawing")
-                    yield gr.skip(), gr.skip(), gr.skip()  # here Stop takes hold
-                pictures = job.result()
-            finally:
-                job.stop()
-        captions = [f"seed {used + index}" for index in range(len(pictures))]
-        note = f"<p>{len(pictures)} × {pictures.shape[1]} px, {int(steps)} steps, seed {used}.</p>"
-        yield list(zip(pictures, captions, strict=True)), used, note
+            self.steps = gr.Slider(1, MAX_STEPS, usual.steps, step=1, label="Steps", min_width=130, buttons=[])
+        with gr.Row():
+            self.count = gr.Slider(1, MAX_PICTURES, usual.pictures, step=1, label="Pictures", min_width=130, buttons=[])
+            self.size = gr.Dropdown(offered, value=usual.size, label="Size", min_width=130, elem_id="size")
+        with gr.Row():
+            self.seed = gr.Number(
+                usual.seed, label="Seed", precision=0, minimum=0, maximum=MAX_SEED, min_width=130, elem_id="seed"
+            )
+            self.compare = gr.Dropdown(
+                [NO_COMPARISON], value="", label="Compare with", min_width=130, elem_id="compare", interactive=False
+            )
+        self.new_seed = gr.Checkbox(True, label="A new seed each time", elem_id="new-seed")
 
-    drawing = gr.on(
-        [draw_button.click, prompt.submit],
-        draw,
-        [prompt, negative, guidance, steps, count, seed, random_seed],
-        [gallery, seed, message],
-        api_name="draw",
-        api_description="Draw pictures with the released version; the same seed gives the same pictures.",
-        concurrency_limit=1,
-        concurrency_id="model",
-        show_progress_on=gallery,
-    )
-    stop_button.click(
-        lambda: "<p>Stopped.</p>", None, message, cancels=[drawing], queue=False, api_visibility="private"
-    )
-
-    def show_loaded() -> tuple[Any, Any, Any]:
-        try:
-            loaded = studio.wait()
-        except ModelUnavailableError as error:
-            return gr.HTML(notice_html(served, str(error)), visible=True), gr.skip(), gr.skip()
-        return (
-            gr.skip(),
-            gr.Image(str(loaded.grid), visible=True) if loaded.grid else gr.skip(),
-            gr.Image(str(loaded.initializer_grid), visible=True) if loaded.initializer_grid else gr.skip(),
+    def _lay_out_pictures(self) -> None:
+        shown = {"format": "png", "columns": 2, "object_fit": "contain", "interactive": False}
+        with gr.Row(equal_height=False):
+            with gr.Column(min_width=240):
+                self.gallery = gr.Gallery(
+                    label=self.served.version or "Pictures", elem_id="gallery", height="auto",
+                    buttons=["download", "download_all", "fullscreen"], **shown,
+                )  # fmt: skip
+            with gr.Column(min_width=240, visible=False) as self.other_column:
+                self.other = gr.Gallery(elem_id="other", height="auto", buttons=["download", "fullscreen"], **shown)
+        self.line = gr.HTML(line_html(""), elem_id="message")
+        self.link = gr.Textbox(
+            label="Link to these pictures", buttons=["copy"], interactive=False, visible=False, elem_id="link"
         )
 
-    context = gr.context.Context.root_block
-    context.load(show_loaded, None, [notice, learned, before], api_visibility="private", show_progress="hidden")
+    def _lay_out_facts(self) -> None:
+        with gr.Column(elem_classes="sheet"), gr.Row(equal_height=False):
+            # Columns wrap on a phone; what lies bare in a row is squeezed.
+            with gr.Column(min_width=260):
+                gr.HTML(facts_html(facts(self.served)))
+            self.grids = {}
+            for name, label in (("grid", "What it learned"), ("initializer", "What it started from, same seeds")):
+                with gr.Column(min_width=220):
+                    self.grids[name] = gr.Image(
+                        label=label, visible=False, interactive=False, format="png", buttons=["fullscreen"]
+                    )
+
+    def _wire(self) -> None:
+        asked = [self.prompt, self.negative, self.guidance, self.steps, self.count, self.seed, self.size]
+        drawing = gr.on(
+            [self.draw_button.click, self.prompt.submit],
+            self._draw,
+            [*asked, self.compare, self.new_seed],
+            [self.gallery, self.other_column, self.other, self.seed, self.line, self.stop_button],
+            api_visibility="private",
+            concurrency_limit=1,
+            concurrency_id="model",
+            show_progress_on=[self.gallery],
+        )
+        drawn = drawing.success(
+            None, [*asked, self.compare], self.link, js=LINK_JS, api_visibility="private", queue=False
+        )
+        drawn.then(lambda: gr.update(visible=True), None, self.link, api_visibility="private", queue=False)
+        drawing.then(
+            lambda: gr.update(interactive=False), None, self.stop_button, api_visibility="private", queue=False
+        )
+        self.stop_button.click(
+            lambda: (line_html("Stopped."), gr.update(interactive=False)),
+            None,
+            [self.line, self.stop_button],
+            cancels=[drawing],
+            queue=False,
+            api_visibility="private",
+        )
+        kept = [self.seed, self.new_seed]
+        self.gallery.select(self._keep_seed, None, kept, api_visibility="private", queue=False)
+        self._wire_api()
+        page = gr.context.Context.root_block
+        page.load(
+            self._restore, None, [*asked, self.new_seed], api_visibility="private", queue=False, show_progress="hidden"
+        )
+        page.load(
+            self._show_loaded, None, [self.notice, self.gallery, self.compare, *self.grids.values()],
+            api_visibility="private", show_progress="hidden",
+        )  # fmt: skip
+
+    def _wire_api(self) -> None:
+        """What programs call: the same drawing, without what only a page needs."""
+        gr.Button(visible=False).click(
+            self._draw_for_programs,
+            [self.prompt, self.negative, self.guidance, self.steps, self.count, self.seed, self.size],
+            [self.gallery, self.seed],
+            api_name="draw",
+            api_description="Draw pictures with the released version. The same seed gives the same pictures; null "
+            "takes a new one. Returns the pictures, each captioned with its seed, and the seed of the first.",
+            concurrency_limit=1,
+            concurrency_id="model",
+        )
+
+    def _draw(
+        self, prompt: str, negative: str, guidance: float, steps: float, pictures: float, seed: float | None,
+        size: str, compare: str, new_seed: bool, progress: gr.Progress = gr.Progress(),  # noqa: B008 - Gradio finds it
+    ) -> Iterator[tuple[Any, ...]]:  # fmt: skip
+        """Draw, and tell how far it is."""
+        used = secrets.randbelow(MAX_SEED) if new_seed or seed is None else int(seed)
+        asked = Asked(prompt, negative, float(guidance), int(steps), int(pictures), used, size, compare or "")
+        nothing, began = gr.skip(), time.monotonic()
+        progress((0, asked.steps), desc="Drawing" if self.studio.ready else "Loading the model")
+        yield nothing, nothing, nothing, used, line_html("Drawing …"), gr.update(interactive=True)
+        drawn: list[Any] = []
+        for version in ("", asked.compare) if asked.compare else ("",):
+            job, label = self._begin(asked, version), version or self.served.version or ""
+            try:
+                for step, of in job.steps():
+                    progress((step, of), desc=f"Drawing {label}".rstrip())
+                    yield nothing, nothing, nothing, nothing, nothing, nothing  # here Stop takes hold
+                with _errors_on_the_page():
+                    drawn.append(captioned(job.result(), asked))
+            finally:
+                job.stop()
+        told = (
+            f"{asked.size.replace('x', ' × ')} px, {asked.steps} steps, {time.monotonic() - began:.1f} s, seed {used}"
+        )
+        other = gr.Gallery(drawn[1], label=asked.compare) if asked.compare else nothing
+        yield (
+            gr.Gallery(drawn[0], label=self.served.version or "Pictures"),
+            gr.update(visible=bool(asked.compare)), other, used, line_html(told), gr.update(interactive=False),
+        )  # fmt: skip
+
+    def _draw_for_programs(
+        self,
+        prompt: str,
+        negative_prompt: str = "",
+        guidance_scale: float | None = None,
+        steps: float | None = None,
+        num_images: float = 1,
+        seed: float | None = None,
+        size: str | None = None,
+    ) -> tuple[Any, int]:
+        """Draw pictures; the same prompt, parameters and seed give the same pictures."""
+        usual = self.usual
+        asked = Asked(
+            prompt,
+            negative_prompt or "",
+            usual.guidance if guidance_scale is None else float(guidance_scale),
+            usual.steps if steps is None else int(steps),
+            int(num_images or 1),
+            secrets.randbelow(MAX_SEED) if seed is None else int(seed),
+            size or usual.size,
+        )
+        with _errors_on_the_page():
+            job = self._begin(asked, "")
+            for _ in job.steps():
+                pass
+            return captioned(job.result(), asked), asked.seed
+
+    def _begin(self, asked: Asked, version: str) -> Any:
+        if not asked.prompt.strip():
+            raise gr.Error("Write a prompt first.", title="Nothing to draw")
+        with _errors_on_the_page():
+            return self.studio.begin(asked, version)
+
+    def _keep_seed(self, selected: gr.SelectData) -> tuple[Any, Any]:
+        """Whoever chooses a picture gets its seed, and keeps it."""
+        caption = (selected.value or {}).get("caption") or ""
+        word, _, seed = caption.partition(" ")
+        return (int(seed), False) if word == "seed" and seed.isdigit() else (gr.skip(), gr.skip())
+
+    def _restore(self, request: gr.Request) -> tuple[Any, ...]:
+        """Fill the page from a shared link."""
+        asked = restored(dict(request.query_params), self.served)
+        if asked is None:
+            return tuple(gr.skip() for _ in range(8))
+        return (
+            asked.prompt, asked.negative, asked.guidance, asked.steps, asked.pictures, asked.seed, asked.size, False,
+        )  # fmt: skip
+
+    def _show_loaded(self, request: gr.Request) -> tuple[Any, ...]:
+        """What can only be shown when the model is there."""
+        try:
+            loaded = self.studio.wait()
+        except ModelUnavailableError:
+            return first_notice(self.served, self.studio), *(gr.skip() for _ in range(4))
+        names = list(loaded.versions)
+        wanted = request.query_params.get("compare", "")
+        compare = gr.Dropdown([NO_COMPARISON, *names], value=wanted if wanted in names else "", interactive=bool(names))
+        samples = [(str(loaded.pictures[name]), "sample") for name in sorted(loaded.pictures) if name.isdigit()]
+        gallery = gr.Gallery(samples[: self.usual.pictures]) if samples else gr.skip()
+        grids = (
+            gr.Image(str(loaded.pictures[name]), visible=True) if name in loaded.pictures else gr.skip()
+            for name in self.grids
+        )
+        return first_notice(self.served, self.studio), gallery, compare, *grids
+
+
+def captioned(pictures: npt.NDArray[Any], asked: Asked) -> list[tuple[Any, str]]:
+    """Pictures for a gallery, each with the seed that makes it again."""
+    return [(picture, f"seed {asked.seed + index}") for index, picture in enumerate(pictures)]
 
 
 @contextmanager
 def _errors_on_the_page() -> Iterator[None]:
-    """Turn what people can mend into a message on the page."""
+    """Turn what people can mend into a message on the page, where it is taken for HTML."""
     try:
         yield
     except (ModelUnavailableError, ValueError) as error:
         raise gr.Error(html.escape(str(error)), title="Cannot draw this") from error
+    except MemoryError as error:
+        raise gr.Error("The machine ran out of memory: ask for fewer or smaller pictures.") from error

@@ -1,26 +1,38 @@
 """Draw pictures: one sampler for the trainer, the Space and the Endpoint handler.
 
-The solver is DPM-Solver++(2M) (Lu et al. 2022): second order, two calls of the UNet a step, both in one batch.
+    Pipeline.load("tiny").draw("a large red circle", seed=7)
+
+What makes it quick: both halves of the guidance go through the UNet as one batch, or only one of them where guidance is
+off; the steps are one compiled loop (`trainer.solver` makes its table); weights are kept in bfloat16 where the machine
+computes in it; the context of a negative prompt is kept; and sizes share the weights. The same seed gives the same
+picture everywhere, because everywhere it is this module.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
 from trainer import models
 from trainer.base import BaseModel
-from trainer.schedule import TIMESTEPS, alphas_cumprod
+from trainer.solver import SOLVERS, Solver, table
 from trainer.tokens import Tokenizer
 
 MAX_IMAGES = 64
 MAX_STEPS = 200
+MIN_SIDE, MAX_SIDE = 64, 1024
+BATCH_PIXELS = 2**20
+"""Pixels that are drawn at once: 4 pictures of 512 px. What is more comes one batch after the other."""
+_REMEMBERED = 8
 Encode = Callable[[Any], Any]
+Callback = Callable[[int, int], None]
 
 
 class Pipeline:
@@ -31,6 +43,7 @@ class Pipeline:
         tokenizer: Knows the placeholder token.
         encode: Token ids (B, L) int32 -> context (B, L, D).
         resolution: Width and height of the pictures in pixels; None for the base model's own.
+        diffusion_model: The UNet, where somebody has it already.
     """
 
     def __init__(
@@ -40,17 +53,15 @@ class Pipeline:
         encode: Encode,
         *,
         resolution: int | None = None,
-        diffusion_model: Any = None,
+        diffusion_model: keras.Model | None = None,
     ) -> None:
         self.preset = base.preset
         self.resolution = resolution or base.preset.resolution
         self.tokenizer = tokenizer
+        self._base = base
         self._encode = encode
-        self._unet = diffusion_model or base.diffusion_model(self.resolution, self.resolution)
-        self._decoder = base.decoder(self.resolution, self.resolution)
-        self._noise = tf.function(self._guided_noise, reduce_retracing=True, autograph=False)
-        self._decode = tf.function(self._decoder, reduce_retracing=True, autograph=False)
-        self._unconditional: dict[str, Any] = {}
+        self._parts = _Parts(base, self.resolution, diffusion_model)
+        self._contexts: dict[str, Any] = {}
 
     @classmethod
     def load(
@@ -69,27 +80,26 @@ class Pipeline:
             text_encoder: Folder of a version's SavedModel; None for the base model's own encoder.
             placeholder_tokens: The version's tokens, the placeholder first.
             resolution: Width and height of the pictures in pixels.
+
+        Raises:
+            FileNotFoundError: weights or the SavedModel are missing; the message says which.
         """
         base = BaseModel(base_model, base_dir)
-        placeholder = placeholder_tokens[0] if placeholder_tokens else None
-        tokenizer = base.tokenizer(placeholder, len(placeholder_tokens))
-        if text_encoder is None:
-            model = base.text_encoder(tokenizer.vocabulary)
-            nothing = tf.zeros((1, model.output_shape[-1]))
+        tokenizer = _tokenizer(base, placeholder_tokens)
+        return cls(base, tokenizer, _encoder(base, tokenizer, text_encoder), resolution=resolution)
 
-            def encode(tokens: Any) -> Any:
-                return models.splice(model, tokens, nothing)
-        else:
-            if not Path(text_encoder, "saved_model.pb").is_file():
-                raise FileNotFoundError(f"{text_encoder} holds no SavedModel")
-            loaded = tf.saved_model.load(text_encoder)
-            positions = tf.range(tokenizer.prompt_length)[None, :]
+    def with_text_encoder(self, text_encoder: str, placeholder_tokens: Sequence[str]) -> Pipeline:
+        """Another version of the same base model: it has an encoder of its own and shares everything else."""
+        other: Pipeline = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        other.tokenizer = _tokenizer(self._base, placeholder_tokens)
+        other._encode = _encoder(self._base, other.tokenizer, text_encoder)
+        other._contexts = {}
+        return other
 
-            def encode(tokens: Any) -> Any:
-                repeated = tf.repeat(positions, tokens.shape[0], axis=0)
-                return loaded.encode(tokens, repeated)
-
-        return cls(base, tokenizer, encode, resolution=resolution)
+    def warm_up(self, num_images: int = 1) -> None:
+        """Draw one step, so that nobody waits for the compiling."""
+        self.draw("", num_images=num_images, steps=1)
 
     def draw(
         self,
@@ -100,7 +110,10 @@ class Pipeline:
         steps: int | None = None,
         guidance_scale: float | None = None,
         seed: int = 0,
-        callback: Callable[[int, int], None] | None = None,
+        width: int | None = None,
+        height: int | None = None,
+        solver: Solver | None = None,
+        callback: Callback | None = None,
     ) -> npt.NDArray[np.uint8]:
         """Draw pictures of a prompt; the same arguments give the same pictures.
 
@@ -109,9 +122,13 @@ class Pipeline:
             negative_prompt: What to keep away from.
             num_images: 1 to 64.
             steps: Solver steps, 1 to 200; None for the base model's own.
-            guidance_scale: Classifier-free guidance (Ho and Salimans 2022); 1 is none. None for the base model's own.
+            guidance_scale: Classifier-free guidance (Ho and Salimans 2022); 1 is none, and twice as fast. None for
+                the base model's own.
             seed: Of the first picture; the next ones have seed + 1, seed + 2, ..., so each can be drawn again alone.
-            callback: Called with (steps done, steps in all) after each step.
+            width: In pixels, 64 to 1024, a multiple of the base model's `size_step`; None for `resolution`.
+            height: As `width`.
+            solver: One of SOLVERS; None for DPM-Solver++(2M).
+            callback: Called with (steps done, steps in all) after each step; what it raises ends the drawing.
 
         Returns:
             uint8 (num_images, height, width, 3).
@@ -121,24 +138,35 @@ class Pipeline:
         """
         steps = self.preset.sampling_steps if steps is None else steps
         scale = self.preset.guidance_scale if guidance_scale is None else guidance_scale
-        self._check(prompt, negative_prompt, num_images, steps, scale)
-        shape = (self.resolution // 8, self.resolution // 8, 4)
-        latents = np.stack(
-            [np.random.default_rng(abs(seed) + index).standard_normal(shape, "float32") for index in range(num_images)]
-        )
-        context = self._context(prompt, negative_prompt, num_images)
-        solver = _Solver(steps)
-        for index in range(steps):
-            noise = self._noise(
-                tf.constant(latents), tf.constant(solver.timesteps[index]), context, tf.constant(scale, tf.float32)
-            ).numpy()
-            latents = solver.step(index, latents, noise)
-            if callback:
-                callback(index + 1, steps)
-        pixels = self._decode(tf.constant(latents)).numpy()
-        return np.asarray(np.clip((pixels + 1.0) * 127.5 + 0.5, 0, 255).astype("uint8"))
+        width, height = width or self.resolution, height or self.resolution
+        solver = solver or SOLVERS[0]
+        self._check(prompt, negative_prompt, num_images, steps, scale, (width, height), solver)
+        shape = (height // 8, width // 8, 4)
+        rows = tf.constant(table(solver, steps))
+        contexts = [self._context(text) for text in ([prompt] if scale == 1 else [negative_prompt, prompt])]
+        at_once = max(1, BATCH_PIXELS // (width * height))
+        starts = range(0, num_images, at_once)
+        pictures = []
+        for batch, start in enumerate(starts):
+            seeds = range(abs(seed) + start, abs(seed) + min(start + at_once, num_images))
+            latents = np.stack([np.random.default_rng(one).standard_normal(shape, "float32") for one in seeds])
+            context = tf.concat([tf.repeat(context, len(latents), 0) for context in contexts], axis=0)
+            loop = self._parts.loop(latents.shape[1:3], context.shape[1:], guided=scale != 1)
+            told = _told(callback, batch * steps, len(starts) * steps)
+            clean = _run(loop, tf.constant(latents), rows, context, tf.constant(scale, tf.float32), told)
+            pictures.append(self._parts.decode(clean))
+        return np.concatenate(pictures)
 
-    def _check(self, prompt: str, negative_prompt: str, num_images: int, steps: int, scale: float) -> None:
+    def _check(
+        self,
+        prompt: str,
+        negative_prompt: str,
+        num_images: int,
+        steps: int,
+        scale: float,
+        size: tuple[int, int],
+        solver: str,
+    ) -> None:
         for what, text in (("prompt", prompt), ("negative prompt", negative_prompt)):
             if not self.tokenizer.fits(text):
                 raise ValueError(
@@ -151,45 +179,169 @@ class Pipeline:
             raise ValueError(f"the number of steps must be 1 to {MAX_STEPS}, not {steps}")
         if not 0 <= scale <= 50:
             raise ValueError(f"the guidance scale must be 0 to 50, not {scale}")
+        if any(side % size_step(self.preset.name) or not MIN_SIDE <= side <= MAX_SIDE for side in size):
+            step = size_step(self.preset.name)
+            raise ValueError(f"width and height must be multiples of {step} from {MIN_SIDE} to {MAX_SIDE} pixels")
+        if solver not in SOLVERS:
+            raise ValueError(f"there is no solver {solver}; there are {', '.join(SOLVERS)}")
 
-    def _context(self, prompt: str, negative_prompt: str, count: int) -> Any:
-        if negative_prompt not in self._unconditional:
-            self._unconditional = {negative_prompt: self._encode(tf.constant(self.tokenizer.rows([negative_prompt])))}
-        wanted = self._encode(tf.constant(self.tokenizer.rows([prompt])))
-        return tf.concat(
-            [tf.repeat(self._unconditional[negative_prompt], count, 0), tf.repeat(wanted, count, 0)], axis=0
-        )
-
-    def _guided_noise(self, latents: Any, timestep: Any, context: Any, scale: Any) -> Any:
-        both = tf.concat([latents, latents], axis=0)
-        embedding = models.timestep_embedding(tf.repeat(timestep[None], tf.shape(both)[0]))
-        unconditional, wanted = tf.split(self._unet([both, embedding, context]), 2, axis=0)
-        return unconditional + scale * (wanted - unconditional)
+    def _context(self, text: str) -> Any:
+        """The context of a text, (1, L, D). The last few are kept, so that a negative prompt is encoded once."""
+        if text in self._contexts:
+            return self._contexts[text]
+        context = tf.cast(self._encode(tf.constant(self.tokenizer.rows([text]))), "float32")
+        # The vectors of a placeholder change while they are trained; everything else is frozen.
+        if self.tokenizer.placeholder is None or self.tokenizer.placeholder not in text.lower():
+            while len(self._contexts) >= _REMEMBERED:
+                del self._contexts[next(iter(self._contexts))]
+            self._contexts[text] = context
+        return context
 
 
-class _Solver:
-    """DPM-Solver++(2M) in the data prediction, timesteps evenly spaced, first order at the last step."""
+class _Parts:
+    """UNet and decoder, with one set of weights for pictures of every size."""
 
-    def __init__(self, steps: int) -> None:
-        spaced = np.linspace(TIMESTEPS - 1, 0, steps + 1).round().astype("int32")
-        self.timesteps = spaced[:-1]
-        alpha = alphas_cumprod().astype("float64")[spaced]
-        self._alpha, self._sigma = np.sqrt(alpha), np.sqrt(1.0 - alpha)
-        self._lambda = np.log(self._alpha) - np.log(self._sigma)
-        self._steps = steps
-        self._previous: npt.NDArray[np.float32] | None = None
+    def __init__(self, base: BaseModel, resolution: int, diffusion_model: keras.Model | None) -> None:
+        with _computing_in(compute_dtype(base.name)):
+            self._unet = diffusion_model or base.diffusion_model(resolution, resolution)
+            self._decoder = base.decoder(resolution, resolution)
+        self._loops: dict[tuple[Any, ...], Any] = {}
+        self._decoders: dict[tuple[int, int], Any] = {}
 
-    def step(
-        self, index: int, latents: npt.NDArray[np.float32], noise: npt.NDArray[np.float32]
-    ) -> npt.NDArray[np.float32]:
-        clean = (latents - self._sigma[index] * noise) / self._alpha[index]
-        if index == self._steps - 1:
-            return np.asarray(clean, "float32")
-        h = self._lambda[index + 1] - self._lambda[index]
-        estimate = clean
-        if self._previous is not None:
-            ratio = (self._lambda[index] - self._lambda[index - 1]) / h
-            estimate = clean + (clean - self._previous) / (2.0 * ratio)
-        self._previous = clean
-        following = (self._sigma[index + 1] / self._sigma[index]) * latents
-        return np.asarray(following - self._alpha[index + 1] * np.expm1(-h) * estimate, "float32")
+    def loop(self, size: Sequence[int], context: Sequence[int], *, guided: bool) -> Any:
+        """The compiled steps for latents (B, *size, 4) and a context (B, *context): see `_steps`."""
+        key = (*size, *context, guided)
+        if key not in self._loops:
+            signature = (
+                tf.TensorSpec((None, *size, 4), tf.float32),
+                tf.TensorSpec((None, *size, 4), tf.float32),
+                tf.TensorSpec((None, 6), tf.float32),
+                tf.TensorSpec((None, *context), tf.float32),
+                tf.TensorSpec((), tf.float32),
+            )
+            steps = _steps(_for_size(self._unet, *size), guided)
+            self._loops[key] = tf.function(steps, input_signature=signature, autograph=False)
+        return self._loops[key]
+
+    def decode(self, latents: Any) -> npt.NDArray[np.uint8]:
+        """Latents (B, h, w, 4) to pictures (B, 8 h, 8 w, 3)."""
+        key = (int(latents.shape[1]), int(latents.shape[2]))
+        if key not in self._decoders:
+            signature = (tf.TensorSpec((None, *key, 4), tf.float32),)
+            self._decoders[key] = tf.function(_pixels(self._decoder), input_signature=signature, autograph=False)
+        return np.asarray(self._decoders[key](latents))
+
+
+def _steps(unet: keras.Model, guided: bool) -> Callable[..., Any]:
+    """The steps of some rows of a solver's table, as one loop: (latents, clean latents before) -> the same, later."""
+
+    def steps(latents: Any, before: Any, rows: Any, context: Any, scale: Any) -> Any:
+        def step(index: Any, latents: Any, before: Any) -> Any:
+            timestep, alpha, sigma, carry, now, earlier = tf.unstack(rows[index])
+            both = tf.concat([latents, latents], axis=0) if guided else latents
+            embedding = models.timestep_embedding(tf.repeat(timestep[None], tf.shape(both)[0]))
+            noise = tf.cast(unet([both, embedding, context]), tf.float32)
+            if guided:
+                unconditional, wanted = tf.split(noise, 2, axis=0)
+                noise = unconditional + scale * (wanted - unconditional)
+            clean = (latents - sigma * noise) / alpha
+            return index + 1, carry * latents + now * clean + earlier * before, clean
+
+        wanted = lambda index, *_: index < tf.shape(rows)[0]  # noqa: E731
+        return tf.while_loop(wanted, step, (0, latents, before), parallel_iterations=1)[1:]
+
+    return steps
+
+
+def _pixels(decoder: keras.Model) -> Callable[[Any], Any]:
+    def pixels(latents: Any) -> Any:
+        x = latents
+        # Layer by layer, since a whole model would insist on the size that it was made for.
+        for layer in decoder.layers:
+            x = layer(x)
+        return tf.cast(tf.clip_by_value((tf.cast(x, tf.float32) + 1.0) * 127.5 + 0.5, 0.0, 255.0), tf.uint8)
+
+    return pixels
+
+
+def _run(loop: Any, latents: Any, rows: Any, context: Any, scale: Any, callback: Callback | None) -> Any:
+    """All steps at once, or one at a time when somebody wants to hear of each: the same compiled loop."""
+    before = tf.zeros_like(latents)
+    steps = int(rows.shape[0])
+    if callback is None:
+        return loop(latents, before, rows, context, scale)[0]
+    for index in range(steps):
+        latents, before = loop(latents, before, rows[index : index + 1], context, scale)
+        callback(index + 1, steps)
+    return latents
+
+
+def _told(callback: Callback | None, done: int, of: int) -> Callback | None:
+    return None if callback is None else lambda step, _: callback(done + step, of)
+
+
+def _for_size(unet: keras.Model, height: int, width: int) -> keras.Model:
+    """The same layers, with the same weights, for latents of another size."""
+    if tuple(unet.inputs[0].shape[1:3]) == (height, width):
+        return unet
+    latent, timestep, context = unet.inputs
+    inputs = [
+        keras.layers.Input((height, width, 4), dtype=latent.dtype),
+        keras.layers.Input(timestep.shape[1:], dtype=timestep.dtype),
+        keras.layers.Input(context.shape[1:], dtype=context.dtype),
+    ]
+    plain = keras.Model(unet.inputs, unet.outputs[0])
+    return keras.models.clone_model(plain, input_tensors=inputs, clone_function=lambda layer: layer)
+
+
+def _tokenizer(base: BaseModel, placeholder_tokens: Sequence[str]) -> Tokenizer:
+    return base.tokenizer(placeholder_tokens[0] if placeholder_tokens else None, len(placeholder_tokens))
+
+
+def _encoder(base: BaseModel, tokenizer: Tokenizer, text_encoder: str | None) -> Encode:
+    """A version's SavedModel, or the base model's own encoder, as a function of token ids."""
+    if text_encoder is None:
+        model = base.text_encoder(tokenizer.vocabulary)
+        nothing = tf.zeros((1, model.output_shape[-1]))
+        return lambda tokens: models.splice(model, tokens, nothing)
+    if not Path(text_encoder, "saved_model.pb").is_file():
+        raise FileNotFoundError(f"{text_encoder} holds no SavedModel")
+    loaded = tf.saved_model.load(text_encoder)
+    positions = tf.range(tokenizer.prompt_length)[None, :]
+    return lambda tokens: loaded.encode(tokens, tf.repeat(positions, tokens.shape[0], axis=0))
+
+
+def size_step(base_model: str) -> int:
+    """Pixels that width and height of a picture must be multiples of: the VAE's 8, times what the UNet halves."""
+    return 16 if base_model == "tiny" else 64
+
+
+def compute_dtype(base_model: str) -> str:
+    """What the big parts are stored and computed in: bfloat16 (float16 on older GPUs) where the machine is fast at it.
+
+    `tiny` stays in float32 everywhere: it is quick anyhow, and its pictures are the same on every machine.
+    """
+    if base_model == "tiny":
+        return "float32"
+    for gpu in tf.config.list_physical_devices("GPU"):
+        capability = tf.config.experimental.get_device_details(gpu).get("compute_capability", (0, 0))
+        return "bfloat16" if capability >= (8, 0) else "float16"
+    return "bfloat16" if _cpu_flags() & {"amx_bf16", "avx512_bf16"} else "float32"
+
+
+def _cpu_flags() -> set[str]:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace").splitlines()
+    except OSError:
+        return set()
+    return next((set(line.split()) for line in lines if line.startswith("flags")), set())
+
+
+@contextmanager
+def _computing_in(dtype: str) -> Iterator[None]:
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(dtype)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)

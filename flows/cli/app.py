@@ -314,6 +314,18 @@ def playground(
     play(root, concept, port)
 
 
+@app.command()
+def endpoint(
+    concept: Annotated[str, typer.Argument(help="A concept, or one of its versions: my-cat or my-cat@v2.")],
+    root: Root = None,
+    port: Annotated[int, typer.Option("--port", help="Port on 127.0.0.1; another one when it is taken.")] = 8080,
+) -> None:
+    """Serve a published version on this machine as an Inference Endpoint would: an API that draws. Ctrl-C ends it."""
+    from flows.cli.endpoint import serve as serve_endpoint
+
+    serve_endpoint(root, concept, port)
+
+
 @hub_app.command("serve")
 def hub_serve(
     root: Annotated[Path, typer.Option("--root", help="Folder of repositories and objects.", file_okay=False)],

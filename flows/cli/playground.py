@@ -37,13 +37,13 @@ def play(root: Path | None, concept: str, port: int) -> None:
     end_on_sigterm()
     with ExitStack() as running:
         try:
-            settings = _with_hub(root, running)
+            settings = with_hub(root, running)
             target = HubTarget(settings.hub_endpoint, settings.hub_owner, settings.hub_token)
             version = choose(list_actual(target).concepts.get(name), name, wanted)
             page = _page(target, settings, name, version, free_port(port))
             running.callback(page.wait)
             running.callback(page.ask_to_end)
-            _stay(page, f"{name} {version.name}", console)
+            stay(page, f"{name} {version.name}", "the Space", console)
         except KeyboardInterrupt:
             console.print("Stopped.")
 
@@ -64,7 +64,7 @@ def choose(concept: ActualConcept | None, name: str, wanted: str) -> Version:
     return chosen
 
 
-def _with_hub(root: Path | None, running: ExitStack) -> Settings:
+def with_hub(root: Path | None, running: ExitStack) -> Settings:
     """The settings, with the set-up's local Hub running: `up` may be running it already."""
     settings = load_settings(root)
     folder = folder_in_use(root)
@@ -91,6 +91,7 @@ def _page(target: HubTarget, settings: Settings, name: str, version: Version, po
         "GRADIO_ANALYTICS_ENABLED": "False",
         "HF_ENDPOINT": target.endpoint,
         "HF_HUB_DISABLE_XET": "1",
+        "CONCEPTRY_ENDPOINTS_API": f"{target.endpoint}/v2",
         "HF_HUB_CACHE": str(place.parent / "cache"),
         "TF_CPP_MIN_LOG_LEVEL": "2",
     }
@@ -101,11 +102,14 @@ def _page(target: HubTarget, settings: Settings, name: str, version: Version, po
     return Child(address, [sys.executable, "app.py"], environment, log, lambda: answers(address), place)
 
 
-def _stay(page: Child, what: str, console: Console) -> None:
-    page.start()
-    with console.status(f"starting the Space of {what}"):
-        page.wait_until_ready(_START_TIMEOUT)
-    console.print(f"[bold]{what}[/] is at [bold]{page.title}[/]. Ctrl-C ends it. [dim](log: {page.log})[/]")
+def stay(child: Child, what: str, kind: str, console: Console, hint: str | None = None) -> None:
+    """Start a page or a server, say where it is, and stay until it ends or somebody ends it."""
+    child.start()
+    with console.status(f"starting {kind} of {what}"):
+        child.wait_until_ready(_START_TIMEOUT)
+    console.print(f"[bold]{what}[/] is at [bold]{child.title}[/]. Ctrl-C ends it. [dim](log: {child.log})[/]")
+    if hint:
+        console.print(hint, markup=False, highlight=False, soft_wrap=True)
     while True:
-        page.check()
+        child.check()
         time.sleep(0.5)

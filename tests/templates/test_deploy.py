@@ -1,48 +1,117 @@
-"""The Deploy tab against an Endpoints API that speaks HTTP."""
+"""The Deploy tab's dealings with the Inference Endpoints API, against the local Hub's and one that refuses."""
 
 import json
+import os
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
-from huggingface_hub import constants
+from huggingface_hub import HfApi, constants
 from huggingface_hub.errors import LocalEntryNotFoundError
 
 from emulators.hub.server import running
-from space_template.deploy import ENDPOINTS_API_VARIABLE, Order, answer_html, create
-from space_template.drawing import ModelUnavailableError, Studio, explain
-from space_template.served import read_settings
+from space_template import endpoints
+from space_template.deploy import describe, pick, price_html, steps_html, table_html
+from space_template.drawing import ModelUnavailableError, Studio, explain, free_memory, too_little_memory
+from space_template.endpoints import ENDPOINTS_API_VARIABLE, Account, Order, Refused
+from space_template.served import Served, read_settings
 
-SERVED = replace(
-    read_settings(Path(__file__).resolve().parents[2] / "space_template" / "settings.json"),
-    revision="f" * 40,
-    version="v2",
-    model_repo="local/my-cat",
-)
-ORDER = Order("my-cat", "tess", "aws", "us-east-1", "cpu", "intel-icl", "x2", 0, 1, "authenticated")
+EXAMPLE = read_settings(Path(__file__).resolve().parents[2] / "space_template" / "settings.json")
+SERVED = replace(EXAMPLE, revision="f" * 40, version="v2", model_repo="local/my-cat")
+ORDER = Order("my-cat", "local", "aws-us-east-1-intel-icl-x2", 0, 1, "authenticated")
+TOKEN = "hf_local"
 SECRET = "hf_verysecret"
 
 
 @pytest.fixture
-def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, str, dict[str, Any]]]]:
-    """An Endpoints API that answers with the status that the endpoint's name ends in; gives what it was sent."""
-    received: list[tuple[str, str, dict[str, Any]]] = []
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
+    """A local Hub with one version of my-cat; what the Space of that version serves."""
+    with running(tmp_path / "hub") as server:
+        monkeypatch.setattr(constants, "ENDPOINT", server.url)
+        monkeypatch.setenv(ENDPOINTS_API_VARIABLE, f"{server.url}/v2")
+        monkeypatch.setattr(constants, "INFERENCE_ENDPOINTS_ENDPOINT", constants.INFERENCE_ENDPOINTS_ENDPOINT)
+        # HfApi reads its default address when the module is imported.
+        monkeypatch.setattr(endpoints, "HfApi", lambda token: HfApi(endpoint=server.url, token=token))
+        api = HfApi(endpoint=server.url, token=TOKEN)
+        api.create_repo("local/my-cat")
+        commit = api.upload_file(path_or_fileobj=b"x", path_in_repo="handler.py", repo_id="local/my-cat")
+        yield replace(SERVED, revision=commit.oid)
+
+
+def account() -> Account:
+    return endpoints.look_up(TOKEN)
+
+
+@pytest.mark.usefixtures("hub")
+def test_the_account_and_its_machines_are_read_from_the_api() -> None:
+    found = account()
+
+    assert found.namespaces == ("local",)
+    wanted = {"vendor": "aws", "region": "us-east-1", "instance_type": "nvidia-t4", "instance_size": "x1"}
+    chosen = next(one for one in found.hardware if one.id == pick(found.hardware, wanted))
+    assert (chosen.vendor, chosen.region, chosen.instance_type, chosen.instance_size) == tuple(wanted.values())
+    assert describe(chosen) == "Nvidia T4 · 16 GB · $0.5/h"
+    assert "$1.00</strong> an hour at most, nothing while it sleeps" in price_html(found.hardware, chosen.id, 0, 2)
+    assert "$0.50 an hour at least" in price_html(found.hardware, chosen.id, 1, 2)
+
+
+def test_an_endpoint_is_made_from_the_exact_revision_and_looked_after(hub: Served) -> None:
+    made = endpoints.create(ORDER, account().hardware, hub, TOKEN)
+    assert made.state == "pending"
+
+    [listed] = endpoints.list_all("local", TOKEN)
+    raw = listed.raw
+    assert (raw["model"]["repository"], raw["model"]["revision"]) == ("local/my-cat", hub.revision)
+    assert (raw["model"]["task"], raw["type"]) == ("custom", "authenticated")
+    assert (raw["provider"]["vendor"], raw["provider"]["region"]) == ("aws", "us-east-1")
+    assert (raw["compute"]["instanceType"], raw["compute"]["instanceSize"]) == ("intel-icl", "x2")
+    scaling = raw["compute"]["scaling"]
+    assert (scaling["minReplica"], scaling["maxReplica"], scaling["scaleToZeroTimeout"]) == (0, 1, 15)
+    with pytest.raises(Refused, match="There is an endpoint named my-cat already"):
+        endpoints.create(ORDER, account().hardware, hub, TOKEN)
+
+    assert endpoints.change("pause", "my-cat", "local", TOKEN) == "my-cat is paused."
+    assert [progress.state for progress in endpoints.watch("my-cat", "local", TOKEN)] == ["paused"]
+    assert "Paused" in table_html(endpoints.list_all("local", TOKEN))
+    assert endpoints.change("resume", "my-cat", "local", TOKEN) == "my-cat starts again."
+    assert endpoints.change("delete", "my-cat", "local", TOKEN) == "my-cat is deleted."
+    assert endpoints.list_all("local", TOKEN) == []
+    with pytest.raises(Refused, match="my-cat is not visible to this token in local"):
+        endpoints.change("delete", "my-cat", "local", TOKEN)
+
+
+@pytest.mark.usefixtures("hub")
+def test_a_token_that_is_not_taken_is_said_and_not_repeated() -> None:
+    with pytest.raises(Refused, match="The token was refused") as caught:
+        endpoints.look_up(SECRET)
+    assert SECRET not in str(caught.value)
+    for token in ("", "  "):
+        with pytest.raises(Refused, match="Give a token"):
+            endpoints.look_up(token)
+    with pytest.raises(Refused, match="That is not a token"):
+        endpoints.look_up("hf_ключ")
+
+
+def test_what_is_wrong_with_an_order_is_said_before_anybody_is_asked() -> None:
+    order = replace(ORDER, name="My Cat!", hardware="none", min_replica=3, security="open")
+    with pytest.raises(Refused) as caught:
+        endpoints.create(order, (), replace(SERVED, revision=None), SECRET)
+
+    for words in ("No version is published", "lower-case letters", "Choose a machine", "Replicas", "Security"):
+        assert words in str(caught.value)
+
+
+@pytest.fixture
+def refusing(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """An Endpoints API that answers every request for an endpoint with the status in its name."""
 
     class Api(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            received.append((self.path, self.headers["Authorization"], body))
-            status = int(body["name"][-3:]) if body["name"][-3:].isdigit() else 202
-            answer = {
-                "name": body["name"], "model": body["model"], "type": body["type"], "healthRoute": "/health",
-                "status": {"state": "pending", "createdAt": "2026-11-22T10:00:00.000Z",
-                           "updatedAt": "2026-11-22T10:00:00.000Z"},
-            } if status == 202 else {"error": f"no: <b>{SECRET}</b>"}  # fmt: skip
-            content = json.dumps(answer).encode()
+            status = int(self.path.split("-")[1].split("/")[0])
+            content = json.dumps({"error": f"no: <b>{SECRET}</b>"}).encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(content)))
@@ -57,53 +126,35 @@ def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, str, dict[s
     thread.start()
     monkeypatch.setenv(ENDPOINTS_API_VARIABLE, f"http://127.0.0.1:{server.server_port}")
     monkeypatch.setattr(constants, "INFERENCE_ENDPOINTS_ENDPOINT", constants.INFERENCE_ENDPOINTS_ENDPOINT)
-    yield received
+    yield
     server.shutdown()
     thread.join()
     server.server_close()
 
 
-def test_an_endpoint_is_made_from_the_exact_revision(api: list[tuple[str, str, dict[str, Any]]]) -> None:
-    answer = create(ORDER, SERVED, SECRET)
-
-    assert answer.ok
-    assert answer.text == "my-cat is pending: local/my-cat v2 at ffffffffff."
-    path, authorization, body = api[0]
-    assert (path, authorization) == ("/endpoint/tess", f"Bearer {SECRET}")
-    assert (body["model"]["repository"], body["model"]["revision"]) == ("local/my-cat", "f" * 40)
-    assert (body["model"]["task"], body["provider"]) == ("custom", {"region": "us-east-1", "vendor": "aws"})
-    assert body["compute"]["scaling"] == {"minReplica": 0, "maxReplica": 1, "scaleToZeroTimeout": 15}
-
-
+@pytest.mark.usefixtures("refusing")
 @pytest.mark.parametrize(
     ("status", "words"),
     [
-        (400, "did not accept this order"), (401, "token was refused"), (403, "quota"),
-        (409, "There is an endpoint named my-cat-409 already"), (500, "failed; try again later"),
+        (400, "did not accept this"), (401, "token was refused"), (402, "no way to pay"), (403, "quota"),
+        (409, "There is an endpoint named cat-409 already"), (500, "failed; try again later"),
     ],
 )  # fmt: skip
-def test_refusals_come_in_words_and_without_the_token(
-    api: list[tuple[str, str, dict[str, Any]]], status: int, words: str
-) -> None:
-    answer = create(replace(ORDER, name=f"my-cat-{status}"), SERVED, SECRET)
+def test_refusals_come_in_words_and_without_the_token(status: int, words: str) -> None:
+    with pytest.raises(Refused, match=words) as caught:
+        endpoints.change("pause", f"cat-{status}", "tess", SECRET)
 
-    assert len(api) == 1
-    assert not answer.ok
-    assert words in answer.text
-    html = answer_html(answer)
-    assert SECRET not in html
-    assert "<b>" not in html
+    page = steps_html([str(caught.value)], bad=True)
+    assert SECRET not in page
+    assert "<b>" not in page
 
 
-def test_what_is_wrong_with_an_order_is_said_before_anybody_is_asked(
-    api: list[tuple[str, str, dict[str, Any]]],
-) -> None:
-    order = replace(ORDER, name="My Cat!", region=" ", min_replica=3)
-    answer = create(order, replace(SERVED, revision=None), " ")
-
-    assert api == []
-    for words in ("No version is published", "Give a token", "lower-case letters", "region is missing", "Replicas"):
-        assert words in answer.text
+@pytest.mark.usefixtures("refusing")
+def test_an_endpoint_that_does_not_draw_is_told() -> None:
+    with pytest.raises(Refused, match=r"The endpoint answered 400: .*no: <b>…</b>"):
+        endpoints.call(f"{os.environ[ENDPOINTS_API_VARIABLE]}/endpoint-400", "a cat", SECRET)
+    with pytest.raises(Refused, match="did not answer"):
+        endpoints.call("http://127.0.0.1:9", "a cat", SECRET, timeout=2)
 
 
 def test_a_version_that_cannot_be_fetched_is_said_on_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,3 +165,14 @@ def test_a_version_that_cannot_be_fetched_is_said_on_the_page(tmp_path: Path, mo
         with pytest.raises(ModelUnavailableError, match="local/my-cat at ffffffffff"):
             studio.wait(60)
     assert "could not be fetched" in explain(LocalEntryNotFoundError("no network"), SERVED)
+
+
+def test_too_little_memory_is_said_before_the_machine_ends_the_process() -> None:
+    assert too_little_memory("sd-v1-4", 2.0) == (
+        "This machine has 2.0 GB of memory left, and sd-v1-4 needs about 5 GB: ask for larger hardware in concept.yaml "
+        "(space.hardware)."
+    )
+    assert too_little_memory("sd-v1-4", 16.0) is None
+    assert too_little_memory("tiny", None) is None
+    free = free_memory()
+    assert free is None or 0 < free < 100_000

@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from handler_template.handler import MAX_SEED, parse
+from emulators.hub.apps.toolkit import write_answer
+from handler_template.handler import MAX_SEED, PARAMETERS, Answer, Answers, Request, parse
 from tasks.hub.bundle import render_handler
 
 TEMPLATES = Path(__file__).resolve().parents[2]
@@ -39,6 +40,12 @@ HOSTILE = "</script>{{ }} \" ' \\ \n---\ntitle: x"
 REQUESTS = [
     {"inputs": "a large red circle", "parameters": {"num_inference_steps": 2, "num_images": 2}},
     {"inputs": "red circle " * 50, "parameters": {"num_inference_steps": 1}},
+    {
+        "inputs": ["a red circle", "a blue star"],
+        "parameters": {"num_inference_steps": 1, "format": "jpeg", "width": 96, "seed": 3},
+    },
+    {"inputs": "a red circle", "parameters": {"num_images": 8, "width": 1024, "height": 1024}},
+    {"inputs": "a red circle", "parameters": {"width": 70}},
 ]
 SERVER = """
 import json, sys
@@ -54,7 +61,8 @@ endpoint, answers = handler.EndpointHandler(folder), []
 for request in requests:
     try:
         answers.append(endpoint(request))
-        request["parameters"]["seed"] = answers[-1]["seed"]
+        first = answers[-1][0] if isinstance(answers[-1], list) else answers[-1]
+        request["parameters"]["seed"] = first["seed"]
         assert endpoint(request) == answers[-1], "the seed did not make the same pictures again"
     except Exception as error:
         answers.append({"error": str(error)})
@@ -88,6 +96,31 @@ def test_a_prompt_that_does_not_fit_is_refused_in_words(answers: list[dict[str, 
     assert "the prompt is too long" in answers[1]["error"]
 
 
+def test_several_prompts_and_jpeg(answers: list[Any]) -> None:
+    assert [answer["seed"] for answer in answers[2]] == [3, 3]
+    pictures = [Image.open(io.BytesIO(base64.b64decode(answer["images"][0]))) for answer in answers[2]]
+    assert [(picture.format, picture.size) for picture in pictures] == [("JPEG", (96, 64))] * 2
+
+
+def test_too_much_is_refused_before_it_is_drawn(answers: list[Any]) -> None:
+    assert "8,388,608 pixels are too many for one request, which may have 2,097,152" in answers[3]["error"]
+    assert answers[4]["error"] == "width and height must be multiples of 16 from 64 to 1024 pixels"
+
+
+def test_an_answer_is_json_or_a_picture_by_what_is_accepted() -> None:
+    red, blue = (Answer(Request("x", seed=5), [Image.new("RGB", (8, 8), colour)]) for colour in ("red", "blue"))
+    kind, content = write_answer(red, "application/json")
+    assert (kind, json.loads(content)["seed"]) == ("application/json", 5)
+    for accept, form in (("image/png", "PNG"), ("image/jpeg", "JPEG")):
+        kind, content = write_answer(Answers([blue, red]), accept)
+        picture = Image.open(io.BytesIO(content))
+        assert (kind, picture.format) == (accept, form)
+        assert picture.convert("RGB").getpixel((0, 0))[2] > 200, "the first prompt's picture"
+    # What the Hub's own server asks before it makes a picture of an answer.
+    assert isinstance(red, Image.Image)
+    assert isinstance(Answers([red]), Image.Image)
+
+
 def test_everything_wrong_with_a_request_is_said_at_once() -> None:
     with pytest.raises(ValueError, match="inputs must be a prompt") as caught:
         parse({"inputs": " ", "parameters": {"seed": -1, "steps": 3, "num_images": 99, "guidance_scale": "high"}})
@@ -104,17 +137,20 @@ json_values = st.recursive(
     lambda children: st.lists(children, max_size=3) | st.dictionaries(st.text(max_size=9), children, max_size=3),
     max_leaves=5,
 )
-keys = st.sampled_from(["negative_prompt", "num_inference_steps", "guidance_scale", "seed", "num_images", "other"])
+keys = st.sampled_from([*PARAMETERS, "other"])
 
 
 @given(st.dictionaries(keys, json_values), json_values)
 def test_no_request_gets_through_unchecked(parameters: dict[str, Any], inputs: Any) -> None:
     try:
-        request = parse({"inputs": inputs, "parameters": parameters})
+        requests = parse({"inputs": inputs, "parameters": parameters})
     except ValueError:
         return
-    assert request.prompt == inputs
-    assert 0 <= request.seed <= MAX_SEED
-    assert 1 <= request.num_images <= 8
-    assert request.steps is None or 1 <= request.steps <= 200
-    assert request.guidance_scale is None or 0 <= request.guidance_scale <= 50
+    assert [request.prompt for request in requests] == (inputs if isinstance(inputs, list) else [inputs])
+    for request in requests:
+        assert 0 <= request.seed <= MAX_SEED
+        assert 1 <= request.num_images <= 8
+        assert request.steps is None or 1 <= request.steps <= 200
+        assert request.guidance_scale is None or 0 <= request.guidance_scale <= 50
+        assert request.format in ("png", "jpeg")
+        assert all(side is None or 64 <= side <= 1024 for side in (request.width, request.height))

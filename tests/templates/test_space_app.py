@@ -17,11 +17,14 @@ import yaml
 from gradio_client import Client
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from conceptry.concept import BaseModel, ConceptSpec
 from conceptry.serving import serving_settings
-from space_template.app import header_html
-from space_template.playground import facts_html, notice_html
+from space_template.asked import LINK_JS, restored
+from space_template.deploy import lead_html, steps_html, usage_html
+from space_template.look import facts_html, header_html, notice_html
+from space_template.playground import facts
 from space_template.served import Served, read_settings
 from tasks.space import render_space
 
@@ -33,6 +36,7 @@ CORPUS = [
     "\u202e \u2028 \x00 \x85 \U0001f431",
 ]
 HOSTILE = '</script><script>alert("x")</script> {braces} ${d} \' " \\ *bold* <img src=x onerror=alert(1)>'
+IN_A_LINK = ("prompt", "negative", "guidance", "steps", "pictures", "seed", "size", "compare")
 TEMPLATE = Path(__file__).resolve().parents[2] / "space_template"
 
 
@@ -93,8 +97,8 @@ def test_the_page_shows_hostile_strings_as_text(space: str) -> None:
     prompts = next(c["props"]["samples"] for c in config["components"] if c["type"] == "dataset")
     assert prompts == [[HOSTILE], *([text] for text in CORPUS)]
     labels = [component["props"].get("label") for component in config["components"]]
-    assert {"Playground", "Deploy on Endpoint", "Prompt", "Token"} <= set(labels)
-    token = next(c["props"] for c in config["components"] if c["props"].get("label") == "Token")
+    assert {"Playground", "Deploy", "Prompt", "Your token"} <= set(labels)
+    token = next(c["props"] for c in config["components"] if c["props"].get("label") == "Your token")
     assert token["type"] == "password"
 
 
@@ -103,18 +107,20 @@ def test_the_api_draws_and_the_seed_makes_the_same_pictures_again(space: str) ->
     try:
         api = client.view_api(return_format="dict")
         assert list(api["named_endpoints"]) == ["/draw"], "only drawing may be called from outside"
-        drawn = [
-            client.predict("a large red circle", "", 3, 2, 2, 7, False, api_name="/draw"),
-            client.predict("a large red circle", "", 3, 2, 2, 7, False, api_name="/draw"),
-        ]
-        pictures = [[Path(picture["image"]).read_bytes() for picture in gallery] for gallery, _, _ in drawn]
+        asked = {"prompt": "a large red circle", "guidance_scale": 3, "steps": 2, "num_images": 2, "api_name": "/draw"}
+        drawn = [client.predict(**asked, seed=7), client.predict(**asked, seed=7)]
+        pictures = [[Path(picture["image"]).read_bytes() for picture in gallery] for gallery, _ in drawn]
         assert len(pictures[0]) == 2
         assert pictures[0] == pictures[1]
         assert pictures[0][0] != pictures[0][1]
         assert [picture["caption"] for picture in drawn[0][0]] == ["seed 7", "seed 8"]
         assert drawn[0][1] == 7
+        wide, seed = client.predict(prompt="a blue star", steps=1, num_images=1, size="96x64", api_name="/draw")
+        with Image.open(wide[0]["image"]) as picture:
+            assert picture.size == (96, 64)
+        assert seed == client.predict(prompt="a blue star", steps=1, seed=seed, api_name="/draw")[1]
         with pytest.raises(Exception, match="the prompt is too long"):
-            client.predict("red circle " * 60, "", 3, 2, 1, 7, False, api_name="/draw")
+            client.predict(prompt="red circle " * 60, api_name="/draw")
     finally:
         client.close()
 
@@ -145,10 +151,39 @@ def served(**changes: Any) -> Served:
 def test_html_holds_strings_as_text(text: str) -> None:
     something = served(title=text, emoji=text, placeholder_token=text, placeholder_tokens=(text,), model_repo=text)
 
-    assert set(Tags(header_html(something)).tags) == {"div", "span", "h1", "p"}
-    assert set(Tags(facts_html(something)).tags) == {"dl", "dt", "dd"}
-    assert Tags(notice_html(something, text)).tags == ["div"]
-    assert Tags(notice_html(something, text)).text == text.replace("\r\n", "\n").replace("\r", "\n") or "\0" in text
+    published = Served(**{**something.__dict__, "version": text or "v1", "revision": "f" * 40})
+
+    assert set(Tags(header_html(something)).tags) == {"div", "span", "h1"}
+    assert set(Tags(header_html(published)).tags) == {"div", "span", "h1", "a"}
+    assert set(Tags(facts_html(facts(something))).tags) == {"dl", "dt", "dd"}
+    assert set(Tags(lead_html(published)).tags) == {"p", "strong", "br", "small", "code"}
+    assert set(Tags(usage_html("http://127.0.0.1", published, "public")).tags) == {"div", "code"}
+    assert set(Tags(steps_html([text, text])).tags) == {"ol", "li"}
+    assert Tags(notice_html(text)).tags == ["div"]
+    assert Tags(notice_html(text)).text == text.replace("\r\n", "\n").replace("\r", "\n") or "\0" in text
+
+
+@given(st.dictionaries(st.sampled_from(IN_A_LINK), st.text(max_size=12) | (st.floats() | st.integers()).map(str)))
+def test_a_link_asks_for_nothing_that_the_page_does_not_offer(query: dict[str, str]) -> None:
+    asked = restored(query, served())
+    if asked is None:
+        assert "prompt" not in query
+        return
+    assert asked.prompt == query["prompt"]
+    assert 1 <= asked.guidance <= 15
+    assert 1 <= asked.steps <= 100
+    assert 1 <= asked.pictures <= 8
+    assert 0 <= asked.seed < 2**31
+    assert asked.sides in ((64, 64), (96, 64), (64, 96), (96, 96))
+
+
+def test_a_link_says_what_it_restores() -> None:
+    for name in IN_A_LINK:
+        assert re.search(rf"\b{name}\b", LINK_JS)
+    query = {"prompt": "a star", "guidance": "4.5", "steps": "30", "pictures": "2", "seed": "9", "size": "96x64"}
+    asked = restored(query, served())
+    assert asked is not None
+    assert (asked.guidance, asked.steps, asked.pictures, asked.seed, asked.sides) == (4.5, 30, 2, 9, (96, 64))
 
 
 def test_a_rendered_space_is_complete_and_says_what_it_is(tmp_path: Path) -> None:

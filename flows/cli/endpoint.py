@@ -1,0 +1,81 @@
+"""`conceptry endpoint`: a published version's Inference Endpoint handler, on this machine."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+from huggingface_hub import snapshot_download
+
+from conceptry.errors import ConceptryError
+from conceptry.settings import Settings
+from conceptry.version import Version
+from flows.cli.console import out
+from flows.cli.playground import choose, stay, with_hub
+from flows.stack.embedded import end_on_sigterm
+from flows.stack.processes import Child, answers, clean_environment, free_port
+from tasks.hub import HubTarget, list_actual
+from tasks.hub.client import telling
+
+_SERVER = "emulators.hub.apps.toolkit"
+
+
+def serve(root: Path | None, concept: str, port: int) -> None:
+    """Fetch `NAME` or `NAME@vN` as an endpoint would, serve its handler on loopback and stay until Ctrl-C.
+
+    Raises:
+        ConceptryError: there is no such version, or it has no handler.
+    """
+    name, _, wanted = concept.partition("@")
+    console = out()
+    end_on_sigterm()
+    with ExitStack() as running:
+        try:
+            settings = with_hub(root, running)
+            target = HubTarget(settings.hub_endpoint, settings.hub_owner, settings.hub_token)
+            version = choose(list_actual(target).concepts.get(name), name, wanted)
+            folder = fetch(target, settings, name, version)
+            server = _server(folder, free_port(port))
+            running.callback(server.wait)
+            running.callback(server.ask_to_end)
+            stay(server, f"{name} {version.name}", "the endpoint", console, how_to_call(folder, server.title))
+        except KeyboardInterrupt:
+            console.print("Stopped.")
+
+
+def fetch(target: HubTarget, settings: Settings, name: str, version: Version) -> Path:
+    """The version's files at its exact commit, in a folder of their own.
+
+    Raises:
+        ConceptryError: it has no handler.
+    """
+    place = (settings.work / "endpoint" / f"{name}-{version.name}").absolute()
+    shutil.rmtree(place, ignore_errors=True)
+    token = settings.hub_token.get_secret_value() if settings.hub_token is not None else None
+    with telling(target, f"fetching {version.name}", name=name):
+        snapshot_download(
+            target.repo(name), revision=version.commit, local_dir=place, endpoint=target.endpoint, token=token
+        )
+    if not (place / "handler.py").is_file():
+        raise ConceptryError(f"{version.name} has no handler.py", concept=name, next_step="publish a newer version")
+    return place
+
+
+def how_to_call(folder: Path, address: str) -> str:
+    """A line to paste into a terminal."""
+    settings = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
+    body = json.dumps({"inputs": next(iter(settings.get("examples") or ()), "a photo"), "parameters": {"seed": 7}})
+    quoted = body.replace("'", "'\\''")
+    headers = "-H 'Content-Type: application/json' -H 'Accept: image/png'"
+    return f"curl {address} {headers} -d '{quoted}' -o picture.png"
+
+
+def _server(folder: Path, port: int) -> Child:
+    environment = clean_environment() | {"TF_CPP_MIN_LOG_LEVEL": "2", "PYTHONUNBUFFERED": "1"}
+    address = f"http://127.0.0.1:{port}"
+    command = [sys.executable, "-m", _SERVER, "--model-dir", str(folder), "--port", str(port)]
+    log = folder.with_suffix(".log")
+    return Child(address, command, environment, log, lambda: answers(f"{address}/health"), folder.parent)

@@ -1,0 +1,89 @@
+"""What a person asks of the Playground: the choices that there are, and the same as a link that can be shared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from space_template.served import Served
+
+MAX_SEED = 2**31 - 1
+MAX_PROMPT = 1000
+MAX_PICTURES = 8
+MAX_STEPS = 100
+MAX_GUIDANCE = 15.0
+DEFAULTS = {"tiny": (20, 3.0, 4), "sd-v1-4": (20, 7.5, 1)}
+"""Steps, guidance and number of pictures of each base model."""
+_STEP = {"tiny": 16, "sd-v1-4": 64}
+
+# Builds the address of this page with all that makes the pictures again; the names are those of `restored`.
+LINK_JS = """
+(prompt, negative, guidance, steps, pictures, seed, size, compare) => {
+  const url = new URL(window.location.href.split(/[?#]/)[0]);
+  const asked = {prompt, negative, guidance, steps, pictures, seed, size, compare};
+  for (const [name, value] of Object.entries(asked)) {
+    if (value !== null && value !== undefined && value !== "") url.searchParams.set(name, value);
+  }
+  return url.toString();
+}
+"""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One drawing: `size` is WIDTHxHEIGHT in pixels, `compare` another version, or empty."""
+
+    prompt: str
+    negative: str
+    guidance: float
+    steps: int
+    pictures: int
+    seed: int
+    size: str
+    compare: str = ""
+
+    @property
+    def sides(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        width, _, height = self.size.partition("x")
+        return int(width), int(height)
+
+
+def defaults(served: Served) -> Asked:
+    """What the page proposes before anybody has changed anything."""
+    steps, guidance, pictures = DEFAULTS.get(served.base_model, DEFAULTS["sd-v1-4"])
+    prompt = next(iter(served.examples), "")
+    return Asked(prompt, "", guidance, steps, pictures, 0, sizes(served)[0])
+
+
+def sizes(served: Served) -> list[str]:
+    """The sizes that are offered: what it was trained at, half as wide or as high again, and both."""
+    step, side = _STEP.get(served.base_model, 64), served.resolution
+    longer = max(side + step, round(side * 1.5 / step) * step)
+    return [f"{side}x{side}", f"{longer}x{side}", f"{side}x{longer}", f"{longer}x{longer}"]
+
+
+def restored(query: Mapping[str, str], served: Served) -> Asked | None:
+    """What a shared link asks for; whatever it says that cannot be is left at its default. None: it is no such link."""
+    if "prompt" not in query:
+        return None
+    usual = defaults(served)
+    size = query.get("size", "")
+    return Asked(
+        query["prompt"][:MAX_PROMPT],
+        query.get("negative", "")[:MAX_PROMPT],
+        round(_number(query, "guidance", 1.0, MAX_GUIDANCE, usual.guidance) * 2) / 2,
+        int(_number(query, "steps", 1, MAX_STEPS, usual.steps)),
+        int(_number(query, "pictures", 1, MAX_PICTURES, usual.pictures)),
+        int(_number(query, "seed", 0, MAX_SEED, usual.seed)),
+        size if size in sizes(served) else usual.size,
+        query.get("compare", "")[:20],
+    )
+
+
+def _number(query: Mapping[str, str], name: str, least: float, most: float, usual: float) -> float:
+    try:
+        value = float(query.get(name, ""))
+    except ValueError:
+        return usual
+    return value if least <= value <= most else usual
