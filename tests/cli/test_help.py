@@ -32,7 +32,9 @@ def test_every_command_and_option_has_help(path: tuple[str, ...]) -> None:
 def test_the_commands_are_those_of_the_readme() -> None:
     names = {path[0] for path in ALL if len(path) == 1}
     of_versions = {"versions", "show", "diff", "pull", "history", "import", "verify", "gc", "delete"}
-    assert names == {"new", "lint", "plan", "apply", "train", "up", "demo", "playground", "endpoint", "hub"} | of_versions
+    assert (
+        names == {"new", "lint", "plan", "apply", "train", "up", "demo", "playground", "endpoint", "hub"} | of_versions
+    )
 
 
 def test_help_imports_nothing_heavy() -> None:
