@@ -75,6 +75,13 @@ class Trainings:
         runs = self._read(FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=wanted))))
         return [run for run in runs if not self._bury(run)]
 
+    def latest(self, fingerprints: Iterable[str]) -> dict[str, FlowRun]:
+        """The newest run of each of these fingerprints that has one; a run that was killed is Crashed in it."""
+        newest = self._newest(fingerprints)
+        for run in newest.values():
+            self._bury(run)
+        return newest
+
     def start(
         self, name: str, revision: str, fingerprint: str, retrain: str | None = None, *, again: bool = False
     ) -> FlowRun:

@@ -10,6 +10,7 @@
     conceptry.concept.degraded     a person is needed
     conceptry.concept.waiting      images are not in the DVC remote yet
     conceptry.concept.healthy      all is well (again)
+    conceptry.concept.reaped       a job on Vertex AI belonged to no live run and was cancelled
 
 The resource is `conceptry.concept.NAME`; versions, causes and addresses are in the payload.
 """

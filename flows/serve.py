@@ -31,9 +31,10 @@ from conceptry.errors import SettingsError
 from conceptry.settings import Settings
 from flows.attempts import TRAINING
 from flows.resident import Resident
+from tasks.training.settings import VertexSettings
 
 FILE = Path(conceptry.__path__[0]).parent / "prefect.yaml"
-WATCH = "watch"
+WATCH, REAP = "watch", "reap"
 WATCH_SECONDS = "CONCEPTRY_WATCH_SECONDS"
 # How many runs of the other flows at a time: a release by hand, a retrain, and what is just ending.
 OTHERS = 4
@@ -79,6 +80,8 @@ async def serve(watch_every: float, max_parallel: int) -> None:
     for deployment in deployments(watch_every):
         if deployment.name == WATCH:
             watcher = Resident(await deployment.aapply(), Settings())
+            continue
+        if deployment.name == REAP and not VertexSettings.in_use():
             continue
         runner = trainings if deployment.name == TRAINING else others
         await runner.aadd_deployment(deployment)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,8 +14,10 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.concurrency.sync import concurrency
 from prefect.logging import get_logger
+from prefect.settings import get_current_settings
 
 from conceptry.settings import Settings
+from flows.attempts import trainings
 from flows.order import Order
 from flows.runs import RunFolder, run_id
 from tasks.training import Progress, TrainingRequest
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
 
 CREATING = "conceptry-vertex-create"
 """Prefect's global limit that lets one run at a time look for a job and create one, on whatever machine it is."""
+TERMINAL = "terminal-"
+"""How the owner's label begins when a training was started without a Prefect server."""
 _LEASE = 60.0
 
 
@@ -55,7 +60,7 @@ def train(
     logger = get_run_logger()
     cloud = vertex.open_cloud(VertexSettings(), logger.warning)
     request = TrainingRequest(order.name, order.config, run.records, run.output)
-    job = JobOrder(order.name, order.fingerprint, installation(settings), run_id(), cloud.bucket.name)
+    job = JobOrder(order.name, order.fingerprint, installation(settings), _owner(), cloud.bucket.name)
     watcher = vertex.Watcher(
         on_progress=on_progress, on_event=on_event, tell=logger.info, cancelled=cancelled, guard=_one_at_a_time
     )
@@ -66,6 +71,22 @@ def read_cost(output: Path) -> dict[str, Any] | None:
     """What a training cost, for the manifest; None when it was trained on one's own machine."""
     path = output / "cost.json"
     return json.loads(path.read_bytes()) if path.is_file() else None
+
+
+def clean_bucket(settings: Settings, days: float, *, delete: bool) -> dict[str, int]:
+    """Find, and with `delete` remove, what trainings left in the bucket and nobody needs: bytes, by gs:// address.
+
+    Kept is what belongs to a live job or a live run, and what was written less than `days` days ago: a run that failed
+    goes on from its checkpoint when a person retries it.
+    """
+    from tasks.training import vertex
+    from tasks.training.bucket import clean_prefixes
+
+    cloud = vertex.open_cloud(VertexSettings())
+    needed = {job.home.rstrip("/").rpartition("/")[2] for job in cloud.jobs.live(installation(settings))}
+    with trainings(settings.work) as runs:
+        needed |= {str(run.parameters.get("fingerprint")) for run in runs.active()}
+    return clean_prefixes(cloud.bucket, lambda _, fingerprint: fingerprint in needed, days=days, delete=delete)
 
 
 def cancelled() -> bool:
@@ -101,6 +122,13 @@ def order_of(flow_run: FlowRun, settings: Settings, bucket: str) -> "JobOrder":
 
     name, fingerprint = str(flow_run.parameters["name"]), str(flow_run.parameters["fingerprint"])
     return JobOrder(name, fingerprint, installation(settings), str(flow_run.id), bucket)
+
+
+def _owner() -> str:
+    """Who answers for a job: a run of the Prefect server, else a terminal, whose jobs no reaper knows anything of."""
+    if get_current_settings().api.url is None:
+        return f"{TERMINAL}{socket.gethostname()}"
+    return run_id()
 
 
 @contextmanager

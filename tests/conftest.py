@@ -49,6 +49,8 @@ def _isolate() -> None:
             "DVC_NO_ANALYTICS": "1",
             "GRADIO_ANALYTICS_ENABLED": "False",
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            # Read when gcsfs is imported: on an emulator it would wait for ever for the bucket's layout.
+            "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false",
             "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
             # Quiet TensorFlow on the CPU, as in CI.
             "CUDA_VISIBLE_DEVICES": "",

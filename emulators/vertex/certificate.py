@@ -30,6 +30,11 @@ class Keys:
         """What clients must trust: GRPC_DEFAULT_SSL_ROOTS_FILE_PATH."""
         return self.folder / "localhost.pem"
 
+    @property
+    def account_file(self) -> Path:
+        """The service account's JSON."""
+        return self.folder / "service-account.json"
+
     @cached_property
     def server(self) -> tuple[bytes, bytes]:
         """Private key and certificate of the server, PEM."""
@@ -59,10 +64,9 @@ class Keys:
         }
 
     def write_service_account(self, project: str, token_uri: str) -> Path:
-        """Write that JSON to a file that only the owner may read, for GOOGLE_APPLICATION_CREDENTIALS and DVC."""
-        path = self.folder / "service-account.json"
-        _write_private(path, json.dumps(self.service_account(project, token_uri), indent=2).encode())
-        return path
+        """Write that JSON to a file that only the owner may read: what GOOGLE_APPLICATION_CREDENTIALS names."""
+        _write_private(self.account_file, json.dumps(self.service_account(project, token_uri), indent=2).encode())
+        return self.account_file
 
     def believes(self, token: str) -> bool:
         """Whether a token was signed with the service account's key, and is still valid."""

@@ -28,7 +28,8 @@ LOCATIONS = ("us-central1", "us-east1", "europe-west4", "asia-southeast1")
 class Cloud:
     """A cloud that answers.
 
-    `endpoint` is the api_endpoint of JobService, `web` the HTTP side, `storage` Cloud Storage.
+    `endpoint` is the api_endpoint of JobService, `web` the HTTP side, `storage` Cloud Storage. `images` says what
+    stands for a container image, by its URI; for any other one it is this process' own environment.
     """
 
     root: Path
@@ -40,6 +41,7 @@ class Cloud:
     keys: Keys
     faults: Faults
     jobs: Jobs
+    images: dict[str, Image]
 
     @property
     def service_account(self) -> dict[str, str]:
@@ -48,8 +50,10 @@ class Cloud:
 
     def environment(self) -> dict[str, str]:
         """What the unmodified clients of a process need to find in their environment."""
-        roots = {"GRPC_DEFAULT_SSL_ROOTS_FILE_PATH": str(self.keys.roots)}
-        return storage.environment(self.storage) | roots
+        return storage.environment(self.storage) | {
+            "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH": str(self.keys.roots),
+            "GOOGLE_APPLICATION_CREDENTIALS": str(self.keys.account_file),
+        }
 
     def client(self) -> gcs.Client:
         """A client of the storage."""
@@ -63,7 +67,6 @@ def running(
     endpoint_port: int = 0,
     web_port: int = 0,
     storage_port: int = 0,
-    images: Mapping[str, Image] | None = None,
     capacity: int = 2,
     grace: float = 10.0,
     variables: Mapping[str, str] | None = None,
@@ -76,7 +79,6 @@ def running(
         endpoint_port: of JobService; 0 takes a free one, here and below.
         web_port: of the HTTP side.
         storage_port: of the storage.
-        images: what stands for a container image; for any other one it is this process' own environment.
         capacity: jobs that have machines at the same time.
         grace: seconds that a job's processes have to tidy up.
         variables: what every container finds in its environment.
@@ -84,16 +86,17 @@ def running(
     """
     with storage.running(root / "storage", root / "logs" / "storage.log", storage_port) as storage_url:
         keys, faults, jobs = keys or Keys(root / "keys"), Faults(), Jobs(root / "jobs")
-        project = Project(PROJECT, quotas_of({"A100": 1, "A10080GB": 1, "T4": 1}))
+        project = Project(PROJECT, quotas_of({"nvidia_a100": 1, "nvidia_a100_80gb": 1, "nvidia_t4": 1}, LOCATIONS))
         client = storage.client(storage_url, PROJECT)
         if not client.bucket(BUCKET).exists():
             client.create_bucket(BUCKET, location="us-central1")
+        images: dict[str, Image] = {}
         runner = Runner(
             jobs,
             faults,
             root,
             lambda: storage.client(storage_url, PROJECT),
-            images=images or {},
+            images=images,
             capacity=capacity,
             grace=grace,
             variables=variables or {},
@@ -104,7 +107,9 @@ def running(
             service = Service(jobs, runner, faults, web.believes, PROJECT, LOCATIONS)
             server, port = listen(service, keys.server, endpoint_port)
             try:
-                yield Cloud(root, f"localhost:{port}", web_url, storage_url, BUCKET, project, keys, faults, jobs)
+                yield Cloud(
+                    root, f"localhost:{port}", web_url, storage_url, BUCKET, project, keys, faults, jobs, images
+                )
             finally:
                 runner.close()
                 server.stop(0).wait()

@@ -96,6 +96,13 @@ class Replicas:
         """Whether the primary replica has ended well; the others are only there for it."""
         return self.processes["workerpool0-0"].poll() == 0
 
+    def wait(self, patience: float) -> None:
+        """Let the replicas end by themselves, for so many seconds."""
+        deadline = time.monotonic() + patience
+        for process in self.processes.values():
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(max(0.0, deadline - time.monotonic()))
+
     def stop(self, grace: float) -> None:
         """End all of them: SIGTERM, and after `grace` seconds SIGKILL."""
         deadline = time.monotonic() + grace

@@ -179,6 +179,7 @@ class Runner:
                 )
                 return Ending.FAILED, partial(self._fail, job, grpc.StatusCode.INTERNAL, exited)
             if replicas.done():
+                replicas.wait(self._grace)
                 return Ending.DONE, lambda: self._jobs.change(job.name, JobState.JOB_STATE_SUCCEEDED)
             if time.monotonic() > deadline:
                 return Ending.FAILED, lambda: self._fail(job, grpc.StatusCode.DEADLINE_EXCEEDED, _TOO_LONG)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import html
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,7 +41,7 @@ class Project:
     """
 
     name: str
-    quotas: dict[str, int] = field(default_factory=dict)
+    quotas: dict[tuple[str, str], int] = field(default_factory=dict)
     permissions: frozenset[str] | None = None
     images: dict[str, str] | None = None
 
@@ -114,10 +114,16 @@ class Web:
             return refused
         infos = [
             {
-                "quotaId": quota,
-                "dimensionsInfos": [{"dimensions": {"region": "us-central1"}, "details": {"value": str(value)}}],
+                "metric": f"aiplatform.googleapis.com/{metric}",
+                "dimensionsInfos": [
+                    {
+                        "dimensions": {"region": region},
+                        "details": {"value": str(value)},
+                        "applicableLocations": [region],
+                    }
+                ],
             }
-            for quota, value in self.project.quotas.items()
+            for (metric, region), value in self.project.quotas.items()
         ]
         return JSONResponse({"quotaInfos": infos})
 
@@ -191,10 +197,11 @@ def _page(title: str, body: str) -> Response:
     return HTMLResponse(f"{head}<style>{_STYLE}</style><h1>{title}</h1>{body}")
 
 
-def quotas_of(accelerators: Mapping[str, int]) -> dict[str, int]:
-    """Quota ids of Vertex AI training for these accelerators, on demand and Spot."""
+def quotas_of(accelerators: Mapping[str, int], regions: Sequence[str]) -> dict[tuple[str, str], int]:
+    """Vertex AI's quotas on accelerators for training, by metric and region, on demand and Spot."""
     return {
-        f"CustomModelTraining{kind}{name}GPUsPerProjectPerRegion": count
+        (f"custom_model_training_{kind}{name}_gpus", region): count
         for name, count in accelerators.items()
-        for kind in ("", "Preemptible")
+        for kind in ("", "preemptible_")
+        for region in regions
     }

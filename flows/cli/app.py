@@ -19,6 +19,8 @@ app = typer.Typer(
 )
 hub_app = typer.Typer(name="hub", help="The local Hub: a Hugging Face Hub on this machine.", no_args_is_help=True)
 app.add_typer(hub_app)
+setup_app = typer.Typer(name="setup", help="Prepare a place where trainings run.", no_args_is_help=True)
+app.add_typer(setup_app)
 
 
 class Format(StrEnum):
@@ -279,6 +281,14 @@ def up(
     watch_every: Annotated[
         int | None, typer.Option("--watch-every", help="Seconds between two looks at git (30).", min=1)
     ] = None,
+    cloud_emulated: Annotated[
+        bool | None,
+        typer.Option(
+            "--cloud-emulated/--no-cloud-emulated",
+            help="Train on an emulated Vertex AI with an emulated bucket, the way a real cloud is used. Remembered.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Run everything on this machine: a Prefect server with its UI, a local Hub, and the flows. Ctrl-C ends it all.
 
@@ -286,7 +296,7 @@ def up(
     """
     from flows.cli.up import run
 
-    run(root, watch_every)
+    run(root, watch_every, cloud_emulated)
 
 
 @app.command()
@@ -350,3 +360,29 @@ def hub_serve(
     from flows.cli.hub import Apps, serve
 
     raise typer.Exit(serve(root, host, port, accounts, Apps(run, max_apps, app_memory)))
+
+
+@setup_app.command("gcp")
+def setup_gcp(
+    root: Root = None,
+    credentials: Annotated[
+        Path | None,
+        typer.Option(
+            "--credentials",
+            help="Key file of a service account. Without it: the registered block, else the machine's own identity.",
+            exists=True,
+            dir_okay=False,
+        ),
+    ] = None,
+    bucket: Annotated[
+        str | None, typer.Option("--bucket", help="Bucket for records and results. Without it: the registered block.")
+    ] = None,
+    check: Annotated[bool, typer.Option("--check", help="Register nothing; only look.")] = False,
+) -> None:
+    """Register the Prefect blocks that trainings on Vertex AI need, and say what is still missing and how to mend it.
+
+    Reads CONCEPTRY_VERTEX_... variables (project, region, image, machine). Exit code: 0 ready, 1 something is missing.
+    """
+    from flows.cli.setup import Wanted, run
+
+    raise typer.Exit(run(root, Wanted(credentials, bucket, check)))

@@ -16,6 +16,7 @@ from flows.cli.console import out
 from flows.stack.folder import load_settings
 
 if TYPE_CHECKING:
+    from conceptry.settings import Settings
     from flows.tidy import Verdict
     from flows.verify import Finding
 
@@ -65,14 +66,29 @@ def collect(
         )
     verdicts = judge(settings, names, keep)
     deleted = delete_versions(settings, verdicts) if apply else 0
+    bucket = {} if names else _clean_bucket(settings, days, apply=apply)
     if as_json:
         told = [
             {"concept": one.concept, "version": one.version.name, "created": one.version.created, "kept": one.kept}
             for one in verdicts
         ]
-        sys.stdout.write(json.dumps({"deleted": deleted, "versions": told}, indent=2) + "\n")
+        sys.stdout.write(json.dumps({"deleted": deleted, "versions": told, "bucket": bucket}, indent=2) + "\n")
         return
     _print_verdicts(verdicts, apply=apply)
+    for uri, size in bucket.items():
+        out().print(f"{uri} {size / 1e6:.1f} MB {'deleted' if apply else 'would go'}", soft_wrap=True)
+
+
+def _clean_bucket(settings: Settings, days: int | None, *, apply: bool) -> dict[str, int]:
+    """What trainings on Vertex AI left in their bucket, where there is one."""
+    from tasks.training.settings import VertexSettings
+
+    if not VertexSettings.in_use():
+        return {}
+    from conceptry.policy import Keep
+    from flows.vertex import clean_bucket
+
+    return clean_bucket(settings, Keep().days if days is None else days, delete=apply)
 
 
 def _print_verdicts(verdicts: list[Verdict], *, apply: bool) -> None:

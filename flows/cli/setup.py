@@ -177,5 +177,6 @@ def _read_account(path: Path) -> dict[str, Any]:
 
 def _closing(missing: int) -> str:
     if missing:
-        return f"{missing} of these are missing. Mend them and run `conceptry setup gcp` again."
+        verb = "is" if missing == 1 else "are"
+        return f"{missing} of these {verb} not as needed. Mend that and run `conceptry setup gcp` again."
     return "Trainings may begin: set CONCEPTRY_BACKEND=vertex where the flows run, or training.backend in concept.yaml."

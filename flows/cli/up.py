@@ -11,15 +11,17 @@ from rich.table import Table
 
 from flows.cli.console import out
 from flows.stack.embedded import Stack, end_on_sigterm
-from flows.stack.folder import Folder, Setup, branch_here, repository_here
+from flows.stack.folder import CLOUD_BUCKET, Folder, Setup, branch_here, repository_here
 
 
-def run(root: Path, watch_every: int | None) -> None:
+def run(root: Path, watch_every: int | None, cloud_emulated: bool | None) -> None:
     """Start the servers of the set-up in `root`, which is made when there is none, and stay until Ctrl-C or SIGTERM."""
     folder = Folder.at(root)
     setup = folder.read() if folder.exists() else first_setup(Path.cwd())
     if watch_every is not None:
         setup = replace(setup, watch_every=watch_every)
+    if cloud_emulated is not None:
+        setup = replace(setup, cloud_emulated=cloud_emulated)
     console = out()
     end_on_sigterm()
     try:
@@ -46,6 +48,12 @@ def panel(folder: Folder, setup: Setup) -> Panel:
     rows.add_row(
         "[bold]Concepts[/]", f"{setup.repo} ({setup.branch})", f"[dim]looked at every {setup.watch_every} s[/]"
     )
+    if setup.cloud_emulated:
+        rows.add_row(
+            "[bold]Vertex AI[/]",
+            f"{setup.cloud_pages}/jobs",
+            f"[dim]emulated, with gs://{CLOUD_BUCKET}; trains here[/]",
+        )
     rows.add_row("[bold]Logs[/]", str(folder.logs), "")
     return Panel(
         rows,

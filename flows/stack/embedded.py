@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import fcntl
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from types import FrameType, TracebackType
-from typing import TextIO
+from typing import Any, TextIO
 
-from flows.stack.folder import Folder, Setup
+from flows.stack.folder import CLOUD_BUCKET, Folder, Setup
 from flows.stack.processes import Child, StackError, answers, clean_environment, free_port
 
 START_TIMEOUT = 600.0
@@ -63,14 +64,18 @@ class Stack:
             self.setup,
             hub_port=free_port(self.setup.hub_port),
             prefect_port=free_port(self.setup.prefect_port),
+            **(self._cloud_ports() if self.setup.cloud_emulated else {}),
         )
         self.setup = setup
         self.folder.write(setup)
         hub, prefect, flows = self._hub(), self._prefect(), self._flows()
-        for child in (hub, prefect):
+        servers = [hub, prefect, *([self._cloud()] if setup.cloud_emulated else [])]
+        for child in servers:
             self._begin(child)
-        for child in (hub, prefect):
+        for child in servers:
             self._await(child)
+        if setup.cloud_emulated:
+            self._register_blocks()
         self._begin(flows)  # registers its deployments with the server, so it cannot start earlier
         self._await(flows)
         return setup
@@ -154,11 +159,36 @@ class Stack:
         command = ["prefect", "server", "start", "--host", "127.0.0.1", "--port", port]
         return self._child("Prefect", "prefect", command, lambda: answers(f"{self.setup.prefect_api}/health"))
 
+    def _cloud(self) -> Child:
+        ports = {"port": self.setup.vertex_port, "web": self.setup.cloud_port, "storage": self.setup.storage_port}
+        command = ["emulators.vertex", "--root", str(self.folder.cloud), "--port", str(ports["port"])]
+        command += ["--web-port", str(ports["web"]), "--storage-port", str(ports["storage"])]
+        return _says("cloud: ready", self._child("the emulated Google Cloud", "cloud", command, bool))
+
+    def _cloud_ports(self) -> dict[str, Any]:
+        names = ("vertex_port", "cloud_port", "storage_port")
+        return {name: free_port(getattr(self.setup, name)) for name in names}
+
+    def _register_blocks(self) -> None:
+        """Do what a person does for a real cloud: `conceptry setup gcp`."""
+        key, log = self.setup.cloud_key(self.folder), self.folder.logs / "setup.log"
+        options = ["setup", "gcp", "--credentials", str(key), "--bucket", CLOUD_BUCKET]
+        child = self._child("setup gcp", "setup", ["flows.cli", *options], bool)
+        done = subprocess.run(child.command, env=dict(child.environment), cwd=child.folder, capture_output=True)
+        log.write_bytes(done.stdout + done.stderr)
+        if done.returncode != 0:
+            raise StackError(f"`conceptry setup gcp` found something missing in the emulated cloud; see {log}")
+
     def _flows(self) -> Child:
-        child = self._child("the watcher", "flows", ["flows.serve", "--watch-every", str(self.setup.watch_every)], bool)
-        seen = child.log.stat().st_size if child.log.exists() else 0  # the log of an earlier start says "ready" too
-        child.ready = lambda: b"serve: ready" in child.log.read_bytes()[seen:]
-        return child
+        command = ["flows.serve", "--watch-every", str(self.setup.watch_every)]
+        return _says("serve: ready", self._child("the watcher", "flows", command, bool))
+
+
+def _says(words: str, child: Child) -> Child:
+    """Let a child be ready when its log says so; the log of an earlier start said it too."""
+    seen = child.log.stat().st_size if child.log.exists() else 0
+    child.ready = lambda: words.encode() in child.log.read_bytes()[seen:]
+    return child
 
 
 def end_on_sigterm() -> None:

@@ -4,6 +4,7 @@ ROOT/conceptry.toml      settings and ports; every command that is given `--root
 ROOT/hub/                the local Hub: bare git repos and LFS objects
 ROOT/prefect/            Prefect's database and results
 ROOT/work/               scratch of the flows: images, records and checkpoints of each run
+ROOT/cloud/              with `--cloud-emulated`: jobs, buckets and keys of the emulated Google Cloud
 ROOT/logs/               hub.log, prefect.log, flows.log
 """
 
@@ -23,6 +24,11 @@ from flows.stack.processes import answers, loopback_without_proxy
 
 DEFAULT_ROOT = Path(".conceptry")
 HUB_PORT, PREFECT_PORT = 4280, 4200
+VERTEX_PORT, CLOUD_PORT, STORAGE_PORT = 4270, 4271, 4272
+CLOUD_PROJECT = CLOUD_BUCKET = "conceptry-local"
+"""The project and the bucket that the emulated cloud has without being told."""
+CLOUD_IMAGE = f"us-central1-docker.pkg.dev/{CLOUD_PROJECT}/conceptry/trainer@sha256:" + "0" * 64
+"""An image that the emulated cloud does not know, and so runs in the environment of its own process."""
 LOCAL_OWNER, LOCAL_TOKEN = "local", "hf_local"
 """The account that the local Hub knows without being told."""
 
@@ -61,6 +67,11 @@ class Folder:
     def work(self) -> Path:
         """Scratch of the flows."""
         return self.root / "work"
+
+    @property
+    def cloud(self) -> Path:
+        """The emulated Google Cloud's own folder."""
+        return self.root / "cloud"
 
     @property
     def logs(self) -> Path:
@@ -115,6 +126,15 @@ class Setup:
     watch_every: int = 30
     backend: str = "local"
     max_parallel: int = 1
+    cloud_emulated: bool = False
+    vertex_port: int = VERTEX_PORT
+    cloud_port: int = CLOUD_PORT
+    storage_port: int = STORAGE_PORT
+
+    @property
+    def cloud_pages(self) -> str:
+        """The emulated cloud's HTTP side."""
+        return f"http://127.0.0.1:{self.cloud_port}"
 
     @property
     def hub_endpoint(self) -> str:
@@ -142,7 +162,29 @@ class Setup:
             "CONCEPTRY_HUB_TOKEN": self.hub_token,
             "CONCEPTRY_BACKEND": self.backend,
             "CONCEPTRY_MAX_PARALLEL": str(self.max_parallel),
+            **(self.cloud_variables(folder) if self.cloud_emulated else {}),
         }
+
+    def cloud_variables(self, folder: Folder) -> dict[str, str]:
+        """What leads the clients of Google to the emulated cloud, and the flows' own settings of it."""
+        return {
+            "CONCEPTRY_BACKEND": "vertex",
+            "CONCEPTRY_VERTEX_PROJECT": CLOUD_PROJECT,
+            "CONCEPTRY_VERTEX_IMAGE": CLOUD_IMAGE,
+            "CONCEPTRY_VERTEX_API_ENDPOINT": f"localhost:{self.vertex_port}",
+            "CONCEPTRY_VERTEX_GOOGLE_APIS": self.cloud_pages,
+            "CONCEPTRY_VERTEX_CONSOLE": self.cloud_pages,
+            "CONCEPTRY_VERTEX_POLL_SECONDS": "1",
+            "STORAGE_EMULATOR_HOST": f"http://127.0.0.1:{self.storage_port}",
+            # Else gcsfs waits for ever for the bucket's layout, which an emulator does not know.
+            "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false",
+            "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH": str(folder.cloud / "keys" / "localhost.pem"),
+            "GOOGLE_APPLICATION_CREDENTIALS": str(self.cloud_key(folder)),
+        }
+
+    def cloud_key(self, folder: Folder) -> Path:
+        """The service account's key, which the emulated cloud writes when it starts."""
+        return folder.cloud / "keys" / "service-account.json"
 
 
 def load_settings(root: Path | None) -> Settings:

@@ -13,6 +13,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from google.cloud.storage.exceptions import DataCorruption
 from requests.exceptions import RequestException
 
 from conceptry.errors import DataCorruptError, SettingsError, TrainingError, TransientError
+from tasks.training.job import ROOT
 
 METRICS, PROGRESS = "output/metrics.json", "output/progress.jsonl"
 CHECKPOINTS = "output/checkpoints/"
@@ -204,27 +206,39 @@ class Tail:
         return data
 
 
-def clean_prefixes(bucket: Any, keep: Callable[[str, str], bool], *, delete: bool) -> dict[str, int]:
+def clean_prefixes(
+    bucket: Any, needed: Callable[[str, str], bool], *, days: float = 0, delete: bool = False
+) -> dict[str, int]:
     """Find, and remove, what trainings left in the bucket.
 
     Args:
         bucket: of google-cloud-storage.
-        keep: is asked with a concept's name and a fingerprint whether this training may still need its objects.
+        needed: is asked with a concept's name and a fingerprint whether somebody still works with its objects.
+        days: a prefix of which anything was written later than so long ago stays.
         delete: remove them; else they are only listed.
 
     Returns:
-        The bytes under each prefix that is not kept, by gs:// address.
+        The bytes under each prefix that may go, by gs:// address.
+
+    Raises:
+        SettingsError, TransientError: the bucket cannot be read or written.
     """
-    found: dict[str, int] = {}
-    for blob in list(bucket.client.list_blobs(bucket, prefix="conceptry/", timeout=CALL_SECONDS)):
-        _, name, fingerprint, *rest = blob.name.split("/", 3)
-        if not rest or keep(name, fingerprint):
-            continue
-        uri = f"gs://{bucket.name}/conceptry/{name}/{fingerprint}/"
-        found[uri] = found.get(uri, 0) + int(blob.size or 0)
-        if delete:
-            blob.delete(timeout=CALL_SECONDS)
-    return found
+    uri = f"gs://{bucket.name}/{ROOT}/"
+    with storage_errors(None, uri):
+        prefixes: dict[tuple[str, str], list[Any]] = {}
+        for blob in bucket.client.list_blobs(bucket, prefix=f"{ROOT}/", timeout=CALL_SECONDS):
+            parts = blob.name.split("/", 3)
+            if len(parts) == 4:
+                prefixes.setdefault((parts[1], parts[2]), []).append(blob)
+        youngest = datetime.now(UTC) - timedelta(days=days)
+        found: dict[str, int] = {}
+        for (name, fingerprint), blobs in prefixes.items():
+            if needed(name, fingerprint) or max(blob.updated for blob in blobs) > youngest:
+                continue
+            found[f"{uri}{name}/{fingerprint}/"] = sum(int(blob.size or 0) for blob in blobs)
+            for blob in blobs if delete else ():
+                blob.delete(timeout=CALL_SECONDS)
+        return found
 
 
 def crc32c(path: Path) -> str:

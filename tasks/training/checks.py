@@ -160,10 +160,16 @@ def _quota(access: Access) -> Check:
         return Check("quota", True, "no accelerator is asked for")
     metric = quota_metric(settings.accelerator_type, spot=settings.provisioning == "spot")
     path = f"v1/projects/{settings.project}/locations/global/services/aiplatform.googleapis.com/quotaInfos"
-    status, answer = _get(access, "cloudquotas", path)
-    if status != 200:
-        return Check("quota", False, _message(status, answer), "gcloud services enable cloudquotas.googleapis.com")
-    infos = [info for info in answer.get("quotaInfos", ()) if info.get("metric") == metric]
+    infos: list[Any] = []
+    token = ""
+    while True:
+        status, answer = _get(access, "cloudquotas", f"{path}?pageSize=500&pageToken={token}")
+        if status != 200:
+            return Check("quota", False, _message(status, answer), "gcloud services enable cloudquotas.googleapis.com")
+        infos += [info for info in answer.get("quotaInfos", ()) if info.get("metric") == metric]
+        token = answer.get("nextPageToken", "")
+        if not token:
+            break
     limits = [
         _limit(detail) for info in infos for detail in info["dimensionsInfos"] if _is_here(detail, settings.region)
     ]

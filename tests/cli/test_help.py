@@ -33,7 +33,9 @@ def test_the_commands_are_those_of_the_readme() -> None:
     names = {path[0] for path in ALL if len(path) == 1}
     of_versions = {"versions", "show", "diff", "pull", "history", "import", "verify", "gc", "delete"}
     assert (
-        names == {"new", "lint", "plan", "apply", "train", "up", "demo", "playground", "endpoint", "hub"} | of_versions
+        names
+        == {"new", "lint", "plan", "apply", "train", "up", "demo", "playground", "endpoint", "hub", "setup"}
+        | of_versions
     )
 
 

@@ -14,7 +14,7 @@ from prefect.flows import load_flow_from_entrypoint
 from flows import serve
 from tests.flows.origins import World
 
-NAMES = {"watch/watch", "train-concept/train-concept", "retrain/retrain", "release/release"}
+NAMES = {"watch/watch", "train-concept/train-concept", "retrain/retrain", "release/release", "reap/reap"}
 
 
 def test_serve_declares_what_prefect_yaml_declares() -> None:

@@ -1,0 +1,318 @@
+"""Training on Vertex AI as a flow: the whole path with a real training, and who ends a job when.
+
+Where the training itself does not matter, the image holds a stand-in that lays down what the trainer would leave.
+"""
+
+import os
+import pwd
+import shlex
+import shutil
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import gcsfs
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.client.schemas.sorting import LogSort
+from prefect.states import Cancelling, Failed
+
+from conceptry.version import Manifest
+from emulators.vertex.cloud import Cloud
+from emulators.vertex.runner import Image
+from flows.attempts import trainings
+from flows.cli import setup
+from flows.cli.setup import register_blocks
+from flows.order import make_order
+from flows.reap import reap
+from flows.train_concept import train_concept
+from flows.vertex import TERMINAL, installation
+from flows.watch import watch
+from tasks.training import vertex
+from tasks.training.job import FINGERPRINT, JobOrder, label
+from tasks.training.settings import VertexSettings
+from tests.clouds import IMAGE, until
+from tests.flows.origins import World, last_run, make_trained, md5, set_state, training_runs
+
+STAND_IN = """
+import json, pathlib, shutil, sys, time
+given = dict(zip(sys.argv[1::2], sys.argv[2::2]))
+output = pathlib.Path(given["--output"]); output.mkdir(parents=True, exist_ok=True)
+(output / "progress.jsonl").write_text(json.dumps({"step": 1, "of": 2, "loss": 0.5, "seconds": 1}) + "\\n")
+time.sleep(%s)
+source = pathlib.Path(__file__).parent / "trained"
+for path in sorted(source.rglob("*"), key=lambda path: path.name == "metrics.json"):
+    if path.is_file():
+        target = output / path.relative_to(source)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, target)
+"""
+
+
+@pytest.fixture
+def vertex_world(world: World, cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> World:
+    """A world whose trainings run on the emulated Vertex AI."""
+    variables = {
+        "CONCEPTRY_BACKEND": "vertex",
+        "CONCEPTRY_VERTEX_PROJECT": cloud.project.name,
+        "CONCEPTRY_VERTEX_IMAGE": IMAGE,
+        "CONCEPTRY_VERTEX_API_ENDPOINT": cloud.endpoint,
+        "CONCEPTRY_VERTEX_POLL_SECONDS": "0.2",
+        "CONCEPTRY_VERTEX_MAX_JOBS": "100",
+    }
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    register_blocks(cloud.service_account, cloud.bucket, None)
+    return world
+
+
+def stand_in(cloud: Cloud, world: World, name: str, seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the image hold a trainer that takes `seconds` and learns nothing."""
+    root = world.root / f"image-{name}"
+    (root / "trainer").mkdir(parents=True)
+    (root / "trainer" / "__init__.py").touch()
+    (root / "trainer" / "__main__.py").write_text(STAND_IN % seconds)
+    make_trained(root / "trainer" / "trained", token=f"<{name}>", loss=0.05)
+    image = IMAGE.replace("0" * 64, md5(name.encode()) * 2)
+    cloud.images[image] = Image(root=root)
+    monkeypatch.setenv("CONCEPTRY_VERTEX_IMAGE", image)
+
+
+def states_of(cloud: Cloud, fingerprint: str) -> list[str]:
+    jobs = [job for job in cloud.jobs.all() if job.labels.get(FINGERPRINT) == label(fingerprint)]
+    return [job.state.name.removeprefix("JOB_STATE_") for job in jobs]
+
+
+def log_of(flow_run: FlowRun) -> str:
+    with get_client(sync_client=True) as client:
+        which = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[flow_run.id]))
+        return "\n".join(line.message for line in client.read_logs(which, limit=200, sort=LogSort.TIMESTAMP_ASC))
+
+
+class Started(threading.Thread):
+    """A run of train_concept in a thread; `returned` is what the flow returned or raised."""
+
+    def __init__(self, parameters: dict[str, Any]) -> None:
+        super().__init__()
+        self.parameters, self.returned = parameters, None
+        self.start()
+
+    def run(self) -> None:
+        try:
+            self.returned = train_concept(**self.parameters)
+        except BaseException as error:  # noqa: BLE001 - the test looks at it
+            self.returned = error  # type: ignore[assignment]
+
+    def end(self) -> Any:
+        self.join(120)
+        return self.returned
+
+
+def trainer_image(folder: Path, repo_root: Path) -> Image:
+    """What trainer/Dockerfile installs, without CUDA, in an empty environment; and the trainer, alone."""
+    uv = next(
+        str(path) for path in (repo_root / ".uv" / "bin" / "uv", shutil.which("uv")) if path and Path(path).exists()
+    )
+    [line] = [line for line in (repo_root / "trainer" / "Dockerfile").read_text().splitlines() if "uv sync" in line]
+    _, *command = shlex.split(line)
+    for left_out in ("--group", "gpu", "--compile-bytecode"):
+        command.remove(left_out)
+    environment = {
+        **os.environ,
+        "HOME": pwd.getpwuid(os.getuid()).pw_dir,  # where uv keeps what it has fetched
+        "UV_PROJECT_ENVIRONMENT": str(folder / "environment"),
+        "UV_PYTHON": sys.executable,
+        "UV_PYTHON_DOWNLOADS": "never",
+    }
+    build = folder / "build"
+    build.mkdir()
+    for name in ("pyproject.toml", "uv.lock"):
+        shutil.copyfile(repo_root / name, build / name)
+    done = subprocess.run([uv, *command[1:]], cwd=build, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    shutil.copytree(repo_root / "trainer", folder / "app" / "trainer", ignore=shutil.ignore_patterns("__pycache__"))
+    return Image(folder / "environment" / "bin", folder / "app")
+
+
+@pytest.mark.e2e
+@pytest.mark.timeout(600)
+def test_from_a_push_to_a_space_by_way_of_vertex_ai(
+    vertex_world: World, cloud: Cloud, repo_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pictures in git and in a DVC remote on gs://; nothing of Prefect in the image."""
+    image = trainer_image(vertex_world.root, repo_root)
+    assert not list(image.binaries.parent.glob("lib/python*/site-packages/prefect*"))
+    monkeypatch.setenv("CONCEPTRY_VERTEX_IMAGE", IMAGE.replace("0" * 64, "e2e0" * 16))
+    cloud.images[IMAGE.replace("0" * 64, "e2e0" * 16)] = image
+
+    vertex_world.write("far-cat", push=False, release="v1", training={"max_steps": 10, "early_stopping": False})
+    config = vertex_world.clone / ".dvc" / "config"
+    config.write_text(config.read_text().replace(str(vertex_world.root / "remote"), f"gs://{cloud.bucket}/dvc"))
+    bucket = gcsfs.GCSFileSystem(token="anon")
+    for oid, data in vertex_world.pushed.items():
+        bucket.pipe(f"{cloud.bucket}/dvc/files/md5/{oid[:2]}/{oid[2:]}", data)
+    vertex_world.push()
+
+    watch()
+    fingerprint = make_order(vertex_world.settings, "far-cat", None).fingerprint
+    [started] = training_runs(fingerprint)
+    execute(started)
+
+    assert states_of(cloud, fingerprint) == ["SUCCEEDED"]
+    there = vertex_world.there("far-cat")
+    assert [version.fingerprint for version in there.versions] == [fingerprint]
+    assert there.space is not None
+    assert there.space.release == "v1"
+    downloaded = Path(vertex_world.api().hf_hub_download("local/far-cat", "concept.json", revision="v1"))
+    manifest = Manifest.model_validate_json(downloaded.read_bytes())
+    assert manifest.cost is not None
+    assert manifest.cost["machine_type"] == "a2-highgpu-1g"
+    assert manifest.cost["amount"] > 0
+    told = log_of(started)
+    page = "vertex-ai/training/us-central1/"
+    for words in (page, "is pending", "is running", "step 10 of 10", "trainer: export", "is succeeded"):
+        assert words in told
+    with get_client(sync_client=True) as client:
+        shown = client.request("GET", "/artifacts/{key}/latest", path_params={"key": "far-cat-training"}).json()
+    assert float(shown["data"]) == 100.0
+
+
+def execute(flow_run: FlowRun) -> None:
+    """Run a scheduled run in a process of its own, as a worker does."""
+    done = subprocess.run(
+        [sys.executable, "-m", "prefect", "flow-run", "execute", str(flow_run.id)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_run_that_is_cancelled_by_api_cancels_its_job(
+    vertex_world: World, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand_in(cloud, vertex_world, "calm-cat", 600, monkeypatch)
+    vertex_world.write("calm-cat")
+    vertex_world.push()
+    order = make_order(vertex_world.settings, "calm-cat", None)
+    started = Started({"name": "calm-cat", "revision": order.revision, "fingerprint": order.fingerprint})
+    until(lambda: states_of(cloud, order.fingerprint) == ["RUNNING"])
+    set_state(last_run("train-concept"), Cancelling())
+    started.end()
+    assert last_run("train-concept").state_name == "Cancelled"
+    assert states_of(cloud, order.fingerprint) == ["CANCELLED"]
+    assert vertex_world.there("calm-cat").versions == ()
+
+
+def test_two_runs_on_two_machines_have_one_job(
+    vertex_world: World, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first one is held up just while it creates its job; the second one comes to the same point."""
+    stand_in(cloud, vertex_world, "twin-cat", 0.5, monkeypatch)
+    vertex_world.write("twin-cat")
+    vertex_world.push()
+    order = make_order(vertex_world.settings, "twin-cat", None)
+    parameters = {"name": "twin-cat", "revision": order.revision, "fingerprint": order.fingerprint}
+    cloud.faults.refuse("CreateCustomJob", "RESOURCE_EXHAUSTED", 1000)
+    first = Started(parameters)
+    until(lambda: "trying again" in log_of(last_run("train-concept")))
+    monkeypatch.setenv("CONCEPTRY_WORK", str(vertex_world.root / "another-machine"))
+    second = Started(parameters)
+    until(lambda: "the data is in gs://" in log_of(last_run("train-concept")))
+    cloud.faults.clear()
+    assert (first.end(), second.end()) == ("v1", "v1")
+    assert states_of(cloud, order.fingerprint) == ["SUCCEEDED"]
+    assert cloud.jobs.most_live(FINGERPRINT, label(order.fingerprint)) == 1
+    assert vertex_world.branches("twin-cat") == ["main", "v1"]
+
+
+def test_a_concept_chooses_where_it_is_trained(
+    vertex_world: World, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand_in(cloud, vertex_world, "far-off", 0, monkeypatch)
+    monkeypatch.setenv("CONCEPTRY_BACKEND", "local")
+    vertex_world.write("far-off", training={"backend": "vertex"})
+    vertex_world.push()
+    order = make_order(vertex_world.settings, "far-off", None)
+    assert train_concept("far-off", order.revision, order.fingerprint) == "v1"
+    assert states_of(cloud, order.fingerprint) == ["SUCCEEDED"]
+    vertex_world.write("far-off", training={"backend": "local"})
+    vertex_world.push()
+    assert make_order(vertex_world.settings, "far-off", None).fingerprint == order.fingerprint, "no reason to train"
+
+
+def test_the_reaper_ends_jobs_that_no_run_owns(vertex_world: World, cloud: Cloud) -> None:
+    cloud.faults.hold()
+    cloud_clients = vertex.open_cloud(VertexSettings())
+    ours = installation(vertex_world.settings)
+
+    def job(fingerprint: str, run_label: str, whose: str = ours) -> Any:
+        return cloud_clients.jobs.find_or_create(JobOrder("lost-cat", fingerprint, whose, run_label, cloud.bucket))
+
+    fingerprints = {name: md5(name.encode()) * 2 for name in ("running", "failed", "unknown", "terminal", "others")}
+    with trainings(vertex_world.settings.work) as runs:
+        owned = {name: runs.start("lost-cat", "0" * 40, fingerprints[name]) for name in ("running", "failed")}
+    for flow_run in owned.values():
+        set_state(flow_run, "run")
+    jobs = {name: job(fingerprints[name], str(owned[name].id)) for name in owned}
+    jobs["unknown"] = job(fingerprints["unknown"], "a-run-of-a-lost-database")
+    jobs["terminal"] = job(fingerprints["terminal"], f"{TERMINAL}laptop")
+    jobs["others"] = job(fingerprints["others"], "x", whose="another-installation")
+    set_state(owned["failed"], Failed(message="credentials expired"))
+    state: State[Any] = reap(return_state=True)
+    assert (state.message or "").startswith("4 live, 2 cancelled")
+    until(lambda: states_of(cloud, fingerprints["failed"]) == ["CANCELLED"])
+    found = {name: states_of(cloud, fingerprint)[0] for name, fingerprint in fingerprints.items()}
+    assert found == {"running": "PENDING", "failed": "CANCELLED", "unknown": "CANCELLED", "terminal": "PENDING",
+                     "others": "PENDING"}  # fmt: skip
+    set_state(owned["running"], Cancelling())
+    for each in jobs.values():
+        cloud_clients.jobs.end(each)
+
+
+def test_the_reaper_has_nothing_to_do_where_nothing_is_set(world: World) -> None:
+    del world
+    assert reap(return_state=True).name == "Skipped"
+
+
+@pytest.mark.usefixtures("vertex_world")
+def test_setup_says_what_is_missing_and_how_to_mend_it(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    key = cloud.keys.write_service_account(cloud.project.name, f"{cloud.web}/token")
+    monkeypatch.setenv("CONCEPTRY_VERTEX_GOOGLE_APIS", cloud.web)
+    monkeypatch.setenv("CONCEPTRY_VERTEX_MAX_JOBS", "1")
+    assert setup.run(None, setup.Wanted(key, cloud.bucket, check_only=False)) == 0
+    told = capsys.readouterr().out
+    assert "gcs-bucket/conceptry" in told
+    assert "gs://conceptry-local can be read and written" in told
+    assert "Trainings may begin" in told
+
+    monkeypatch.setattr(cloud.project, "permissions", frozenset({"aiplatform.customJobs.get"}))
+    monkeypatch.setattr(cloud.project, "images", {})
+    for name, value in {"MACHINE_TYPE": "a2-highgpu-2g", "ACCELERATOR_COUNT": "2", "REGION": "us-east9"}.items():
+        monkeypatch.setenv(f"CONCEPTRY_VERTEX_{name}", value)
+    assert setup.run(None, setup.Wanted(None, None, check_only=True)) == 1
+    told = capsys.readouterr().out
+    assert "lacks aiplatform.customJobs.create" in told
+    assert "--role roles/aiplatform.user" in told
+    assert "set CONCEPTRY_VERTEX_REGION" in told
+    assert "0 x NVIDIA_TESLA_A100 in us-east9, 2 wanted" in told
+    assert "gcloud builds submit" in told
+    assert "4 of these are not as needed" in told
+
+
+@pytest.mark.usefixtures("vertex_world")
+def test_setup_finds_the_digest_of_a_tag(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    digest = "sha256:" + "ab" * 32
+    image = IMAGE.partition("@")[0]
+    path = image.partition("/")[2]
+    monkeypatch.setattr(cloud.project, "images", {f"{path}:latest": digest, f"{path}@{digest}": digest})
+    monkeypatch.setenv("CONCEPTRY_VERTEX_GOOGLE_APIS", cloud.web)
+    monkeypatch.setenv("CONCEPTRY_VERTEX_IMAGE", f"{image}:latest")
+    monkeypatch.setenv("CONCEPTRY_VERTEX_MAX_JOBS", "1")
+    assert setup.run(None, setup.Wanted(None, None, check_only=True)) == 0
+    assert f"export CONCEPTRY_VERTEX_IMAGE={image}@{digest}" in capsys.readouterr().out
