@@ -22,6 +22,7 @@ import tensorflow as tf
 
 from trainer import models
 from trainer.base import BaseModel
+from trainer.parts import DiffusionModel
 from trainer.solver import SOLVERS, Solver, table
 from trainer.tokens import Tokenizer
 
@@ -53,7 +54,7 @@ class Pipeline:
         encode: Encode,
         *,
         resolution: int | None = None,
-        diffusion_model: keras.Model | None = None,
+        diffusion_model: DiffusionModel | None = None,
     ) -> None:
         self.preset = base.preset
         self.resolution = resolution or base.preset.resolution
@@ -201,9 +202,9 @@ class Pipeline:
 class _Parts:
     """UNet and decoder, with one set of weights for pictures of every size."""
 
-    def __init__(self, base: BaseModel, resolution: int, diffusion_model: keras.Model | None) -> None:
-        with _computing_in(compute_dtype(base.name)):
-            self._unet = diffusion_model or base.diffusion_model(resolution, resolution)
+    def __init__(self, base: BaseModel, resolution: int, diffusion_model: DiffusionModel | None) -> None:
+        self._unet = diffusion_model or base.diffusion_model(resolution, resolution)
+        with _computing_in(base.dtype):
             self._decoder = base.decoder(resolution, resolution)
         self._loops: dict[tuple[Any, ...], Any] = {}
         self._decoders: dict[tuple[int, int], Any] = {}
@@ -219,8 +220,7 @@ class _Parts:
                 tf.TensorSpec((None, *context), tf.float32),
                 tf.TensorSpec((), tf.float32),
             )
-            steps = _steps(_for_size(self._unet, *size), guided)
-            self._loops[key] = tf.function(steps, input_signature=signature, autograph=False)
+            self._loops[key] = tf.function(_steps(self._unet, guided), input_signature=signature, autograph=False)
         return self._loops[key]
 
     def decode(self, latents: Any) -> npt.NDArray[np.uint8]:
@@ -232,7 +232,7 @@ class _Parts:
         return np.asarray(self._decoders[key](latents))
 
 
-def _steps(unet: keras.Model, guided: bool) -> Callable[..., Any]:
+def _steps(unet: DiffusionModel, guided: bool) -> Callable[..., Any]:
     """The steps of some rows of a solver's table, as one loop: (latents, clean latents before) -> the same, later."""
 
     def steps(latents: Any, before: Any, rows: Any, context: Any, scale: Any) -> Any:
@@ -280,20 +280,6 @@ def _told(callback: Callback | None, done: int, of: int) -> Callback | None:
     return None if callback is None else lambda step, _: callback(done + step, of)
 
 
-def _for_size(unet: keras.Model, height: int, width: int) -> keras.Model:
-    """The same layers, with the same weights, for latents of another size."""
-    if tuple(unet.inputs[0].shape[1:3]) == (height, width):
-        return unet
-    latent, timestep, context = unet.inputs
-    inputs = [
-        keras.layers.Input((height, width, 4), dtype=latent.dtype),
-        keras.layers.Input(timestep.shape[1:], dtype=timestep.dtype),
-        keras.layers.Input(context.shape[1:], dtype=context.dtype),
-    ]
-    plain = keras.Model(unet.inputs, unet.outputs[0])
-    return keras.models.clone_model(plain, input_tensors=inputs, clone_function=lambda layer: layer)
-
-
 def _tokenizer(base: BaseModel, placeholder_tokens: Sequence[str]) -> Tokenizer:
     return base.tokenizer(placeholder_tokens[0] if placeholder_tokens else None, len(placeholder_tokens))
 
@@ -314,27 +300,6 @@ def _encoder(base: BaseModel, tokenizer: Tokenizer, text_encoder: str | None) ->
 def size_step(base_model: str) -> int:
     """Pixels that width and height of a picture must be multiples of: the VAE's 8, times what the UNet halves."""
     return 16 if base_model == "tiny" else 64
-
-
-def compute_dtype(base_model: str) -> str:
-    """What the big parts are stored and computed in: bfloat16 (float16 on older GPUs) where the machine is fast at it.
-
-    `tiny` stays in float32 everywhere: it is quick anyhow, and its pictures are the same on every machine.
-    """
-    if base_model == "tiny":
-        return "float32"
-    for gpu in tf.config.list_physical_devices("GPU"):
-        capability = tf.config.experimental.get_device_details(gpu).get("compute_capability", (0, 0))
-        return "bfloat16" if capability >= (8, 0) else "float16"
-    return "bfloat16" if _cpu_flags() & {"amx_bf16", "avx512_bf16"} else "float32"
-
-
-def _cpu_flags() -> set[str]:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace").splitlines()
-    except OSError:
-        return set()
-    return next((set(line.split()) for line in lines if line.startswith("flags")), set())
 
 
 @contextmanager
