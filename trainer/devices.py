@@ -40,6 +40,7 @@ class Devices:
         elif len(tf.config.list_logical_devices("GPU")) > 1:
             self._strategy = tf.distribute.MirroredStrategy()
         self.replicas: int = self._strategy.num_replicas_in_sync if self._strategy else 1
+        self._add = tf.function(self._add_up, reduce_retracing=True, autograph=False)
         # The chief writes what is learned; where none is named, it is the first worker.
         self.is_chief = hosts == 1 or role == "chief" or (index == 0 and not _has_chief())
 
@@ -77,7 +78,7 @@ class Devices:
 
     def sum(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """The sum over all hosts of each host's array, which must have the same shape on all of them."""
-        if self.hosts == 1:
+        if self.hosts == 1 or not array.size:
             return array
         local, strategy = self.replicas // self.hosts, self._strategy
 
@@ -86,14 +87,15 @@ class Devices:
             first = context.replica_id_in_sync_group % local == 0
             return tf.constant(array if first else np.zeros_like(array))
 
-        add = tf.function(
-            lambda value: strategy.run(
-                lambda part: tf.distribute.get_replica_context().all_reduce("SUM", part), args=(value,)
-            ),
-            autograph=False,
-        )
-        total = add(strategy.experimental_distribute_values_from_function(share))
+        total = self._add(strategy.experimental_distribute_values_from_function(share))
         return np.asarray(strategy.experimental_local_results(total)[0])
+
+    def _add_up(self, value: Any) -> Any:
+        def replica(part: Any) -> Any:
+            # An argument lies on no device and would be refused; a copy of it lies on the replica's.
+            return tf.distribute.get_replica_context().all_reduce("SUM", tf.identity(part))
+
+        return self._strategy.run(replica, args=(value,))
 
     def wait(self) -> None:
         """Wait until all hosts have come to this point: who leaves early looks like one that broke."""

@@ -189,12 +189,17 @@ def _gradients(losses: Callable[..., Any]) -> Callable[..., tuple[Any, ...]]:
 def _begin(stored: checkpoint.State | None, start: Array, devices: Devices) -> checkpoint.State:
     """The chief's state, on every host: only the chief may see its checkpoints."""
     state = stored or checkpoint.State(0, start, np.zeros_like(start), np.zeros_like(start))
+    if devices.hosts == 1:
+        return state
     share = float(devices.is_chief)
-    numbers = devices.sum(np.asarray([state.step, len(state.evaluations)], "float64") * share).astype(int)
-    arrays = (state.vectors, state.first_moment, state.second_moment)
-    vectors, first, second = (devices.sum(np.asarray(array * share, "float32")) for array in arrays)
-    evaluations = devices.sum(np.asarray(state.evaluations if share else np.zeros(numbers[1]), "float64"))
-    return checkpoint.State(int(numbers[0]), vectors, first, second, tuple(evaluations.tolist()))
+    step, count = devices.sum(np.asarray([state.step, len(state.evaluations)], "float64") * share).astype(int)
+    numbers = np.zeros(3 * start.size + count)
+    if devices.is_chief:
+        arrays = (state.vectors, state.first_moment, state.second_moment, np.asarray(state.evaluations))
+        numbers = np.concatenate([array.ravel() for array in arrays])
+    numbers = devices.sum(np.asarray(numbers, "float64"))
+    vectors, first, second = numbers[: 3 * start.size].reshape(3, *start.shape).astype("float32")
+    return checkpoint.State(int(step), vectors, first, second, tuple(numbers[3 * start.size :].tolist()))
 
 
 def _problem(loss: float, vectors: Array, limit: float) -> str | None:

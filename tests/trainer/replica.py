@@ -1,0 +1,37 @@
+"""One worker of a training on several: `python -m tests.trainer.replica RECORDS BATCH_SIZE FOLDER`, with TF_CONFIG set.
+
+It trains a few steps and saves the vectors to FOLDER/NAME.npy, NAME being `alone` or the worker's number.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+
+from trainer import config, data, train
+from trainer.base import BaseModel
+from trainer.devices import Devices
+
+
+def main(records: Path, batch_size: int, folder: Path) -> None:
+    devices = Devices()
+    training = {"max_steps": 12, "batch_size": batch_size, "seed": 3}
+    words = {"placeholder_token": "<x>", "initializer_token": "crescent", "base_model": "tiny", "training": training}
+    wanted = config.parse(words)
+    base = BaseModel("tiny")
+    tokenizer = base.tokenizer("<x>")
+    with devices.scope():
+        frozen = train.Frozen(base.text_encoder(tokenizer.vocabulary), base.diffusion_model(64, 64), tokenizer)
+    latents = data.encode(data.pictures(records), base.image_encoder(), wanted, 2, seed=1)
+    state, _ = train.train(latents, frozen, wanted, folder / "checkpoints", lambda _line: None, devices=devices)
+    task = json.loads(os.environ.get("TF_CONFIG", '{"task": {"index": "alone"}}'))["task"]
+    np.save(folder / f"{task['index']}.npy", state.vectors)
+    devices.wait()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))
