@@ -113,14 +113,17 @@ class VertexJobs:
         guard: Callable[[], AbstractContextManager[Any]] = nullcontext,
         on_wait: Callable[[], None] = lambda: None,
         stop: Callable[[], None] = lambda: None,
-    ) -> Job:
-        """The live job of a training: the one that there is, else a new one.
+        done: Callable[[], bool] = lambda: False,
+    ) -> Job | None:
+        """The live job of a training: the one that there is, else a new one; None when none is needed any more.
 
         Args:
             order: what it is for.
             guard: held while it is looked for and created, so that others look afterwards.
             on_wait: called once when as many jobs are live as there may be.
             stop: called before each look; raises when there is no use in waiting any longer.
+            done: whether the results are there. Asked after the look for live jobs: one that has ended since somebody
+                asked last has left them.
         """
         told = False
         while True:
@@ -130,6 +133,8 @@ class VertexJobs:
                 mine = [job for job in everyone if job.labels.get(FINGERPRINT) == label(order.fingerprint)]
                 if mine:
                     return self.keep_one(mine)
+                if done():
+                    return None
                 if len(everyone) < self._settings.max_jobs:
                     return self._create(order)
             if not told:

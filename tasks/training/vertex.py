@@ -127,7 +127,10 @@ def end_jobs(order: JobOrder, cloud: Cloud) -> list[Job]:
 def _make(request: TrainingRequest, order: JobOrder, cloud: Cloud, store: Store, watcher: Watcher) -> None:
     """See to it that the results are in the bucket, with as many jobs, one after the other, as it takes."""
     for attempt in range(cloud.settings.max_attempts):
-        job = _watch(_begin(request, order, cloud, store, watcher), order, cloud, store, watcher)
+        begun = _begin(request, order, cloud, store, watcher)
+        if begun is None:
+            return
+        job = _watch(begun, order, cloud, store, watcher)
         if job.state == "SUCCEEDED":
             return
         if not _may_go_on(job):
@@ -141,21 +144,23 @@ def _make(request: TrainingRequest, order: JobOrder, cloud: Cloud, store: Store,
     )
 
 
-def _begin(request: TrainingRequest, order: JobOrder, cloud: Cloud, store: Store, watcher: Watcher) -> Job:
-    """The live job of this training; without one, its data is sent and a new one created."""
+def _begin(request: TrainingRequest, order: JobOrder, cloud: Cloud, store: Store, watcher: Watcher) -> Job | None:
+    """The live job of this training; without one, its data is sent and a new one created. None: it is done already."""
     live = [job for job in cloud.jobs.of(order) if job.live]
+    job: Job | None
     if live:
         job = cloud.jobs.keep_one(live)
         watcher.tell(f"found its job at work: {job.short}")
     else:
         sent = store.upload(_inputs(request), "records")
         watcher.tell(f"{len(sent)} files were sent to {store.uri}" if sent else f"the data is in {store.uri} already")
-        job = _find_or_create(order, cloud, watcher)
-    watcher.tell(f"job {job.short}: {cloud.settings.job_link(job.name)}")
+        job = _find_or_create(order, cloud, store, watcher)
+    if job is not None:
+        watcher.tell(f"job {job.short}: {cloud.settings.job_link(job.name)}")
     return job
 
 
-def _find_or_create(order: JobOrder, cloud: Cloud, watcher: Watcher) -> Job:
+def _find_or_create(order: JobOrder, cloud: Cloud, store: Store, watcher: Watcher) -> Job | None:
     def stop() -> None:
         if watcher.cancelled():
             raise TrainingCancelled("the run was cancelled before it had a job", concept=order.concept)
@@ -163,7 +168,9 @@ def _find_or_create(order: JobOrder, cloud: Cloud, watcher: Watcher) -> Job:
     def wait() -> None:
         watcher.tell(f"as many trainings have a job as may ({cloud.settings.max_jobs}); waiting for one to end")
 
-    return cloud.jobs.find_or_create(order, guard=watcher.guard, on_wait=wait, stop=stop)
+    return cloud.jobs.find_or_create(
+        order, guard=watcher.guard, on_wait=wait, stop=stop, done=lambda: store.has(METRICS)
+    )
 
 
 def _watch(job: Job, order: JobOrder, cloud: Cloud, store: Store, watcher: Watcher) -> Job:
