@@ -102,8 +102,13 @@ class SpaceSpec(_Section):
     emoji: Annotated[str, AfterValidator(_one_line)] = Field(
         "🎨", max_length=8, description="One emoji, shown on the Space's card."
     )
-    hardware: Annotated[str, AfterValidator(_one_line)] = Field(
-        "cpu-basic", max_length=40, description="Hardware flavour of the Space, for example cpu-basic or t4-small."
+    hardware: Annotated[str, AfterValidator(_one_line)] | None = Field(
+        None,
+        max_length=40,
+        description="Hardware flavour of the Space; null takes t4-small, and cpu-basic for tiny, which needs no GPU.",
+    )
+    sleep_minutes: int = Field(
+        15, ge=5, le=43_200, description="Idle minutes until rented hardware is given back; a visitor wakes the Space."
     )
     private: bool = Field(False, description="Whether model repo and Space are visible to their owner only.")
 

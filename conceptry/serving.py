@@ -39,6 +39,11 @@ def title(name: str, spec: ConceptSpec) -> str:
     return spec.space.title or name.replace("-", " ").capitalize()
 
 
+def hardware(spec: ConceptSpec) -> str:
+    """The Space's hardware: the flavour in concept.yaml, or what the base model needs."""
+    return spec.space.hardware or ("cpu-basic" if spec.base_model == "tiny" else "t4-small")
+
+
 def serving_settings(
     name: str,
     spec: ConceptSpec,

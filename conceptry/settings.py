@@ -34,6 +34,9 @@ class Settings(BaseSettings):
     hub_token_block: str | None = Field(
         None, description="Name of a Prefect Secret block that holds the Hub token, instead of hub_token."
     )
+    space_token: SecretStr | None = Field(
+        None, description="Hub token that private Spaces read their model with; left out, hub_token. Never printed."
+    )
     backend: Literal["local", "vertex"] = Field("local", description="Where training runs.")
     max_parallel: int = Field(1, ge=1, description="Trainings at the same time.")
     gpu_usd_per_hour: float | None = Field(

@@ -24,6 +24,8 @@ from flows.runs import hold, run_id
 from flows.served import read_manifest, render_space, trained_spec
 from flows.steps import PATIENT
 from tasks import hub
+from tasks import space as spaces
+from tasks.hub.client import telling
 
 __all__ = ["bring_about", "read_manifest", "release", "serving_action", "trained_spec"]
 
@@ -125,9 +127,12 @@ def set_space(settings: Settings, name: str, spec: ConceptSpec, version: Version
     serving = serving_fingerprint(spec, version, state.templates())
     with TemporaryDirectory(prefix="conceptry-space-") as folder:
         rendered = render_space(settings, name, spec, version, Path(folder) / "space")
-        return hub.push_space(
+        address = hub.push_space(
             target, name, rendered, version.name, serving, revision=version.commit, private=spec.space.private
         )
+    with telling(target, "giving its Space hardware", name=name):
+        spaces.equip_space(target.api(), target.repo(name), spec, settings.space_token or target.token)
+    return address
 
 
 @task(name="pause the Space", **PATIENT)

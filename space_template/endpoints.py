@@ -24,6 +24,7 @@ from space_template.served import Served
 SECURITY = ("authenticated", "public", "private")
 NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?")
 ENDPOINTS_API_VARIABLE = "CONCEPTRY_ENDPOINTS_API"
+HUB = "https://huggingface.co"
 SCALE_TO_ZERO_MINUTES = 15
 FAILED = frozenset({"failed", "updateFailed"})
 _CALL_SECONDS = 180.0
@@ -251,8 +252,10 @@ def _without(text: str, token: str) -> str:
 
 
 def _api(token: str) -> HfApi:
-    # The client has this address hard-coded, but reads it at each call.
+    # The client has this address hard-coded, but reads it at each call. A Hub of one's own has its own.
     address = os.environ.get(ENDPOINTS_API_VARIABLE)
+    if address is None and constants.ENDPOINT != HUB:
+        address = f"{constants.ENDPOINT}/v2"
     if address:
         constants.INFERENCE_ENDPOINTS_ENDPOINT = address
     return HfApi(token=token.strip())

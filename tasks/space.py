@@ -12,13 +12,18 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub import HfApi
+from huggingface_hub.errors import HfHubHTTPError
+from pydantic import SecretStr
+
 from conceptry.cards import code, dump_front_matter, plain
 from conceptry.concept import ConceptSpec
-from conceptry.serving import SERVING_MODULES
+from conceptry.serving import SERVING_MODULES, hardware
 from trainer.presets import PRESETS
 
 PYTHON = "3.11"
 PACKAGE = "space_template"
+TOKEN_SECRET = "HF_TOKEN"
 ROOT = Path(__file__).resolve().parent.parent
 """Where the packages lie side by side, in a checkout and in an installation alike."""
 
@@ -53,7 +58,7 @@ def render_space(folder: Path, spec: ConceptSpec, settings: Mapping[str, Any]) -
     for path in (*SERVING_MODULES, *shipped):
         _copy(ROOT / path, folder / path)
     requirements = (template / "requirements.txt").read_text(encoding="utf-8")
-    if not spec.space.hardware.startswith("cpu-"):
+    if not hardware(spec).startswith("cpu-"):
         # TensorFlow finds CUDA only where pip has put it.
         requirements = requirements.replace("tensorflow==", "tensorflow[and-cuda]==")
     (folder / "requirements.txt").write_text(requirements, encoding="utf-8")
@@ -61,6 +66,43 @@ def render_space(folder: Path, spec: ConceptSpec, settings: Mapping[str, Any]) -
     (folder / "settings.json").write_text(text, encoding="utf-8")
     (folder / "README.md").write_text(_readme(spec, settings, requirements), encoding="utf-8")
     return folder
+
+
+def equip_space(api: HfApi, repo: str, spec: ConceptSpec, token: SecretStr | None) -> list[str]:
+    """Give a pushed Space the hardware and sleep time of concept.yaml, and a private one the token to read its model.
+
+    Args:
+        api: A client that may write to the Space.
+        repo: Id of the Space, `owner/name`.
+        spec: The concept.yaml.
+        token: What a private Space reads its model with; it is kept as the Space's secret HF_TOKEN.
+
+    Returns:
+        What was changed, in words.
+
+    Raises:
+        HfHubHTTPError: the Hub refused, for instance because the account cannot pay for the hardware.
+    """
+    try:
+        runtime = api.get_space_runtime(repo)
+    except HfHubHTTPError as error:
+        if error.response.status_code in (404, 501):  # a Hub that runs no Spaces
+            return []
+        raise
+    changed = []
+    wanted, sleep = hardware(spec), spec.space.sleep_minutes * 60
+    # The free hardware has a sleep time of its own, which nobody can set.
+    rented = wanted != "cpu-basic"
+    if (runtime.requested_hardware or "cpu-basic") != wanted:
+        api.request_space_hardware(repo, wanted, sleep_time=sleep if rented else None)  # type: ignore[arg-type]
+        changed.append(f"hardware {wanted}")
+    elif rented and runtime.sleep_time != sleep:
+        api.set_space_sleep_time(repo, sleep)
+        changed.append(f"sleeps after {spec.space.sleep_minutes} minutes")
+    if spec.space.private and token is not None:
+        api.add_space_secret(repo, TOKEN_SECRET, token.get_secret_value(), description="Reads the model. By Conceptry.")
+        changed.append(f"secret {TOKEN_SECRET}")
+    return changed
 
 
 def _readme(spec: ConceptSpec, settings: Mapping[str, Any], requirements: str) -> str:
@@ -76,7 +118,7 @@ def _readme(spec: ConceptSpec, settings: Mapping[str, Any], requirements: str) -
         "app_file": "app.py",
         "models": [settings["model_repo"]],
         "tags": ["conceptry"],
-        "suggested_hardware": spec.space.hardware,
+        "suggested_hardware": hardware(spec),
     }
     text = (
         f"# {plain(settings['title'])}\n\n"

@@ -91,7 +91,6 @@ def _page(target: HubTarget, settings: Settings, name: str, version: Version, po
         "GRADIO_ANALYTICS_ENABLED": "False",
         "HF_ENDPOINT": target.endpoint,
         "HF_HUB_DISABLE_XET": "1",
-        "CONCEPTRY_ENDPOINTS_API": f"{target.endpoint}/v2",
         "HF_HUB_CACHE": str(place.parent / "cache"),
         "TF_CPP_MIN_LOG_LEVEL": "2",
     }

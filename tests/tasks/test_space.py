@@ -7,11 +7,13 @@ from pathlib import Path
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import SecretStr
 
 from conceptry.cards import split_front_matter
-from conceptry.concept import BaseModel, ConceptSpec
+from conceptry.concept import BaseModel, ConceptSpec, SpaceSpec
 from conceptry.serving import SERVING_MODULES, serving_settings
-from tasks.space import render_space, templates_digest
+from tasks.hub import HubTarget
+from tasks.space import equip_space, render_space, templates_digest
 
 HOSTILE = [
     "</script>{braces} ${d} ' \" \\ `t` *b* <img onload=a()>",
@@ -79,3 +81,25 @@ def test_the_digest_follows_the_templates(tmp_path: Path, repo_root: Path) -> No
     with (tmp_path / "trainer" / "sampling.py").open("a") as file:
         file.write("# another sampler")
     assert templates_digest(tmp_path) != before
+
+
+def test_a_space_gets_the_hardware_of_its_concept_and_a_private_one_its_token(hub: HubTarget) -> None:
+    api = hub.api()
+    api.create_repo("local/painting", repo_type="space", space_sdk="gradio")
+    for_gpu = ConceptSpec.model_validate(
+        {"placeholder_token": "<x>", "initializer_token": "cat", "base_model": "sd-v1-4", "space": {"private": True}}
+    )
+    assert equip_space(api, "local/painting", for_gpu, SecretStr("hf_reads")) == [
+        "hardware t4-small",
+        "secret HF_TOKEN",
+    ]
+    runtime = api.get_space_runtime("local/painting")
+    assert (runtime.requested_hardware, runtime.sleep_time) == ("t4-small", 900)
+
+    longer = for_gpu.model_copy(update={"space": SpaceSpec(sleep_minutes=30)})
+    assert equip_space(api, "local/painting", longer, None) == ["sleeps after 30 minutes"]
+    assert equip_space(api, "local/painting", longer, None) == [], "what is so already is left alone"
+    assert equip_space(api, "local/painting", concept("Cat").model_copy(update={"base_model": "tiny"}), None) == [
+        "hardware cpu-basic"
+    ]
+    assert equip_space(api, "local/nothing", for_gpu, None) == []
