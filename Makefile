@@ -16,10 +16,10 @@ export UV_PYTHON := $(PYTHON)
 export UV_PYTHON_DOWNLOADS := never
 export UV_NO_PROGRESS := 1
 
-.PHONY: help python setup demo test lint format schema clean
+.PHONY: help python setup demo test lint format schema conformance clean
 
 help: ## Say what there is
-	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
+	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
 
 python:
 	@test -n "$(PYTHON)" || { echo "Conceptry needs Python 3.11, 3.12 or 3.13 on PATH." >&2; exit 1; }
@@ -47,6 +47,9 @@ lint: setup ## Lint, format and types only
 	@$(UV) run --no-sync ruff format --quiet --check
 	@$(UV) run --no-sync mypy --no-error-summary
 
+conformance: setup ## Run the tests of huggingface_hub itself against the local Hub; flags for pytest: ARGS="-k discussions"
+	@$(UV) run --no-sync python -m benchmarks.conformance $(ARGS)
+
 format: setup ## Mend what ruff can mend by itself
 	@$(UV) run --no-sync ruff check --quiet --fix
 	@$(UV) run --no-sync ruff format --quiet
@@ -60,4 +63,4 @@ schema: setup ## Write the JSON Schemas again, after a change of conceptry/
 	print(json.dumps(policy_schema(), indent=2, ensure_ascii=False))' > docs/conceptry.schema.json
 
 clean: ## Remove the environment, the caches and the demo's folder
-	@rm -rf .venv .uv .mypy_cache .pytest_cache .ruff_cache .hypothesis demo
+	@rm -rf .venv .uv .mypy_cache .pytest_cache .ruff_cache .hypothesis .conformance demo

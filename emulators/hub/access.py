@@ -18,6 +18,7 @@ from starlette.responses import Response
 from emulators.hub.accounts import Account, Accounts, Credentials
 from emulators.hub.apps.board import Board
 from emulators.hub.apps.limits import Limits
+from emulators.hub.collections import Collections
 from emulators.hub.commits import Author
 from emulators.hub.endpoints import EndpointStore
 from emulators.hub.errors import HubError, bad_request, forbidden, repo_not_found
@@ -49,6 +50,7 @@ class Hub:
         self.summaries = Summaries()
         self.endpoints = EndpointStore(root)
         self.hooks = Webhooks(root)
+        self.collections = Collections(root)
         self.board = Board(root)
         self._proposals = root / "proposals"
         self._proposals.mkdir(exist_ok=True)

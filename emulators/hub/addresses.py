@@ -1,6 +1,7 @@
 """The grammar of addresses: how the parts of a raw, still quoted path are told apart.
 
 {x:part}     one segment; a revision in it may hold quoted slashes
+{x:name}     one segment that can name an owner or a repo
 {x:rest}     all that is left
 {x:kind}     models, datasets or spaces, in API addresses
 {x:prefix}   the same in the addresses of pages and files, where models have no word
@@ -31,6 +32,12 @@ class _Part(Convertor[str]):
 
     def to_string(self, value: str) -> str:
         return value
+
+
+class _Name(_Part):
+    """One segment that can name an owner or a repo."""
+
+    regex = "[A-Za-z0-9_][A-Za-z0-9._-]{0,95}"
 
 
 class _Rest(_Part):
@@ -77,6 +84,7 @@ class _Switch(_Part):
 
 _CONVERTORS: dict[str, Convertor[Any]] = {
     "part": _Part(),
+    "name": _Name(),
     "rest": _Rest(),
     "kind": _Kind(),
     "prefix": _Prefix(),

@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from emulators.hub import (
     pages,
     pages_more,
+    routes_collections,
     routes_commits,
     routes_discussions,
     routes_endpoints,
@@ -99,6 +100,7 @@ def make_app(hub: Hub) -> ASGIApp:
         *routes_discussions.ROUTES,
         *routes_webhooks.ROUTES,
         *routes_people.ROUTES,
+        *routes_collections.ROUTES,
         *routes_lfs_files.ROUTES,
         *routes_spaces.ROUTES,
         *routes_repos.ROUTES,

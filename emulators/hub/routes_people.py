@@ -11,7 +11,7 @@ from starlette.routing import Route
 from emulators.hub.access import Call, endpoint
 from emulators.hub.accounts import Account
 from emulators.hub.addresses import REPO, REPO_FILES
-from emulators.hub.errors import HubError, bad_request
+from emulators.hub.errors import HubError, bad_request, forbidden
 from emulators.hub.listing import timestamp
 from emulators.hub.names import Kind
 from emulators.hub.storage import Repo, Request
@@ -114,7 +114,13 @@ def likers(call: Call) -> Response:
 
 
 def _person(name: str, account: Account | None) -> dict[str, object]:
-    return {"user": name, "fullname": (account.fullname if account else "") or name, "type": "user", "isPro": False}
+    return {
+        "user": name,
+        "fullname": (account.fullname if account else "") or name,
+        "type": "user",
+        "isPro": False,
+        "avatarUrl": "",
+    }
 
 
 def liked(call: Call) -> Response:
@@ -144,6 +150,23 @@ def overview(call: Call) -> Response:
     return JSONResponse(_person(account.name, account) | counts | {"orgs": organizations})
 
 
+def storage(call: Call) -> Response:
+    """GET settings/repositories, of the account or of an organization: its repos with what they take."""
+    account, owner = call.account, call.params.get("owner")
+    if account is None:
+        raise HubError(401, "Invalid username or password.")
+    if owner is not None and not account.namespace(owner):
+        raise forbidden(f"You are not in {owner[:100]}")
+    found: list[dict[str, Any]] = []
+    for kind in Kind:
+        for repo in call.hub.repos.all(kind, owner or account.name):
+            summary, hidden = call.hub.summaries.of(repo), repo.settings.private
+            one: dict[str, Any] = {"id": str(repo.id), "type": kind.singular, "updatedAt": timestamp(summary.modified)}
+            found.append(one | {"visibility": "private" if hidden else "public", "storage": summary.bytes})
+    total = sum(one["storage"] for one in found) or 1
+    return JSONResponse([one | {"storagePercent": one["storage"] / total} for one in found])
+
+
 _ACCESS = f"{REPO}/user-access-request"
 
 ROUTES = [
@@ -153,6 +176,8 @@ ROUTES = [
     Route(f"{_ACCESS}/{{status:part}}", endpoint(requests)),
     Route(f"{REPO}/like", endpoint(like), methods=["POST", "DELETE"]),
     Route(f"{REPO}/likers", endpoint(likers)),
+    Route("/api/settings/repositories", endpoint(storage)),
+    Route("/api/organizations/{owner:name}/settings/repositories", endpoint(storage)),
     Route("/api/users/{user:part}/likes", endpoint(liked)),
     Route("/api/users/{user:part}/overview", endpoint(overview)),
 ]

@@ -164,17 +164,44 @@ def test_no_request_leaves_the_root(hub: RunningHub, http: httpx2.Client, new_re
 
 
 words = st.text(st.characters(codec="utf-8"), max_size=12)
-known = st.sampled_from(["models", "main", "anna", "tree", "%2F", "..", "resolve", "refs", "commit", "settings"])
+WORDS = [
+    "models",
+    "main",
+    "anna",
+    "tree",
+    "%2F",
+    "..",
+    "resolve",
+    "refs",
+    "commit",
+    "settings",
+    "1",
+    "comment",
+    "merge",
+]
+WORDS += ["discussions", "compare", "main...main", "pause", "logs", "run", "secrets", "runtime", "provider", "batch"]
+known = st.sampled_from(WORDS)
+STARTS = ["", "api/", "api/models/anna/fuzzed/", "anna/fuzzed/", "api/spaces/anna/fuzzed/", "_lfs/", "_lfs/part/"]
+STARTS += ["v2/endpoint/anna/", "v2/", "api/settings/webhooks/", "api/models/anna/fuzzed/discussions/", "api/users/"]
+STARTS += ["spaces/anna/fuzzed/", "api/models/anna/fuzzed/lfs-files/", "api/models/anna/fuzzed/user-access-request/"]
 leaves = st.none() | st.booleans() | st.integers() | words
-bodies = st.recursive(leaves, lambda inner: st.lists(inner) | st.dictionaries(words, inner), max_leaves=8)
+keys = words | st.sampled_from(
+    ["name", "type", "url", "watched", "title", "status", "model", "compute", "key", "files"]
+)
+bodies = st.recursive(leaves, lambda inner: st.lists(inner) | st.dictionaries(keys, inner), max_leaves=8)
 
 
-@settings(max_examples=60)
+@settings(max_examples=120)
 @given(
-    method=st.sampled_from(["GET", "POST", "PUT", "DELETE", "HEAD"]),
-    start=st.sampled_from(["", "api/", "api/models/anna/fuzzed/", "anna/fuzzed/", "api/spaces/anna/fuzzed/", "_lfs/"]),
+    method=st.sampled_from(["GET", "POST", "PUT", "DELETE", "HEAD", "PATCH"]),
+    start=st.sampled_from(STARTS),
     parts=st.lists(words | known, max_size=4),
-    query=st.dictionaries(st.sampled_from(["limit", "cursor", "p", "expand", "sort", "size", "service"]), words),
+    query=st.dictionaries(
+        st.sampled_from(
+            ["limit", "cursor", "p", "expand", "sort", "size", "service", "old", "new", "holder", "expires"]
+        ),
+        words,
+    ),
     body=bodies,
 )
 def test_nothing_makes_the_hub_fail(

@@ -1,0 +1,1 @@
+"""The client's own tests, from its sdist, against the local Hub: `make conformance`."""
