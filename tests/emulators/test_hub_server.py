@@ -8,11 +8,13 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import httpx2
+import psutil
 import pytest
 from huggingface_hub import CommitOperationAdd, HfApi
 from huggingface_hub.errors import HfHubHTTPError
@@ -136,6 +138,56 @@ def test_killed_in_the_middle_of_pushes_by_two_servers(tmp_path: Path) -> None:
         client.create_commit("local/pushed", [CommitOperationAdd("after", b"x")], commit_message="it goes on")
     checked = git("fsck", "--strict", "--no-dangling", cwd=root / "repos/models/local/pushed.git")
     assert checked == ""
+
+
+def test_apps_end_with_their_server_and_go_on_with_another(tmp_path: Path) -> None:
+    """One of two servers runs the Space; it is killed, nothing of the Space is left, the other one starts it again."""
+    root = tmp_path / "hub"
+
+    def pages() -> list[psutil.Process]:
+        """The Space's own processes."""
+        commands = ((p, " ".join(p.info["cmdline"] or [])) for p in psutil.process_iter(["cmdline"]))
+        return [
+            p
+            for p, command in commands
+            if str(root) in command and "http.server" in command and "box.py" not in command
+        ]
+
+    with process(root) as (first, url):
+        api = HfApi(endpoint=url, token="hf_local")
+        api.create_repo("local/lasting", repo_type="space", space_sdk="static")
+        api.upload_file(
+            path_or_fileobj=b"<h1>still here", path_in_repo="index.html", repo_id="local/lasting", repo_type="space"
+        )
+        assert api.wait_for_space("local/lasting", timeout=60, poll_interval=0.1).stage == "RUNNING"
+        address = str(api.space_info("local/lasting").host)
+        with process(root) as (_, other):
+            api = HfApi(endpoint=other, token="hf_local")
+            assert api.get_space_runtime("local/lasting").stage == "RUNNING"  # what one runs, the other knows
+            served = pages()
+            assert len(served) == 1
+            first.send_signal(signal.SIGKILL)
+            first.wait()
+            psutil.wait_procs(served, timeout=20)
+            assert not any(p.is_running() for p in served)
+            deadline = time.monotonic() + 60
+            while not _answers(address):
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+            assert "still here" in httpx2.get(address).text
+            assert api.get_space_runtime("local/lasting").stage == "RUNNING"
+            assert len(pages()) == 1
+    deadline = time.monotonic() + 20
+    while pages():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def _answers(address: str) -> bool:
+    try:
+        return httpx2.get(address).status_code == 200
+    except httpx2.TransportError:
+        return False
 
 
 def test_a_stale_git_lock_does_not_block(api: HfApi, hub: RunningHub, new_repo: NewRepo) -> None:
