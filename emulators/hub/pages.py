@@ -22,7 +22,7 @@ from emulators.hub.history import Entry, LogEntry
 from emulators.hub.listing import Listed, Query, Summary, select, summarize
 from emulators.hub.names import Kind, check_repo_name
 from emulators.hub.routes_endpoints import describe as describe_endpoint
-from emulators.hub.routes_spaces import runtime
+from emulators.hub.routes_spaces import runtime, status_of
 from emulators.hub.storage import Repo
 
 _MAX_SHOWN = 512 * 1024
@@ -40,6 +40,7 @@ class Tile:
     title: str
     emoji: str
     cover: str | None
+    stage: str | None = None
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def home(call: Call) -> Response:
     for kind in (Kind.MODEL, Kind.SPACE, Kind.DATASET):
         repos = [r for r in call.hub.repos.all(kind, owner) if call.hub.may_read(call.account, r)]
         query = Query(search=search, sort="lastModified", descending=True, limit=200)
-        tiles = [_tile(item) for item in select(repos, call.hub.summaries, query).items]
+        tiles = [_tile(call, item) for item in select(repos, call.hub.summaries, query).items]
         if tiles:
             groups[kind] = tiles
     if owner is not None and not groups:
@@ -68,7 +69,7 @@ def home(call: Call) -> Response:
     return render.page("index.html", account=call.account, groups=groups, owner=owner, search=search, next="/")
 
 
-def _tile(item: Listed) -> Tile:
+def _tile(call: Call, item: Listed) -> Tile:
     card, sha = item.summary.card, item.summary.sha
     files = {entry.path for entry in item.summary.files}
     text = (history.read(item.repo.git(), sha, "README.md") or b"").decode("utf-8", "replace") if sha else ""
@@ -77,6 +78,7 @@ def _tile(item: Listed) -> Tile:
         title=_line(card.get("title")) or item.repo.id.name,
         emoji=_line(card.get("emoji"), 8) or ("🚀" if item.repo.settings.space else "🧩"),
         cover=render.cover(text, files, item.repo.id.path, sha),
+        stage=status_of(call.hub, item.repo, item.summary).stage if item.repo.settings.space else None,
     )
 
 
