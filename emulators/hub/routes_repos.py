@@ -1,24 +1,21 @@
-"""Repos: whoami, create, delete, move, settings, info and lists."""
+"""Repos: whoami, create, duplicate, delete, move, settings."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Literal
-from urllib.parse import urlencode
 
 from pydantic import BaseModel
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from emulators.hub import cards, history, news
-from emulators.hub.access import Call, Hub, endpoint
+from emulators.hub.access import Call, endpoint
 from emulators.hub.accounts import Account
 from emulators.hub.addresses import REPO
 from emulators.hub.errors import HubError, bad_request, forbidden
-from emulators.hub.listing import PAGE, SORTS, Listed, Query, describe, select, summarize
 from emulators.hub.names import Kind, RepoId, check_repo_name
-from emulators.hub.routes_spaces import SpaceRequest, runtime
-from emulators.hub.storage import Repo, RepoSettings
+from emulators.hub.routes_spaces import SpaceRequest
+from emulators.hub.storage import RepoSettings
 
 # What the Hub writes into a new repo, so that weights and archives go to LFS.
 _LFS_PATTERNS = (
@@ -40,6 +37,13 @@ class CreateRequest(SpaceRequest):
     private: bool | None = None
     visibility: Literal["public", "private", "protected"] | None = None
     sdk: str | None = None
+
+
+class DuplicateRequest(SpaceRequest):
+    """POST /api/KIND/owner/name/duplicate."""
+
+    repository: str
+    visibility: Literal["public", "private", "protected"] | None = None
 
 
 class DeleteRequest(BaseModel):
@@ -121,6 +125,38 @@ def create(call: Call) -> Response:
     return JSONResponse({"url": f"{call.base}/{made.id.path}", "name": str(made.id), "id": made.settings.uid})
 
 
+def duplicate(call: Call) -> Response:
+    """Make a repo with the branches and tags of another one."""
+    source, asked, account = call.files_of(call.repo()), call.json(DuplicateRequest), call.writer()
+    kind = source.id.kind
+    target = asked.repository.split("/")
+    if len(target) != 2:
+        raise bad_request("Repos are named namespace/name")
+    owner, name = _namespace(account, target[0]), check_repo_name(target[1])
+    if not account.namespace(owner):
+        raise forbidden(f'You don\'t have the rights to create a {kind.singular} under the namespace "{owner}"')
+    space = None
+    if source.settings.space is not None:
+        # What was secret stays where it was; variables go along.
+        given = asked.model_copy(update={"sdk": source.settings.space.sdk}).apply()
+        variables = dict(source.settings.space.variables) | dict(given.variables)
+        space = given.model_copy(update={"variables": variables})
+    private = asked.visibility != "public" if asked.visibility else source.settings.private
+    settings = RepoSettings(owner=owner, name=name, private=private, space=space)
+    try:
+        made = call.hub.repos.create(kind, settings, {}, call.author(), source)
+    except HubError as error:
+        raise (_exists(call, RepoId(kind, owner, name)) if error.status == 409 else error) from None
+    git = made.git()
+    for ref in git.references:
+        for entry in history.walk(git, history.peel(git, ref), recursive=True):
+            if entry.lfs:
+                call.hub.lfs.grant(entry.lfs.oid, f"repo:{made.id.key}")
+    news.tell(call, made, "create", "repo")
+    call.hub.look_at(made)
+    return JSONResponse({"url": f"{call.base}/{made.id.path}", "name": str(made.id), "id": made.settings.uid})
+
+
 def _namespace(account: Account, owner: str | None) -> str:
     """The owner, spelled as in the accounts."""
     if owner is None or owner.lower() == account.name.lower():
@@ -176,93 +212,6 @@ def settings(call: Call) -> Response:
     return JSONResponse({"private": changed.settings.private, "gated": changed.settings.gated})
 
 
-def info(call: Call) -> Response:
-    """One repo, at main or at a revision."""
-    repo = call.repo()
-    if "revision" in call.params:
-        summary = summarize(repo, history.resolve(repo.git(), call.params["revision"]))
-    else:
-        summary = call.hub.summaries.of(repo)
-    expand = _expand(call)
-    described = describe(Listed(repo, summary), expand, blobs=call.flag("blobs"))
-    if repo.settings.space and (expand is None or "runtime" in expand):
-        described["runtime"] = runtime(call, repo, summary)
-        described["host"] = described["runtime"].pop("host", None)
-    return JSONResponse(described)
-
-
-def _expand(call: Call) -> list[str] | None:
-    query = call.request.query_params
-    return [*query.getlist("expand"), *query.getlist("expand[]")] or None
-
-
-def auth_check(call: Call) -> Response:
-    """GET auth-check[/write]: whether the files of a repo are open to this token."""
-    call.files_of(call.repo(write=call.request.url.path.endswith("/write")))
-    return JSONResponse({"ok": True})
-
-
-def listing(call: Call) -> Response:
-    """A page of repos; the next page's address is in the Link header."""
-    kind, query = call.params["kind"], call.request.query_params
-    filters = [tag for value in query.getlist("filter") for tag in value.split(",") if tag]
-    filters += query.getlist("pipeline_tag")
-    sort = query.get("sort", "id")
-    if sort not in SORTS:
-        raise bad_request(f"Cannot sort by {sort!r}; it is one of {', '.join(SORTS)}")
-    # Without an order asked for, by name: a reader of many pages then sees every repo exactly once.
-    descending = "sort" in query and query.get("direction") != "1"
-    asked = Query(
-        author=query.get("author"),
-        search=query.get("search"),
-        filters=tuple(filters),
-        sort=sort,
-        descending=descending,
-        limit=_limit(query.get("limit")),
-        cursor=query.get("cursor"),
-    )
-    page = select(_visible(call.hub, call.account, kind, asked.author), call.hub.summaries, asked)
-    expand = _expand(call) or _default_fields(call)
-    described = []
-    for item in page.items:
-        one = describe(item, expand)
-        if item.repo.settings.space and "runtime" in expand:
-            one["runtime"] = runtime(call, item.repo, item.summary)
-        described.append(one)
-    headers = {}
-    if page.cursor:
-        again = [(key, value) for key, value in query.multi_items() if key != "cursor"]
-        address = f"{call.base}/api/{kind.value}?{urlencode([*again, ('cursor', page.cursor)])}"
-        headers["Link"] = f'<{address}>; rel="next"'
-    return JSONResponse(described, headers=headers)
-
-
-def _limit(text: str | None) -> int:
-    if text is None:
-        return PAGE
-    if not text.isdecimal() or len(text) > 9 or int(text) < 1:
-        raise bad_request("limit must be a positive number")
-    return min(int(text), PAGE)
-
-
-def _visible(hub: Hub, account: Account | None, kind: Kind, author: str | None) -> Iterator[Repo]:
-    owner = check_repo_name(author) if author else None
-    return (repo for repo in hub.repos.all(kind, owner) if hub.may_read(account, repo))
-
-
-def _default_fields(call: Call) -> list[str]:
-    """What a listing says of each repo when no fields are named."""
-    fields = ["likes", "trendingScore", "private", "downloads", "tags", "createdAt", "modelId", "pipeline_tag"]
-    fields += ["library_name", "sdk"]
-    if call.flag("full"):
-        fields += ["author", "sha", "lastModified", "gated", "disabled", "siblings"]
-    if call.flag("cardData") or (call.flag("full") and call.params["kind"] is not Kind.MODEL):
-        fields.append("cardData")
-    if call.flag("config"):
-        fields.append("config")
-    return fields
-
-
 def validate_yaml(call: Call) -> Response:
     """Check a card before it is committed."""
     asked = call.json(CardRequest)
@@ -278,10 +227,6 @@ ROUTES = [
     Route("/api/repos/create", endpoint(create), methods=["POST"]),
     Route("/api/repos/delete", endpoint(delete), methods=["DELETE"]),
     Route("/api/repos/move", endpoint(move), methods=["POST"]),
-    Route("/api/{kind:kind}", endpoint(listing)),
-    Route(REPO, endpoint(info)),
-    Route(f"{REPO}/revision/{{revision:part}}", endpoint(info)),
+    Route(f"{REPO}/duplicate", endpoint(duplicate), methods=["POST"]),
     Route(f"{REPO}/settings", endpoint(settings), methods=["PUT"]),
-    Route(f"{REPO}/auth-check", endpoint(auth_check)),
-    Route(f"{REPO}/auth-check/write", endpoint(auth_check)),
 ]

@@ -166,8 +166,18 @@ class RepoStore:
                     if repo := self._read(kind, Path(entry)):
                         yield repo
 
-    def create(self, kind: Kind, settings: RepoSettings, files: Mapping[str, bytes], author: Author) -> Repo:
-        """Make a repo with its first commit; it appears whole or not at all. 409 when the name is taken."""
+    def create(
+        self,
+        kind: Kind,
+        settings: RepoSettings,
+        files: Mapping[str, bytes],
+        author: Author,
+        source: Repo | None = None,
+    ) -> Repo:
+        """Make a repo with its first commit, or with the branches and tags of another one.
+
+        It appears whole or not at all. 409 when the name is taken.
+        """
         target = RepoId(kind, settings.owner, settings.name)
         draft = disk.scratch(self.root, ".git")
         git = pygit2.init_repository(str(draft), bare=True, initial_head="main")
@@ -175,9 +185,12 @@ class RepoStore:
             for sample in ("hooks", "info"):
                 shutil.rmtree(draft / sample)
             (draft / "description").unlink()
-            puts = [Put(path, commits.write_blob(git, data)) for path, data in files.items()]
-            tree = commits.build_tree(git, None, puts)
-            commits.create_ref(git, MAIN, commits.commit_tree(git, tree, [], "initial commit", author))
+            if source is None:
+                puts = [Put(path, commits.write_blob(git, data)) for path, data in files.items()]
+                tree = commits.build_tree(git, None, puts)
+                commits.create_ref(git, MAIN, commits.commit_tree(git, tree, [], "initial commit", author))
+            else:
+                _copy_history(source, git, draft)
             (draft / "hub.lock").touch()
             disk.write_file(draft / "hub.json", settings.model_dump_json(indent=1).encode())
             # libgit2 has synced the objects and the ref; these are what it only wrote.
@@ -247,3 +260,13 @@ class RepoStore:
             repo.folder.rename(grave)
             disk.sync(repo.folder.parent)
         shutil.rmtree(grave, ignore_errors=True)
+
+
+def _copy_history(source: Repo, git: Any, folder: Path) -> None:
+    """Give an empty repo the objects, branches and tags of another one."""
+    shutil.copytree(source.folder / "objects", folder / "objects", dirs_exist_ok=True)
+    there = source.git()
+    for ref in there.references:
+        if ref.startswith(("refs/heads/", "refs/tags/")):
+            commits.create_ref(git, ref, str(there.references[ref].target))
+    disk.sync(*(path for path in (folder / "objects").rglob("*")))

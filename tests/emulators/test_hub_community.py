@@ -119,6 +119,22 @@ def test_an_old_name_leads_to_files_and_pages(api: HfApi, stranger: HfApi, hub: 
     assert api.create_repo(repo).repo_id == repo  # a new repo takes the name back
 
 
+def test_a_repo_is_duplicated(api: HfApi, ben: HfApi, new_repo: NewRepo, tmp_path: Path) -> None:
+    repo, data = new_repo(), os.urandom(5000)
+    head = api.upload_file(path_or_fileobj=data, path_in_repo="w.bin", repo_id=repo).oid
+    api.create_branch(repo, branch="v1")
+    copy = ben.duplicate_repo(repo, "ben/copy").repo_id
+    assert copy == "ben/copy"
+    assert {b.name: b.target_commit for b in ben.list_repo_refs(copy).branches} == {"main": head, "v1": head}
+    assert Path(ben.hf_hub_download(copy, "w.bin", cache_dir=tmp_path)).read_bytes() == data
+    ben.upload_file(path_or_fileobj=b"mine", path_in_repo="mine.txt", repo_id=copy)
+    assert "mine.txt" not in api.list_repo_files(repo)
+    with pytest.raises(HfHubHTTPError, match="409"):
+        ben.duplicate_repo(repo, "ben/copy")
+    with pytest.raises(HfHubHTTPError, match="403"):
+        ben.duplicate_repo(repo, "anna/copy")
+
+
 def test_what_git_ignores_is_not_sent(api: HfApi, new_repo: NewRepo, tmp_path: Path) -> None:
     (tmp_path / "cache").mkdir()
     for name, text in ((".gitignore", "cache/\n*.log\n"), ("a.txt", "a"), ("b.log", "b"), ("cache/c.txt", "c")):

@@ -1,0 +1,115 @@
+"""Repos as they are seen: one with all it says of itself, and pages of many."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from urllib.parse import urlencode
+
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from emulators.hub import history
+from emulators.hub.access import Call, Hub, endpoint
+from emulators.hub.accounts import Account
+from emulators.hub.addresses import REPO
+from emulators.hub.errors import bad_request
+from emulators.hub.listing import PAGE, SORTS, Listed, Query, describe, select, summarize
+from emulators.hub.names import Kind, check_repo_name
+from emulators.hub.routes_spaces import runtime
+from emulators.hub.storage import Repo
+
+
+def info(call: Call) -> Response:
+    """One repo, at main or at a revision."""
+    repo = call.repo()
+    if "revision" in call.params:
+        summary = summarize(repo, history.resolve(repo.git(), call.params["revision"]))
+    else:
+        summary = call.hub.summaries.of(repo)
+    expand = _expand(call)
+    described = describe(Listed(repo, summary), expand, blobs=call.flag("blobs"))
+    if repo.settings.space and (expand is None or "runtime" in expand):
+        described["runtime"] = runtime(call, repo, summary)
+        described["host"] = described["runtime"].pop("host", None)
+    return JSONResponse(described)
+
+
+def _expand(call: Call) -> list[str] | None:
+    query = call.request.query_params
+    return [*query.getlist("expand"), *query.getlist("expand[]")] or None
+
+
+def auth_check(call: Call) -> Response:
+    """GET auth-check[/write]: whether the files of a repo are open to this token."""
+    call.files_of(call.repo(write=call.request.url.path.endswith("/write")))
+    return JSONResponse({"ok": True})
+
+
+def listing(call: Call) -> Response:
+    """A page of repos; the next page's address is in the Link header."""
+    kind, query = call.params["kind"], call.request.query_params
+    filters = [tag for value in query.getlist("filter") for tag in value.split(",") if tag]
+    filters += query.getlist("pipeline_tag")
+    sort = query.get("sort", "id")
+    if sort not in SORTS:
+        raise bad_request(f"Cannot sort by {sort!r}; it is one of {', '.join(SORTS)}")
+    # Without an order asked for, by name: a reader of many pages then sees every repo exactly once.
+    descending = "sort" in query and query.get("direction") != "1"
+    asked = Query(
+        author=query.get("author"),
+        search=query.get("search"),
+        filters=tuple(filters),
+        sort=sort,
+        descending=descending,
+        limit=_limit(query.get("limit")),
+        cursor=query.get("cursor"),
+    )
+    page = select(_visible(call.hub, call.account, kind, asked.author), call.hub.summaries, asked)
+    expand = _expand(call) or _default_fields(call)
+    described = []
+    for item in page.items:
+        one = describe(item, expand)
+        if item.repo.settings.space and "runtime" in expand:
+            one["runtime"] = runtime(call, item.repo, item.summary)
+        described.append(one)
+    headers = {}
+    if page.cursor:
+        again = [(key, value) for key, value in query.multi_items() if key != "cursor"]
+        address = f"{call.base}/api/{kind.value}?{urlencode([*again, ('cursor', page.cursor)])}"
+        headers["Link"] = f'<{address}>; rel="next"'
+    return JSONResponse(described, headers=headers)
+
+
+def _limit(text: str | None) -> int:
+    if text is None:
+        return PAGE
+    if not text.isdecimal() or len(text) > 9 or int(text) < 1:
+        raise bad_request("limit must be a positive number")
+    return min(int(text), PAGE)
+
+
+def _visible(hub: Hub, account: Account | None, kind: Kind, author: str | None) -> Iterator[Repo]:
+    owner = check_repo_name(author) if author else None
+    return (repo for repo in hub.repos.all(kind, owner) if hub.may_read(account, repo))
+
+
+def _default_fields(call: Call) -> list[str]:
+    """What a listing says of each repo when no fields are named."""
+    fields = ["likes", "trendingScore", "private", "downloads", "tags", "createdAt", "modelId", "pipeline_tag"]
+    fields += ["library_name", "sdk"]
+    if call.flag("full"):
+        fields += ["author", "sha", "lastModified", "gated", "disabled", "siblings"]
+    if call.flag("cardData") or (call.flag("full") and call.params["kind"] is not Kind.MODEL):
+        fields.append("cardData")
+    if call.flag("config"):
+        fields.append("config")
+    return fields
+
+
+ROUTES = [
+    Route("/api/{kind:kind}", endpoint(listing)),
+    Route(REPO, endpoint(info)),
+    Route(f"{REPO}/revision/{{revision:part}}", endpoint(info)),
+    Route(f"{REPO}/auth-check", endpoint(auth_check)),
+    Route(f"{REPO}/auth-check/write", endpoint(auth_check)),
+]
