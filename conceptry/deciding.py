@@ -149,6 +149,8 @@ class Case:
     def lacking(self) -> str | None:
         """Say which images are in git but not in the DVC remote."""
         images, missing = self.wanted.images, self.wanted.missing
+        if self.wanted.trouble is not None:
+            return f"the DVC remote could not be asked: {self.wanted.trouble}"
         if images is None:
             return f"the images ({self.wanted.dvc_md5}) are in git but not in the DVC remote: run `dvc push`"
         if not missing:

@@ -39,6 +39,9 @@ class Settings(BaseSettings):
     )
     backend: Literal["local", "vertex"] = Field("local", description="Where training runs.")
     max_parallel: int = Field(1, ge=1, description="Trainings at the same time.")
+    poll_seconds: float = Field(
+        5.0, ge=0.5, description="Seconds between two questions to the origin whether its branch moved."
+    )
     gpu_usd_per_hour: float | None = Field(
         None, ge=0, description="Price of an hour of the accelerator, for estimates; left out, the list price."
     )

@@ -42,9 +42,10 @@ def cost(action: Action) -> str:
 
 
 def details(action: Action) -> list[str]:
-    """The single changes, a line each, the last one saying how many more there are."""
-    lines = [str(change) for change in action.changes[:SHOWN]]
-    left = len(action.changes) - SHOWN
+    """The single changes that the cause does not name, a line each, the last one saying how many more there are."""
+    untold = [change for change in action.changes if str(change).removeprefix("~ ") not in action.cause]
+    lines = [str(change) for change in untold[:SHOWN]]
+    left = len(untold) - SHOWN
     return [*lines, f"and {left} more"] if left > 0 else lines
 
 
@@ -73,7 +74,7 @@ def markdown(plan: Plan, *, limit: int = 200) -> str:
     parts = [head, table(["concept", "action", "why", "takes about", "sync", "health"], rows)]
     if len(telling) > limit:
         parts.append(f"And {len(telling) - limit} more concepts.\n")
-    changed = [action for action in telling[:limit] if action.changes]
+    changed = [action for action in telling[:limit] if details(action)]
     if changed:
         lines = "\n\n".join(
             f"**{plain(action.concept)}**\n\n" + "\n".join(f"- {code(line)}" for line in details(action))

@@ -67,7 +67,7 @@ def look(settings: Settings, reading: Reading, runs: Trainings | None, today: da
         today: lets scheduled retrainings fall due.
     """
     listed = reading.read_git(settings)
-    desired = reading.list_images(settings, listed, ())
+    desired = _list_images(settings, reading, listed)
     actual = reading.audit(settings, desired, reading.list_hub(settings))
     know = Knowledge(settings, actual, today)
     draft = know.plan(desired, {})
@@ -77,7 +77,7 @@ def look(settings: Settings, reading: Reading, runs: Trainings | None, today: da
     training = {action.concept for action in draft.actions if action.kind is ActionKind.TRAIN}
     if training:
         # Only for these is the remote asked whether it has every picture.
-        desired = reading.list_images(settings, desired, training)
+        desired = _list_images(settings, reading, desired, training)
         draft = know.plan(desired, attempts, training)
     policy, trouble = state.read_policy(settings, desired.revision)
     paced = pace(
@@ -93,6 +93,14 @@ def look(settings: Settings, reading: Reading, runs: Trainings | None, today: da
         trouble=trouble,
     )
     return Outlook(desired, actual, paced, policy)
+
+
+def _list_images(settings: Settings, reading: Reading, desired: Desired, check: Collection[str] = ()) -> Desired:
+    """Look up the images; a DVC remote that is away keeps trainings waiting, and no release or rollback."""
+    try:
+        return reading.list_images(settings, desired, check)
+    except ConceptryError as error:
+        return state.list_known_images(settings, desired, " ".join(str(error).split()), check)
 
 
 class Knowledge:

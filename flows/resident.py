@@ -27,8 +27,7 @@ from flows.watch import watch
 from tasks import git
 
 LOOK_FOR_RUNS = 0.5
-LOOK_AT_GIT = 5.0
-"""Seconds."""
+"""Seconds; how often git is looked at is a setting."""
 
 
 class Resident:
@@ -65,11 +64,11 @@ class Resident:
             except Exception as error:
                 passing = isinstance(error, (httpx.HTTPError, PrefectException))
                 self._logger.warning("watching goes on after: %s", error, exc_info=not passing)
-                self._stop.wait(LOOK_AT_GIT)
+                self._stop.wait(self._settings.poll_seconds)
 
     def _turn(self, client: SyncPrefectClient) -> None:
         if time.monotonic() >= self._next_look:
-            self._next_look = time.monotonic() + LOOK_AT_GIT
+            self._next_look = time.monotonic() + self._settings.poll_seconds
             if self._git_moved():
                 client.create_flow_run_from_deployment(self._deployment, name=f"pushed {str(self._head)[:8]}")
         due = client.get_scheduled_flow_runs_for_deployments([self._deployment], scheduled_before=now("UTC"), limit=10)

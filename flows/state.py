@@ -79,6 +79,23 @@ def list_images(settings: Settings, desired: Desired, check: Collection[str] = (
     return replace(desired, concepts=listed)
 
 
+def list_known_images(settings: Settings, desired: Desired, trouble: str, names: Collection[str] = ()) -> Desired:
+    """Fill in what this machine knows of the images while the DVC remote cannot be asked.
+
+    Args:
+        settings: of this installation.
+        desired: what git asks for.
+        trouble: why it cannot be asked, in words.
+        names: concepts that must not be trained without asking, besides those whose images nobody here knows.
+    """
+    listed = dvc.list_cached(desired.concepts, (settings.work / "listings").absolute())
+    concepts = {
+        name: replace(one, trouble=trouble) if name in names or (one.images is None and one.error is None) else one
+        for name, one in listed.items()
+    }
+    return replace(desired, concepts=concepts)
+
+
 def read_policy(settings: Settings, revision: str) -> tuple[Policy, str | None]:
     """Read conceptry.yaml at a revision; a broken one is said in words, and stands for the defaults."""
     data = git.read_file(mirror(settings), revision, POLICY)

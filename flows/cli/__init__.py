@@ -3,6 +3,7 @@
 Nothing heavier than typer is imported until a command needs it, so that `conceptry --help` answers at once.
 """
 
+import os
 import sys
 
 
@@ -10,6 +11,9 @@ def main() -> None:
     """Run the command line; a mistake that Conceptry knows is printed as one message, without a traceback."""
     from flows.cli.app import app
 
+    # Where no Prefect server is named, commands that run a flow start one for themselves; its own 20 s are too few for
+    # a busy machine.
+    os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "180")
     try:
         app(prog_name="conceptry")
     except KeyboardInterrupt:

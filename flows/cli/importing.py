@@ -54,11 +54,19 @@ def run(root: Path | None, source: Source) -> None:
     console = out()
     word = "was published before" if done.existed else "is published"
     what = f"[green]✓[/] {source.name} [bold]{done.version.name}[/] {word}"
-    console.print(f"{what}: {len(embeds.rows)} vectors of {width}.")
+    many = f"{len(embeds.rows)} vectors" if len(embeds.rows) > 1 else "a vector"
+    console.print(f"{what}: {many} of width {width}.")
     if added is not None:
         _what_next(added, console)
 
 
 def _what_next(added: Added, console: Console) -> None:
     console.print("\nLook at concept.yaml (a change of what is trained would train it again), then:\n")
-    console.print(Syntax(commands(added), "bash", background_color="default", word_wrap=True))
+    console.print(
+        Syntax(
+            commands(added, "the request to serve it: nothing is trained"),
+            "bash",
+            background_color="default",
+            word_wrap=True,
+        )
+    )

@@ -111,14 +111,14 @@ def describe(added: Added) -> None:
     console.print(Syntax(commands(added), "bash", background_color="default", word_wrap=True))
 
 
-def commands(added: Added) -> str:
-    """The commands that come next."""
+def commands(added: Added, why: str = "the request to train") -> str:
+    """The commands that come next; `why` is what the push means."""
     return "\n".join(
         [
             f"git add {' '.join(added.to_commit)}",
             f'git commit -m "Add {added.name}"',
             "dvc push      # the pictures; the watcher waits for them",
-            "git push      # the request to train",
+            f"git push      # {why}",
         ]
     )
 

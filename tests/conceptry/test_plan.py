@@ -10,7 +10,7 @@ from conceptry.concept import Desired, DesiredConcept, ImageRef
 from conceptry.errors import Problem, SpecError
 from conceptry.fingerprint import training_fingerprint
 from conceptry.plan import Action, choose_release, plan
-from conceptry.version import Actual, ActualConcept, SpaceState
+from conceptry.version import Actual, ActualConcept, MainState, SpaceState
 from tests.conceptry.worlds import (
     BASES,
     TEMPLATES,
@@ -30,6 +30,11 @@ EVERY_30_DAYS = {"retrain": {"every_days": 30}}
 RETRAINED = version_of(2, retrain="2026-12-01", created="2026-12-03T00:00:00Z")
 STEPS = {"training": {"max_steps": 3000}}
 TITLE = {"space": {"title": "My cat"}}
+
+
+def drifted(*drift: str) -> ActualConcept:
+    """The concept with v1 served, and what somebody changed by hand."""
+    return ActualConcept("my-cat", (V1,), serving_of(V1), drift=drift)
 
 
 def fingerprint(letters: str = "abc", retrain: str | None = None, **changes: object) -> str:
@@ -267,10 +272,51 @@ def fingerprint(letters: str = "abc", retrain: str | None = None, **changes: obj
             act(wanted_of(), V1, space=SpaceState("v1", "edited by hand")),
             ("repair", "the Space does not say what it is rendered from", "v1", "OutOfSync", "Degraded"),
         ),
+        (
+            act(wanted_of(), there=drifted("the branch v1 is gone", "the tag fp-1 is gone")),
+            ("repair", "the branch v1 is gone; the tag fp-1 is gone", "v1", "OutOfSync", "Degraded"),
+        ),
+        (
+            act(wanted_of("abcd"), there=drifted("the branch v1 is gone")),
+            ("repair", "the branch v1 is gone", "v1", "OutOfSync", "Degraded"),
+        ),
+        (
+            act(wanted_of(), there=replace(drifted(), main=MainState("v9"))),
+            ("repair", "the card on main describes v9 instead of v1", "v1", "OutOfSync", "Healthy"),
+        ),
+        (
+            act(wanted_of(), there=replace(drifted(), main=MainState(None))),
+            ("repair", "the card on main describes no version instead of v1", "v1", "OutOfSync", "Healthy"),
+        ),
+        (
+            act(wanted_of(release="none"), there=replace(drifted(), space=None, main=MainState("v1"))),
+            ("repair", "the card on main describes v1 instead of none", None, "OutOfSync", "Missing"),
+        ),
+        # what cannot be looked at
+        (
+            act(wanted_of(), there=replace(drifted(), trouble="concept.json cannot be read")),
+            ("hold", "concept.json cannot be read", None, "Unknown", "Degraded"),
+        ),
+        (
+            act(replace(wanted_of("abcd"), images=None, trouble="no answer"), V1, space=serving_of(V1)),
+            ("wait", "the DVC remote could not be asked: no answer", None, "OutOfSync", "Healthy"),
+        ),
+        (
+            act(replace(wanted_of("abc"), images=None, trouble="no answer"), V1, V2, space=serving_of(V2)),
+            ("adopt", "v2 -> v1, already made of these inputs", "v1", "OutOfSync", "Healthy"),
+        ),
         # nothing
         (
             act(wanted_of(), V1, space=serving_of(V1)),
             ("nothing", "in sync", "v1", "Synced", "Healthy"),
+        ),
+        (
+            act(wanted_of(), there=replace(drifted(), main=MainState("v1"))),
+            ("nothing", "in sync", "v1", "Synced", "Healthy"),
+        ),
+        (
+            act(wanted_of(), there=drifted("the branch v1 is gone"), attempts={V1.fingerprint: "running"}),
+            ("nothing", "v1 is published, its run is at the Space", None, "OutOfSync", "Progressing"),
         ),
         (
             act(wanted_of(release="none"), V1, space=SpaceState(None, None, paused=True)),

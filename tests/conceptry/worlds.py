@@ -54,10 +54,17 @@ def serving_of(version: Version, templates: str = TEMPLATES, **changes: Any) -> 
     return SpaceState(version.name, serving_fingerprint(spec_of(**changes), version, templates))
 
 
-def act(wanted: DesiredConcept | None, *versions: Version, space: SpaceState | None = None, **knowledge: Any) -> Action:
-    """Plan for the one concept my-cat."""
+def act(
+    wanted: DesiredConcept | None,
+    *versions: Version,
+    space: SpaceState | None = None,
+    there: ActualConcept | None = None,
+    **knowledge: Any,
+) -> Action:
+    """Plan for the one concept my-cat; `there` is the Hub's side as a whole."""
     desired = Desired("r" * 40, {} if wanted is None else {wanted.name: wanted})
-    actual = Actual({"my-cat": ActualConcept("my-cat", versions, space)} if versions or space else {})
+    there = there or (ActualConcept("my-cat", versions, space) if versions or space else None)
+    actual = Actual({"my-cat": there} if there else {})
     arguments = {"bases": BASES, "templates": TEMPLATES, **knowledge}
     (action,) = plan(desired, actual, **arguments).actions
     assert action.concept == "my-cat"

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from safetensors.numpy import load_file, save_file
 from conceptry.errors import ConceptryError, DataCorruptError
 from conceptry.policy import Keep
 from flows import importing, tidy
+from flows.cli import inspect, keep
 from flows.history import history
 from flows.outlook import current_plan
 from flows.train_concept import train_concept
@@ -90,6 +92,35 @@ def test_a_version_is_brought_here_whole(two: World, tmp_path: Path) -> None:
         pull(two.settings, "tame-dog@v1", tmp_path / "there")
     found_wrong = wrong(verify(two.settings, ["tame-dog@v1"]))
     assert "other bytes than concept.json says: requirements.txt" in found_wrong["v1 Hub"]
+
+
+@pytest.mark.usefixtures("two")
+def test_the_commands_print_for_people_and_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
+    def printed(call: Callable[..., Any], *arguments: Any, **how: Any) -> str:
+        call(None, *arguments, **how)
+        return capsys.readouterr().out
+
+    text = printed(inspect.show, "tame-dog@v2", as_json=False)
+    assert "tame-dog@v2  gate passed, released" in text
+    told = json.loads(printed(inspect.show, "tame-dog@v1", as_json=True))
+    assert (told["version"], told["released"], told["gate"]) == ("v1", False, "passed")
+    text = printed(inspect.diff, "tame-dog@v1", "tame-dog@v2", None, as_json=False)
+    assert "~ training.max_steps default -> 500" in text
+    assert "cosine of the vectors: 1.0000  (1 vectors and 1)" in text
+    told = json.loads(printed(inspect.diff, "tame-dog@v1", "tame-dog@v2", None, as_json=True))
+    assert Path(told["picture"]).is_file()
+    assert told["metrics"]["loss.trained"] == {"old": 0.05, "new": 0.03}
+    assert {one["kind"] for one in json.loads(printed(inspect.history, "tame-dog", as_json=True))} == {
+        "commit", "version", "release",
+    }  # fmt: skip
+    assert "v2 was made, passed" in printed(inspect.history, "tame-dog", as_json=False)
+    assert json.loads(printed(keep.verify, [], as_json=True))["ok"]
+    assert "checks, all right." in printed(keep.verify, ["tame-dog@v2"], as_json=False)
+    how: dict[str, Any] = {"apply": False, "as_json": True}
+    assert json.loads(printed(keep.collect, [], None, None, **how))["deleted"] == 0
+    assert "tame-dog@v2" in printed(keep.collect, [], 1, None, apply=False, as_json=False)
+    with pytest.raises(ConceptryError, match="say so with --yes"):
+        keep.delete(None, "tame-dog", sure=False)
 
 
 def test_history_tells_of_commits_versions_and_releases(two: World) -> None:

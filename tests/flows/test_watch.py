@@ -127,6 +127,22 @@ def test_a_concept_that_cannot_be_released_stops_no_other_one(world: World) -> N
     assert world.action("blocked-dog").kind == "repair"
 
 
+def test_a_dvc_remote_that_is_away_holds_no_rollback_up(world: World) -> None:
+    world.write("away-dog")
+    world.push()
+    train_concept(**world.trained("away-dog"))
+    world.write("away-dog", pictures=2, release="none")
+    (world.clone / ".dvc" / "config").write_text("[core]\n    remote = gone\n")
+    world.push()
+    assert watch(return_state=True).is_completed()
+    assert released(world, "away-dog") is None
+    world.write("away-dog", pictures=2)
+    world.push()
+    action = world.action("away-dog")
+    assert action.kind == "wait"
+    assert action.cause.startswith("the DVC remote could not be asked: ")
+
+
 def test_a_training_that_failed_is_held_until_a_person_retries_it(world: World) -> None:
     world.write("sick-dog")
     world.push()
