@@ -3,9 +3,9 @@
 A runner starts a process for every run, and importing what a watch needs takes that process some seconds. Here it is
 imported already: a watch begins within half a second of being scheduled or triggered, and costs a second, not ten.
 
-Between two watches the origin is asked for the branch's head alone (`git ls-remote`); when it moved, a watch is asked
-for at once. So a push is noticed within seconds also where no hook or webhook tells of it, and Prefect's pages are not
-flooded with runs that found nothing.
+Between two watches the origin is asked for the branch's head alone; when it moved, a watch is asked for at once. So a
+push is noticed within seconds also where no hook or webhook tells of it, and Prefect's pages are not flooded with runs
+that found nothing.
 """
 
 import logging
@@ -27,7 +27,8 @@ from flows.watch import watch
 from tasks import git
 
 LOOK_FOR_RUNS = 0.5
-"""Seconds; how often git is looked at is a setting."""
+LOOK_AT_LOCAL_GIT = 0.25
+"""Seconds; how often an origin on another machine is asked is a setting."""
 
 
 class Resident:
@@ -41,7 +42,8 @@ class Resident:
     def __init__(self, deployment: UUID, settings: Settings) -> None:
         self._deployment, self._settings = deployment, settings
         self._head: str | None = None
-        self._next_look = 0.0
+        self._next_look = self._next_runs = 0.0
+        self._patience = LOOK_AT_LOCAL_GIT if git.is_local(settings.repo) else settings.poll_seconds
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
         self._logger = logging.getLogger(__name__)
@@ -59,7 +61,7 @@ class Resident:
         while not self._stop.is_set():
             try:
                 with get_client(sync_client=True) as client:
-                    while not self._stop.wait(LOOK_FOR_RUNS):
+                    while not self._stop.wait(min(LOOK_FOR_RUNS, self._patience)):
                         self._turn(client)
             except Exception as error:
                 passing = isinstance(error, (httpx.HTTPError, PrefectException))
@@ -68,9 +70,13 @@ class Resident:
 
     def _turn(self, client: SyncPrefectClient) -> None:
         if time.monotonic() >= self._next_look:
-            self._next_look = time.monotonic() + self._settings.poll_seconds
+            self._next_look = time.monotonic() + self._patience
             if self._git_moved():
                 client.create_flow_run_from_deployment(self._deployment, name=f"pushed {str(self._head)[:8]}")
+                self._next_runs = 0.0
+        if time.monotonic() < self._next_runs:
+            return
+        self._next_runs = time.monotonic() + LOOK_FOR_RUNS
         due = client.get_scheduled_flow_runs_for_deployments([self._deployment], scheduled_before=now("UTC"), limit=10)
         if due:
             # One looks at everything there is; it lets go of the others that are late.

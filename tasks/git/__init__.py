@@ -4,6 +4,6 @@
 """
 
 from tasks.git.history import Edit, edits
-from tasks.git.repository import head, mirror, read_concepts, read_file, remote_head, resolve
+from tasks.git.repository import head, is_local, mirror, read_concepts, read_file, remote_head, resolve
 
-__all__ = ["Edit", "edits", "head", "mirror", "read_concepts", "read_file", "remote_head", "resolve"]
+__all__ = ["Edit", "edits", "head", "is_local", "mirror", "read_concepts", "read_file", "remote_head", "resolve"]

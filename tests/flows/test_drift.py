@@ -12,7 +12,8 @@ from flows.outlook import current_plan
 from flows.train_concept import train_concept
 from flows.watch import watch
 from tasks.hub.refs import tag_name
-from tests.flows.origins import World, training_runs
+from tests.flows.origins import World, set_state, training_runs
+from trainer.recipe import RECIPE
 
 SEEDS = count(1000, 100)
 
@@ -158,3 +159,27 @@ def test_hours_and_places_come_from_the_repository(world: World) -> None:
     watch()
     states = {action.concept: action.health for action in current_plan(world.settings).actions}
     assert list(states.values()).count("Progressing") == 2, "max_parallel is 1, and one more may wait"
+
+
+def test_a_new_recipe_reaches_one_concept_before_the_many(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("first-dog", "second-dog", "third-dog")
+    for name in names:
+        world.write(name, seed=next(SEEDS))
+    world.push()
+    for name in names:
+        train_concept(**world.trained(name))
+    assert current_plan(world.settings).changes == ()
+
+    monkeypatch.setattr("tasks.training.request.RECIPE", RECIPE + 1)
+    assert {action.cause for action in current_plan(world.settings).changes} == {f"recipe {RECIPE} -> {RECIPE + 1}"}
+    watch()
+    started = {name: len(training_runs(world.action(name).fingerprint or "")) for name in names}
+    assert started == {"first-dog": 1, "second-dog": 0, "third-dog": 0}
+    watch()
+    assert len(training_runs(world.action("second-dog").fingerprint or "")) == 0, "the canary is still at work"
+
+    set_state(training_runs(world.action("first-dog").fingerprint or "")[0], "complete")
+    train_concept(**world.trained("first-dog"))
+    watch()
+    started = {name: len(training_runs(world.action(name).fingerprint or "")) for name in names[1:]}
+    assert started == {"second-dog": 1, "third-dog": 1}
