@@ -103,9 +103,7 @@ def measure(client: SyncPrefectClient, person: Person, names: Sequence[str]) -> 
             {
                 "seen": round(seen, 2),
                 "created": round(_after(pushed, run), 2),
-                "watch": round(watch.start_time.timestamp() - pushed.timestamp(), 2)
-                if watch and watch.start_time
-                else None,
+                "watch": None if began is None else round(began, 2),
             }
         )
     return times
