@@ -52,6 +52,7 @@ class Story:
         """Git, DVC and the first concept are ready while the servers still start."""
         teller, ada = self._teller, self._ada
         teller.chapter("A place to work: git, a DVC remote, a Hub and Prefect, all in one folder")
+        self._folder.root.mkdir(parents=True, exist_ok=True)
         with ThreadPoolExecutor(1) as background:
             servers: Future[float] = background.submit(self._start_servers)
             self._make_repository()
