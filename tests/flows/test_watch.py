@@ -138,6 +138,8 @@ def test_a_dvc_remote_that_is_away_holds_no_rollback_up(world: World) -> None:
     assert released(world, "away-dog") is None
     world.write("away-dog", pictures=2)
     world.push()
+    watch()
+    assert released(world, "away-dog") == "v1", "as long as nobody knows the new pictures"
     action = world.action("away-dog")
     assert action.kind == "wait"
     assert action.cause.startswith("the DVC remote could not be asked: ")
