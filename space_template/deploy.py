@@ -114,13 +114,11 @@ class Deploy:
         )  # fmt: skip
         self.namespace.input(self._list, [self.namespace, self.token], listing, **private)
         self.vendor.input(
-            lambda hardware, vendor: machines(hardware, {"vendor": vendor})[1:], [self.hardware, self.vendor],
-            [self.region, self.machine], queue=False, **private,
-        )  # fmt: skip
+            self._in_vendor, [self.hardware, self.vendor], [self.region, self.machine], queue=False, **private
+        )
         self.region.input(
-            lambda hardware, vendor, region: machines(hardware, {"vendor": vendor, "region": region})[2],
-            [self.hardware, self.vendor, self.region], self.machine, queue=False, **private,
-        )  # fmt: skip
+            self._in_region, [self.hardware, self.vendor, self.region], self.machine, queue=False, **private
+        )
         gr.on(
             [self.machine.change, self.least.change, self.most.change],
             price_html, [self.hardware, self.machine, self.least, self.most], self.price, queue=False,
@@ -140,6 +138,12 @@ class Deploy:
         for button, what in ((self.pause, "pause"), (self.resume, "resume"), (self.delete, "delete")):
             confirming = CONFIRM_JS if what == "delete" else None
             button.click(self._changing(what), about, [self.changed, *listing], js=confirming, **private)
+
+    def _in_vendor(self, hardware: Hardware, vendor: str) -> tuple[gr.Dropdown, gr.Dropdown]:
+        return machines(hardware, {**self.served.endpoint, "vendor": vendor})[1:]
+
+    def _in_region(self, hardware: Hardware, vendor: str, region: str) -> gr.Dropdown:
+        return machines(hardware, {**self.served.endpoint, "vendor": vendor, "region": region})[2]
 
     def _connect(self, token: str) -> tuple[Any, ...]:
         """Look up whose token it is, and what they can rent."""
@@ -248,12 +252,12 @@ def machines(hardware: Hardware, wanted: Mapping[str, Any]) -> tuple[gr.Dropdown
 
 
 def pick(hardware: Hardware, wanted: Mapping[str, Any]) -> str | None:
-    """The id of the machine that is most like the wanted one; else of any with a GPU, else of any at all."""
-    keys = ("vendor", "region", "accelerator", "instance_type", "instance_size")
-    asked = [key for key in keys if key in wanted] or ["accelerator"]
+    """The id of the machine that is most like the wanted one, the cheapest of those that are equally like it."""
 
-    def likeness(machine: InferenceEndpointHardware) -> tuple[int, ...]:
-        return tuple(getattr(machine, key) == wanted.get(key, "gpu") for key in asked)
+    def likeness(machine: InferenceEndpointHardware) -> tuple[float, ...]:
+        keys = ("vendor", "region", "instance_type", "instance_size", "accelerator")
+        same = [getattr(machine, key) == wanted[key] for key in keys if key in wanted]
+        return (*same, -machine.price_per_hour)
 
     return max(hardware, key=likeness).id if hardware else None
 

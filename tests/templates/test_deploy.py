@@ -53,6 +53,8 @@ def test_the_account_and_its_machines_are_read_from_the_api() -> None:
     wanted = {"vendor": "aws", "region": "us-east-1", "instance_type": "nvidia-t4", "instance_size": "x1"}
     chosen = next(one for one in found.hardware if one.id == pick(found.hardware, wanted))
     assert (chosen.vendor, chosen.region, chosen.instance_type, chosen.instance_size) == tuple(wanted.values())
+    unknown = next(one for one in found.hardware if one.id == pick(found.hardware, {"instance_type": "nvidia-z9"}))
+    assert unknown.price_per_hour == min(one.price_per_hour for one in found.hardware), "nothing dear unasked"
     assert describe(chosen) == "Nvidia T4 · 16 GB · $0.5/h"
     assert "$1.00</strong> an hour at most, nothing while it sleeps" in price_html(found.hardware, chosen.id, 0, 2)
     assert "$0.50 an hour at least" in price_html(found.hardware, chosen.id, 1, 2)
