@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import signal
 import sys
@@ -135,11 +136,23 @@ def _run(
         "device": "GPU" if tf.config.list_physical_devices("GPU") else "CPU",
         "replicas": devices.replicas,
         "weights": base.dtype,
+        "files": digests(output),
     }
     partial = output / "metrics.partial.json"
     partial.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
     partial.replace(output / "metrics.json")
     devices.wait()
+
+
+def digests(output: Path) -> dict[str, str]:
+    """The sha256 of every result, by its path: who fetches them from a bucket can tell whether they arrived whole."""
+    folders = (output / name for name in ("text_encoder", "samples"))
+    results = [output / "learned_embeds.safetensors", *(path for folder in folders for path in folder.rglob("*"))]
+    found = {}
+    for path in sorted(path for path in results if path.is_file()):
+        with path.open("rb") as stream:
+            found[path.relative_to(output).as_posix()] = hashlib.file_digest(stream, "sha256").hexdigest()
+    return found
 
 
 def _draw_samples(

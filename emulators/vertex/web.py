@@ -4,6 +4,7 @@ POST /token                                                     OAuth 2.0 for th
 GET  /v3/projects/ID, POST /v3/projects/ID:testIamPermissions   Resource Manager
 GET  /v1/projects/ID/locations/global/services/S/quotaInfos     Cloud Quotas
 HEAD /v2/REPOSITORY/manifests/REFERENCE                         an image registry
+POST /v2/entries:list                                           Cloud Logging: what a job's replicas printed
 GET  /jobs, /jobs/ID                                            instead of the console
 POST /faults                                                    orders: {"order": "lose", "method": "..."}
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import html
 import json
+import re
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -73,6 +75,7 @@ class Web:
                 Route(project, self._project),
                 Route(quotas, self._quotas),
                 Route("/v2/{repository:path}/manifests/{reference}", self._manifest, methods=["HEAD", "GET"]),
+                Route("/v2/entries:list", self._entries, methods=["POST"]),
                 Route("/faults", self._order, methods=["POST"]),
                 Route("/jobs", self._list),
                 Route("/jobs/{job}", self._job),
@@ -139,6 +142,16 @@ class Web:
         return Response(
             headers={"Docker-Content-Digest": digest}, media_type="application/vnd.oci.image.manifest.v1+json"
         )
+
+    async def _entries(self, request: Request) -> Response:
+        if refused := self._refused(request):
+            return refused
+        asked: dict[str, Any] = await request.json()
+        match = re.search(r'resource\.labels\.job_id="(\w+)"', str(asked.get("filter", "")))
+        logs = sorted(self.runner.logs(f"/{match[1]}").glob("*.log")) if match else []
+        lines = [line for path in logs for line in path.read_text(errors="replace").splitlines()]
+        newest_first = lines[::-1][: int(asked.get("pageSize", 50))]
+        return JSONResponse({"entries": [{"jsonPayload": {"message": line}} for line in newest_first]})
 
     async def _order(self, request: Request) -> Response:
         order: dict[str, Any] = await request.json()

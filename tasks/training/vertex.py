@@ -21,6 +21,7 @@ from tasks.training.bucket import METRICS, PROGRESS, Store, Tail, storage_errors
 from tasks.training.job import JobOrder
 from tasks.training.jobs import Job, VertexJobs
 from tasks.training.local import INTERRUPTED, failure
+from tasks.training.logs import last_lines
 from tasks.training.request import Progress, TrainingRequest, relay
 from tasks.training.settings import VertexSettings
 
@@ -35,12 +36,13 @@ _RESOURCE_EXHAUSTED, _ABORTED, _INTERNAL, _UNAVAILABLE, _TOO_LATE = 8, 10, 13, 1
 class Cloud:
     """The clients of a training, made from Prefect blocks.
 
-    `bucket` is of google-cloud-storage.
+    `bucket` is of google-cloud-storage; `last_lines` reads what a job printed last, by the last part of its name.
     """
 
     settings: VertexSettings
     jobs: VertexJobs
     bucket: Any
+    last_lines: Callable[[str], list[str]]
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,11 @@ def make_cloud(
     """
     with storage_errors(None, f"gs://{block.bucket}"):
         bucket = block.get_bucket()
-    return Cloud(settings, VertexJobs(settings, connect, warn), bucket)
+
+    def read_lines(job_id: str) -> list[str]:
+        return last_lines(block.gcp_credentials.get_credentials_from_service_account(), settings, job_id)
+
+    return Cloud(settings, VertexJobs(settings, connect, warn), bucket, read_lines)
 
 
 def train_vertex(request: TrainingRequest, order: JobOrder, cloud: Cloud, watcher: Watcher) -> dict[str, Any]:
@@ -134,7 +140,7 @@ def _make(request: TrainingRequest, order: JobOrder, cloud: Cloud, store: Store,
         if job.state == "SUCCEEDED":
             return
         if not _may_go_on(job):
-            raise _failure(request.concept, job, cloud.settings)
+            raise _failure(request.concept, job, cloud)
         watcher.tell(f"job {job.short} lost its machine ({job.message or job.state}); attempt {attempt + 2} goes on")
     raise TrainingError(
         f"{cloud.settings.max_attempts} jobs lost their machines one after the other",
@@ -233,8 +239,10 @@ def _may_go_on(job: Job) -> bool:
     return job.code in (_RESOURCE_EXHAUSTED, _ABORTED, _INTERNAL, _UNAVAILABLE)
 
 
-def _failure(concept: str, job: Job, settings: VertexSettings) -> Exception:
-    lines = [line for line in (job.message, settings.job_link(job.name)) if line]
+def _failure(concept: str, job: Job, cloud: Cloud) -> Exception:
+    settings = cloud.settings
+    told = job.message.partition(" To find out more")[0]
+    lines = [line for line in (settings.job_link(job.name), told, *cloud.last_lines(job.short)) if line]
     if job.state == "CANCELLED":
         return TrainingError(
             "somebody cancelled its job on Vertex AI", concept=concept, last_lines=lines, next_step="retry the run"

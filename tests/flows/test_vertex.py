@@ -143,7 +143,7 @@ def trainer_image(folder: Path, repo_root: Path) -> Image:
 def test_from_a_push_to_a_space_by_way_of_vertex_ai(
     vertex_world: World, cloud: Cloud, repo_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Pictures in git and in a DVC remote on gs://; nothing of Prefect in the image."""
+    """Pictures in git and a DVC remote on gs://, nothing of Prefect in the image."""
     image = trainer_image(vertex_world.root, repo_root)
     assert not list(image.binaries.parent.glob("lib/python*/site-packages/prefect*"))
     monkeypatch.setenv("CONCEPTRY_VERTEX_IMAGE", IMAGE.replace("0" * 64, "e2e0" * 16))
@@ -172,6 +172,7 @@ def test_from_a_push_to_a_space_by_way_of_vertex_ai(
     assert manifest.cost is not None
     assert manifest.cost["machine_type"] == "a2-highgpu-1g"
     assert manifest.cost["amount"] > 0
+    assert manifest.metrics["files"]["learned_embeds.safetensors"] == manifest.files["learned_embeds.safetensors"]
     told = log_of(started)
     page = "vertex-ai/training/us-central1/"
     for words in (page, "is pending", "is running", "step 10 of 10", "trainer: export", "is succeeded"):
@@ -316,3 +317,18 @@ def test_setup_finds_the_digest_of_a_tag(
     monkeypatch.setenv("CONCEPTRY_VERTEX_MAX_JOBS", "1")
     assert setup.run(None, setup.Wanted(None, None, check_only=True)) == 0
     assert f"export CONCEPTRY_VERTEX_IMAGE={image}@{digest}" in capsys.readouterr().out
+
+
+def test_a_run_that_was_killed_and_then_cancelled_has_its_job_cancelled(vertex_world: World, cloud: Cloud) -> None:
+    """What a runner calls once it has killed the process of a run that somebody cancelled."""
+    cloud.faults.hold()
+    clients = vertex.open_cloud(VertexSettings())
+    fingerprint = md5(b"hooked") * 2
+    with trainings(vertex_world.settings.work) as runs:
+        flow_run = runs.start("lost-cat", "0" * 40, fingerprint)
+    order = JobOrder("lost-cat", fingerprint, installation(vertex_world.settings), str(flow_run.id), cloud.bucket)
+    clients.jobs.find_or_create(order)
+    [hook] = train_concept.on_cancellation_hooks
+    hook(train_concept, flow_run, flow_run.state)
+    assert states_of(cloud, fingerprint) == ["CANCELLED"]
+    set_state(flow_run, Cancelling())

@@ -49,7 +49,7 @@ def vertex_settings(cloud: Emulator, **values: Any) -> VertexSettings:
     """Settings that lead to the emulator, and do not wait long for anything."""
     quick = {
         "project": cloud.project.name, "image": IMAGE, "api_endpoint": cloud.endpoint, "poll_seconds": 0.05,
-        "patience_seconds": 5, "look_again_seconds": (0.05, 0.1, 0.2), "max_jobs": 100,
+        "patience_seconds": 5, "google_apis": cloud.web, "look_again_seconds": (0.05, 0.1, 0.2), "max_jobs": 100,
     }  # fmt: skip
     return VertexSettings(**{**quick, **values})
 

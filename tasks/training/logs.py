@@ -1,0 +1,46 @@
+"""The last lines that a job's containers printed, from Cloud Logging: what a failed training said of itself."""
+
+from typing import Any
+
+from google.auth.exceptions import GoogleAuthError
+from google.auth.transport.requests import AuthorizedSession
+from requests.exceptions import RequestException
+
+from tasks.training.settings import VertexSettings
+
+LINES = 12
+_SECONDS = 30.0
+
+
+def last_lines(credentials: Any, settings: VertexSettings, job_id: str) -> list[str]:
+    """Read the last lines, the oldest of them first.
+
+    Where they cannot be read there are none: that must not hide how the job ended.
+
+    Args:
+        credentials: of google-auth.
+        settings: of training on Vertex AI.
+        job_id: the last part of the job's name.
+    """
+    base = settings.google_apis or "https://logging.googleapis.com"
+    asked = {
+        "resourceNames": [f"projects/{settings.project}"],
+        "filter": f'resource.type="ml_job" AND resource.labels.job_id="{job_id}"',
+        "orderBy": "timestamp desc",
+        "pageSize": 4 * LINES,
+    }
+    session = AuthorizedSession(credentials)
+    try:
+        answer = session.post(f"{base}/v2/entries:list", json=asked, timeout=_SECONDS)
+        entries = answer.json().get("entries", []) if answer.status_code == 200 else []
+    except (GoogleAuthError, RequestException, ValueError):
+        return []
+    finally:
+        session.close()
+    lines = [_text(entry) for entry in reversed(entries)]
+    return [line for line in lines if line][-LINES:]
+
+
+def _text(entry: Any) -> str:
+    payload = entry.get("jsonPayload") or {}
+    return str(entry.get("textPayload") or payload.get("message") or "").rstrip()
