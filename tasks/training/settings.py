@@ -30,6 +30,7 @@ _PATTERNS = {
     "base": (re.compile(r"gs://[^/]+/.+|/.+"), "gs://my-bucket/weights, or a path in the image"),
 }
 _KEY, _VALUE = re.compile(r"[a-z][a-z0-9_-]{0,62}"), re.compile(r"[a-z0-9_-]{0,63}")
+_EXAMPLES = {"project": "my-project-1", "image": f"host/trainer@sha256:{'0' * 64}"}
 _DISKS = ("pd-ssd", "pd-standard", "hyperdisk-balanced")
 
 
@@ -106,14 +107,15 @@ class VertexSettings(BaseSettings):
     @classmethod
     def _all_at_once(cls, values: Any, handler: Any) -> Any:
         """Let one message name what is wrong with single settings and what does not go together."""
-        given = values if isinstance(values, Mapping) else {}
         try:
             settings = handler(values)
         except ValidationError as error:
             wrong = [text for detail in error.errors(include_url=False) for text in _words(detail)]
-            known = {detail["loc"][0] for detail in error.errors() if detail["loc"]}
-            wrong += [f"{_variable(name)}: {text}" for name, text in _format_problems(given) if name not in known]
-            raise ValueError("\n".join(wrong)) from None
+            bad = {str(detail["loc"][0]) for detail in error.errors() if detail["loc"]}
+            # Look at the rest as if these had been left out, or were as they should be.
+            rest = {name: value for name, value in values.items() if name not in bad}
+            usable = handler(rest | {name: value for name, value in _EXAMPLES.items() if name in bad})
+            raise ValueError("\n".join([*wrong, *usable._problems()])) from None
         if problems := list(settings._problems()):
             raise ValueError("\n".join(problems))
         return settings

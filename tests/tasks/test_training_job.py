@@ -64,7 +64,10 @@ def test_all_that_is_wrong_is_said_at_once() -> None:
 def test_what_is_missing_is_said_with_what_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CONCEPTRY_VERTEX_REPLICAS", "none")
     monkeypatch.setenv("CONCEPTRY_VERTEX_NETWORK", "default")
-    with pytest.raises(SettingsError, match=r"(?s)PROJECT: is missing.*IMAGE: is missing.*REPLICAS.*NETWORK"):
+    monkeypatch.setenv("CONCEPTRY_VERTEX_MACHINE_TYPE", "a2-highgpu-4g")
+    with pytest.raises(
+        SettingsError, match=r"PROJECT: is missing.*IMAGE: is missing.*REPLICAS.*NETWORK.*has 4 x NVIDIA"
+    ):
         VertexSettings()
 
 
