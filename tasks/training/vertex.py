@@ -24,6 +24,7 @@ from tasks.training.local import INTERRUPTED, failure
 from tasks.training.logs import last_lines
 from tasks.training.request import Progress, TrainingRequest, relay
 from tasks.training.settings import VertexSettings
+from trainer import presets
 
 COST = "cost.json"
 """Beside the trainer's own results: what they cost."""
@@ -119,6 +120,7 @@ def train_vertex(request: TrainingRequest, order: JobOrder, cloud: Cloud, watche
     store = Store(cloud.bucket, order.prefix, request.concept)
     if not request.output.is_dir():
         if not store.has(METRICS):
+            _check_weights(request, cloud.settings)
             _make(request, order, cloud, store, watcher)
         watcher.tell(f"bringing the results from {store.uri}output/")
         store.download_output(request.output)
@@ -128,6 +130,17 @@ def train_vertex(request: TrainingRequest, order: JobOrder, cloud: Cloud, watche
 def end_jobs(order: JobOrder, cloud: Cloud) -> list[Job]:
     """Cancel the live jobs of a training and wait for their end."""
     return [cloud.jobs.end(job) for job in cloud.jobs.of(order) if job.live]
+
+
+def _check_weights(request: TrainingRequest, settings: VertexSettings) -> None:
+    """Refuse to rent a machine that would not find the base model's weights."""
+    preset = presets.PRESETS.get(str(request.config.get("base_model")))
+    if preset is not None and not preset.shipped and settings.base is None:
+        raise SettingsError(
+            f"the weights of {preset.name} do not come with the trainer",
+            concept=request.concept,
+            next_step="set CONCEPTRY_VERTEX_BASE to gs://BUCKET/PATH, or to /base when the image was built with them",
+        )
 
 
 def _make(request: TrainingRequest, order: JobOrder, cloud: Cloud, store: Store, watcher: Watcher) -> None:

@@ -109,6 +109,13 @@ def test_what_google_refuses_is_said_with_what_to_do(cloud: Cloud, tmp_path: Pat
         Store(bucket, "x/", "grey-cat").upload({}, "records")
 
 
+def test_no_machine_is_rented_that_would_find_no_weights(cloud: Cloud, tmp_path: Path) -> None:
+    training = Training(cloud, tmp_path, config={"base_model": "sd-v1-4"})
+    with pytest.raises(SettingsError, match="CONCEPTRY_VERTEX_BASE"):
+        training.run()
+    assert (training.states(), training.objects()) == ([], [])
+
+
 def test_old_prefixes_are_cleaned(cloud: Cloud, tmp_path: Path) -> None:
     old, young = (Training(cloud, tmp_path / name) for name in ("old", "young"))
     for training in (old, young):
