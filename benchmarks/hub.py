@@ -7,8 +7,9 @@ The local Hub under its unmodified client, each in one run on one disk, in about
 - eight clients that commit on one parent;
 - kill -9 of the server again and again while pushes go on: what was answered must be there, and git must find no fault.
 
-`disk` is the same file hashed, written and synced by a plain loop, to hold the transfers against. What must hold is
-checked, and the exit code is 1 when it does not.
+`disk` is the same file hashed, written and synced by a plain loop, to hold the transfers against; `..._cpu_s` is the
+server's part of the work, which a busy machine does not change; `load` is the load average before and after. What must
+hold is checked, and the exit code is 1 when it does not.
 """
 
 from __future__ import annotations
@@ -59,6 +60,12 @@ class Server:
         self.api = HfApi(endpoint=self.url, token=TOKEN)
 
     @property
+    def cpu(self) -> float:
+        """Seconds of processor time that it has used so far."""
+        times = psutil.Process(self.process.pid).cpu_times()
+        return float(times.user + times.system)
+
+    @property
     def memory(self) -> float:
         """The most memory that it has used so far, in MB."""
         status = Path(f"/proc/{self.process.pid}/status")
@@ -99,7 +106,9 @@ def transfers(server: Server, folder: Path, megabytes: int) -> dict[str, float]:
         operation = CommitOperationAdd(file.name, file)
         api.create_commit(repo, [operation], commit_message="large", revision=revision)
 
+    used = server.cpu
     figures["upload_mb_s"] = megabytes / _timed(lambda: commit("local/large", "main"))
+    figures["upload_server_cpu_s"] = server.cpu - used
     figures["same_bytes_branch_s"] = _timed(lambda: commit("local/large", "v1"))
     figures["same_bytes_repo_s"] = _timed(lambda: commit("local/other", "main"))
 
@@ -107,7 +116,9 @@ def transfers(server: Server, folder: Path, megabytes: int) -> dict[str, float]:
         path = api.hf_hub_download("local/large", file.name, cache_dir=folder / "cache", revision="v1")
         assert Path(path).stat().st_size == size
 
+    used = server.cpu
     figures["download_mb_s"] = megabytes / _timed(download)
+    figures["download_server_cpu_s"] = server.cpu - used
     figures["server_peak_mb"] = server.memory
     figures["upload_to_disk_ratio"] = figures["upload_mb_s"] / figures["disk_mb_s"]
     return figures
@@ -246,13 +257,14 @@ def _timed(work: Any) -> float:
 
 def measure(root: Path, megabytes: int, repos: int, pushes: int) -> dict[str, float]:
     """All figures, by their names."""
-    figures: dict[str, float] = {}
+    figures: dict[str, float] = {"load_before": os.getloadavg()[0], "cores": float(os.cpu_count() or 1)}
     with serving(root / "transfers") as server:
         figures |= transfers(server, root, megabytes)
         figures |= contest(server)
     with serving(root / "listing") as server:
         figures |= listing(server, repos)
-    return figures | killed(root / "killed", pushes)
+    figures |= killed(root / "killed", pushes)
+    return figures | {"load_after": os.getloadavg()[0]}
 
 
 def missed(figures: dict[str, float]) -> list[str]:

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any
 
 from emulators.hub import cards, history
@@ -48,7 +49,7 @@ class Listed:
     repo: Repo
     summary: Summary
 
-    @property
+    @cached_property
     def tags(self) -> list[str]:
         """What the repo can be filtered by."""
         space = self.repo.settings.space

@@ -88,7 +88,8 @@ class Repo:
     def head(self, ref: str = MAIN) -> str | None:
         """The commit a ref names now, read without opening the repo (listings do this a thousand times)."""
         try:
-            return (self.folder / ref).read_text(encoding="ascii").strip() or None
+            with open(f"{self.folder}/{ref}", encoding="ascii") as file:  # noqa: PTH123 - twice as fast
+                return file.read().strip() or None
         except OSError:
             try:
                 git = self.git()
@@ -119,7 +120,7 @@ class RepoStore:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._settings: dict[Path, tuple[tuple[int, int], RepoSettings]] = {}
+        self._known: dict[str, tuple[tuple[int, int], Repo]] = {}
         for kind in Kind:
             (root / "repos" / kind.value).mkdir(parents=True, exist_ok=True)
         (root / "tmp").mkdir(exist_ok=True)
@@ -130,27 +131,30 @@ class RepoStore:
 
     def get(self, repo: RepoId) -> Repo | None:
         """Find a repo, regardless of case."""
-        return self._read(repo.kind, self._folder(repo))
+        return self._read(repo.kind, str(self._folder(repo)))
 
     def named(self, name: str, kind: Kind = Kind.MODEL) -> Repo | None:
         """Find a repo by `owner/name`; none when that is no name."""
         owner, _, rest = name.partition("/")
         return self.get(RepoId(kind, owner, rest)) if is_repo_name(owner) and is_repo_name(rest) else None
 
-    def _read(self, kind: Kind, folder: Path) -> Repo | None:
-        path = folder / "hub.json"
+    def _read(self, kind: Kind, folder: str) -> Repo | None:
+        # Texts and not paths: a listing comes here a thousand times.
         try:
-            stat = path.stat()
+            stat = os.stat(f"{folder}/hub.json")  # noqa: PTH116
             # hub.json is always replaced, never written in place, so a new inode or time means new settings.
             signature = (stat.st_ino, stat.st_mtime_ns)
-            known = self._settings.get(path)
+            known = self._known.get(folder)
             if known is None or known[0] != signature:
-                known = (signature, RepoSettings.model_validate_json(path.read_bytes()))
-                self._settings[path] = known
+                known = (signature, self._parse(kind, Path(folder)))
+                self._known[folder] = known
         except (FileNotFoundError, NotADirectoryError):
-            self._settings.pop(path, None)
+            self._known.pop(folder, None)
             return None
-        settings = known[1]
+        return known[1]
+
+    def _parse(self, kind: Kind, folder: Path) -> Repo:
+        settings = RepoSettings.model_validate_json((folder / "hub.json").read_bytes())
         repo = RepoId(kind, settings.owner, settings.name)
         if self._folder(repo) != folder:  # a move that was killed half-way: the folder is what counts
             repo = RepoId(kind, folder.parent.name, folder.name.removesuffix(".git"))
@@ -163,7 +167,7 @@ class RepoStore:
         for folder in owners:
             with contextlib.suppress(FileNotFoundError):
                 for entry in os.scandir(folder):
-                    if repo := self._read(kind, Path(entry)):
+                    if repo := self._read(kind, entry.path):
                         yield repo
 
     def create(
@@ -215,7 +219,7 @@ class RepoStore:
     def update(self, repo: Repo, change: Callable[[RepoSettings], RepoSettings]) -> Repo:
         """Change a repo's settings as they are now, not as they were when it was looked up."""
         with repo.lock():
-            current = self._read(repo.id.kind, repo.folder)
+            current = self._read(repo.id.kind, str(repo.folder))
             if current is None:
                 raise repo_not_found(anonymous=False)
             settings = change(current.settings)
@@ -227,7 +231,7 @@ class RepoStore:
         target = RepoId(repo.id.kind, owner, name)
         folder = self._folder(target)
         with repo.lock():
-            current = self._read(repo.id.kind, repo.folder) or repo
+            current = self._read(repo.id.kind, str(repo.folder)) or repo
             settings = current.settings.model_copy(update={"owner": owner, "name": name})
             if folder != repo.folder:
                 self._place(repo.folder, target)
