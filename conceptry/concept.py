@@ -18,6 +18,7 @@ from conceptry.reading import read_dvc_md5, validate_yaml
 
 NAME = re.compile(r"(?=.{1,63}\Z)[a-z0-9]+(?:-[a-z0-9]+)*")
 PLACEHOLDER = re.compile(r"<[a-z0-9][a-z0-9_-]{0,61}>")
+TEMPLATE_FILE = re.compile(r"[a-z_][a-z0-9_]{0,40}\.(?:py|css|js|html)|requirements\.txt")
 RELEASE = re.compile(r"latest|none|v[1-9][0-9]{0,5}")
 BaseModelName = Literal["tiny", "sd-v1-4"]
 BASE_MODELS: tuple[BaseModelName, ...] = get_args(BaseModelName)
@@ -48,6 +49,15 @@ def _one_line(text: str) -> str:
     if not text.strip() or not text.isprintable():
         raise ValueError(f"{text!r} is not one line of text")
     return text
+
+
+def _template_file(name: str) -> str:
+    if not TEMPLATE_FILE.fullmatch(name):
+        raise ValueError(
+            f"{name!r} is not a file of the Space's template: write a name such as look.py or requirements.txt, "
+            "without folders"
+        )
+    return name
 
 
 class _Section(Model):
@@ -111,6 +121,11 @@ class SpaceSpec(_Section):
         15, ge=5, le=43_200, description="Idle minutes until rented hardware is given back; a visitor wakes the Space."
     )
     private: bool = Field(False, description="Whether model repo and Space are visible to their owner only.")
+    override: dict[Annotated[str, AfterValidator(_template_file)], Annotated[str, Field(max_length=200_000)]] = Field(
+        {},
+        description="Files of the Space's template to replace for this concept, each with its whole text, for example "
+        "look.py: | ... A new name adds a file.",
+    )
 
 
 class EndpointSpec(_Section):

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError
+from PIL import Image
 
 from space_template.asked import Asked
 from space_template.served import Served
@@ -42,7 +43,7 @@ class Loaded:
     """
 
     pipeline: Any
-    pictures: Mapping[str, Path]
+    pictures: Mapping[str, Image.Image]
     versions: Mapping[str, str]
 
 
@@ -225,9 +226,10 @@ def load(served: Served, base_dir: str | None) -> Loaded:
     return Loaded(pipeline, _pictures(folder), other_versions(served))
 
 
-def _pictures(folder: Path | None) -> Mapping[str, Path]:
+def _pictures(folder: Path | None) -> Mapping[str, Image.Image]:
+    # As pictures, not as paths: Gradio shows no files out of the Hub's cache.
     samples = sorted((folder / "samples").glob("*.png")) if folder is not None else []
-    return {path.stem: path for path in samples}
+    return {path.stem: Image.open(path).convert("RGB") for path in samples}
 
 
 def other_versions(served: Served) -> dict[str, str]:

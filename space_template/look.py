@@ -11,7 +11,8 @@ from huggingface_hub import constants
 from space_template.served import Served
 
 CSS = """
-.gradio-container { max-width: 1120px !important; margin: 0 auto !important; padding: 0 1rem !important; }
+.gradio-container { max-width: 1120px !important; width: 100% !important;
+  margin: 0 auto !important; padding: 0 1rem !important; }
 .top { display: flex; align-items: center; gap: 1rem; padding: .9rem 0 .3rem; }
 .top .emoji { font-size: 2rem; line-height: 1; width: 3.4rem; height: 3.4rem; border-radius: 16px; flex: none;
   display: grid; place-items: center; overflow: hidden; background: var(--background-fill-primary);
@@ -25,6 +26,9 @@ CSS = """
 .dark .chip.token { color: var(--primary-300); border-color: var(--primary-700); }
 .sheet { border: 1px solid var(--border-color-primary); border-radius: 14px; padding: 1rem !important;
   background: var(--background-fill-primary); }
+#desk { display: grid; grid-template: "ask show" auto "how show" 1fr / minmax(0, 4fr) minmax(0, 6fr); }
+#desk > * { min-width: 0 !important; align-self: start; }
+#desk .ask { grid-area: ask; } #desk .show { grid-area: show; } #desk .how { grid-area: how; }
 #draw, #create { font-weight: 650; }
 .form { background: transparent !important; border: 0 !important; box-shadow: none !important; overflow: visible; }
 .sheet .block { overflow: visible !important; }
@@ -58,12 +62,15 @@ CSS = """
 .steps li.todo { color: var(--body-text-color-subdued); }
 @keyframes breathe { 50% { opacity: .25; } }
 @media (prefers-reduced-motion: reduce) { .steps li.now::before { animation: none; } }
-.endpoints { width: 100%; border-collapse: collapse; font-size: .92rem; }
+.endpoints { width: 100%; border: 0 !important; border-collapse: collapse; font-size: .92rem; }
 .endpoints th { text-align: left; font-weight: 600; color: var(--body-text-color-subdued); }
 .endpoints tr { border: 0 !important; }
 .endpoints th, .endpoints td { padding: .4rem .6rem .4rem 0 !important; border-width: 0 0 1px !important;
   overflow-wrap: anywhere; vertical-align: top; }
 .price { font-size: 1.05rem; margin: .2rem 0; }
+@media (max-width: 780px) {
+  #desk { grid-template: "ask" auto "show" auto "how" auto / minmax(0, 1fr); }
+}
 @media (max-width: 640px) {
   .top { gap: .7rem; } .top h1 { font-size: 1.3rem; } .sheet { padding: .75rem !important; }
   .facts { grid-template-columns: 1fr; gap: 0; } .facts dd { margin-bottom: .5rem; }

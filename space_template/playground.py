@@ -75,12 +75,14 @@ class Playground:
         self.studio = studio
         self.usual = defaults(served)
         self.notice = gr.HTML(first_notice(served, studio), elem_id="notice")
-        with gr.Row(equal_height=False):
-            with gr.Column(scale=4, min_width=300, elem_classes="sheet"):
+        # A grid: beside the pictures on a desk, on a phone the pictures come before the settings.
+        with gr.Column(elem_id="desk"):
+            with gr.Column(elem_classes="sheet ask"):
                 self._lay_out_prompt()
-                self._lay_out_settings()
-            with gr.Column(scale=6, min_width=300, elem_classes="sheet"):
+            with gr.Column(elem_classes="sheet show"):
                 self._lay_out_pictures()
+            with gr.Column(elem_classes="sheet how"):
+                self._lay_out_settings()
         if served.examples:
             gr.Examples([[example] for example in served.examples], [self.prompt], label="Examples")
         self._lay_out_facts()
@@ -284,10 +286,10 @@ class Playground:
         names = list(loaded.versions)
         wanted = request.query_params.get("compare", "")
         compare = gr.Dropdown([NO_COMPARISON, *names], value=wanted if wanted in names else "", interactive=bool(names))
-        samples = [(str(loaded.pictures[name]), "sample") for name in sorted(loaded.pictures) if name.isdigit()]
+        samples = [(loaded.pictures[name], "sample") for name in sorted(loaded.pictures) if name.isdigit()]
         gallery = gr.Gallery(samples[: self.usual.pictures]) if samples else gr.skip()
         grids = (
-            gr.Image(str(loaded.pictures[name]), visible=True) if name in loaded.pictures else gr.skip()
+            gr.Image(loaded.pictures[name], visible=True) if name in loaded.pictures else gr.skip()
             for name in self.grids
         )
         return first_notice(self.served, self.studio), gallery, compare, *grids

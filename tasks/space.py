@@ -51,9 +51,7 @@ def render_space(folder: Path, spec: ConceptSpec, settings: Mapping[str, Any]) -
     folder.mkdir(parents=True)
     template = ROOT / PACKAGE
     for source in sorted(template.glob("*.py")):
-        # app.py starts from the root of the Space; what it imports stays the package that it is in the repo.
-        target = folder / source.name if source.name == "app.py" else folder / PACKAGE / source.name
-        _copy(source, target)
+        _copy(source, folder / _place(source.name))
     shipped = ["trainer/" + file.path for file in PRESETS[settings["base_model"]].files if file.url is None]
     for path in (*SERVING_MODULES, *shipped):
         _copy(ROOT / path, folder / path)
@@ -62,6 +60,8 @@ def render_space(folder: Path, spec: ConceptSpec, settings: Mapping[str, Any]) -
         # TensorFlow finds CUDA only where pip has put it.
         requirements = requirements.replace("tensorflow==", "tensorflow[and-cuda]==")
     (folder / "requirements.txt").write_text(requirements, encoding="utf-8")
+    for name, content in spec.space.override.items():
+        (folder / _place(name)).write_text(content, encoding="utf-8")
     text = json.dumps(dict(settings), indent=2, ensure_ascii=False) + "\n"
     (folder / "settings.json").write_text(text, encoding="utf-8")
     (folder / "README.md").write_text(_readme(spec, settings, requirements), encoding="utf-8")
@@ -137,6 +137,14 @@ def _sources(root: Path) -> Iterator[tuple[str, Path]]:
             yield f"{PACKAGE}/{file.name}", file
     for path in SERVING_MODULES:
         yield path, root / path
+
+
+def _place(name: str) -> str:
+    """Where a file of the template lies in a Space.
+
+    app.py starts from the root; what it imports stays the package that it is in the repo.
+    """
+    return name if name in ("app.py", "requirements.txt") else f"{PACKAGE}/{name}"
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -5,12 +5,14 @@ import json
 import shutil
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
 
 from conceptry.cards import split_front_matter
 from conceptry.concept import BaseModel, ConceptSpec, SpaceSpec
+from conceptry.fingerprint import serving_fingerprint
 from conceptry.serving import SERVING_MODULES, serving_settings
 from tasks.hub import HubTarget
 from tasks.space import equip_space, render_space, templates_digest
@@ -69,6 +71,29 @@ def test_a_space_is_made_anew_and_the_same_each_time(tmp_path: Path) -> None:
     for path, content in first.items():
         if path.endswith(".py"):
             ast.parse(content)
+
+
+def test_a_concept_may_replace_files_of_the_template(tmp_path: Path) -> None:
+    spec = concept("Cat")
+    own = {
+        "look.py": "# mine\n",
+        "app.py": "# too\n",
+        "requirements.txt": "gradio==6.31.0\n",
+        "extra.py": "x = 1\n",
+    }
+    changed = spec.model_copy(update={"space": SpaceSpec.model_validate({"title": "Cat", "override": own})})
+    plain, ours = contents(render(tmp_path / "plain", spec)), contents(render(tmp_path / "ours", changed))
+
+    assert ours["space_template/look.py"] == b"# mine\n"
+    assert ours["app.py"] == b"# too\n"
+    assert ours["requirements.txt"] == b"gradio==6.31.0\n"
+    assert {path for path in ours if ours[path] != plain.get(path)} == {
+        "space_template/look.py", "app.py", "requirements.txt", "space_template/extra.py"
+    }  # fmt: skip
+    assert serving_fingerprint(spec, None, "t") != serving_fingerprint(changed, None, "t"), "it is rendered again"
+    for name in ("../app.py", "settings.json", "README.md", "trainer/sampling.py", ""):
+        with pytest.raises(ValidationError, match="is not a file of the Space's template"):
+            SpaceSpec.model_validate({"override": {name: "x"}})
 
 
 def test_the_digest_follows_the_templates(tmp_path: Path, repo_root: Path) -> None:
