@@ -205,5 +205,5 @@ def _begin(stored: checkpoint.State | None, start: Array, devices: Devices) -> c
 def _problem(loss: float, vectors: Array, limit: float) -> str | None:
     if not (np.isfinite(loss) and np.isfinite(vectors).all()):
         return f"the loss is {loss}"
-    longest = float(np.linalg.norm(vectors, axis=1).max())
+    longest = float(np.max(np.linalg.norm(vectors, axis=1)))
     return f"a vector's length has grown to {longest:.4g}" if longest > limit else None
