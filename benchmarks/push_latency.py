@@ -7,7 +7,7 @@ an event), at most 10 s when nobody does and the watcher asks the origin, at the
 
 Each push adds one concept with pictures that are in the DVC remote. The clock starts before `git push` and stops when
 the Prefect server lists a run of train-concept for it (`created` is the server's own time stamp). The next push removes
-it again, and nobody picks the runs up, so that nothing is trained meanwhile. `watch` is the time until the watch began.
+it again, and nobody picks the runs up, so that nothing is trained meanwhile.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.filters import FlowFilter, FlowFilterName, FlowRunFilter, FlowRunFilterStartTime
+from prefect.client.schemas.filters import FlowFilter, FlowFilterName
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.settings import PREFECT_API_URL, temporary_settings
@@ -86,7 +86,7 @@ class Person:
         subprocess.run(command, cwd=folder, check=True)
 
 
-def measure(client: SyncPrefectClient, person: Person, names: Sequence[str]) -> list[dict[str, float | None]]:
+def measure(client: SyncPrefectClient, person: Person, names: Sequence[str]) -> list[dict[str, float]]:
     """Push one concept after the other, and time each."""
     times = []
     for number, name in enumerate(names):
@@ -97,13 +97,10 @@ def measure(client: SyncPrefectClient, person: Person, names: Sequence[str]) -> 
         person.push()
         run = wait_for(client, name, clock + PATIENCE)
         seen = time.monotonic() - clock
-        watch = newest_watch(client, pushed)
-        began = watch.start_time.timestamp() - pushed.timestamp() if watch and watch.start_time else None
         times.append(
             {
                 "seen": round(seen, 2),
                 "created": round(_after(pushed, run), 2),
-                "watch": None if began is None else round(began, 2),
             }
         )
     return times
@@ -121,19 +118,11 @@ def wait_for(client: SyncPrefectClient, name: str, deadline: float) -> FlowRun:
     raise TimeoutError(f"no run for {name} after {PATIENCE:.0f} s")
 
 
-def newest_watch(client: SyncPrefectClient, since: datetime) -> FlowRun | None:
-    """The first watch that began after a moment."""
-    flow = FlowFilter(name=FlowFilterName(any_=["watch"]))
-    begun = FlowRunFilter(start_time=FlowRunFilterStartTime(after_=since))
-    runs = client.read_flow_runs(flow_filter=flow, flow_run_filter=begun, limit=20)
-    return min(runs, key=lambda run: run.start_time or since, default=None)
-
-
 def _after(moment: datetime, run: FlowRun) -> float:
     return run.created.timestamp() - moment.timestamp() if run.created else float("nan")
 
 
-def set_up(root: Path, *, told: bool) -> list[dict[str, float | None]]:
+def set_up(root: Path, *, told: bool) -> list[dict[str, float]]:
     """Start a set-up whose origin does, or does not, tell of pushes, and measure."""
     folder = Folder.at(root / "set-up")
     person = Person(root)
@@ -158,7 +147,7 @@ def main() -> None:
     for key, told in (("by_event", True), ("by_polling", False)):
         with tempfile.TemporaryDirectory(prefix="push-latency-") as place:
             times = set_up(Path(place), told=told)
-        created = [one["created"] or 0.0 for one in times]
+        created = [one["created"] for one in times]
         report[key] = {"median": statistics.median(created), "max": max(created), "pushes": times}
     if options.json:
         print(json.dumps(report, indent=2))

@@ -8,6 +8,8 @@ saves work.
 
 import json
 import logging
+import os
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -137,6 +139,7 @@ def _write(
         if name in spaces and space and not any("Space" in words for words in drifts[name]):
             entries[name]["space"] = space.sha
     file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_suffix(".partial")
+    # A plan and a watch may write it at once: the last one wins, and what the other knew is looked at again.
+    partial = file.with_name(f".audited-{os.getpid()}-{threading.get_ident()}.json")
     partial.write_text(json.dumps(entries), encoding="utf-8")
     partial.replace(file)

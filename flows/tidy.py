@@ -40,7 +40,7 @@ def judge(settings: Settings, names: Collection[str] = (), keep: Keep | None = N
     Raises:
         ConceptryError: conceptry.yaml cannot be read, or there is no such concept.
     """
-    desired = state.list_images(settings, state.read_git(settings))
+    desired = state.read_git(settings)
     policy, trouble = state.read_policy(settings, desired.revision)
     if trouble and keep is None:
         raise ConceptryError(trouble, next_step="mend conceptry.yaml first: it says what is kept")

@@ -50,7 +50,7 @@ def verify(
     Raises:
         ConceptryError: there is no such concept or version.
     """
-    desired = state.list_images(settings, state.read_git(settings))
+    desired = state.read_git(settings)
     actual = state.list_hub(settings)
     wanted = _wanted(names, {*desired.concepts, *actual.concepts})
     findings = []

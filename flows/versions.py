@@ -62,6 +62,8 @@ def choose(there: ActualConcept | None, name: str, wanted: str) -> Version:
     Raises:
         ConceptryError: there is none.
     """
+    if there is not None and there.trouble is not None:
+        raise ConceptryError(there.trouble, concept=name)
     versions = sorted(there.versions if there else (), key=lambda version: version.number)
     if not versions:
         raise ConceptryError("nothing is published", concept=name, next_step="`conceptry plan` says what happens next")

@@ -152,7 +152,8 @@ def _fetch_or_start_again(url: str, folder: Path, timeout: float) -> None:
 
 
 def _fetch(url: str, folder: Path, timeout: float) -> None:
-    _git("init", "--quiet", "--bare", str(folder), timeout=timeout)
+    if not (folder / "HEAD").is_file():
+        _git("init", "--quiet", "--bare", str(folder), timeout=timeout)
     # gc stays in the foreground: under the lock, and gone when we are.
     foreground = ["-c", "gc.autoDetach=false", "-c", "maintenance.autoDetach=false"]
     everything = ["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"]

@@ -45,7 +45,9 @@ def wrong(findings: list[Finding]) -> dict[str, str]:
     return {f"{one.version or ''} {one.what}".strip(): one.wrong for one in findings if one.wrong}
 
 
-def test_versions_are_found_by_what_people_write(two: World) -> None:
+def test_versions_are_found_by_what_people_write_compared_and_printed(
+    two: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     settings = two.settings
     titles = {what: find(settings, f"tame-dog{what}").title for what in ("", "@v1", "@release", "@latest")}
     assert titles == {"": "tame-dog@v2", "@v1": "tame-dog@v1", "@release": "tame-dog@v2", "@latest": "tame-dog@v2"}
@@ -54,9 +56,12 @@ def test_versions_are_found_by_what_people_write(two: World) -> None:
         find(settings, "tame-dog@v9")
     with pytest.raises(ConceptryError, match="nothing is published"):
         find(settings, "no-dog")
+    # One world for all that only reads: it takes longer to make than to look at.
+    they_are_compared(two, tmp_path)
+    they_are_printed(capsys)
 
 
-def test_two_versions_are_compared(two: World, tmp_path: Path) -> None:
+def they_are_compared(two: World, tmp_path: Path) -> None:
     settings = two.settings
     old, new = find(settings, "tame-dog@v1"), find(settings, "tame-dog@v2")
     difference = compare(settings, old, new, tmp_path / "diff.png")
@@ -94,8 +99,7 @@ def test_a_version_is_brought_here_whole(two: World, tmp_path: Path) -> None:
     assert "other bytes than concept.json says: requirements.txt" in found_wrong["v1 Hub"]
 
 
-@pytest.mark.usefixtures("two")
-def test_the_commands_print_for_people_and_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
+def they_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
     def printed(call: Callable[..., Any], *arguments: Any, **how: Any) -> str:
         call(None, *arguments, **how)
         return capsys.readouterr().out
