@@ -17,7 +17,7 @@ import httpx2
 import numpy as np
 import numpy.typing as npt
 from huggingface_hub import HfApi, snapshot_download
-from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 from PIL import Image
 
 from space_template.asked import Asked
@@ -25,6 +25,7 @@ from space_template.served import Served
 
 LOG = logging.getLogger(__name__)
 FILES = ["text_encoder/*", "samples/*.png"]
+BASE_DIR_VARIABLE = "CONCEPTRY_BASE_DIR"
 VERSION = re.compile(r"v[1-9][0-9]*")
 NEEDED_GB = {"tiny": 0.6, "sd-v1-4": 5.0}
 """Memory of a base model that is loaded and drawing; the big one holds less where it is stored in bfloat16."""
@@ -302,6 +303,8 @@ def explain(error: Exception, served: Served) -> str:
         if status == 404:
             return f"{what} is not there any more: the model repo was moved or deleted."
         return f"The Hub answered {status} for {what}; restart the Space in a while."
+    if isinstance(error, FileNotFoundError) and not isinstance(error, LocalEntryNotFoundError):
+        return f"{error} (the variable {BASE_DIR_VARIABLE} names the folder)."
     if isinstance(error, OSError):
         return f"{what} could not be fetched ({type(error).__name__}); check the network and restart the Space."
     return f"{what} could not be loaded: {error}"
@@ -309,4 +312,4 @@ def explain(error: Exception, served: Served) -> str:
 
 def base_dir_of_environment() -> str | None:
     """Folder with the base model's weights, where the machine has them already (CONCEPTRY_BASE_DIR)."""
-    return os.environ.get("CONCEPTRY_BASE_DIR") or None
+    return os.environ.get(BASE_DIR_VARIABLE) or None

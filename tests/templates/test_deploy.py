@@ -167,6 +167,8 @@ def test_a_version_that_cannot_be_fetched_is_said_on_the_page(tmp_path: Path, mo
         with pytest.raises(ModelUnavailableError, match="local/my-cat at ffffffffff"):
             studio.wait(60)
     assert "could not be fetched" in explain(LocalEntryNotFoundError("no network"), SERVED)
+    lacking = FileNotFoundError("base model sd-v1-4: kcv_encoder.h5 is not in /base. Put it there")
+    assert explain(lacking, SERVED).startswith("base model sd-v1-4: kcv_encoder.h5 is not in /base. Put it there")
 
 
 def test_too_little_memory_is_said_before_the_machine_ends_the_process() -> None:
