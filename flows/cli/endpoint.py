@@ -14,7 +14,7 @@ from conceptry.errors import ConceptryError
 from conceptry.settings import Settings
 from conceptry.version import Version
 from flows.cli.console import out
-from flows.cli.playground import choose, stay, with_hub
+from flows.cli.playground import base_dir_of, choose, stay, with_hub
 from flows.stack.embedded import end_on_sigterm
 from flows.stack.processes import Child, answers, clean_environment, free_port
 from tasks.hub import HubTarget, list_actual
@@ -38,7 +38,7 @@ def serve(root: Path | None, concept: str, port: int) -> None:
             target = HubTarget(settings.hub_endpoint, settings.hub_owner, settings.hub_token)
             version = choose(list_actual(target).concepts.get(name), name, wanted)
             folder = fetch(target, settings, name, version)
-            server = _server(folder, free_port(port))
+            server = _server(folder, free_port(port), base_dir_of(settings))
             running.callback(server.wait)
             running.callback(server.ask_to_end)
             stay(server, f"{name} {version.name}", "the endpoint", console, how_to_call(folder, server.title))
@@ -73,8 +73,8 @@ def how_to_call(folder: Path, address: str) -> str:
     return f"curl {address} {headers} -d '{quoted}' -o picture.png"
 
 
-def _server(folder: Path, port: int) -> Child:
-    environment = clean_environment() | {"TF_CPP_MIN_LOG_LEVEL": "2", "PYTHONUNBUFFERED": "1"}
+def _server(folder: Path, port: int, base_dir: dict[str, str]) -> Child:
+    environment = clean_environment() | base_dir | {"TF_CPP_MIN_LOG_LEVEL": "2", "PYTHONUNBUFFERED": "1"}
     address = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", _SERVER, "--model-dir", str(folder), "--port", str(port)]
     log = folder.with_suffix(".log")

@@ -94,11 +94,17 @@ def _page(target: HubTarget, settings: Settings, name: str, version: Version, po
         "HF_HUB_CACHE": str(place.parent / "cache"),
         "TF_CPP_MIN_LOG_LEVEL": "2",
     }
+    environment |= base_dir_of(settings)
     if settings.hub_token is not None:
         environment["HF_TOKEN"] = settings.hub_token.get_secret_value()
     log = place.with_suffix(".log")
     address = f"http://127.0.0.1:{port}"
     return Child(address, [sys.executable, "app.py"], environment, log, lambda: answers(address), place)
+
+
+def base_dir_of(settings: Settings) -> dict[str, str]:
+    """Where a base model's weights lie, as Space and handler read it; nothing for those that ship with the project."""
+    return {"CONCEPTRY_BASE_DIR": str(settings.base_dir.absolute())} if settings.base_dir else {}
 
 
 def stay(child: Child, what: str, kind: str, console: Console, hint: str | None = None) -> None:
