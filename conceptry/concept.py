@@ -60,6 +60,12 @@ def _template_file(name: str) -> str:
     return name
 
 
+def _template(text: str) -> str:
+    if not text.isprintable() or text.count("{}") != 1 or re.search(r"[{}]", text.replace("{}", "")):
+        raise ValueError(f"{text!r} is not a template: write one sentence with one {{}} where the token goes")
+    return text
+
+
 class _Section(Model):
     """Frozen and strict: concept.yaml says what it means, and a key that nobody reads is a mistake."""
 
@@ -83,6 +89,13 @@ class TrainingSpec(_Section):
     )
     backend: Literal["local", "vertex"] | None = Field(
         None, description="Where to train; null takes the deployment's own. Changes here never train again."
+    )
+    templates: tuple[Annotated[str, AfterValidator(_template)], ...] | None = Field(
+        None,
+        min_length=1,
+        max_length=200,
+        strict=False,
+        description="Sentences to train with, each with {} for the token; null takes those of learnable_property.",
     )
 
 

@@ -14,6 +14,7 @@ from conceptry.concept import BaseModel, ConceptSpec, ImageRef
 from conceptry.version import Version
 
 TRAINING_KEYS = ("placeholder_token", "initializer_token", "learnable_property", "num_vectors")
+_YOUNGER = ("templates",)
 
 
 def content_keys(images: Iterable[ImageRef]) -> tuple[str, ...]:
@@ -40,7 +41,10 @@ def training_keys(spec: ConceptSpec, base: BaseModel) -> dict[str, Any]:
     """
     keys: dict[str, Any] = {key: getattr(spec, key) for key in TRAINING_KEYS}
     keys["resolution"] = spec.resolution or base.resolution
-    keys.update({f"training.{key}": value for key, value in spec.training.model_dump(exclude={"backend"}).items()})
+    training = spec.training.model_dump(exclude={"backend"})
+    # A field that is younger than some versions counts only where it is set, or they would all be trained again.
+    younger = {key for key in _YOUNGER if training[key] is None}
+    keys.update({f"training.{key}": value for key, value in training.items() if key not in younger})
     keys.update({"base_model": base.name, "base_digest": base.digest, "recipe": base.recipe})
     return keys
 

@@ -34,6 +34,9 @@ def main() -> int:
     parser.add_argument("--config", type=Path, required=True, help="JSON file that says what to train")
     parser.add_argument("--base", type=Path, help="folder with the base model's weights; tiny needs none")
     parser.add_argument("--output", type=Path, required=True, help="folder for what is learned")
+    parser.add_argument(
+        "--unverified", action="store_true", help="take a --base folder whose weights are not the published ones"
+    )
     options = parser.parse_args()
     try:
         config = configuration.load(options.config)
@@ -42,7 +45,7 @@ def main() -> int:
         return 2
     from trainer import run
 
-    return run.run(config, options.records, options.base, options.output)
+    return run.run(config, options.records, options.base, options.output, unverified=options.unverified)
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ class BaseModel:
         base_dir: A folder with its files, looked into first; None for a preset that ships with the project.
         verify_later: Hash the files in a thread while something else is done; `verify` waits for it. Four gigabytes
             take a few seconds.
+        unverified: Take files of the right names with other weights: fine-tuned ones, or random ones for measurements.
         dtype: What the frozen weights are stored and computed in; None for the fastest that this machine has.
 
     Raises:
@@ -40,16 +41,24 @@ class BaseModel:
     """
 
     def __init__(
-        self, name: str, base_dir: str | Path | None = None, *, verify_later: bool = False, dtype: str | None = None
+        self,
+        name: str,
+        base_dir: str | Path | None = None,
+        *,
+        verify_later: bool = False,
+        unverified: bool = False,
+        dtype: str | None = None,
     ) -> None:
         self.name = name
         self.preset = PRESETS[name]
+        self.base_dir, self.unverified = base_dir, unverified
         self.dtype = dtype or precision.storage(name)
         self._files = locate(name, base_dir)
         self._length = parts.TEXT_ENCODERS[name].length
         pool = ThreadPoolExecutor(1)
         expected = {self._files[Path(file.path).name]: file.sha256 for file in self.preset.files}
-        self._checks: list[Future[None]] = [pool.submit(self._check, *entry) for entry in expected.items()]
+        checked = () if unverified else expected.items()
+        self._checks: list[Future[None]] = [pool.submit(self._check, *entry) for entry in checked]
         pool.shutdown(wait=False)
         if not verify_later:
             self.verify()

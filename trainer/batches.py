@@ -43,7 +43,10 @@ class Batch:
 
 
 def initial_vectors(config: Config, frozen: Frozen, recipe: Recipe = DEFAULT) -> Array:
-    """What every vector starts from, (num_vectors, D); an initializer of several tokens gives their mean."""
+    """What the vectors start from, (num_vectors, D).
+
+    An initializer of several tokens gives each its vector when there are as many, else all vectors their mean.
+    """
     table = np.asarray(frozen.text_encoder.table, "float32")
     ids = frozen.tokenizer.ids(config.initializer_token)
     row = table[ids].mean(axis=0)
@@ -57,8 +60,12 @@ def initial_vectors(config: Config, frozen: Frozen, recipe: Recipe = DEFAULT) ->
     rng = np.random.default_rng([config.seed, 7])
     # Equal vectors would get equal gradients for ever, so all but the first start a little aside.
     aside = rng.standard_normal((config.num_vectors, row.size)) * table.std() * 0.1
+    starts = np.repeat(row[None, :], config.num_vectors, axis=0)
+    if recipe.initialization == "row" and len(ids) <= config.num_vectors:
+        starts[: len(ids)] = table[ids]
+        aside[: len(ids)] = 0.0
     aside[0] = 0.0
-    return np.asarray(row[None, :] + aside, "float32")
+    return np.asarray(starts + aside, "float32")
 
 
 def denoising_losses(frozen: Frozen, recipe: Recipe = DEFAULT) -> Callable[..., Any]:
@@ -86,13 +93,11 @@ def draw_batch(
     rng = np.random.default_rng([config.noise_seed, step])
     size = config.batch_size * replicas
     rows = rng.integers(0, len(latents.mean), size)
-    sentences = prompts.templates(config.learnable_property)
-    words = [config.placeholder_token if not latents.captions[row] else latents.captions[row] for row in rows]
+    sentences = prompts.templates(config.learnable_property, config.templates)
     texts = [
-        word if config.placeholder_token in word and word != config.placeholder_token
-        else sentences[rng.integers(len(sentences))].format(config.placeholder_token)
-        for word in words
-    ]  # fmt: skip
+        prompts.captioned(sentences[rng.integers(len(sentences))], latents.captions[row], config.placeholder_token)
+        for row in rows
+    ]
     part = (rng.permutation(size) + rng.random(size)) / size if recipe.timesteps == "spread" else rng.random(size)
     clean = latents.sample(rows, rng)
     noise = rng.standard_normal(clean.shape, "float32")

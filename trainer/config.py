@@ -39,6 +39,7 @@ class Config:
     noise_seed: int
     held_out: int
     samples: int
+    templates: tuple[str, ...] = ()
 
 
 def load(path: Path) -> Config:
@@ -101,9 +102,20 @@ def parse(document: dict[str, Any]) -> Config:
         noise_seed=number(training, "noise_seed", training.get("seed") or 0, 0),
         held_out=number(training, "held_out", 1, 0),
         samples=number(document, "samples", 8, 1),
+        templates=_templates(training.get("templates") or (), problems),
     )
     if not problems and config.resolution % 64:
         problems.append(f"resolution: {config.resolution} must be a multiple of 64")
     if problems:
         raise ConfigError("; ".join(problems))
     return config
+
+
+def _templates(given: Any, problems: list[str]) -> tuple[str, ...]:
+    if not isinstance(given, list | tuple):
+        problems.append(f"templates: {given!r} must be a list of sentences")
+        return ()
+    for text in given:
+        if not isinstance(text, str) or text.count("{}") != 1 or re.search(r"[{}]", text.replace("{}", "")):
+            problems.append(f"templates: {text!r} must be a sentence with one {{}} where the token goes")
+    return tuple(given)

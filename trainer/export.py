@@ -84,10 +84,12 @@ def learned_embeds(path: Path, placeholder: str, rows: npt.NDArray[np.float32]) 
     save_file({placeholder: np.ascontiguousarray(rows, "float32")}, str(path), metadata={"format": "pt"})
 
 
-def start(base_model: str, base_dir: Path | None, embeds: Path, output: Path) -> subprocess.Popen[str]:
+def start(base_model: str, base_dir: str | Path | None, embeds: Path, output: Path) -> subprocess.Popen[str]:
     """Begin to write the SavedModel of learned vectors in a process of its own; see `finish`."""
     command = [sys.executable, "-m", "trainer.export", "--base-model", base_model, "--embeds", str(embeds)]
     command += ["--output", str(output), *(("--base", str(base_dir)) if base_dir else ())]
+    # The caller has hashed the very same files.
+    command += ["--unverified"]
     return subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
@@ -107,9 +109,10 @@ def main() -> None:
     parser.add_argument("--base", type=Path, help="folder with the base model's weights; tiny needs none")
     parser.add_argument("--embeds", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--unverified", action="store_true", help="do not hash the weights: the caller has")
     options = parser.parse_args()
     ((placeholder, rows),) = load_file(options.embeds).items()
-    base = BaseModel(options.base_model, options.base)
+    base = BaseModel(options.base_model, options.base, unverified=options.unverified)
     tokenizer = base.tokenizer(placeholder, len(rows))
     saved_model(options.output, base.text_encoder(tokenizer.vocabulary, dtype="float32"), rows, tokenizer.prompt_length)
 

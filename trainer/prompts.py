@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 OBJECT = (
     "a photo of {}",
     "a picture of {}",
@@ -28,9 +30,20 @@ STYLE = (
 )
 
 
-def templates(learnable_property: str) -> tuple[str, ...]:
-    """The sentences for `object` or `style`, each with one `{}`."""
-    return STYLE if learnable_property == "style" else OBJECT
+def templates(learnable_property: str, own: Sequence[str] = ()) -> tuple[str, ...]:
+    """The sentences to train with, each with one `{}`: the concept's own, else those for `object` or `style`."""
+    return tuple(own) or (STYLE if learnable_property == "style" else OBJECT)
+
+
+def captioned(sentence: str, caption: str, placeholder: str) -> str:
+    """What a picture is called in one step.
+
+    A caption that names the placeholder, or has `{}` for it, is the whole prompt; any other one says what else is in
+    the picture, and follows the sentence: "a photo of <x>, on a red sofa".
+    """
+    if "{}" in caption or placeholder in caption.lower():
+        return caption.replace("{}", placeholder)
+    return ", ".join(filter(None, (sentence.format(placeholder), caption)))
 
 
 def evaluation_prompt(learnable_property: str) -> str:

@@ -52,7 +52,7 @@ class Journal:
         self.write({"event": name, "seconds": self.seconds[name]})
 
 
-def run(config: Config, records: Path, base_dir: Path | None, output: Path) -> int:
+def run(config: Config, records: Path, base_dir: Path | None, output: Path, *, unverified: bool = False) -> int:
     """Train and write everything. Returns the program's exit code."""
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
@@ -60,7 +60,8 @@ def run(config: Config, records: Path, base_dir: Path | None, output: Path) -> i
     try:
         devices = Devices()
         journal = Journal(output / "progress.jsonl" if devices.is_chief else None)
-        _run(config, records, base_dir, output, journal, stop, devices)
+        base = BaseModel(config.base_model, base_dir, verify_later=True, unverified=unverified)
+        _run(config, base, records, output, journal, stop, devices)
     except (ConfigError, FileNotFoundError, ValueError) as error:
         print(f"trainer: {error}", file=sys.stderr)
         return EXIT_UNUSABLE
@@ -75,14 +76,13 @@ def run(config: Config, records: Path, base_dir: Path | None, output: Path) -> i
 
 def _run(
     config: Config,
+    base: BaseModel,
     records: Path,
-    base_dir: Path | None,
     output: Path,
     journal: Journal,
     stop: threading.Event,
     devices: Devices,
 ) -> None:
-    base = BaseModel(config.base_model, base_dir, verify_later=True)
     tokenizer = base.tokenizer(config.placeholder_token, config.num_vectors)
     training, held_out = data.split(data.pictures(records), config)
     encoder = base.image_encoder()
@@ -105,7 +105,7 @@ def _run(
     # Its imports take seconds; meanwhile there is something to compute here.
     embeds = output / "learned_embeds.safetensors"
     export.learned_embeds(embeds, config.placeholder_token, state.vectors)
-    exporting = export.start(config.base_model, base_dir, embeds, output / "text_encoder")
+    exporting = export.start(base.name, base.base_dir, embeds, output / "text_encoder")
 
     initial = train.initial_vectors(config, frozen)
     losses = tf.function(train.denoising_losses(frozen), autograph=False)
@@ -135,7 +135,7 @@ def _run(
         "samples": samples,
         "device": "GPU" if tf.config.list_physical_devices("GPU") else "CPU",
         "replicas": devices.replicas,
-        "weights": base.dtype,
+        "weights": {"dtype": base.dtype, "verified": not base.unverified},
         "files": digests(output),
     }
     partial = output / "metrics.partial.json"

@@ -124,7 +124,7 @@ def train(
     identity = json.dumps(settings, sort_keys=True)
     # On CPUs XLA takes longer to compile than it saves, and on big products it is slower than oneDNN.
     compiled = on_gpu() if recipe.compile is None else recipe.compile
-    gradients = devices.compile(_gradients(denoising_losses(frozen, recipe)), compiled)
+    take = devices.compile(gradients(denoising_losses(frozen, recipe)), compiled)
     plain = denoising_losses(frozen)
     evaluate = devices.compile(lambda vectors, *batch: (tf.reduce_mean(plain(vectors, *batch)),), compiled)
     size = -(-_EVALUATION_BATCH // devices.replicas) * devices.replicas
@@ -140,7 +140,7 @@ def train(
     why = "max_steps"
     while state.step < config.max_steps:
         batch = draw_batch(latents, frozen, config, state.step, recipe, devices.replicas).arrays()
-        loss, gradient, stop = gradients((state.vectors, np.asarray(should_stop(), "float32")), batch)
+        loss, gradient, stop = take((state.vectors, np.asarray(should_stop(), "float32")), batch)
         if float(stop):
             save()
             raise Interrupted(f"stopped after step {state.step} of {config.max_steps}")
@@ -176,7 +176,9 @@ def train(
     return state, why
 
 
-def _gradients(losses: Callable[..., Any]) -> Callable[..., tuple[Any, ...]]:
+def gradients(losses: Callable[..., Any]) -> Callable[..., tuple[Any, ...]]:
+    """What one step computes: `(vectors, stop, *batch) -> (loss, gradient, stop)`, for `Devices.compile`."""
+
     def compute(vectors: Any, stop: Any, *batch: Any) -> tuple[Any, ...]:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(vectors)

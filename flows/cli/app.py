@@ -21,6 +21,8 @@ hub_app = typer.Typer(name="hub", help="The local Hub: a Hugging Face Hub on thi
 app.add_typer(hub_app)
 setup_app = typer.Typer(name="setup", help="Prepare a place where trainings run.", no_args_is_help=True)
 app.add_typer(setup_app)
+base_app = typer.Typer(name="base", help="The base models that concepts are trained on.", no_args_is_help=True)
+app.add_typer(base_app)
 
 
 class Format(StrEnum):
@@ -386,3 +388,19 @@ def setup_gcp(
     from flows.cli.setup import Wanted, run
 
     raise typer.Exit(run(root, Wanted(credentials, bucket, check)))
+
+
+@base_app.command("fetch")
+def base_fetch(
+    base_model: Annotated[str, typer.Option("--base-model", help="tiny or sd-v1-4.")] = "sd-v1-4",
+    into: Annotated[
+        Path | None, typer.Option("--into", help="Folder for the weights; CONCEPTRY_BASE_DIR.", file_okay=False)
+    ] = None,
+) -> None:
+    """Bring a base model's weights into a folder (4.3 GB for sd-v1-4), each file checked by its sha256.
+
+    What is there already stays; a download that was cut off goes on where it ended.
+    """
+    from flows.cli.base import fetch
+
+    raise typer.Exit(fetch(base_model, into))

@@ -34,7 +34,7 @@ def test_the_commands_are_those_of_the_readme() -> None:
     of_versions = {"versions", "show", "diff", "pull", "history", "import", "verify", "gc", "delete"}
     assert (
         names
-        == {"new", "lint", "plan", "apply", "train", "up", "demo", "playground", "endpoint", "hub", "setup"}
+        == {"new", "lint", "plan", "apply", "train", "up", "demo", "playground", "endpoint", "hub", "setup", "base"}
         | of_versions
     )
 
