@@ -139,16 +139,17 @@ def trainer_image(folder: Path, repo_root: Path) -> Image:
 
 
 @pytest.mark.e2e
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 def test_from_a_push_to_a_space_by_way_of_vertex_ai(
     vertex_world: World, cloud: Cloud, repo_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Pictures in git and a DVC remote on gs://, nothing of Prefect in the image."""
+    """Pictures in git and a DVC remote on gs://, two machines that train together, nothing of Prefect in the image."""
     image = trainer_image(vertex_world.root, repo_root)
     assert not list(image.binaries.parent.glob("lib/python*/site-packages/prefect*"))
     monkeypatch.setenv("CONCEPTRY_VERTEX_IMAGE", IMAGE.replace("0" * 64, "e2e0" * 16))
     cloud.images[IMAGE.replace("0" * 64, "e2e0" * 16)] = image
 
+    monkeypatch.setenv("CONCEPTRY_VERTEX_REPLICAS", "2")
     vertex_world.write("far-cat", push=False, release="v1", training={"max_steps": 10, "early_stopping": False})
     config = vertex_world.clone / ".dvc" / "config"
     config.write_text(config.read_text().replace(str(vertex_world.root / "remote"), f"gs://{cloud.bucket}/dvc"))
@@ -172,6 +173,7 @@ def test_from_a_push_to_a_space_by_way_of_vertex_ai(
     assert manifest.cost is not None
     assert manifest.cost["machine_type"] == "a2-highgpu-1g"
     assert manifest.cost["amount"] > 0
+    assert (manifest.cost["replicas"], manifest.metrics["replicas"]) == (2, 2)
     assert manifest.metrics["files"]["learned_embeds.safetensors"] == manifest.files["learned_embeds.safetensors"]
     told = log_of(started)
     page = "vertex-ai/training/us-central1/"
