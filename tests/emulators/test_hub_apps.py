@@ -169,10 +169,12 @@ def test_a_private_space_is_its_owners(api: HfApi, new_space: Callable[..., str]
 
 def test_more_apps_than_room_take_turns(api: HfApi, new_space: Callable[..., str]) -> None:
     names = [new_space(f"turn-{number}") for number in range(3)]
-    eventually(lambda: until(api, names[2]) == "RUNNING")
-    stages = [str(api.get_space_runtime(name).stage) for name in names]
-    assert stages.count("SLEEPING") == 1
-    sleeper = names[stages.index("SLEEPING")]
+
+    def stages() -> list[str]:
+        return [str(api.get_space_runtime(name).stage) for name in names]
+
+    eventually(lambda: sorted(stages()) == ["RUNNING", "RUNNING", "SLEEPING"])
+    sleeper = names[stages().index("SLEEPING")]
     page = httpx2.get(address(api, sleeper), headers={"Accept": "text/html"})
     assert (page.status_code, page.headers["Retry-After"]) == (503, "2")
     assert 'http-equiv="refresh"' in page.text
