@@ -32,7 +32,7 @@ if config.get("exit"):
     print("trainer: this will not do", file=sys.stderr); sys.exit(config["exit"])
 for step in range(begun + 1, config["steps"] + 1):
     time.sleep(config.get("pace", 0))
-    latest.write_text(json.dumps({"step": step}))
+    whole = latest.with_suffix(".partial"); whole.write_text(json.dumps({"step": step})); whole.replace(latest)
     with (output / "progress.jsonl").open("a") as journal:
         journal.write(json.dumps({"step": step, "of": config["steps"], "loss": 1 / step, "seconds": step}) + "\\n")
 files = {}
