@@ -76,38 +76,38 @@ def test_a_watch_beside_another_one_on_the_same_machine_ends_at_once(world: Worl
 
 
 def test_release_goes_back_and_forth_without_training(world: World) -> None:
-    world.write("old-dog", pictures=3)
+    world.write("there-and-back", pictures=3)
     world.push()
-    train_concept(**world.trained("old-dog"))
-    world.write("old-dog", pictures=5)
+    train_concept(**world.trained("there-and-back"))
+    world.write("there-and-back", pictures=5)
     world.push("Two more pictures")
-    assert train_concept(**world.trained("old-dog")) == "v2"
-    assert released(world, "old-dog") == "v2"
+    assert train_concept(**world.trained("there-and-back")) == "v2"
+    assert released(world, "there-and-back") == "v2"
 
-    world.write("old-dog", pictures=5, release="v1")
+    world.write("there-and-back", pictures=5, release="v1")
     world.push("Back to v1")
     watch()
-    assert released(world, "old-dog") == "v1"
-    world.write("old-dog", pictures=5, release="none")
+    assert released(world, "there-and-back") == "v1"
+    world.write("there-and-back", pictures=5, release="none")
     world.push("Not at all")
     watch()
-    assert released(world, "old-dog") is None
-    world.write("old-dog", pictures=3)
+    assert released(world, "there-and-back") is None
+    world.write("there-and-back", pictures=3)
     world.push("As it was in the beginning")
-    assert world.action("old-dog").kind in ("adopt", "release")
+    assert world.action("there-and-back").kind in ("adopt", "release")
     watch()
-    assert released(world, "old-dog") == "v1"
-    assert len(world.there("old-dog").versions) == 2
-    assert world.action("old-dog").kind == "nothing"
+    assert released(world, "there-and-back") == "v1"
+    assert len(world.there("there-and-back").versions) == 2
+    assert world.action("there-and-back").kind == "nothing"
 
-    run(world.clone, "git", "rm", "-rq", "concepts/old-dog")
+    run(world.clone, "git", "rm", "-rq", "concepts/there-and-back")
     world.push("Gone")
     watch()
-    assert released(world, "old-dog") is None
-    assert world.action("old-dog").cause == "archived"
-    wait_until(lambda: {"released", "paused"} <= set(events_of("old-dog")))
+    assert released(world, "there-and-back") is None
+    assert world.action("there-and-back").cause == "archived"
+    wait_until(lambda: {"released", "paused"} <= set(events_of("there-and-back")))
     # Nobody is told twice. That each arrives is Prefect's promise, and on SQLite it drops some when it is busy.
-    told = events_of("old-dog")
+    told = events_of("there-and-back")
     assert told.count("released") <= 4
     assert told.count("paused") <= 2
 
