@@ -1,6 +1,6 @@
 """python -m benchmarks.hub --json [--root DIR] [--megabytes 480] [--repos 1000] [--pushes 200]
 
-The local Hub under its unmodified client, each in one run on one disk, in about a minute and a half:
+The local Hub under its unmodified client, each in one run on one disk, in about two minutes:
 
 - upload and download of one large file, and the same bytes again to another branch and another repo;
 - a listing of many repos with their cards;
@@ -91,20 +91,31 @@ def serving(root: Path) -> Iterator[Server]:
 
 
 def transfers(server: Server, folder: Path, megabytes: int) -> dict[str, float]:
-    """Speeds in MB/s of a file of random bytes up and down, seconds for the same bytes elsewhere, the server's MB."""
-    api, size = server.api, megabytes * 1_000_000
-    file = folder / "large.safetensors"
+    """Speeds in MB/s of files of random bytes up and down, seconds for the same bytes elsewhere, the server's MB.
+
+    Of each figure the best of three files: what is slower than that, the disk or another process was.
+    """
+    for repo in ("local/large", "local/other"):
+        server.api.create_repo(repo)
+    server.api.create_branch("local/large", branch="v1")
+    rounds = [transfer(server, folder, f"large-{number}.safetensors", megabytes) for number in range(3)]
+    figures = {key: (max if key.endswith("_mb_s") else min)(one[key] for one in rounds) for key in rounds[0]}
+    figures["server_peak_mb"] = server.memory
+    figures["upload_to_disk_ratio"] = figures["upload_mb_s"] / figures["disk_mb_s"]
+    return figures
+
+
+def transfer(server: Server, folder: Path, name: str, megabytes: int) -> dict[str, float]:
+    """Move one file."""
+    api, file = server.api, folder / name
     with file.open("wb") as target:
         for _ in range(megabytes):
             target.write(os.urandom(1_000_000))
+    os.sync()  # what was just written is not the transfer's to wait for
     figures = {"disk_mb_s": megabytes / _timed(lambda: plain_copy(file, folder / "copy.bin"))}
-    for repo in ("local/large", "local/other"):
-        api.create_repo(repo)
-    api.create_branch("local/large", branch="v1")
 
     def commit(repo: str, revision: str) -> None:
-        operation = CommitOperationAdd(file.name, file)
-        api.create_commit(repo, [operation], commit_message="large", revision=revision)
+        api.create_commit(repo, [CommitOperationAdd(name, file)], commit_message="large", revision=revision)
 
     used = server.cpu
     figures["upload_mb_s"] = megabytes / _timed(lambda: commit("local/large", "main"))
@@ -113,14 +124,14 @@ def transfers(server: Server, folder: Path, megabytes: int) -> dict[str, float]:
     figures["same_bytes_repo_s"] = _timed(lambda: commit("local/other", "main"))
 
     def download() -> None:
-        path = api.hf_hub_download("local/large", file.name, cache_dir=folder / "cache", revision="v1")
-        assert Path(path).stat().st_size == size
+        path = Path(api.hf_hub_download("local/large", name, cache_dir=folder / "cache", revision="v1"))
+        assert path.stat().st_size == megabytes * 1_000_000
 
     used = server.cpu
     figures["download_mb_s"] = megabytes / _timed(download)
     figures["download_server_cpu_s"] = server.cpu - used
-    figures["server_peak_mb"] = server.memory
-    figures["upload_to_disk_ratio"] = figures["upload_mb_s"] / figures["disk_mb_s"]
+    for done in (file, *(folder / "cache").rglob("blobs/*")):
+        done.unlink()
     return figures
 
 

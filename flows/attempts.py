@@ -12,9 +12,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Literal, cast
+from typing import Literal
 
-from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import (
     DeploymentFilter,
     DeploymentFilterName,
@@ -28,10 +28,10 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.client.schemas.sorting import FlowRunSort
-from prefect.deployments import run_deployment
 from prefect.states import AwaitingRetry, Completed, Crashed
 from prefect.types._datetime import now
 
+from flows.connection import connected
 from flows.runs import RunFolder
 
 TRAINING = "train-concept"
@@ -99,16 +99,13 @@ class Trainings:
             return self._client.read_flow_run(run.id)
         # A completed run whose version is gone from the Hub must not answer for the new one.
         key = fingerprint if run is None else f"{fingerprint}/{run.id}"
-        started = run_deployment(
-            f"{TRAINING}/{TRAINING}",
+        return self._client.create_flow_run_from_deployment(
+            self._client.read_deployment_by_name(f"{TRAINING}/{TRAINING}").id,
             parameters={"name": name, "revision": revision, "fingerprint": fingerprint, "retrain": retrain},
-            flow_run_name=f"{name} {fingerprint[:8]}",
+            name=f"{name} {fingerprint[:8]}",
             tags=[f"concept:{name}", fingerprint_tag(fingerprint)],
             idempotency_key=key,
-            timeout=0,
-            as_subflow=False,
         )
-        return cast(FlowRun, started)
 
     def _stand(self, run: FlowRun) -> Attempt | None:
         self._bury(run)
@@ -164,7 +161,7 @@ class Trainings:
 @contextmanager
 def trainings(work: Path, since: datetime | None = None) -> Iterator[Trainings]:
     """Ask the Prefect server that the settings of Prefect name."""
-    with get_client(sync_client=True) as client:
+    with connected() as client:
         yield Trainings(client, work, since or now("UTC"))
 
 
@@ -178,7 +175,7 @@ def skip_late(flow_name: str) -> None:
         next_scheduled_start_time=FlowRunFilterNextScheduledStartTime(before_=now("UTC")),
     )
     skipped: State[None] = Completed(name="Skipped", message="A watch that started later has looked at everything.")
-    with get_client(sync_client=True) as client:
+    with connected() as client:
         flow = FlowFilter(name=FlowFilterName(any_=[flow_name]))
         for run in client.read_flow_runs(flow_filter=flow, flow_run_filter=late, limit=PAGE):
             client.set_flow_run_state(run.id, skipped)

@@ -14,7 +14,7 @@ import time
 from uuid import UUID
 
 import httpx
-from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import State
 from prefect.exceptions import PrefectException
 from prefect.flow_engine import run_flow
@@ -23,6 +23,7 @@ from prefect.types._datetime import now
 
 from conceptry.errors import ConceptryError
 from conceptry.settings import Settings
+from flows.connection import connected
 from flows.watch import watch
 from tasks import git
 
@@ -60,7 +61,7 @@ class Resident:
     def _run(self) -> None:
         while not self._stop.is_set():
             try:
-                with get_client(sync_client=True) as client:
+                with connected() as client:
                     while not self._stop.wait(min(LOOK_FOR_RUNS, self._patience)):
                         self._turn(client)
             except Exception as error:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from prefect import Flow, get_run_logger
-from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.concurrency.sync import concurrency
 from prefect.logging import get_logger
@@ -18,6 +17,7 @@ from prefect.settings import get_current_settings
 
 from conceptry.settings import Settings
 from flows.attempts import trainings
+from flows.connection import connected
 from flows.order import Order
 from flows.runs import RunFolder, run_id
 from tasks.training import Progress, TrainingRequest
@@ -96,7 +96,7 @@ def cancelled() -> bool:
     if flow_run.id is None:
         return False
     try:
-        with get_client(sync_client=True) as client:
+        with connected() as client:
             state = client.read_flow_run(UUID(flow_run.id)).state
     except Exception:  # noqa: BLE001 - whatever the client raises, the job is worth more than the answer
         return False
@@ -133,7 +133,7 @@ def _owner() -> str:
 
 @contextmanager
 def _one_at_a_time() -> Iterator[None]:
-    with get_client(sync_client=True) as client:
+    with connected() as client:
         client.upsert_global_concurrency_limit_by_name(CREATING, 1)
     with concurrency(CREATING, occupy=1, lease_duration=_LEASE):
         yield

@@ -15,6 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
+from itertools import islice
+from operator import itemgetter
 from typing import Any
 
 from emulators.hub import cards, history
@@ -25,6 +27,8 @@ from emulators.hub.storage import Repo
 
 PAGE = 1000
 SORTS = ("id", "createdAt", "lastModified", "likes", "downloads", "trendingScore")
+_BY_NAME = ("id", "likes", "downloads", "trendingScore")  # nobody counts here: these are orders by name
+Place = tuple[str, str, str]  # a time or nothing, then owner and name
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,21 @@ class Query:
     descending: bool = False
     limit: int = PAGE
     cursor: str | None = None
+
+    @property
+    def stored_order(self) -> bool:
+        """Whether the order asked for is the one that repos are stored in."""
+        return self.sort in _BY_NAME and not self.descending
+
+    @cached_property
+    def last(self) -> Place | None:
+        """The place after which the page begins; none for the first page. Raises HubError for what is no cursor."""
+        return _read_cursor(self.cursor) if self.cursor else None
+
+    @property
+    def after(self) -> tuple[str, str]:
+        """Owner and name before which, in the order of names, nothing belongs on the page."""
+        return self.last[1:] if self.last and self.stored_order else ("", "")
 
 
 @dataclass(frozen=True)
@@ -117,41 +136,52 @@ def select(repos: Iterable[Repo], summaries: Summaries, query: Query) -> Page:
     """Filter, sort and cut a listing.
 
     The cursor names the last item of a page by its place in the order, so that repos that appear or vanish between two
-    pages make nobody else be skipped or listed twice.
+    pages make nobody else be skipped or listed twice. No more is read than the page shows, so that a listing costs the
+    same in many pages as in one.
+
+    Args:
+        repos: in the order of their names, as RepoStore.all gives them.
+        summaries: what is known of each.
+        query: what was asked for.
     """
-    search = (query.search or "").lower()
-    found = (Listed(repo, summaries.of(repo)) for repo in repos if search in str(repo.id).lower())
-    wanted = [
-        item
-        for item in found
-        if all(tag in item.tags for tag in query.filters)
-        and (query.author is None or item.repo.id.owner.lower() == query.author.lower())
-    ]
-    ordered = sorted(wanted, key=lambda item: _place(item, query.sort), reverse=query.descending)
-    if query.cursor:
-        last = _read_cursor(query.cursor)
-        ordered = [
-            i for i in ordered if (_place(i, query.sort) < last if query.descending else _place(i, query.sort) > last)
-        ]
-    items = tuple(ordered[: query.limit])
-    more = len(ordered) > len(items) and items
-    return Page(items, _write_cursor(_place(items[-1], query.sort)) if more else None)
+    search, last = (query.search or "").lower(), query.last
+    places: Iterable[tuple[Place, Repo]] = (
+        (place, repo)
+        for repo in repos
+        if search in str(repo.id).lower()
+        for place in [_place(repo, summaries, query.sort)]
+        if last is None or (place < last if query.descending else place > last)
+    )
+    if not query.stored_order:
+        places = sorted(places, key=itemgetter(0), reverse=query.descending)
+    wanted = ((place, item) for place, repo in places if _matches(item := Listed(repo, summaries.of(repo)), query))
+    page = list(islice(wanted, query.limit))
+    more = next(wanted, None) is not None
+    return Page(tuple(item for _, item in page), _write_cursor(page[-1][0]) if more else None)
 
 
-def _place(item: Listed, sort: str) -> tuple[str, str]:
-    when = {"createdAt": item.repo.settings.created_at, "lastModified": item.summary.modified}.get(sort)
-    return (timestamp(when) if when else "", str(item.repo.id))
+def _matches(item: Listed, query: Query) -> bool:
+    return all(tag in item.tags for tag in query.filters) and (
+        query.author is None or item.repo.id.owner.lower() == query.author.lower()
+    )
 
 
-def _write_cursor(place: tuple[str, str]) -> str:
+def _place(repo: Repo, summaries: Summaries, sort: str) -> Place:
+    owner, name = repo.id.owner.lower(), repo.id.name.lower()
+    if sort == "createdAt":
+        return timestamp(repo.settings.created_at), owner, name
+    return timestamp(summaries.of(repo).modified) if sort == "lastModified" else "", owner, name
+
+
+def _write_cursor(place: Place) -> str:
     return base64.urlsafe_b64encode(json.dumps(place).encode()).decode()
 
 
-def _read_cursor(cursor: str) -> tuple[str, str]:
+def _read_cursor(cursor: str) -> Place:
     try:
-        value, name = json.loads(base64.urlsafe_b64decode(cursor.encode()))
-        if isinstance(value, str) and isinstance(name, str):
-            return value, name
+        value, owner, name = json.loads(base64.urlsafe_b64decode(cursor.encode()))
+        if isinstance(value, str) and isinstance(owner, str) and isinstance(name, str):
+            return value, owner, name
     except (ValueError, binascii.Error, TypeError):
         pass
     raise bad_request("Invalid cursor")

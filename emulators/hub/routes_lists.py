@@ -64,7 +64,7 @@ def listing(call: Call) -> Response:
         limit=_limit(query.get("limit")),
         cursor=query.get("cursor"),
     )
-    page = select(_visible(call.hub, call.account, kind, asked.author), call.hub.summaries, asked)
+    page = select(_visible(call.hub, call.account, kind, asked), call.hub.summaries, asked)
     expand = _expand(call) or _default_fields(call)
     described = []
     for item in page.items:
@@ -88,9 +88,10 @@ def _limit(text: str | None) -> int:
     return min(int(text), PAGE)
 
 
-def _visible(hub: Hub, account: Account | None, kind: Kind, author: str | None) -> Iterator[Repo]:
-    owner = check_repo_name(author) if author else None
-    return (repo for repo in hub.repos.all(kind, owner) if hub.may_read(account, repo))
+def _visible(hub: Hub, account: Account | None, kind: Kind, asked: Query) -> Iterator[Repo]:
+    owner = check_repo_name(asked.author) if asked.author else None
+    repos = hub.repos.all(kind, owner, asked.after)
+    return (repo for repo in repos if hub.may_read(account, repo))
 
 
 def _default_fields(call: Call) -> list[str]:

@@ -160,15 +160,15 @@ class RepoStore:
             repo = RepoId(kind, folder.parent.name, folder.name.removesuffix(".git"))
         return Repo(repo, folder, settings)
 
-    def all(self, kind: Kind, owner: str | None = None) -> Iterator[Repo]:
-        """Every repo of a kind, or one owner's, in no order."""
-        base = self.root / "repos" / kind.value
-        owners = [base / owner.lower()] if owner else [Path(entry) for entry in os.scandir(base)]
-        for folder in owners:
-            with contextlib.suppress(FileNotFoundError):
-                for entry in os.scandir(folder):
-                    if repo := self._read(kind, entry.path):
-                        yield repo
+    def all(self, kind: Kind, owner: str | None = None, after: tuple[str, str] = ("", "")) -> Iterator[Repo]:
+        """Every repo of a kind, or one owner's, by owner and name in lower case, and only those after a place."""
+        base = f"{self.root}/repos/{kind.value}"
+        for folder in [owner.lower()] if owner else _names(base):
+            names = [name.removesuffix(".git") for name in _names(f"{base}/{folder}")] if folder >= after[0] else []
+            # Sorted again: "a.git" comes after "a-b.git", and "a" before "a-b".
+            for name in sorted(name for name in names if folder > after[0] or name > after[1]):
+                if repo := self._read(kind, f"{base}/{folder}/{name}.git"):
+                    yield repo
 
     def create(
         self,
@@ -264,6 +264,14 @@ class RepoStore:
             repo.folder.rename(grave)
             disk.sync(repo.folder.parent)
         shutil.rmtree(grave, ignore_errors=True)
+
+
+def _names(folder: str) -> list[str]:
+    """What a folder holds, sorted; nothing where there is none. Texts and not paths, see RepoStore._read."""
+    try:
+        return sorted(entry.name for entry in os.scandir(folder))
+    except FileNotFoundError:
+        return []
 
 
 def _copy_history(source: Repo, git: Any, folder: Path) -> None:

@@ -1,6 +1,7 @@
 """The state of every concept on the Hub, from two paged listings."""
 
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 from huggingface_hub.hf_api import ModelInfo, SpaceInfo
 
@@ -24,9 +25,11 @@ def list_actual(target: HubTarget) -> Actual:
         HubError, TransientError: the Hub could not be asked.
     """
     api = target.api()
-    with telling(target, f"listing the repos of {target.owner}"):
+    with telling(target, f"listing the repos of {target.owner}"), ThreadPoolExecutor(1) as second:
+        pages = api.list_spaces(author=target.owner, expand=["cardData", "runtime", "sha"])
+        listed = second.submit(lambda: dict(_ours(target, pages)))
         models = dict(_ours(target, api.list_models(author=target.owner, expand=["cardData", "sha"])))
-        spaces = dict(_ours(target, api.list_spaces(author=target.owner, expand=["cardData", "runtime", "sha"])))
+        spaces = listed.result()
     concepts = {}
     for name in sorted(models.keys() | spaces.keys()):
         space = _space(spaces[name]) if name in spaces else None

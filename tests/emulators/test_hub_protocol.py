@@ -199,6 +199,27 @@ def test_lists_are_filtered_and_paged(api: HfApi, hub: RunningHub, new_repo: New
     assert (seen, pages) == (sorted(names), 3)
 
 
+@pytest.mark.parametrize("order", [{}, {"sort": "id"}, {"sort": "createdAt", "direction": "1"}, {"sort": "likes"}])
+@pytest.mark.parametrize("limit", [1, 3])
+def test_pages_hold_every_repo_once(api: HfApi, hub: RunningHub, limit: int, order: dict[str, str]) -> None:
+    # Names whose order depends on what is compared: case, and letters below the dot of ".git" and the slash.
+    owners, names = ("anna", "team"), ("b", "b-c", "B.d", "b_e", "bgit")
+    wanted = {f"{owner}/{name}" for owner in owners for name in names}
+    for repo in wanted:
+        api.create_repo(repo, repo_type="dataset", exist_ok=True)
+    query = httpx2.QueryParams({"limit": str(limit), **order})
+    address: str | None = f"{hub.url}/api/datasets?{query}"
+    seen = []
+    while address:
+        answer = httpx2.get(address, headers={"Authorization": f"Bearer {api.token}"})
+        seen += [item["id"] for item in answer.json()]
+        address = answer.links.get("next", {}).get("url")
+    assert len(seen) == len(set(seen))
+    assert set(seen) >= wanted
+    if not order:
+        assert seen == sorted(seen, key=lambda name: name.lower().split("/"))
+
+
 def test_a_list_follows_what_was_committed(api: HfApi, new_repo: NewRepo) -> None:
     repo = new_repo()
     for title in ("one", "two"):
