@@ -5,11 +5,13 @@ from typing import Any
 
 from conceptry.concept import BaseModel, ConceptSpec
 
-# Copied beside the Space's app and the handler by the renderers, never by hand: what trainer/sampling.py imports.
+# Copied beside the Space's app and the handler by the renderers, never by hand: what they draw with, and
+# fetch its weights with, and all that these import.
 SERVING_MODULES = (
     "trainer/__init__.py",
     "trainer/tiny/digests.json",
     "trainer/presets.py",
+    "trainer/fetch.py",
     "trainer/base.py",
     "trainer/weights.py",
     "trainer/models.py",

@@ -19,7 +19,8 @@ What is raised becomes the endpoint's answer 400 `{"error": ...}`. The handler i
 so that whoever finds the endpoint healthy does not wait for its compiling.
 
 The folder holds settings.json, text_encoder/ and the trainer modules that draw; without a text_encoder/ (as this lies
-in the repo) the base model draws.
+in the repo) the base model draws. Weights that do not ship with it are looked for in the folder that CONCEPTRY_BASE_DIR
+names, and what is missing is fetched before the endpoint is ready.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from typing import Any
 
 from PIL import Image
 
+from trainer.fetch import fetch_for_drawing, in_the_log
 from trainer.sampling import MAX_SIDE, MIN_SIDE, Pipeline
 
 MAX_SEED = 2**31 - 1
@@ -142,9 +144,15 @@ class EndpointHandler:
         trained = encoder.is_dir()
         self._turn = threading.Lock()
         self._resolution = int(settings["resolution"])
+        base_dir = fetch_for_drawing(
+            settings["base_model"],
+            os.environ.get("CONCEPTRY_BASE_DIR") or None,
+            text_encoder=not trained,
+            report=in_the_log(),
+        )
         self._pipeline = Pipeline.load(
             settings["base_model"],
-            base_dir=os.environ.get("CONCEPTRY_BASE_DIR") or None,
+            base_dir=base_dir,
             text_encoder=str(encoder) if trained else None,
             placeholder_tokens=settings["placeholder_tokens"] if trained else (),
             resolution=self._resolution,

@@ -13,7 +13,8 @@ from pathlib import Path
 import gradio as gr
 
 from space_template.deploy import Deploy
-from space_template.drawing import Studio, base_dir_of_environment
+from space_template.drawing import Studio
+from space_template.loading import base_dir_of_environment
 from space_template.look import CSS, header_html, theme
 from space_template.playground import Playground
 from space_template.served import Served, read_settings

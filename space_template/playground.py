@@ -24,43 +24,22 @@ from space_template.asked import (
     restored,
     sizes,
 )
-from space_template.drawing import ModelUnavailableError, Studio
+from space_template.drawing import Studio
+from space_template.loading import ModelUnavailableError
 from space_template.look import facts_html, line_html, notice_html
-from space_template.served import Served
+from space_template.served import Served, facts
 
 NO_COMPARISON = ("nothing", "")
 INSERT_JS = "(prompt, token) => prompt.includes(token) ? prompt : (prompt.trim() + ' ' + token).trim()"
 
 
-def facts(served: Served) -> list[tuple[str, str]]:
-    """What is served, as pairs of a name and a value that people read."""
-    loss = served.metrics.get("loss") or {}
-    images = served.metrics.get("images") or {}
-    pairs = [
-        ("Version", f"{served.version or 'none'} of {served.model_repo}"),
-        ("Token", " ".join(served.placeholder_tokens)),
-        ("Base model", f"{served.base_model}, {served.resolution} px"),
-    ]
-    if isinstance(loss.get("trained"), (int, float)) and isinstance(loss.get("initializer"), (int, float)):
-        change = f"{loss['initializer']:.4f} → {loss['trained']:.4f}"
-        if isinstance(loss.get("improvement"), (int, float)):
-            change += f" ({loss['improvement']:.0%} lower)"
-        pairs.append(("Held-out loss", change))
-    if images.get("train") is not None:
-        pairs.append(("Learned from", f"{images['train']} pictures, {images.get('held_out', 0)} more to judge it"))
-    if served.metrics.get("steps") is not None:
-        pairs.append(("Steps", str(served.metrics["steps"])))
-    if served.revision is not None:
-        pairs.append(("Revision", served.revision[:12]))
-    return pairs
-
-
-def first_notice(served: Served, studio: Studio) -> str:
-    """The banner over the Playground, or nothing when all is well."""
+def first_notice(served: Served, studio: Studio, fetching: str = "") -> str:
+    """The banner over the Playground, or nothing when all is well; `fetching` is what is being downloaded."""
     if studio.problem is not None:
         return notice_html(studio.problem, "bad", role="alert")
     if not studio.ready:
-        return notice_html("Loading the model: what you ask for now is drawn as soon as it is there.", "busy")
+        what = f"Fetching the base model, once: {fetching}." if fetching else "Loading the model."
+        return notice_html(f"{what} What you ask for now is drawn as soon as it is there.", "busy")
     if not served.published:
         token = served.placeholder_token
         return notice_html(f"No version is published yet: the base model draws, and {token} means nothing to it.")
@@ -183,7 +162,7 @@ class Playground:
         )
         page.load(
             self._show_loaded, None, [self.notice, self.gallery, self.compare, *self.grids.values()],
-            api_visibility="private", show_progress="hidden",
+            api_visibility="private", show_progress="hidden", concurrency_limit=32,
         )  # fmt: skip
 
     def _wire_api(self) -> None:
@@ -277,12 +256,16 @@ class Playground:
             asked.prompt, asked.negative, asked.guidance, asked.steps, asked.pictures, asked.seed, asked.size, False,
         )  # fmt: skip
 
-    def _show_loaded(self, request: gr.Request) -> tuple[Any, ...]:
-        """What can only be shown when the model is there."""
+    def _show_loaded(self, request: gr.Request) -> Iterator[tuple[Any, ...]]:
+        """What can only be shown when the model is there, and until then how far it is."""
+        rest = [gr.skip() for _ in range(4)]
+        for fetching in self.studio.progress():
+            yield first_notice(self.served, self.studio, fetching), *rest
         try:
             loaded = self.studio.wait()
         except ModelUnavailableError:
-            return first_notice(self.served, self.studio), *(gr.skip() for _ in range(4))
+            yield first_notice(self.served, self.studio), *rest
+            return
         names = list(loaded.versions)
         wanted = request.query_params.get("compare", "")
         compare = gr.Dropdown([NO_COMPARISON, *names], value=wanted if wanted in names else "", interactive=bool(names))
@@ -292,7 +275,7 @@ class Playground:
             gr.Image(loaded.pictures[name], visible=True) if name in loaded.pictures else gr.skip()
             for name in self.grids
         )
-        return first_notice(self.served, self.studio), gallery, compare, *grids
+        yield first_notice(self.served, self.studio), gallery, compare, *grids
 
 
 def captioned(pictures: npt.NDArray[Any], asked: Asked) -> list[tuple[Any, str]]:

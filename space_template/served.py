@@ -67,3 +67,26 @@ def read_settings(path: Path) -> Served:
         raise ValueError(f"{path.name} lacks the key {error}: let `conceptry` render this Space again") from error
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path.name} cannot be read ({error}): let `conceptry` render this Space again") from error
+
+
+def facts(served: Served) -> list[tuple[str, str]]:
+    """What is served, as pairs of a name and a value that people read."""
+    loss = served.metrics.get("loss") or {}
+    images = served.metrics.get("images") or {}
+    pairs = [
+        ("Version", f"{served.version or 'none'} of {served.model_repo}"),
+        ("Token", " ".join(served.placeholder_tokens)),
+        ("Base model", f"{served.base_model}, {served.resolution} px"),
+    ]
+    if isinstance(loss.get("trained"), (int, float)) and isinstance(loss.get("initializer"), (int, float)):
+        change = f"{loss['initializer']:.4f} → {loss['trained']:.4f}"
+        if isinstance(loss.get("improvement"), (int, float)):
+            change += f" ({loss['improvement']:.0%} lower)"
+        pairs.append(("Held-out loss", change))
+    if images.get("train") is not None:
+        pairs.append(("Learned from", f"{images['train']} pictures, {images.get('held_out', 0)} more to judge it"))
+    if served.metrics.get("steps") is not None:
+        pairs.append(("Steps", str(served.metrics["steps"])))
+    if served.revision is not None:
+        pairs.append(("Revision", served.revision[:12]))
+    return pairs

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
@@ -11,7 +11,7 @@ from typing import TypeVar
 import keras
 
 from trainer import models, parts, precision, weights
-from trainer.presets import PRESETS, locate
+from trainer.presets import PRESETS, PresetFile, locate
 from trainer.tokens import Tokenizer
 
 _SD_FILES = {
@@ -34,6 +34,7 @@ class BaseModel:
             take a few seconds.
         unverified: Take files of the right names with other weights: fine-tuned ones, or random ones for measurements.
         dtype: What the frozen weights are stored and computed in; None for the fastest that this machine has.
+        files: Those that will be read, the others may be missing; None for all.
 
     Raises:
         FileNotFoundError: A file is missing; the message says which and where it can be had.
@@ -48,15 +49,17 @@ class BaseModel:
         verify_later: bool = False,
         unverified: bool = False,
         dtype: str | None = None,
+        files: Sequence[PresetFile] | None = None,
     ) -> None:
         self.name = name
         self.preset = PRESETS[name]
         self.base_dir, self.unverified = base_dir, unverified
         self.dtype = dtype or precision.storage(name)
-        self._files = locate(name, base_dir)
+        files = self.preset.files if files is None else files
+        self._files = locate(name, base_dir, files)
         self._length = parts.TEXT_ENCODERS[name].length
         pool = ThreadPoolExecutor(1)
-        expected = {self._files[Path(file.path).name]: file.sha256 for file in self.preset.files}
+        expected = {self._files[Path(file.path).name]: file.sha256 for file in files}
         checked = () if unverified else expected.items()
         self._checks: list[Future[None]] = [pool.submit(self._check, *entry) for entry in checked]
         pool.shutdown(wait=False)
@@ -72,7 +75,9 @@ class BaseModel:
         with path.open("rb") as stream:
             found = hashlib.file_digest(stream, "sha256").hexdigest()
         if found != expected:
-            raise ValueError(f"base model {self.name}: {path.name} has sha256 {found}, not {expected}: fetch it again")
+            raise ValueError(
+                f"base model {self.name}: {path} has sha256 {found}, not {expected}: remove and fetch it again"
+            )
 
     def tokenizer(self, placeholder: str | None = None, num_vectors: int = 1) -> Tokenizer:
         """The tokenizer, with a concept's placeholder token if there is one."""

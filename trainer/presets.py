@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -113,20 +114,33 @@ def digest(name: str) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def locate(name: str, base_dir: str | Path | None = None) -> dict[str, Path]:
-    """Where the files of a base model lie: in `base_dir` if it has them, else in the project. Keys are file names.
+def files_for_drawing(name: str, *, text_encoder: bool = True) -> tuple[PresetFile, ...]:
+    """The files that drawing reads: not the VAE's encoder, and the text encoder only if it is wanted.
+
+    A published version has a text encoder of its own.
+    """
+    unread = {"vae_encoder.h5"} if text_encoder else {"vae_encoder.h5", "kcv_encoder.h5"}
+    return tuple(file for file in PRESETS[name].files if file.path not in unread)
+
+
+def find(file: PresetFile, base_dir: str | Path | None = None) -> Path | None:
+    """Where a file of a base model lies: in `base_dir` if it is there, else in the project; None when in neither."""
+    places = [Path(base_dir) / Path(file.path).name] if base_dir else []
+    if file.url is None:
+        places.append(HERE / file.path)
+    return next((place for place in places if place.is_file()), None)
+
+
+def locate(name: str, base_dir: str | Path | None = None, files: Iterable[PresetFile] | None = None) -> dict[str, Path]:
+    """Where the files of a base model (or those named) lie, as `find` finds them. Keys are file names.
 
     Raises:
         FileNotFoundError: Weights are in neither place; the message names the folder and what to put there.
     """
-    preset = PRESETS[name]
     found: dict[str, Path] = {}
-    for file in preset.files:
+    for file in PRESETS[name].files if files is None else files:
         base_name = Path(file.path).name
-        places = [Path(base_dir) / base_name] if base_dir else []
-        if file.url is None:
-            places.append(HERE / file.path)
-        place = next((place for place in places if place.is_file()), None)
+        place = find(file, base_dir)
         if place is None:
             where = f"in {base_dir}" if base_dir else "(no --base folder was given)"
             raise FileNotFoundError(

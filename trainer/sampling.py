@@ -23,6 +23,7 @@ import tensorflow as tf
 from trainer import models
 from trainer.base import BaseModel
 from trainer.parts import DiffusionModel
+from trainer.presets import files_for_drawing
 from trainer.solver import SOLVERS, Solver, table
 from trainer.tokens import Tokenizer
 
@@ -85,7 +86,8 @@ class Pipeline:
         Raises:
             FileNotFoundError: weights or the SavedModel are missing; the message says which.
         """
-        base = BaseModel(base_model, base_dir)
+        files = files_for_drawing(base_model, text_encoder=text_encoder is None)
+        base = BaseModel(base_model, base_dir, files=files)
         tokenizer = _tokenizer(base, placeholder_tokens)
         return cls(base, tokenizer, _encoder(base, tokenizer, text_encoder), resolution=resolution)
 

@@ -15,9 +15,12 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 from emulators.hub.server import running
 from space_template import endpoints
 from space_template.deploy import describe, pick, price_html, steps_html, table_html
-from space_template.drawing import ModelUnavailableError, Studio, explain, free_memory, too_little_memory
+from space_template.drawing import Studio
 from space_template.endpoints import ENDPOINTS_API_VARIABLE, Account, Order, Refused
+from space_template.loading import ModelUnavailableError, explain, free_memory, load, too_little_memory
+from space_template.playground import first_notice
 from space_template.served import Served, read_settings
+from trainer.fetch import FetchError
 
 EXAMPLE = read_settings(Path(__file__).resolve().parents[2] / "space_template" / "settings.json")
 SERVED = replace(EXAMPLE, revision="f" * 40, version="v2", model_repo="local/my-cat")
@@ -169,6 +172,55 @@ def test_a_version_that_cannot_be_fetched_is_said_on_the_page(tmp_path: Path, mo
     assert "could not be fetched" in explain(LocalEntryNotFoundError("no network"), SERVED)
     lacking = FileNotFoundError("base model sd-v1-4: kcv_encoder.h5 is not in /base. Put it there")
     assert explain(lacking, SERVED).startswith("base model sd-v1-4: kcv_encoder.h5 is not in /base. Put it there")
+
+
+@pytest.mark.skipif((free_memory() or 9) < 6, reason="the Space says that sd-v1-4 does not fit here")
+def test_the_page_says_how_far_the_weights_are_and_what_is_wrong_with_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = threading.Event()
+
+    class Slow(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(4 << 20))
+            self.end_headers()
+            self.wfile.write(bytes(2 << 20))
+            self.wfile.write(bytes(2 << 20) if seen.wait(30) else b"")
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Say nothing."""
+
+    server = HTTPServer(("127.0.0.1", 0), Slow)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    monkeypatch.setenv("CONCEPTRY_BASE_URL", f"http://127.0.0.1:{server.server_port}")
+    served = replace(SERVED, base_model="sd-v1-4", revision=None)
+    studio = Studio(served, base_dir=str(tmp_path))
+    studio.start()
+    page = [first_notice(served, studio, told) for told in studio.progress(0.05) if not seen.set()]
+    assert "Fetching the base model, once: kcv_encoder.h5, 2 of 4 MB." in page[0] or "1 of 4 MB" in page[0]
+    with pytest.raises(
+        ModelUnavailableError, match=r"The weights of sd-v1-4 could not be fetched: kcv_encoder\.h5: what"
+    ):
+        studio.wait()
+    assert "it was thrown away" in first_notice(served, studio)
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_weights_that_cannot_be_reached_are_said_with_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CONCEPTRY_BASE_URL", "http://127.0.0.1:9")
+    served = replace(SERVED, base_model="sd-v1-4", revision=None)
+    with pytest.raises(FetchError) as caught:
+        load(served, str(tmp_path), lambda *_: None)
+    said = explain(caught.value, served)
+    assert "kcv_encoder.h5: http://127.0.0.1:9/kcv_encoder.h5" in said
+    assert "refused" in said
+    assert "CONCEPTRY_BASE_DIR" in said
 
 
 def test_too_little_memory_is_said_before_the_machine_ends_the_process() -> None:

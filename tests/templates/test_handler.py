@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import os
 import re
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from PIL import Image
 from emulators.hub.apps.toolkit import write_answer
 from handler_template.handler import MAX_SEED, PARAMETERS, Answer, Answers, Request, parse
 from tasks.hub.bundle import render_handler
+from tests.templates.mirror import NAMES, mirror, without_weights
 
 TEMPLATES = Path(__file__).resolve().parents[2]
 
@@ -77,11 +79,15 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     settings = json.loads((TEMPLATES / "handler_template" / "settings.json").read_text(encoding="utf-8"))
     render_handler(folder, {**settings, "title": HOSTILE, "examples": [HOSTILE]})
     assert json.loads((folder / "settings.json").read_text(encoding="utf-8"))["title"] == HOSTILE
-    done = subprocess.run(
-        [sys.executable, "-c", SERVER, str(folder), json.dumps(REQUESTS)],
-        cwd=folder, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    with mirror() as address:
+        done = subprocess.run(
+            [sys.executable, "-c", SERVER, str(without_weights(folder)), json.dumps(REQUESTS)],
+            cwd=folder, capture_output=True, text=True, check=False,
+            env={**os.environ, "CONCEPTRY_BASE_URL": address, "CONCEPTRY_BASE_DIR": str(folder / "base")},
+        )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
+    assert {path.name for path in (folder / "base").iterdir()} == set(NAMES)
+    assert "tiny.safetensors: 7 of 7 MB" in done.stderr, "the endpoint's log says what it waits for"
     found: list[dict[str, Any]] = json.loads(done.stdout)
     return found
 

@@ -24,9 +24,9 @@ from conceptry.serving import serving_settings
 from space_template.asked import LINK_JS, restored
 from space_template.deploy import lead_html, steps_html, usage_html
 from space_template.look import facts_html, header_html, notice_html
-from space_template.playground import facts
-from space_template.served import Served, read_settings
+from space_template.served import Served, facts, read_settings
 from tasks.space import render_space
+from tests.templates.mirror import NAMES, mirror, without_weights
 
 CORPUS = [
     'it\'s "quoted" {braces} ${dollars} %s `ticks`',
@@ -53,8 +53,9 @@ def settings_of(spec: ConceptSpec, **changes: Any) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def space(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a Space whose title is hostile and whose concept has no version yet."""
+    """The address of a Space whose title is hostile, whose concept has no version yet, and that fetches its weights."""
     folder = tmp_path_factory.mktemp("space")
+    cache = tmp_path_factory.mktemp("cache")
     concept = spec(space={"title": HOSTILE[:60]})
     render_space(folder, concept, settings_of(
         concept, title=HOSTILE, name=CORPUS[0], emoji=CORPUS[1], placeholder_token=CORPUS[2], version=None,
@@ -62,10 +63,17 @@ def space(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     ))  # fmt: skip
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    environment = {
-        **os.environ, "GRADIO_SERVER_NAME": "127.0.0.1", "GRADIO_SERVER_PORT": str(port), "PYTHONPATH": "",
-        "PYTHONUNBUFFERED": "1", "HF_HUB_OFFLINE": "1",
-    }  # fmt: skip
+    with mirror() as address:
+        environment = {
+            **os.environ, "GRADIO_SERVER_NAME": "127.0.0.1", "GRADIO_SERVER_PORT": str(port), "PYTHONPATH": "",
+            "PYTHONUNBUFFERED": "1", "HF_HUB_OFFLINE": "1", "HF_HOME": str(cache), "CONCEPTRY_BASE_URL": address,
+        }  # fmt: skip
+        yield from started(without_weights(folder), environment, port)
+    assert {path.name for path in (cache / "conceptry" / "tiny").iterdir()} == set(NAMES)
+
+
+def started(folder: Path, environment: dict[str, str], port: int) -> Iterator[str]:
+    """Start a rendered Space; its address."""
     process = subprocess.Popen(
         [sys.executable, "app.py"], cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         text=True,

@@ -8,14 +8,14 @@ from threading import Thread
 
 import pytest
 
-from trainer.fetch import FetchError, fetch
+from trainer.fetch import FetchError, cache_folder, fetch, fetch_for_drawing
 from trainer.presets import PresetFile
 
 DATA = bytes(range(256)) * 4096
 
 
 class Server(BaseHTTPRequestHandler):
-    """Serves DATA, with ranges; /short/ says more than it sends."""
+    """Serves DATA, with ranges; "short" says more than it sends, and "huge" says more than any disk holds."""
 
     asked: list[str | None]
 
@@ -26,9 +26,10 @@ class Server(BaseHTTPRequestHandler):
             self.send_error(404 if "missing" in self.path else 416)
             return
         self.send_response(206 if start else 200)
-        self.send_header("Content-Length", str(len(DATA) - start))
+        self.send_header("Content-Length", str(10**18 if "huge" in self.path else len(DATA) - start))
         self.end_headers()
-        self.wfile.write(DATA[start : start + 1000 if "short" in self.path else None])
+        if "huge" not in self.path:
+            self.wfile.write(DATA[start : start + len(DATA) // 3 if "short" in self.path else None])
 
     def log_message(self, *_: object) -> None:
         """Be quiet."""
@@ -58,12 +59,50 @@ def test_a_file_is_fetched_once(address: str, tmp_path: Path) -> None:
 
 
 def test_a_download_that_was_cut_off_goes_on(address: str, tmp_path: Path) -> None:
-    with pytest.raises(FetchError, match="run the same command again"):
+    with pytest.raises(FetchError, match="what has come is kept"):
         fetch([file(f"{address}/short")], tmp_path)
     assert not (tmp_path / "weights.h5").exists()
     fetch([file(f"{address}/w")], tmp_path)
-    assert Server.asked[-1] == "bytes=1000-"
+    assert Server.asked[-1] == f"bytes={len(DATA) // 3}-"
     assert (tmp_path / "weights.h5").read_bytes() == DATA
+
+
+def test_what_starts_by_itself_goes_on_by_itself_as_long_as_something_comes(address: str, tmp_path: Path) -> None:
+    told: list[tuple[str, int, int | None]] = []
+    fetch([file(f"{address}/short")], tmp_path, lambda *said: told.append(said), go_on=True)
+    assert (tmp_path / "weights.h5").read_bytes() == DATA
+    assert len(Server.asked) == 4
+    assert told[-1] == ("weights.h5", len(DATA), len(DATA))
+    with pytest.raises(FetchError, match=r"weights\.h5: http://127\.0\.0\.1:9/w: .*refused"):
+        fetch([file("http://127.0.0.1:9/w")], tmp_path / "other", go_on=True)
+
+
+def test_a_disk_that_is_too_small_is_said_before_it_is_full(address: str, tmp_path: Path) -> None:
+    with pytest.raises(
+        FetchError, match=r"weights\.h5: 1000000000\.0 GB are still to come, and the disk of .* GB left"
+    ):
+        fetch([file(f"{address}/huge")], tmp_path)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(FetchError, match="cannot be made"):
+        fetch([file(f"{address}/w")], tmp_path / "file")
+
+
+def test_drawing_fetches_what_it_reads_and_lacks(address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert fetch_for_drawing("tiny") is None
+    for name in ("kcv_encoder.h5", "kcv_decoder.h5", "bpe_simple_vocab_16e6.txt.gz"):
+        (tmp_path / name).write_text("a person's own")
+    monkeypatch.setenv("CONCEPTRY_BASE_URL", f"{address}/mirror/")
+    with pytest.raises(
+        FetchError, match=rf"kcv_diffusion_model\.h5: what {address}/mirror/kcv_diffusion_model\.h5 sent"
+    ):
+        fetch_for_drawing("sd-v1-4", tmp_path)
+    assert len(Server.asked) == 1
+    (tmp_path / "kcv_diffusion_model.h5").write_text("found")
+    (tmp_path / "kcv_encoder.h5").unlink()
+    assert fetch_for_drawing("sd-v1-4", tmp_path, text_encoder=False) == str(tmp_path)
+    assert len(Server.asked) == 1, "neither the VAE's encoder nor a text encoder that the version brings"
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "kept"))
+    assert cache_folder("sd-v1-4") == tmp_path / "kept" / "conceptry" / "sd-v1-4"
 
 
 @pytest.mark.parametrize(("path", "data", "message"), [("missing", DATA, "404"), ("w", b"other", "not 0?[0-9a-f]+")])
