@@ -15,10 +15,10 @@ from pydantic import BaseModel as Model
 
 from conceptry.errors import ConceptryError, Problem, SpecError
 from conceptry.reading import read_dvc_md5, validate_yaml
+from conceptry.templates import handler_files, programs, template_file
 
 NAME = re.compile(r"(?=.{1,63}\Z)[a-z0-9]+(?:-[a-z0-9]+)*")
 PLACEHOLDER = re.compile(r"<[a-z0-9][a-z0-9_-]{0,61}>")
-TEMPLATE_FILE = re.compile(r"[a-z_][a-z0-9_]{0,40}\.(?:py|css|js|html)|requirements\.txt")
 RELEASE = re.compile(r"latest|none|v[1-9][0-9]{0,5}")
 BaseModelName = Literal["tiny", "sd-v1-4"]
 BASE_MODELS: tuple[BaseModelName, ...] = get_args(BaseModelName)
@@ -51,19 +51,14 @@ def _one_line(text: str) -> str:
     return text
 
 
-def _template_file(name: str) -> str:
-    if not TEMPLATE_FILE.fullmatch(name):
-        raise ValueError(
-            f"{name!r} is not a file of the Space's template: write a name such as look.py or requirements.txt, "
-            "without folders"
-        )
-    return name
-
-
 def _template(text: str) -> str:
     if not text.isprintable() or text.count("{}") != 1 or re.search(r"[{}]", text.replace("{}", "")):
         raise ValueError(f"{text!r} is not a template: write one sentence with one {{}} where the token goes")
     return text
+
+
+Override = dict[Annotated[str, AfterValidator(template_file)], Annotated[str, Field(max_length=200_000)]]
+"""Files of a template, by name, each with its whole text."""
 
 
 class _Section(Model):
@@ -134,7 +129,7 @@ class SpaceSpec(_Section):
         15, ge=5, le=43_200, description="Idle minutes until rented hardware is given back; a visitor wakes the Space."
     )
     private: bool = Field(False, description="Whether model repo and Space are visible to their owner only.")
-    override: dict[Annotated[str, AfterValidator(_template_file)], Annotated[str, Field(max_length=200_000)]] = Field(
+    override: Annotated[Override, AfterValidator(programs)] = Field(
         {},
         description="Files of the Space's template to replace for this concept, each with its whole text, for example "
         "look.py: | ... A new name adds a file.",
@@ -157,6 +152,12 @@ class EndpointSpec(_Section):
     )
     min_replica: int = Field(0, ge=0, le=10, description="Replicas at least; 0 lets it sleep when nobody asks.")
     max_replica: int = Field(1, ge=1, le=10, description="Replicas at most.")
+    override: Annotated[Override, AfterValidator(handler_files)] = Field(
+        {},
+        description="Files of the handler's template to replace for this concept, from its next version on (a "
+        "published one never changes), each with its whole text. handler.py must keep the class EndpointHandler; a new "
+        "name adds a file.",
+    )
 
 
 def _retrain_tag(value: object) -> str:

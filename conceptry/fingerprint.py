@@ -76,7 +76,7 @@ def serving_fingerprint(spec: ConceptSpec, version: Version | None, templates: s
     version's own, not those of today's concept.yaml, so the version stands for them. `templates` is the digest of the
     templates.
     """
-    parts: dict[str, Any] = {**spec.space.model_dump(), "endpoint": spec.endpoint.model_dump()}
+    parts: dict[str, Any] = {**spec.space.model_dump(), "endpoint": spec.endpoint.model_dump(exclude={"override"})}
     parts["version"] = None if version is None else [version.number, version.fingerprint]
     parts["templates"] = templates
     return ".".join(f"{key}={_sha256(value)[:8]}" for key, value in sorted(parts.items()))

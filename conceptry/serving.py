@@ -80,5 +80,5 @@ def serving_settings(
         "revision": revision,
         "metrics": dict(metrics),
         "examples": [example.format(spec.placeholder_token) for example in _EXAMPLES[spec.learnable_property]],
-        "endpoint": spec.endpoint.model_dump(),
+        "endpoint": spec.endpoint.model_dump(exclude={"override"}),
     }

@@ -75,7 +75,7 @@ def assemble(
     part.mkdir(parents=True)
     _copy_results(trained, part)
     settings = serving_settings(name, spec, base, "", metrics, repo, None) | {"version": None}
-    render_handler(part, settings)
+    render_handler(part, settings, spec.endpoint.override)
     manifest = Manifest(
         name=name,
         fingerprint=lineage.fingerprint,
@@ -110,8 +110,11 @@ def paths(folder: Path) -> Sequence[str]:
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
 
 
-def render_handler(folder: Path, settings: Mapping[str, Any]) -> None:
-    """Lay the Inference Endpoint handler into a folder: the template as it is, its settings, the trainer's modules."""
+def render_handler(folder: Path, settings: Mapping[str, Any], override: Mapping[str, str] | None = None) -> None:
+    """Lay the Inference Endpoint handler into a folder: the template as it is, its settings, the trainer's modules.
+
+    `override` are files that the concept has in their place, or besides them, by name.
+    """
     template = ROOT / "handler_template"
     shutil.copyfile(template / HANDLER, folder / HANDLER)
     requirements = (template / REQUIREMENTS).read_text(encoding="utf-8")
@@ -125,6 +128,8 @@ def render_handler(folder: Path, settings: Mapping[str, Any]) -> None:
     for path in (*SERVING_MODULES, *shipped):
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(ROOT / path, folder / path)
+    for name, text in (override or {}).items():
+        (folder / name).write_text(text, encoding="utf-8")
 
 
 def _read_metrics(trained: Path, name: str) -> dict[str, Any]:

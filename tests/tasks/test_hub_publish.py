@@ -12,7 +12,7 @@ from huggingface_hub.utils._http import default_client_factory
 from conceptry.errors import HubError, TransientError
 from tasks.hub import HubTarget, download, find_version, publish, read_versions
 from tasks.hub.refs import read_refs
-from tests.tasks.hubs import make_bundle
+from tests.tasks.hubs import make_bundle, make_spec
 
 
 class Killed(BaseException):
@@ -49,7 +49,10 @@ def kill_after() -> Iterator[Callable[[int], list[str]]]:
 
 
 def test_a_version_is_one_commit_whole_and_tagged(hub: HubTarget, tmp_path: Path) -> None:
-    bundle = make_bundle(tmp_path / "bundle", "my-cat", fingerprint="ab" * 32)
+    own = "class EndpointHandler:\n    def __init__(self, path): ...\n    def __call__(self, data): return data\n"
+    spec = make_spec(endpoint={"override": {"handler.py": own}})
+    bundle = make_bundle(tmp_path / "bundle", "my-cat", fingerprint="ab" * 32, spec=spec)
+    assert (bundle / "handler.py").read_text() == own
 
     version = publish(hub, "my-cat", bundle)
 

@@ -15,12 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from conceptry.concept import EndpointSpec
 from emulators.hub.apps.toolkit import write_answer
 from handler_template.handler import MAX_SEED, PARAMETERS, Answer, Answers, Request, parse
 from tasks.hub.bundle import render_handler
 from tests.templates.mirror import NAMES, mirror, without_weights
 
 TEMPLATES = Path(__file__).resolve().parents[2]
+TOOLKIT = TEMPLATES / "emulators" / "hub" / "apps" / "toolkit.py"
 
 
 def locked(name: str) -> set[str]:
@@ -111,6 +113,24 @@ def test_several_prompts_and_jpeg(answers: list[Any]) -> None:
 def test_too_much_is_refused_before_it_is_drawn(answers: list[Any]) -> None:
     assert "8,388,608 pixels are too many for one request, which may have 2,097,152" in answers[3]["error"]
     assert answers[4]["error"] == "width and height must be multiples of 16 from 64 to 1024 pixels"
+
+
+def test_a_handler_of_ones_own_takes_the_place_of_the_template(tmp_path: Path) -> None:
+    settings = json.loads((TEMPLATES / "handler_template" / "settings.json").read_text(encoding="utf-8"))
+    own = "from words import say\n\nclass EndpointHandler:\n    def __init__(self, path): self.path = path\n"
+    own += "    def __call__(self, data): return say(data['inputs'])\n"
+    override = {"handler.py": own, "words.py": "def say(text): return [text.upper()]\n", "requirements.txt": "x==1\n"}
+    render_handler(tmp_path, settings, EndpointSpec(override=override).override)
+
+    assert (tmp_path / "requirements.txt").read_text() == "x==1\n"
+    program = (
+        "import sys, toolkit; from pathlib import Path; print(toolkit.load_handler(Path(sys.argv[1]))({'inputs': 'a'}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)],
+        capture_output=True, text=True, check=True, env={**os.environ, "PYTHONPATH": str(TOOLKIT.parent)},
+    )  # fmt: skip
+    assert done.stdout == "['A']\n"
 
 
 def test_an_answer_is_json_or_a_picture_by_what_is_accepted() -> None:
