@@ -13,7 +13,6 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-import hmac
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,7 +117,7 @@ class Accounts:
 
     def named(self, name: str) -> Account | None:
         """The account with that name (signed addresses carry names, not tokens)."""
-        return next((a for a in self._by_digest.values() if hmac.compare_digest(a.name, name)), None)
+        return next((a for a in self._by_digest.values() if a.name == name), None)
 
 
 def _digest(token: str) -> bytes:

@@ -94,29 +94,31 @@ def _broken(request: Request, error: Exception) -> Response:
     return HubError(500, "Internal error of the hub; its log says more").response()
 
 
+ROUTES = [
+    *routes_endpoints.ROUTES,
+    *routes_discussions.ROUTES,
+    *routes_webhooks.ROUTES,
+    *routes_people.ROUTES,
+    *routes_collections.ROUTES,
+    *routes_lfs_files.ROUTES,
+    *routes_spaces.ROUTES,
+    *routes_repos.ROUTES,
+    *routes_lists.ROUTES,
+    *routes_refs.ROUTES,
+    *routes_commits.ROUTES,
+    *routes_files.ROUTES,
+    *routes_lfs.ROUTES,
+    *routes_git.ROUTES,
+    Route("/api/{kind:kind}/{path:rest}", endpoint(unknown_api), methods=["GET", "POST", "PUT", "DELETE"]),
+    *pages_more.ROUTES,
+    *pages.ROUTES,
+    Route("/{path:rest}", endpoint(unknown_page), methods=["GET", "POST", "PUT", "DELETE"]),
+]
+
+
 def make_app(hub: Hub) -> ASGIApp:
     """The routes of a hub, as an ASGI application."""
-    routes = [
-        *routes_endpoints.ROUTES,
-        *routes_discussions.ROUTES,
-        *routes_webhooks.ROUTES,
-        *routes_people.ROUTES,
-        *routes_collections.ROUTES,
-        *routes_lfs_files.ROUTES,
-        *routes_spaces.ROUTES,
-        *routes_repos.ROUTES,
-        *routes_lists.ROUTES,
-        *routes_refs.ROUTES,
-        *routes_commits.ROUTES,
-        *routes_files.ROUTES,
-        *routes_lfs.ROUTES,
-        *routes_git.ROUTES,
-        Route("/api/{kind:kind}/{path:rest}", endpoint(unknown_api), methods=["GET", "POST", "PUT", "DELETE"]),
-        *pages_more.ROUTES,
-        *pages.ROUTES,
-        Route("/{path:rest}", endpoint(unknown_page), methods=["GET", "POST", "PUT", "DELETE"]),
-    ]
     handlers = {HubError: _refused, HTTPException: _unrouted, Exception: _broken}
-    app = Starlette(routes=routes, exception_handlers=handlers)
+    app = Starlette(routes=ROUTES, exception_handlers=handlers)
     app.state.hub = hub
     return Envelope(app)

@@ -5,14 +5,11 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from urllib.parse import quote
 
 import httpx2
 import pytest
 from huggingface_hub import HfApi
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from emulators.hub.server import RunningHub
 
@@ -161,65 +158,6 @@ def test_no_request_leaves_the_root(hub: RunningHub, http: httpx2.Client, new_re
             answer = http.get(f"{hub.url}/{repo}/{view}/main/{path}", headers=ANNA)
             assert answer.status_code in (400, 404)
             assert secret not in answer.content
-
-
-words = st.text(st.characters(codec="utf-8"), max_size=12)
-WORDS = [
-    "models",
-    "main",
-    "anna",
-    "tree",
-    "%2F",
-    "..",
-    "resolve",
-    "refs",
-    "commit",
-    "settings",
-    "1",
-    "comment",
-    "merge",
-]
-WORDS += ["discussions", "compare", "main...main", "pause", "logs", "run", "secrets", "runtime", "provider", "batch"]
-known = st.sampled_from(WORDS)
-STARTS = ["", "api/", "api/models/anna/fuzzed/", "anna/fuzzed/", "api/spaces/anna/fuzzed/", "_lfs/", "_lfs/part/"]
-STARTS += ["v2/endpoint/anna/", "v2/", "api/settings/webhooks/", "api/models/anna/fuzzed/discussions/", "api/users/"]
-STARTS += ["spaces/anna/fuzzed/", "api/models/anna/fuzzed/lfs-files/", "api/models/anna/fuzzed/user-access-request/"]
-leaves = st.none() | st.booleans() | st.integers() | words
-keys = words | st.sampled_from(
-    ["name", "type", "url", "watched", "title", "status", "model", "compute", "key", "files"]
-)
-bodies = st.recursive(leaves, lambda inner: st.lists(inner) | st.dictionaries(keys, inner), max_leaves=8)
-
-
-@settings(max_examples=120)
-@given(
-    method=st.sampled_from(["GET", "POST", "PUT", "DELETE", "HEAD", "PATCH"]),
-    start=st.sampled_from(STARTS),
-    parts=st.lists(words | known, max_size=4),
-    query=st.dictionaries(
-        st.sampled_from(
-            ["limit", "cursor", "p", "expand", "sort", "size", "service", "old", "new", "holder", "expires"]
-        ),
-        words,
-    ),
-    body=bodies,
-)
-def test_nothing_makes_the_hub_fail(
-    hub: RunningHub,
-    http: httpx2.Client,
-    method: str,
-    start: str,
-    parts: list[str],
-    query: dict[str, str],
-    body: object,
-) -> None:
-    for kind in ("models", "spaces"):
-        if http.get(f"{hub.url}/api/{kind}/anna/fuzzed").status_code != 200:
-            made = {"name": "fuzzed", "type": kind[:-1], "sdk": "gradio"}
-            http.post(f"{hub.url}/api/repos/create", json=made, headers=ANNA)
-    path = "/".join(quote(part, safe="%") for part in parts)
-    answer = http.request(method, f"{hub.url}/{start}{path}", params=query, json=body, headers=ANNA)
-    assert answer.status_code < 500
 
 
 def test_secrets_on_disk_are_for_the_owner_only(hub: RunningHub) -> None:
