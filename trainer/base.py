@@ -11,6 +11,7 @@ from typing import TypeVar
 import keras
 
 from trainer import models, parts, precision, weights
+from trainer.image_encoder import IMAGE_ENCODERS, ImageEncoder
 from trainer.presets import PRESETS, PresetFile, locate
 from trainer.tokens import Tokenizer
 
@@ -21,7 +22,7 @@ _SD_FILES = {
     "decoder": "kcv_decoder.h5",
 }
 
-Part = TypeVar("Part", parts.TextEncoder, parts.DiffusionModel)
+Part = TypeVar("Part", parts.TextEncoder, parts.DiffusionModel, ImageEncoder)
 
 
 class BaseModel:
@@ -93,9 +94,9 @@ class BaseModel:
         """The UNet with its weights; it takes pictures of any size."""
         return self._take("diffusion_model", lambda take: parts.DiffusionModel(parts.UNETS[self.name], take))
 
-    def image_encoder(self) -> keras.Model:
+    def image_encoder(self) -> ImageEncoder:
         """The VAE's encoder with its weights."""
-        return self._load("image_encoder", lambda: models.image_encoder(self.name))
+        return self._take("image_encoder", lambda take: ImageEncoder(IMAGE_ENCODERS[self.name], take))
 
     def decoder(self, height: int, width: int) -> keras.Model:
         """The VAE's decoder with its weights, for images of `height` x `width` pixels."""

@@ -92,7 +92,7 @@ def draw_batch(
     """The batch of one step, `batch_size` rows for each replica: timesteps over the schedule, random sentences."""
     rng = np.random.default_rng([config.noise_seed, step])
     size = config.batch_size * replicas
-    rows = rng.integers(0, len(latents.mean), size)
+    rows = rng.integers(0, len(latents), size)
     sentences = prompts.templates(config.learnable_property, config.templates)
     texts = [
         prompts.captioned(sentences[rng.integers(len(sentences))], latents.captions[row], config.placeholder_token)
@@ -107,7 +107,7 @@ def draw_batch(
 def evaluation_batch(latents: data.Latents, frozen: Frozen, config: Config, size: int = 64) -> Batch:
     """A fixed batch to judge by: the same latents, timesteps, noise and sentence every time."""
     rng = np.random.default_rng([config.seed, 1_000_003])
-    rows = np.resize(rng.permutation(len(latents.mean)), size)
+    rows = np.resize(rng.permutation(len(latents)), size)
     text = prompts.evaluation_prompt(config.learnable_property).format(config.placeholder_token)
     spread = ((np.arange(size) + 0.5) / size * TIMESTEPS).astype("int32")
     clean = latents.sample(rows, rng)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
@@ -17,31 +18,68 @@ from trainer.config import Config, ConfigError
 from trainer.presets import PRESETS
 
 Array = npt.NDArray[np.float32]
+Pixels = npt.NDArray[np.uint8]
+Encoder = Callable[[Any], Any]
+"""Pictures (B, H, W, 3) in [-1, 1] to mean and log variance of their latents, (B, H/8, W/8, 8)."""
 _SMALLEST_CROP = 0.9
 
 
-@dataclass(frozen=True)
 class Latents:
-    """Mean and standard deviation of the latents of all views, scaled to unit variance: each (N, H/8, W/8, 4).
+    """The latents of all views: mean and standard deviation, scaled to unit variance, each (N, H/8, W/8, 4).
 
-    `captions` has one text for each view, empty when the picture has none.
+    A view may still wait for the VAE: it goes through it, alone, when a step first asks for it. On a CPU the first step
+    would else wait for minutes; and alone, because then its latents do not depend on those asked for before.
+
+    Args:
+        mean: Of each view; what is in the rows of those that wait does not matter.
+        deviation: As `mean`.
+        captions: One text for each view, empty when the picture has none.
+        waiting: The pixels of the views that wait, uint8 (H, W, 3), by their row.
+        encoder: What encodes them.
     """
 
-    mean: Array
-    deviation: Array
-    captions: tuple[str, ...]
+    def __init__(
+        self,
+        mean: Array,
+        deviation: Array,
+        captions: Sequence[str],
+        waiting: dict[int, Pixels] | None = None,
+        encoder: Encoder | None = None,
+    ) -> None:
+        self.mean, self.deviation, self.captions = mean, deviation, tuple(captions)
+        self._waiting, self._encoder = dict(waiting or {}), encoder
+        content = hashlib.sha256(mean.tobytes())
+        for pixels in self._waiting.values():
+            content.update(pixels.tobytes())
+        self.digest = content.hexdigest()
+        """One sha256 for all views, the same before and after they are encoded."""
+
+    def __len__(self) -> int:
+        return len(self.captions)
 
     def sample(self, rows: npt.NDArray[np.int64], rng: np.random.Generator) -> Array:
         """Draw latents of the given views, (len(rows), H/8, W/8, 4)."""
+        self.encode(rows)
         noise = rng.standard_normal((len(rows), *self.mean.shape[1:]), "float32")
         return self.mean[rows] + self.deviation[rows] * noise
+
+    def encode(self, rows: Iterable[int] | None = None) -> None:
+        """Encode those of the given views that still wait, or all of them; with the last one the VAE is let go."""
+        for row in sorted(self._waiting.keys() & set(range(len(self)) if rows is None else map(int, rows))):
+            assert self._encoder is not None
+            pixels = self._waiting.pop(row).astype("float32") / 127.5 - 1.0
+            mean, log_variance = np.split(np.asarray(self._encoder(tf.constant(pixels[None])))[0], 2, axis=-1)
+            self.mean[row] = mean * models.LATENT_SCALE
+            self.deviation[row] = np.exp(0.5 * np.clip(log_variance, -30.0, 20.0)) * models.LATENT_SCALE
+        if not self._waiting:
+            self._encoder = None
 
 
 @dataclass(frozen=True)
 class Picture:
     """One decoded record: uint8 (height, width, 3) pixels, and its caption."""
 
-    pixels: npt.NDArray[np.uint8]
+    pixels: Pixels
     caption: str
 
 
@@ -66,25 +104,26 @@ def split(found: list[Picture], config: Config) -> tuple[list[Picture], list[Pic
     return [found[i] for i in sorted(order[held_out:])], [found[i] for i in sorted(order[:held_out])]
 
 
-def encode(found: list[Picture], encoder: keras.Model, config: Config, views: int, seed: int) -> Latents:
-    """Encode `views` random crops of each picture, half of them mirrored if the base model takes that."""
+def encode(
+    found: list[Picture], encoder: Encoder, config: Config, views: int, seed: int, *, at_once: bool = True
+) -> Latents:
+    """Encode `views` random crops of each picture, half of them mirrored if the base model takes that.
+
+    With `at_once` off they wait until a step asks for them.
+    """
     rng = np.random.default_rng([seed, config.seed])
     side = config.resolution
     flips = PRESETS[config.base_model].flips
     crops = [_view(picture.pixels, side, flips, rng) for picture in found for _ in range(views)]
-    run = tf.function(encoder, reduce_retracing=True, autograph=False)
-    moments = []
-    for start in range(0, len(crops), 8):
-        batch = np.stack(crops[start : start + 8]).astype("float32") / 127.5 - 1.0
-        moments.append(run(tf.constant(batch)).numpy())
-    mean, log_variance = np.split(np.concatenate(moments), 2, axis=-1)
-    deviation = np.exp(0.5 * np.clip(log_variance, -30.0, 20.0))
-    captions = tuple(picture.caption for picture in found for _ in range(views))
-    scaled = [np.asarray(part * models.LATENT_SCALE, "float32") for part in (mean, deviation)]
-    return Latents(scaled[0], scaled[1], captions)
+    mean, deviation = (np.zeros((len(crops), side // 8, side // 8, 4), "float32") for _ in range(2))
+    captions = [picture.caption for picture in found for _ in range(views)]
+    latents = Latents(mean, deviation, captions, dict(enumerate(crops)), encoder)
+    if at_once:
+        latents.encode()
+    return latents
 
 
-def _view(pixels: npt.NDArray[np.uint8], side: int, flips: bool, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
+def _view(pixels: Pixels, side: int, flips: bool, rng: np.random.Generator) -> Pixels:
     image: Any = Image.fromarray(pixels)
     crop = round(min(image.size) * rng.uniform(_SMALLEST_CROP, 1.0))
     left, top = (int(rng.integers(0, extent - crop + 1)) for extent in image.size)

@@ -80,7 +80,7 @@ UNETS = {
 }
 
 
-class _Affine:
+class Affine:
     """A kernel and a bias, or a norm's gamma and beta."""
 
     def __init__(self, take: Take, *shape: int) -> None:
@@ -102,7 +102,7 @@ class TextEncoder:
         self.table = take((vocabulary, width))
         self.positions = take((shape.length, width))
         self.blocks = [_EncoderBlock(take, width, shape.heads) for _ in range(shape.layers)]
-        self.norm = _Affine(take, width)
+        self.norm = Affine(take, width)
         self.output_shape = (None, shape.length, width)
 
     def splice(self, tokens: Any, vectors: Any, positions: Any = None) -> Any:
@@ -133,10 +133,10 @@ class TextEncoder:
 class _EncoderBlock:
     def __init__(self, take: Take, width: int, heads: int) -> None:
         self.heads = heads
-        self.norm1 = _Affine(take, width)
-        self.query, self.key, self.value, self.out = (_Affine(take, width, width) for _ in range(4))
-        self.norm2 = _Affine(take, width)
-        self.widen, self.narrow = _Affine(take, width, 4 * width), _Affine(take, 4 * width, width)
+        self.norm1 = Affine(take, width)
+        self.query, self.key, self.value, self.out = (Affine(take, width, width) for _ in range(4))
+        self.norm2 = Affine(take, width)
+        self.widen, self.narrow = Affine(take, width, 4 * width), Affine(take, 4 * width, width)
 
     def __call__(self, x: Any, mask: Any) -> Any:
         y = tf.cast(layers.layer_norm(x, *self.norm1), self.query.kernel.dtype)
@@ -154,7 +154,7 @@ class DiffusionModel:
     def __init__(self, shape: UNetShape, take: Take) -> None:
         self.shape = shape
         # Keras lists the first of the two dense layers before, the second after the first convolution.
-        first = _Affine(take, TIMESTEP_WIDTH, shape.time_width)
+        first = Affine(take, TIMESTEP_WIDTH, shape.time_width)
         width, saved = 4, []
         self.blocks: list[Any] = []
         for kind, wanted in shape.plan:
@@ -166,9 +166,9 @@ class DiffusionModel:
                 self.blocks.append(_block(take, kind, width, wanted, shape))
                 width = wanted
             if kind == "conv":
-                self.time = (first, _Affine(take, shape.time_width, shape.time_width))
-        self.norm = _Affine(take, width)
-        self.out = _Affine(take, 3, 3, width, 4)
+                self.time = (first, Affine(take, shape.time_width, shape.time_width))
+        self.norm = Affine(take, width)
+        self.out = Affine(take, 3, 3, width, 4)
 
     def __call__(self, inputs: Sequence[Any]) -> Any:
         """Latent (B, H/8, W/8, 4), timestep_embedding (B, 320), context (B, L, D) to the noise, float32."""
@@ -200,7 +200,7 @@ def _block(take: Take, kind: str, width: int, wanted: int, shape: UNetShape) -> 
 class _Conv:
     def __init__(self, take: Take, kind: str, width: int, wanted: int) -> None:
         self.kind = kind
-        self.conv = _Affine(take, 3, 3, width, wanted)
+        self.conv = Affine(take, 3, 3, width, wanted)
 
     def __call__(self, x: Any, _time: Any, _context: Any) -> Any:
         if self.kind == "up":
@@ -210,10 +210,10 @@ class _Conv:
 
 class _ResBlock:
     def __init__(self, take: Take, width: int, wanted: int, time_width: int) -> None:
-        self.norm1, self.conv1 = _Affine(take, width), _Affine(take, 3, 3, width, wanted)
-        self.time = _Affine(take, time_width, wanted)
-        self.norm2, self.conv2 = _Affine(take, wanted), _Affine(take, 3, 3, wanted, wanted)
-        self.residual = _Affine(take, 1, 1, width, wanted) if width != wanted else None
+        self.norm1, self.conv1 = Affine(take, width), Affine(take, 3, 3, width, wanted)
+        self.time = Affine(take, time_width, wanted)
+        self.norm2, self.conv2 = Affine(take, wanted), Affine(take, 3, 3, wanted, wanted)
+        self.residual = Affine(take, 1, 1, width, wanted) if width != wanted else None
 
     def __call__(self, x: Any, time: Any, _context: Any) -> Any:
         y = layers.conv(layers.swish(layers.group_norm(x, *self.norm1)), *self.conv1)
@@ -225,25 +225,25 @@ class _ResBlock:
 class _Transformer:
     def __init__(self, take: Take, width: int, context_width: int, heads: int) -> None:
         self.heads = heads
-        self.norm, self.enter = _Affine(take, width), _Affine(take, 1, 1, width, width)
-        self.norm1 = _Affine(take, width)
+        self.norm, self.enter = Affine(take, width), Affine(take, 1, 1, width, width)
+        self.norm1 = Affine(take, width)
         # Projections of one input are one product.
         self.query_key_value = take(*[(width, width)] * 3)
-        self.out1 = _Affine(take, width, width)
-        self.norm2 = _Affine(take, width)
+        self.out1 = Affine(take, width, width)
+        self.norm2 = Affine(take, width)
         self.query = take((width, width))
         self.key_value = take(*[(context_width, width)] * 2)
-        self.out2 = _Affine(take, width, width)
-        self.norm3 = _Affine(take, width)
-        self.widen, self.narrow = _Affine(take, width, 8 * width), _Affine(take, 4 * width, width)
-        self.leave = _Affine(take, 1, 1, width, width)
+        self.out2 = Affine(take, width, width)
+        self.norm3 = Affine(take, width)
+        self.widen, self.narrow = Affine(take, width, 8 * width), Affine(take, 4 * width, width)
+        self.leave = Affine(take, 1, 1, width, width)
 
     def __call__(self, inputs: Any, _time: Any, context: Any) -> Any:
         _, height, width, channels = inputs.shape
         x = layers.conv(layers.group_norm(inputs, *self.norm), *self.enter)
         x = tf.reshape(x, (-1, height * width, channels))
 
-        def norm(x: Any, affine: _Affine) -> Any:
+        def norm(x: Any, affine: Affine) -> Any:
             return tf.cast(layers.layer_norm(x, *affine), x.dtype)
 
         queries, keys, values = layers.split_columns(layers.dense(norm(x, self.norm1), self.query_key_value), 3)

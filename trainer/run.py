@@ -20,6 +20,7 @@ from trainer import data, export, models, prompts, train
 from trainer.base import BaseModel
 from trainer.config import Config, ConfigError
 from trainer.devices import Devices
+from trainer.layers import on_gpu
 from trainer.recipe import RECIPE
 from trainer.sampling import Pipeline
 
@@ -85,9 +86,11 @@ def _run(
 ) -> None:
     tokenizer = base.tokenizer(config.placeholder_token, config.num_vectors)
     training, held_out = data.split(data.pictures(records), config)
-    encoder = base.image_encoder()
-    latents = data.encode(training, encoder, config, base.preset.views, seed=1)
-    judged = data.encode(held_out or training, encoder, config, _EVALUATION_VIEWS, seed=2)
+    # A GPU encodes all views in a second or two; a CPU would take minutes before the first step, so there each waits
+    # until it is needed.
+    encoder = tf.function(base.image_encoder(), autograph=False)
+    latents = data.encode(training, encoder, config, base.preset.views, seed=1, at_once=on_gpu())
+    judged = data.encode(held_out or training, encoder, config, _EVALUATION_VIEWS, seed=2, at_once=on_gpu())
     del encoder
     with devices.scope():
         text_encoder = base.text_encoder(tokenizer.vocabulary)

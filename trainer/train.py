@@ -6,7 +6,6 @@ steps as one that was never interrupted.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from collections.abc import Callable
@@ -96,6 +95,7 @@ def train(
     recipe: Recipe = DEFAULT,
     devices: Devices | None = None,
     at_checkpoint: Callable[[checkpoint.State], None] = lambda _state: None,
+    checkpoint_every: int = CHECKPOINT_EVERY,
 ) -> tuple[checkpoint.State, str]:
     """Train the vectors, from the checkpoint in `folder` if it has one for this configuration.
 
@@ -109,6 +109,7 @@ def train(
         recipe: How the loss is formed and minimized.
         devices: On which replicas; None for this process alone.
         at_checkpoint: Called after a checkpoint is written.
+        checkpoint_every: Steps from one to the next.
 
     Returns:
         The last state, and why it ended: "max_steps" or "early".
@@ -119,8 +120,13 @@ def train(
     """
     devices = devices or Devices()
     # A checkpoint belongs to its settings and its pictures; how many samples are drawn afterwards does not matter.
-    pictures = hashlib.sha256(latents.mean.tobytes()).hexdigest()
-    settings = {**asdict(config), **asdict(recipe), "samples": 0, "pictures": pictures, "replicas": devices.replicas}
+    settings = {
+        **asdict(config),
+        **asdict(recipe),
+        "samples": 0,
+        "pictures": latents.digest,
+        "replicas": devices.replicas,
+    }
     identity = json.dumps(settings, sort_keys=True)
     # On CPUs XLA takes longer to compile than it saves, and on big products it is slower than oneDNN.
     compiled = on_gpu() if recipe.compile is None else recipe.compile
@@ -154,7 +160,7 @@ def train(
         if config.early_stopping and state.step % _EVALUATE_EVERY == 0:
             (loss_now,) = evaluate((state.vectors,), fixed)
             state = replace(state, evaluations=(*state.evaluations, float(loss_now)))
-        if state.step % CHECKPOINT_EVERY == 0:
+        if state.step % checkpoint_every == 0:
             save()
             at_checkpoint(state)
         if state.step % REPORT_EVERY == 0 or state.step == config.max_steps:

@@ -61,6 +61,28 @@ def test_an_interrupted_training_ends_with_the_same_vectors(
     assert resumed.vectors.tobytes() == whole.vectors.tobytes()
 
 
+def test_a_view_is_encoded_when_it_is_asked_for_and_only_once(bench: Bench) -> None:
+    rng = np.random.default_rng(0)
+    pictures = [data.Picture(np.asarray(world.draw("teal", "crescent", rng)), "") for _ in range(2)]
+    seen: list[np.ndarray] = []
+
+    def encoder(pixels: tf.Tensor) -> tf.Tensor:
+        seen.append(np.asarray(pixels))
+        return bench.encoder(pixels)
+
+    eager = data.encode(pictures, encoder, settings(), 2, seed=1)
+    assert len(seen) == 4
+    lazy = data.encode(pictures, encoder, settings(), 2, seed=1, at_once=False)
+    assert lazy.digest == eager.digest
+    rows = np.asarray([2, 0, 2])
+    drawn = [latents.sample(rows, np.random.default_rng(5)).tobytes() for latents in (lazy, eager, lazy)]
+    assert drawn[0] == drawn[1] == drawn[2]
+    assert len(seen) == 6
+    lazy.encode()
+    assert lazy.mean.tobytes() == eager.mean.tobytes()
+    assert len(seen) == 8
+
+
 def test_a_loss_that_is_not_a_number_keeps_the_last_good_checkpoint(bench: Bench, tmp_path: Path) -> None:
     broken = data.Latents(np.full((2, 8, 8, 4), np.nan, "float32"), np.zeros((2, 8, 8, 4), "float32"), ("", ""))
     wanted = settings(max_steps=3)

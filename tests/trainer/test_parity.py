@@ -117,3 +117,11 @@ def test_a_file_that_keras_2_wrote_is_read_in_its_order(unet: keras.Model, tmp_p
     assert [array.shape for array in stored] == [tuple(weight.shape) for weight in unet.weights]
     for array, weight in zip(stored, unet.weights, strict=True):
         np.testing.assert_array_equal(array, weight)
+
+
+def test_the_image_encoder_is_kerascvs(base: BaseModel) -> None:
+    with models.no_initialization():
+        theirs = models.tiny_image_encoder()
+    images = tf.constant(np.random.default_rng(0).uniform(-1, 1, (2, 64, 64, 3)).astype("float32"))
+    wanted = from_keras("image_encoder", theirs)(images)
+    np.testing.assert_allclose(base.image_encoder()(images), wanted, atol=1e-4)
