@@ -10,6 +10,7 @@ from typing import Any
 from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.settings import get_current_settings
+from prefect.states import Failed
 
 from conceptry.actions import Action, ActionKind, Plan
 from conceptry.errors import StalePlanError
@@ -25,20 +26,26 @@ from flows.watch import carry_out, serve
 def apply(saved: str) -> State[Any]:
     """Carry out a plan as `conceptry plan --out` wrote it.
 
+    Fails, and changes nothing, when git or the Hub has moved since.
+
     Args:
         saved: the file's text.
-
-    Raises:
-        StalePlanError: git or the Hub has moved since.
     """
     settings, agreed = Settings(), Plan.from_json(saved)
     with hold(settings.work / "watch.lock", run_id()):
-        if not get_current_settings().api.url:
-            return _apply_here(settings, agreed)
-        with trainings(settings.work) as runs:
-            outlook = look(settings, AS_TASKS, runs)
-            refuse_stale(agreed, outlook.plan)
-            return conclude(outlook.plan, carry_out(settings, outlook, runs))
+        try:
+            return _apply(settings, agreed) if get_current_settings().api.url else _apply_here(settings, agreed)
+        except StalePlanError as error:
+            # Nobody's mistake: it needs a new look, not a traceback.
+            return Failed(message=str(error))
+
+
+def _apply(settings: Settings, agreed: Plan) -> State[Any]:
+    """As tasks and runs of the Prefect server."""
+    with trainings(settings.work) as runs:
+        outlook = look(settings, AS_TASKS, runs)
+        refuse_stale(agreed, outlook.plan)
+        return conclude(outlook.plan, carry_out(settings, outlook, runs))
 
 
 def _apply_here(settings: Settings, agreed: Plan) -> State[Any]:

@@ -84,7 +84,7 @@ def plan(
 ) -> None:
     """Show what the registry would do now, and why: git compared with the Hub. Changes nothing.
 
-    Exit code: 0 nothing to do, 2 something to do, 1 the plan could not be made or a concept is broken (Degraded).
+    Exit code: 0 nothing to do, 2 something to do, 1 the plan could not be made or all that is left is Degraded.
     """
     from flows.cli.plan import Wish, show_plan, show_schema
 

@@ -57,7 +57,7 @@ def _show(found: Found) -> None:
         "cost": json.dumps(manifest.cost) if manifest.cost else None,
     }
     _section("lineage", {key: value for key, value in lineage.items() if value})
-    _section("metrics", flat(manifest.metrics))
+    _section("metrics", _figures(flat(manifest.metrics)))
     _section("concept.yaml", flat(manifest.spec))
     _section("images", manifest.images)
     _section("files", {path: sha256[:16] for path, sha256 in manifest.files.items()})
@@ -96,18 +96,24 @@ def _diff(difference: Difference) -> None:
         console.print(Text(f"  {line}", style=styles[line[0]]), soft_wrap=True)
     if not difference.changes:
         console.print("  same images, same concept.yaml")
-    if difference.metrics:
+    figures = _figures(difference.metrics)
+    if figures:
         rows = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
         for title in ("metric", difference.old.title, difference.new.title):
             rows.add_column(title)
-        for key, (old, new) in difference.metrics.items():
+        for key, (old, new) in figures.items():
             rows.add_row(key, _value(old), _value(new))
         console.print()
         console.print(rows)
-    vectors = "{} vectors and {}".format(*difference.vectors)
+    vectors = "of {} and {} vectors".format(*difference.vectors)
     cosines = ", ".join("not comparable" if math.isnan(cosine) else f"{cosine:.4f}" for cosine in difference.cosine)
     console.print(f"\ncosine of the vectors: {cosines or 'none'}  [dim]({vectors})[/]")
     console.print(f"both grids side by side: [bold]{difference.picture}[/]", soft_wrap=True)
+
+
+def _figures(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Metrics for people: without the digests of the files, which are the manifest's."""
+    return {key: value for key, value in metrics.items() if not key.startswith("files.")}
 
 
 def pull(root: Path | None, what: str, folder: Path) -> None:

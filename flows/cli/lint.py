@@ -48,7 +48,11 @@ def _text(findings: list[Finding]) -> None:
         console.print(Text(str(finding), style=styles[finding.level]), soft_wrap=True)
     errors = sum(finding.level == "error" for finding in findings)
     warnings = len(findings) - errors
-    console.print(f"{errors} errors, {warnings} warnings." if findings else "No mistake found.")
+    console.print(f"{_count(errors, 'error')}, {_count(warnings, 'warning')}." if findings else "No mistake found.")
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
 def _json(findings: list[Finding]) -> None:

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from conceptry.errors import ConceptryError
 from conceptry.plan import Action, ActionKind, Plan
 from conceptry.telling import cost, details, in_order, markdown, summary, why
 from flows.cli.console import out
@@ -73,11 +74,8 @@ def apply_plan(root: Path | None, file: Path) -> None:
     """Carry out a saved plan.
 
     Raises:
-        StalePlanError: git or the Hub has moved since it was made.
-        ConceptryError: a change did not work.
+        ConceptryError: git or the Hub has moved since it was made, or a change did not work.
     """
-    from conceptry.errors import ConceptryError
-
     text = file.read_text(encoding="utf-8")
     agreed = Plan.from_json(text)
     load_settings(root)
@@ -85,16 +83,15 @@ def apply_plan(root: Path | None, file: Path) -> None:
 
     done = apply(text, return_state=True)
     if not done.is_completed():
-        error = done.result(raise_on_failure=False)
-        raise error if isinstance(error, ConceptryError) else ConceptryError(str(done.message))
+        raise ConceptryError(str(done.message))
     out().print(f"{done.message}. [dim]({summary(agreed)})[/]", soft_wrap=True)
 
 
 def exit_code(plan: Plan) -> int:
-    """0 nothing to do, 2 something to do, 1 a concept is broken and a person is needed."""
-    if any(action.health == "Degraded" for action in plan.actions):
-        return BROKEN
-    return SOMETHING_TO_DO if plan.changes else NOTHING_TO_DO
+    """2 something to do, as Terraform says it; else 1 a concept is broken and a person is needed; else 0."""
+    if plan.changes:
+        return SOMETHING_TO_DO
+    return BROKEN if any(action.health == "Degraded" for action in plan.actions) else NOTHING_TO_DO
 
 
 def print_plan(plan: Plan, console: Console, repo: str) -> None:

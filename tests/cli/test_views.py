@@ -71,7 +71,8 @@ def test_an_empty_plan_says_how_to_begin() -> None:
         ((), NOTHING_TO_DO),
         ((IDLE, WAIT), NOTHING_TO_DO),
         ((IDLE, TRAIN), SOMETHING_TO_DO),
-        ((TRAIN, BAD), BROKEN),
+        ((TRAIN, BAD), SOMETHING_TO_DO),
+        ((IDLE, BAD), BROKEN),
     ],
 )
 def test_exit_codes_of_a_plan(actions: tuple[Action, ...], code: int) -> None:

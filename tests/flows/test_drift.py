@@ -5,7 +5,7 @@ from itertools import count
 import pytest
 
 from conceptry.actions import Plan
-from conceptry.errors import ConceptryError, StalePlanError
+from conceptry.errors import ConceptryError
 from flows.apply import apply
 from flows.audit import audit
 from flows.outlook import current_plan
@@ -118,22 +118,26 @@ def test_many_concepts_are_looked_at_in_turn(served: World, monkeypatch: pytest.
     assert looked.concepts["free-dog"].drift == ("the branch v1 is gone",)
 
 
+def refused(saved: str) -> str:
+    """Why a saved plan was not carried out."""
+    state = apply(saved, return_state=True)
+    assert state.is_failed()
+    return str(state.message)
+
+
 def test_a_saved_plan_is_carried_out_only_while_it_is_true(served: World) -> None:
     title_only(served)
     served.push()
     saved = current_plan(served.settings).to_json()
     served.api().upload_file(path_or_fileobj=b"x", path_in_repo="x.txt", repo_id="local/free-dog", repo_type="space")
-    with pytest.raises(StalePlanError, match="the Hub has moved since"):
-        apply(saved)
+    assert "the Hub has moved since" in refused(saved)
     served.push("Another commit")
-    with pytest.raises(StalePlanError, match="git has moved since the plan was made: from"):
-        apply(saved)
+    assert "git has moved since the plan was made: from" in refused(saved)
     saved = current_plan(served.settings).to_json()
     assert [action.kind for action in Plan.from_json(saved).changes] == ["render"]
     assert apply(saved, return_state=True).is_completed()
     assert served.action("free-dog").kind == "nothing"
-    with pytest.raises(StalePlanError, match="free-dog: render v1 -> nothing v1"):
-        apply(saved)
+    assert "free-dog: render v1 -> nothing v1" in refused(saved)
     with pytest.raises(ConceptryError, match="no saved plan"):
         apply("{}")
 
