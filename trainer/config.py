@@ -22,7 +22,8 @@ class Config:
     """One training, with every default filled in. `held_out` pictures judge the result and are not trained on.
 
     `noise_seed` draws what a step sees, `seed` all else: a scheduled retraining changes only the first, and so is
-    judged on the same pictures and noise as the version that it must beat.
+    judged on the same pictures and noise as the version that it must beat. At checkpoints whose step is a
+    multiple of `sample_every` a few pictures are drawn; 0 is never.
     """
 
     placeholder_token: str
@@ -39,6 +40,7 @@ class Config:
     noise_seed: int
     held_out: int
     samples: int
+    sample_every: int = 0
     templates: tuple[str, ...] = ()
 
 
@@ -102,6 +104,7 @@ def parse(document: dict[str, Any]) -> Config:
         noise_seed=number(training, "noise_seed", training.get("seed") or 0, 0),
         held_out=number(training, "held_out", 1, 0),
         samples=number(document, "samples", 8, 1),
+        sample_every=number(training, "sample_every", preset.sample_every, 0),
         templates=_templates(training.get("templates") or (), problems),
     )
     if not problems and config.resolution % 64:

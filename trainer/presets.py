@@ -28,7 +28,8 @@ class Preset:
     """A base model: its weights, and what training and sampling use when concept.yaml says nothing.
 
     `resolution` in pixels; `views` is how many crops of each picture are encoded once and then reused; with `flips`
-    half of them are mirrored. The tiny world has left and right: a mirrored crescent is one it never saw.
+    half of them are mirrored. The tiny world has left and right: a mirrored crescent is one it never saw. Every
+    `sample_every` steps a few pictures are drawn.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Preset:
     batch_size: int
     views: int
     flips: bool
+    sample_every: int
     sampling_steps: int
     guidance_scale: float
     files: tuple[PresetFile, ...]
@@ -60,6 +62,7 @@ PRESETS: dict[str, Preset] = {
         batch_size=8,
         views=16,
         flips=False,
+        sample_every=100,
         sampling_steps=20,
         guidance_scale=3.0,
         files=(
@@ -75,6 +78,7 @@ PRESETS: dict[str, Preset] = {
         batch_size=4,
         views=16,
         flips=True,
+        sample_every=500,
         sampling_steps=20,
         guidance_scale=7.5,
         files=(

@@ -16,28 +16,38 @@ import numpy.typing as npt
 import tensorflow as tf
 from PIL import Image
 
-from trainer import data, export, models, prompts, train
+from trainer import data, export, train
 from trainer.base import BaseModel
+from trainer.checkpoint import State
 from trainer.config import Config, ConfigError
 from trainer.devices import Devices
+from trainer.grids import Grids, grid, save_grid
 from trainer.layers import on_gpu
 from trainer.recipe import RECIPE
-from trainer.sampling import Pipeline
+from trainer.summaries import Summaries
 
 EXIT_DONE, EXIT_UNUSABLE, EXIT_FAILED, EXIT_INTERRUPTED = 0, 2, 3, 75
 _EVALUATION_VIEWS = 4
+_PROGRESS_SAMPLES = 4
+_SCALARS = ("loss", "learning_rate", "norm", "evaluation", "steps_per_second")
+Vectors = npt.NDArray[np.float32]
+Pixels = npt.NDArray[np.uint8]
 
 
 class Journal:
-    """Progress as JSON lines, on stdout and in progress.jsonl (the chief's), and how long each phase took."""
+    """Progress as JSON lines on stdout, in progress.jsonl and for TensorBoard (the chief's); the seconds of phases."""
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
+        self.summaries = Summaries(path.parent / "tensorboard" if path else None)
         self._last = self._begun = time.monotonic()
         self.seconds: dict[str, float] = {}
 
     def write(self, line: dict[str, Any]) -> None:
-        """Add one line."""
+        """Add one line; the numbers of a step are TensorBoard's, too."""
+        if "step" in line:
+            numbers = {name: line[name] for name in _SCALARS if line.get(name) is not None}
+            self.summaries.scalars(line["step"], numbers)
         text = json.dumps(line)
         if self._path:
             with self._path.open("a", encoding="utf-8") as file:
@@ -99,7 +109,19 @@ def _run(
     journal.phase("start")
 
     checkpoints = output / "checkpoints"
-    state, stopped = train.train(latents, frozen, config, checkpoints, journal.write, stop.is_set, devices=devices)
+    grids = Grids(base, frozen, config)
+
+    def look(state: State) -> None:
+        """Draw a few pictures now and then; by the first checkpoint the VAE has seen what is held out, too."""
+        judged.encode()
+        if devices.is_chief and config.sample_every and state.step % config.sample_every == 0:
+            drawn = grids.draw(state.vectors, min(config.samples, _PROGRESS_SAMPLES))
+            save_grid(drawn, checkpoints / f"step-{state.step:06d}.png")
+            journal.summaries.picture(state.step, "samples", grid(drawn))
+
+    state, stopped = train.train(
+        latents, frozen, config, checkpoints, journal.write, stop.is_set, devices=devices, at_checkpoint=look
+    )
     journal.phase("train")
     if not devices.is_chief:
         devices.wait()
@@ -116,7 +138,9 @@ def _run(
     before, after = (train.paired_loss(losses, vectors, batch) for vectors in (initial, state.vectors))
     journal.phase("evaluate")
 
-    samples = _draw_samples(base, frozen, config, initial, state.vectors, output / "samples")
+    samples, last = _draw_samples(grids, config, initial, state.vectors, output / "samples")
+    journal.summaries.picture(state.step, "samples", last)
+    journal.summaries.scalars(state.step, {"held-out loss": after, "held-out loss/initializer": before})
     journal.phase("samples")
 
     export.finish(exporting)
@@ -159,43 +183,15 @@ def digests(output: Path) -> dict[str, str]:
 
 
 def _draw_samples(
-    base: BaseModel,
-    frozen: train.Frozen,
-    config: Config,
-    initial: npt.NDArray[np.float32],
-    learned: npt.NDArray[np.float32],
-    folder: Path,
-) -> list[dict[str, Any]]:
-    """Draw the same seeds before and after; grids and single pictures go to `folder`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    vectors = tf.Variable(initial)
-    pipeline = Pipeline(
-        base,
-        frozen.tokenizer,
-        lambda tokens: models.splice(frozen.text_encoder, tokens, vectors),
-        resolution=config.resolution,
-        diffusion_model=frozen.diffusion_model,
-    )
-    prompt = prompts.evaluation_prompt(config.learnable_property).format(config.placeholder_token)
-    save_grid(pipeline.draw(prompt, num_images=config.samples, seed=config.seed), folder / "initializer.png")
-    vectors.assign(learned)
-    drawn = pipeline.draw(prompt, num_images=config.samples, seed=config.seed)
+    grids: Grids, config: Config, initial: Vectors, learned: Vectors, folder: Path
+) -> tuple[list[dict[str, Any]], Pixels]:
+    """Draw the same seeds before and after, as grids and single pictures; returns the latter's list and grid."""
+    save_grid(grids.draw(initial, config.samples), folder / "initializer.png")
+    drawn = grids.draw(learned, config.samples)
     save_grid(drawn, folder / "grid.png")
     samples = []
     for index, pixels in enumerate(drawn):
         name = f"samples/{index}.png"
         Image.fromarray(pixels).save(folder / f"{index}.png")
-        samples.append({"file": name, "prompt": prompt, "seed": config.seed + index})
-    return samples
-
-
-def save_grid(pictures: npt.NDArray[np.uint8], path: Path, columns: int = 4) -> None:
-    """Save pictures, uint8 (N, H, W, 3), side by side; small ones are enlarged so that a person can see them."""
-    count, height, width, _ = pictures.shape
-    columns = min(columns, count)
-    rows = -(-count // columns)
-    sheet = Image.new("RGB", (columns * width, rows * height), "white")
-    for index, pixels in enumerate(pictures):
-        sheet.paste(Image.fromarray(pixels), (index % columns * width, index // columns * height))
-    zoom = max(1, 128 // width)
-    sheet.resize((sheet.width * zoom, sheet.height * zoom), Image.Resampling.NEAREST).save(path)
+        samples.append({"file": name, "prompt": grids.prompt, "seed": config.seed + index})
+    return samples, grid(drawn)

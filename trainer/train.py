@@ -170,6 +170,9 @@ def train(
                     "step": state.step,
                     "of": config.max_steps,
                     "loss": round(float(np.mean(recent)), 5),
+                    "evaluation": round(state.evaluations[-1], 5) if state.evaluations else None,
+                    "learning_rate": round(learning_rate(config, recipe, state.step), 8),
+                    "norm": round(float(np.linalg.norm(state.vectors, axis=1).mean()), 4),
                     "seconds": round(seconds, 2),
                     "steps_per_second": round((state.step - done_before) / seconds, 2),
                 }

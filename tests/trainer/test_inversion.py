@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from benchmarks.tiny_inversion import Bench
 from trainer import checkpoint, config, data, models, train
+from trainer.devices import Devices
 from trainer.tiny import world
 
 
@@ -89,6 +90,29 @@ def test_a_loss_that_is_not_a_number_keeps_the_last_good_checkpoint(bench: Bench
     with pytest.raises(train.TrainingFailed, match="smaller learning_rate"):
         train.train(broken, bench.frozen, wanted, tmp_path, lambda _line: None)
     assert (tmp_path / checkpoint.LATEST).is_file()
+
+
+def test_an_exploding_vector_keeps_the_last_good_checkpoint(
+    bench: Bench, latents: data.Latents, tmp_path: Path
+) -> None:
+    wanted = settings(max_steps=5, learning_rate=1e4)
+    with pytest.raises(train.TrainingFailed, match=r"a vector's length has grown to .* at step 0: try a smaller"):
+        train.train(latents, bench.frozen, wanted, tmp_path, lambda _line: None)
+    with np.load(tmp_path / checkpoint.LATEST) as kept:
+        assert kept["step"] == 0
+        np.testing.assert_array_equal(kept["vectors"], train.initial_vectors(wanted, bench.frozen))
+
+
+def test_xla_compiles_a_step_and_computes_the_same(bench: Bench, latents: data.Latents) -> None:
+    wanted = settings(batch_size=2)
+    batch = train.draw_batch(latents, bench.frozen, wanted, 0).arrays()
+    start = train.initial_vectors(wanted, bench.frozen)
+    compute = train.gradients(train.denoising_losses(bench.frozen))
+    plain, compiled = (
+        Devices().compile(compute, jit)((start, np.zeros((), "float32")), batch) for jit in (False, True)
+    )
+    np.testing.assert_allclose(compiled[0], plain[0], rtol=1e-5)
+    np.testing.assert_allclose(compiled[1], plain[1], rtol=1e-3, atol=1e-6)
 
 
 def test_no_gradient_reaches_the_frozen_table(bench: Bench) -> None:

@@ -36,7 +36,7 @@ def test_the_learned_vectors_are_float32_keyed_by_the_token(trained: Trained) ->
 
 def test_the_metrics_say_what_happened(trained: Trained) -> None:
     metrics = trained.metrics
-    assert (metrics["recipe"], metrics["base_model"], metrics["steps"]) == (RECIPE, "tiny", 12)
+    assert (metrics["recipe"], metrics["base_model"], metrics["steps"]) == (RECIPE, "tiny", 50)
     assert metrics["images"] == {"train": 3, "held_out": 1}
     loss = metrics["loss"]
     assert loss["improvement"] == pytest.approx(1 - loss["trained"] / loss["initializer"], abs=1e-3)
@@ -47,7 +47,25 @@ def test_progress_is_json_lines_on_stdout_and_in_the_file(trained: Trained) -> N
     lines = (trained.output / "progress.jsonl").read_text().splitlines()
     assert lines == trained.stdout.splitlines()
     steps = [line for line in map(json.loads, lines) if "step" in line]
-    assert (steps[-1]["step"], steps[-1]["of"]) == (12, 12)
+    assert (steps[-1]["step"], steps[-1]["of"]) == (50, 50)
+
+
+def test_a_grid_is_drawn_at_a_checkpoint_with_the_seeds_of_the_end(trained: Trained) -> None:
+    # The checkpoint is that of the last step, so both show the same vectors.
+    np.testing.assert_array_equal(read(trained, "checkpoints/step-000050.png"), read(trained, "samples/grid.png"))
+
+
+def test_tensorboard_has_curves_and_grids(trained: Trained) -> None:
+    (path,) = (trained.output / "tensorboard").iterdir()
+    found: dict[tuple[str, str], list[int]] = {}
+    for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+        event = tf.compat.v1.Event.FromString(record)
+        for value in event.summary.value:
+            found.setdefault((value.metadata.plugin_data.plugin_name, value.tag), []).append(event.step)
+    assert found["scalars", "loss"] == [20, 40, 50]
+    assert found["scalars", "held-out loss"] == [50]
+    assert found["images", "samples"] == [50, 50]
+    assert ("scalars", "learning_rate") in found
 
 
 def test_samples_are_pictures(trained: Trained) -> None:
