@@ -119,7 +119,8 @@ def _vertex_price() -> float:
     """Dollars an hour of the machine that jobs run on; 0 where the table does not know it."""
     machine = os.environ.get("CONCEPTRY_VERTEX_MACHINE_TYPE") or "a2-highgpu-1g"
     table = os.environ.get("CONCEPTRY_VERTEX_PRICES")
-    return Prices.load(Path(table) if table else None).machines.get(machine, 0.0)
+    prices = Prices.load(Path(table) if table else None)
+    return prices.hourly(machine, os.environ.get("CONCEPTRY_VERTEX_PROVISIONING") or "standard") or 0.0
 
 
 def image_names(settings: Settings, actual: Actual, names: Collection[str]) -> dict[str, str]:

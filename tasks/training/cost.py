@@ -26,6 +26,9 @@ class Prices(BaseModel):
     source: str = Field(description="Where they are from, and for which region and kind of provisioning.")
     currency: str = Field("USD", description="Currency of all prices.")
     machines: dict[str, float] = Field(description="Price of a machine for an hour, by machine type.")
+    spot: dict[str, float] = Field(
+        default_factory=dict, description="The same of a Spot machine; where it is not known, the full price is taken."
+    )
     accelerators: dict[str, float] = Field(
         default_factory=dict, description="Price of one accelerator for an hour, where the machine's is without it."
     )
@@ -43,6 +46,11 @@ class Prices(BaseModel):
             raise SettingsError(
                 f"the price table cannot be read: {error}", file=str(path), next_step="see CONCEPTRY_VERTEX_PRICES"
             ) from error
+
+    def hourly(self, machine: str, provisioning: str) -> float | None:
+        """Price of a machine for an hour, without accelerators that are charged apart; None when it is not known."""
+        full = self.machines.get(machine)
+        return self.spot.get(machine, full) if provisioning == "spot" else full
 
 
 @dataclass(frozen=True)
@@ -63,7 +71,7 @@ class Use:
 
 def estimate(uses: Sequence[Use], prices: Prices, provisioning: str) -> dict[str, Any]:
     """Add up, for the manifest; `amount` is None where the table has no price for a machine."""
-    hourly = [_hourly(use, prices) for use in uses]
+    hourly = [_hourly(use, prices, provisioning) for use in uses]
     amounts = [
         price * use.replicas * use.seconds / 3600
         for use, price in zip(uses, hourly, strict=True)
@@ -92,8 +100,8 @@ def estimate(uses: Sequence[Use], prices: Prices, provisioning: str) -> dict[str
     }
 
 
-def _hourly(use: Use, prices: Prices) -> float | None:
-    machine = prices.machines.get(use.machine_type)
+def _hourly(use: Use, prices: Prices, provisioning: str) -> float | None:
+    machine = prices.hourly(use.machine_type, provisioning)
     if machine is None:
         return None
     return machine + prices.accelerators.get(use.accelerator_type or "", 0.0) * use.accelerator_count

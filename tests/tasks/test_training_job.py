@@ -116,6 +116,11 @@ def test_cost_is_time_by_price_and_a_failed_job_costs_nothing() -> None:
     assert told["prices"]["date"] == prices.date
     assert "a2-highgpu-8g" in told["prices"]["source"]
     assert estimate([use(60, machine="n1-standard-8")], prices, "spot")["amount"] is None
+    spot = estimate([use(3600)], prices, "spot")["amount"]
+    assert spot == prices.spot["a2-highgpu-1g"] < told["amount"]
+    assert estimate([use(3600)], prices, "flex-start")["amount"] == prices.machines["a2-highgpu-1g"]
+    unknown = prices.model_copy(update={"spot": {}})
+    assert estimate([use(3600)], unknown, "spot")["amount"] == prices.machines["a2-highgpu-1g"]
 
 
 def test_another_price_table(tmp_path: Path) -> None:
