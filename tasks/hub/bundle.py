@@ -65,7 +65,7 @@ def assemble(
         repo: Id of the model repo, `owner/name`, for the card.
 
     Raises:
-        TrainingError: the trainer's output lacks something.
+        TrainingError: the trainer's output lacks something, or comes from other weights than the base model's.
     """
     if destination.is_dir():
         return destination
@@ -140,6 +140,10 @@ def _read_metrics(trained: Path, name: str) -> dict[str, Any]:
     metrics = json.loads((trained / "metrics.json").read_text(encoding="utf-8"))
     if not isinstance(metrics, dict):
         raise TrainingError("metrics.json is not an object", concept=name, file=str(trained), next_step="train again")
+    if not metrics.get("weights", {}).get("verified", True):
+        # A version names its base model's digests; whoever loads it would get other weights than it was trained with.
+        what = "it was trained with --unverified, on other weights than the base model's"
+        raise TrainingError(what, concept=name, next_step="train again on the published weights")
     return metrics
 
 

@@ -121,3 +121,17 @@ def test_half_a_training_makes_no_bundle(tmp_path: Path) -> None:
             gate=GateResult(True, ()), repo="local/x",
         )  # fmt: skip
     assert not (tmp_path / "bundle").exists()
+
+
+def test_other_weights_than_the_published_make_no_bundle(tmp_path: Path) -> None:
+    trained = make_trained(tmp_path / "trained")
+    metrics = json.loads((trained / "metrics.json").read_text())
+    (trained / "metrics.json").write_text(json.dumps(metrics | {"weights": {"dtype": "float32", "verified": False}}))
+    lineage = Lineage("a" * 64, "a" * 64, "c" * 40, "f" * 32, ())
+
+    with pytest.raises(TrainingError, match=r"x: it was trained with --unverified"):
+        assemble(
+            trained, tmp_path / "bundle", name="x", spec=make_spec(), base=BASE, lineage=lineage,
+            gate=GateResult(True, ()), repo="local/x",
+        )  # fmt: skip
+    assert not (tmp_path / "bundle").exists()
