@@ -42,7 +42,7 @@ def ours(base_dir: Path, side: int) -> dict[str, Any]:
     from trainer.sampling import Pipeline
 
     began = time.perf_counter()
-    base = BaseModel("sd-v1-4", base_dir, verify_later=True)
+    base = BaseModel("sd-v1-4", base_dir, unverified=True)
     tokenizer = base.tokenizer()
     encoder = base.text_encoder(tokenizer.vocabulary)
 

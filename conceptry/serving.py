@@ -22,6 +22,7 @@ SERVING_MODULES = (
     "trainer/tokens.py",
     "trainer/schedule.py",
     "trainer/solver.py",
+    "trainer/loop.py",
     "trainer/sampling.py",
 )
 

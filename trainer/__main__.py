@@ -19,8 +19,6 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-# TensorFlow turns oneDNN on by itself only for CPUs with AVX512; the others gain as much.
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 from trainer import config as configuration
 

@@ -170,13 +170,21 @@ class DiffusionModel:
         self.norm = Affine(take, width)
         self.out = Affine(take, 3, 3, width, 4)
 
+    def read(self, context: Any) -> list[Any]:
+        """Keys and values of a context (B, L, D) for each transformer, (B, L, 2 C): a drawing needs them once."""
+        context = tf.cast(context, self.out.kernel.dtype)
+        return [layers.dense(context, block.key_value) for block in self.blocks if isinstance(block, _Transformer)]
+
     def __call__(self, inputs: Sequence[Any]) -> Any:
-        """Latent (B, H/8, W/8, 4), timestep_embedding (B, 320), context (B, L, D) to the noise, float32."""
+        """Latent (B, H/8, W/8, 4), timestep_embedding (B, 320), context (B, L, D) to the noise, float32.
+
+        Instead of a context it takes what `read` makes of one.
+        """
         x, timestep, context = inputs
+        read = iter(context if isinstance(context, (list, tuple)) else self.read(context))
         t = layers.swish(layers.dense(timestep, *self.time[0]))
         # Every block begins with the same activation of it.
         t = layers.swish(layers.dense(t, *self.time[1]))
-        context = tf.cast(context, self.out.kernel.dtype)
         saved, blocks = [], iter(self.blocks)
         for kind, _ in self.shape.plan:
             if kind == "save":
@@ -184,7 +192,7 @@ class DiffusionModel:
             elif kind == "join":
                 x = tf.concat([x, saved.pop()], axis=-1)
             else:
-                x = next(blocks)(x, t, context)
+                x = next(blocks)(x, t, next(read) if kind == "attend" else None)
         x = layers.swish(layers.group_norm(x, *self.norm))
         return tf.cast(layers.conv(x, *self.out), tf.float32)
 
@@ -238,7 +246,7 @@ class _Transformer:
         self.widen, self.narrow = Affine(take, width, 8 * width), Affine(take, 4 * width, width)
         self.leave = Affine(take, 1, 1, width, width)
 
-    def __call__(self, inputs: Any, _time: Any, context: Any) -> Any:
+    def __call__(self, inputs: Any, _time: Any, key_value: Any) -> Any:
         _, height, width, channels = inputs.shape
         x = layers.conv(layers.group_norm(inputs, *self.norm), *self.enter)
         x = tf.reshape(x, (-1, height * width, channels))
@@ -248,7 +256,7 @@ class _Transformer:
 
         queries, keys, values = layers.split_columns(layers.dense(norm(x, self.norm1), self.query_key_value), 3)
         x += layers.dense(layers.attention(queries, keys, values, self.heads), *self.out1)
-        keys, values = layers.split_columns(layers.dense(context, self.key_value), 2)
+        keys, values = layers.split_columns(key_value, 2)
         queries = layers.dense(norm(x, self.norm2), self.query)
         x += layers.dense(layers.attention(queries, keys, values, self.heads), *self.out2)
         wide, gate = layers.split_columns(layers.dense(norm(x, self.norm3), *self.widen), 2)

@@ -2,26 +2,26 @@
 
     Pipeline.load("tiny").draw("a large red circle", seed=7)
 
-What makes it quick: both halves of the guidance go through the UNet as one batch, or only one of them where guidance is
-off; the steps are one compiled loop (`trainer.solver` makes its table); weights are kept in bfloat16 where the machine
-computes in it; the context of a negative prompt is kept; and sizes share the weights. The same seed gives the same
-picture everywhere, because everywhere it is this module.
+What makes it quick: both halves of the guidance go through the UNet as one batch, or only one of them where guidance
+is off; the steps are one compiled loop (`trainer.loop`, its table made by `trainer.solver`); cross-attention reads the
+prompt once and not in every step; weights are kept in bfloat16 where the machine computes in it; the context of a
+negative prompt is kept; and sizes share the weights. The same seed gives the same picture everywhere, because it is
+this module everywhere.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
 from trainer import models
 from trainer.base import BaseModel
+from trainer.loop import Callback, Parts, run
 from trainer.parts import DiffusionModel
 from trainer.presets import files_for_drawing
 from trainer.solver import SOLVERS, Solver, table
@@ -34,7 +34,6 @@ BATCH_PIXELS = 2**20
 """Pixels that are drawn at once: 4 pictures of 512 px. What is more comes one batch after the other."""
 _REMEMBERED = 8
 Encode = Callable[[Any], Any]
-Callback = Callable[[int, int], None]
 
 
 class Pipeline:
@@ -62,7 +61,7 @@ class Pipeline:
         self.tokenizer = tokenizer
         self._base = base
         self._encode = encode
-        self._parts = _Parts(base, self.resolution, diffusion_model)
+        self._parts = Parts(base, self.resolution, diffusion_model)
         self._contexts: dict[str, Any] = {}
 
     @classmethod
@@ -127,7 +126,8 @@ class Pipeline:
             steps: Solver steps, 1 to 200; None for the base model's own.
             guidance_scale: Classifier-free guidance (Ho and Salimans 2022); 1 is none, and twice as fast. None for
                 the base model's own.
-            seed: Of the first picture; the next ones have seed + 1, seed + 2, ..., so each can be drawn again alone.
+            seed: Of the first picture; the next ones have seed + 1, seed + 2, ..., so each can be drawn again alone (in
+                another batch sums are rounded in another order: a few of its pixels may be one of 255 levels off).
             width: In pixels, 64 to 1024, a multiple of the base model's `size_step`; None for `resolution`.
             height: As `width`.
             solver: One of SOLVERS; None for DPM-Solver++(2M).
@@ -147,16 +147,16 @@ class Pipeline:
         shape = (height // 8, width // 8, 4)
         rows = tf.constant(table(solver, steps))
         contexts = [self._context(text) for text in ([prompt] if scale == 1 else [negative_prompt, prompt])]
+        read = self._parts.read(tf.concat(contexts, axis=0))
         at_once = max(1, BATCH_PIXELS // (width * height))
         starts = range(0, num_images, at_once)
         pictures = []
         for batch, start in enumerate(starts):
             seeds = range(abs(seed) + start, abs(seed) + min(start + at_once, num_images))
             latents = np.stack([np.random.default_rng(one).standard_normal(shape, "float32") for one in seeds])
-            context = tf.concat([tf.repeat(context, len(latents), 0) for context in contexts], axis=0)
-            loop = self._parts.loop(latents.shape[1:3], context.shape[1:], guided=scale != 1)
+            loop = self._parts.loop(latents.shape[1:3], read, guided=scale != 1)
             told = _told(callback, batch * steps, len(starts) * steps)
-            clean = _run(loop, tf.constant(latents), rows, context, tf.constant(scale, tf.float32), told)
+            clean = run(loop, tf.constant(latents), rows, read, tf.constant(scale, tf.float32), told)
             pictures.append(self._parts.decode(clean))
         return np.concatenate(pictures)
 
@@ -201,83 +201,6 @@ class Pipeline:
         return context
 
 
-class _Parts:
-    """UNet and decoder, with one set of weights for pictures of every size."""
-
-    def __init__(self, base: BaseModel, resolution: int, diffusion_model: DiffusionModel | None) -> None:
-        self._unet = diffusion_model or base.diffusion_model(resolution, resolution)
-        with _computing_in(base.dtype):
-            self._decoder = base.decoder(resolution, resolution)
-        self._loops: dict[tuple[Any, ...], Any] = {}
-        self._decoders: dict[tuple[int, int], Any] = {}
-
-    def loop(self, size: Sequence[int], context: Sequence[int], *, guided: bool) -> Any:
-        """The compiled steps for latents (B, *size, 4) and a context (B, *context): see `_steps`."""
-        key = (*size, *context, guided)
-        if key not in self._loops:
-            signature = (
-                tf.TensorSpec((None, *size, 4), tf.float32),
-                tf.TensorSpec((None, *size, 4), tf.float32),
-                tf.TensorSpec((None, 6), tf.float32),
-                tf.TensorSpec((None, *context), tf.float32),
-                tf.TensorSpec((), tf.float32),
-            )
-            self._loops[key] = tf.function(_steps(self._unet, guided), input_signature=signature, autograph=False)
-        return self._loops[key]
-
-    def decode(self, latents: Any) -> npt.NDArray[np.uint8]:
-        """Latents (B, h, w, 4) to pictures (B, 8 h, 8 w, 3)."""
-        key = (int(latents.shape[1]), int(latents.shape[2]))
-        if key not in self._decoders:
-            signature = (tf.TensorSpec((None, *key, 4), tf.float32),)
-            self._decoders[key] = tf.function(_pixels(self._decoder), input_signature=signature, autograph=False)
-        return np.asarray(self._decoders[key](latents))
-
-
-def _steps(unet: DiffusionModel, guided: bool) -> Callable[..., Any]:
-    """The steps of some rows of a solver's table, as one loop: (latents, clean latents before) -> the same, later."""
-
-    def steps(latents: Any, before: Any, rows: Any, context: Any, scale: Any) -> Any:
-        def step(index: Any, latents: Any, before: Any) -> Any:
-            timestep, alpha, sigma, carry, now, earlier = tf.unstack(rows[index])
-            both = tf.concat([latents, latents], axis=0) if guided else latents
-            embedding = models.timestep_embedding(tf.repeat(timestep[None], tf.shape(both)[0]))
-            noise = tf.cast(unet([both, embedding, context]), tf.float32)
-            if guided:
-                unconditional, wanted = tf.split(noise, 2, axis=0)
-                noise = unconditional + scale * (wanted - unconditional)
-            clean = (latents - sigma * noise) / alpha
-            return index + 1, carry * latents + now * clean + earlier * before, clean
-
-        wanted = lambda index, *_: index < tf.shape(rows)[0]  # noqa: E731
-        return tf.while_loop(wanted, step, (0, latents, before), parallel_iterations=1)[1:]
-
-    return steps
-
-
-def _pixels(decoder: keras.Model) -> Callable[[Any], Any]:
-    def pixels(latents: Any) -> Any:
-        x = latents
-        # Layer by layer, since a whole model would insist on the size that it was made for.
-        for layer in decoder.layers:
-            x = layer(x)
-        return tf.cast(tf.clip_by_value((tf.cast(x, tf.float32) + 1.0) * 127.5 + 0.5, 0.0, 255.0), tf.uint8)
-
-    return pixels
-
-
-def _run(loop: Any, latents: Any, rows: Any, context: Any, scale: Any, callback: Callback | None) -> Any:
-    """All steps at once, or one at a time when somebody wants to hear of each: the same compiled loop."""
-    before = tf.zeros_like(latents)
-    steps = int(rows.shape[0])
-    if callback is None:
-        return loop(latents, before, rows, context, scale)[0]
-    for index in range(steps):
-        latents, before = loop(latents, before, rows[index : index + 1], context, scale)
-        callback(index + 1, steps)
-    return latents
-
-
 def _told(callback: Callback | None, done: int, of: int) -> Callback | None:
     return None if callback is None else lambda step, _: callback(done + step, of)
 
@@ -302,13 +225,3 @@ def _encoder(base: BaseModel, tokenizer: Tokenizer, text_encoder: str | None) ->
 def size_step(base_model: str) -> int:
     """Pixels that width and height of a picture must be multiples of: the VAE's 8, times what the UNet halves."""
     return 16 if base_model == "tiny" else 64
-
-
-@contextmanager
-def _computing_in(dtype: str) -> Iterator[None]:
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(dtype)
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)

@@ -147,6 +147,10 @@ def pictures(page: Page, where: str) -> list[bytes]:
     return [page.request.get(source).body() for source in sources]
 
 
+def pixels(picture: bytes) -> Any:
+    return np.asarray(Image.open(io.BytesIO(picture)), "int32")
+
+
 def test_the_same_seed_draws_the_same_bytes_and_a_link_asks_for_them_again(space: Running, browser: Browser) -> None:
     page = opened(browser, space.url)
     assert page.locator("h1").inner_text() == TITLE
@@ -161,6 +165,21 @@ def test_the_same_seed_draws_the_same_bytes_and_a_link_asks_for_them_again(space
     shared = opened(browser, page.locator("#link textarea").input_value())
     expect(shared.locator("#seed input")).to_have_value("42")
     assert draw(shared, 42)[0] == first[1]
+
+
+def test_a_click_on_a_picture_keeps_the_seed_that_makes_it_again(space: Running, browser: Browser) -> None:
+    page = opened(browser, space.url)
+    fill_seed(page, 41)
+    first = draw(page, 41)
+    page.locator("#new-seed input").check()
+    page.locator("#gallery .grid-container button").nth(2).click()
+    expect(page.locator("#seed input")).to_have_value("43")
+    expect(page.locator("#new-seed input")).not_to_be_checked()
+    expect(page.locator("#gallery")).to_contain_text("seed 43")
+    page.keyboard.press("Escape")
+    # Alone or elsewhere in a batch, sums are rounded in another order.
+    assert np.abs(pixels(draw(page, 43)[0]) - pixels(first[2])).max() <= 1
+    assert np.abs(pixels(first[1]) - pixels(first[2])).max() > 50
 
 
 def test_stop_ends_a_drawing(space: Running, browser: Browser) -> None:

@@ -1,0 +1,115 @@
+"""The compiled half of drawing: all steps of a solver as one loop, and the VAE's decoder.
+
+Everything in it is a function of tensors; what a person asks for is `trainer.sampling`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from trainer import models
+from trainer.base import BaseModel
+from trainer.parts import DiffusionModel
+
+Callback = Callable[[int, int], None]
+
+
+class Parts:
+    """UNet and decoder, with one set of weights for pictures of every size."""
+
+    def __init__(self, base: BaseModel, resolution: int, diffusion_model: DiffusionModel | None) -> None:
+        self._unet = diffusion_model or base.diffusion_model(resolution, resolution)
+        with _computing_in(base.dtype):
+            self._decoder = base.decoder(resolution, resolution)
+        self._read = tf.function(self._unet.read, autograph=False)
+        self._loops: dict[tuple[Any, ...], Any] = {}
+        self._decoders: dict[tuple[int, int], Any] = {}
+
+    def read(self, contexts: Any) -> list[Any]:
+        """What the UNet takes of contexts, (1 or 2, L, D), once for all steps and pictures: `DiffusionModel.read`."""
+        return list(self._read(contexts))
+
+    def loop(self, size: Sequence[int], read: Sequence[Any], *, guided: bool) -> Any:
+        """The compiled steps for latents (B, *size, 4) and what `read` gave: see `_steps`."""
+        key = (*size, guided)
+        if key not in self._loops:
+            signature = (
+                tf.TensorSpec((None, *size, 4), tf.float32),
+                tf.TensorSpec((None, *size, 4), tf.float32),
+                tf.TensorSpec((None, 6), tf.float32),
+                [tf.TensorSpec(part.shape, part.dtype) for part in read],
+                tf.TensorSpec((), tf.float32),
+            )
+            self._loops[key] = tf.function(_steps(self._unet, guided), input_signature=signature, autograph=False)
+        return self._loops[key]
+
+    def decode(self, latents: Any) -> npt.NDArray[np.uint8]:
+        """Latents (B, h, w, 4) to pictures (B, 8 h, 8 w, 3)."""
+        key = (int(latents.shape[1]), int(latents.shape[2]))
+        if key not in self._decoders:
+            signature = (tf.TensorSpec((None, *key, 4), tf.float32),)
+            self._decoders[key] = tf.function(_pixels(self._decoder), input_signature=signature, autograph=False)
+        return np.asarray(self._decoders[key](latents))
+
+
+def _steps(unet: DiffusionModel, guided: bool) -> Callable[..., Any]:
+    """The steps of some rows of a solver's table, as one loop: (latents, clean latents before) -> the same, later."""
+
+    def steps(latents: Any, before: Any, rows: Any, read: Sequence[Any], scale: Any) -> Any:
+        read = [tf.repeat(part, tf.shape(latents)[0], axis=0) for part in read]
+
+        def step(index: Any, latents: Any, before: Any) -> Any:
+            timestep, alpha, sigma, carry, now, earlier = tf.unstack(rows[index])
+            both = tf.concat([latents, latents], axis=0) if guided else latents
+            embedding = models.timestep_embedding(tf.repeat(timestep[None], tf.shape(both)[0]))
+            noise = tf.cast(unet([both, embedding, read]), tf.float32)
+            if guided:
+                unconditional, wanted = tf.split(noise, 2, axis=0)
+                noise = unconditional + scale * (wanted - unconditional)
+            clean = (latents - sigma * noise) / alpha
+            return index + 1, carry * latents + now * clean + earlier * before, clean
+
+        wanted = lambda index, *_: index < tf.shape(rows)[0]  # noqa: E731
+        return tf.while_loop(wanted, step, (0, latents, before), parallel_iterations=1)[1:]
+
+    return steps
+
+
+def _pixels(decoder: keras.Model) -> Callable[[Any], Any]:
+    def pixels(latents: Any) -> Any:
+        x = latents
+        # Layer by layer, since a whole model would insist on the size that it was made for.
+        for layer in decoder.layers:
+            x = layer(x)
+        return tf.cast(tf.clip_by_value((tf.cast(x, tf.float32) + 1.0) * 127.5 + 0.5, 0.0, 255.0), tf.uint8)
+
+    return pixels
+
+
+def run(loop: Any, latents: Any, rows: Any, read: Sequence[Any], scale: Any, callback: Callback | None) -> Any:
+    """All steps at once, or one at a time when somebody wants to hear of each: the same compiled loop."""
+    before = tf.zeros_like(latents)
+    steps = int(rows.shape[0])
+    if callback is None:
+        return loop(latents, before, rows, read, scale)[0]
+    for index in range(steps):
+        latents, before = loop(latents, before, rows[index : index + 1], read, scale)
+        callback(index + 1, steps)
+    return latents
+
+
+@contextmanager
+def _computing_in(dtype: str) -> Iterator[None]:
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(dtype)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
