@@ -17,30 +17,13 @@ import json
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from benchmarks.peers.stopwatch import measure
+
 HERE = Path(__file__).parent
 STEPS = 4
-
-
-def measure(step: Callable[[], Any], steps: int) -> dict[str, float]:
-    """Warm up once, then time the steps of this process."""
-    import resource
-
-    started = time.perf_counter()
-    step()
-    first = time.perf_counter() - started
-    walls, processors = [], []
-    for _ in range(steps):
-        wall, processor = time.perf_counter(), time.process_time()
-        step()
-        walls.append(time.perf_counter() - wall)
-        processors.append(time.process_time() - processor)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    return {"seconds": min(walls), "cpu": min(processors), "first": first, "peak_gb": peak}
 
 
 def ours(base_dir: Path, side: int, batch: int, steps: int) -> dict[str, float]:
@@ -183,7 +166,7 @@ def main() -> None:
                 # Without instructions for it, a step in bfloat16 takes minutes.
                 if kind == "bfloat16" and result["weights"] != "bfloat16":
                     continue
-                script = [str(HERE / "peers" / "diffusers_step.py"), size, kind, str(options.steps)]
+                script = ["-m", "benchmarks.peers.diffusers_step", size, kind, str(options.steps)]
                 rows[f"diffusers_{kind}"] = better(rows[f"diffusers_{kind}"], run(script, options.peers))
         mine = rows["ours"]
         ratios = {

@@ -5,19 +5,19 @@ from __future__ import annotations
 import html
 import io
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import gradio as gr
-from huggingface_hub import InferenceEndpoint, InferenceEndpointHardware
+from huggingface_hub import InferenceEndpoint
 from PIL import Image
 
 from space_template import endpoints
 from space_template.endpoints import Order, Progress, Refused
 from space_template.look import notice_html
+from space_template.machines import Hardware, machines, pick, price_html
 from space_template.served import Served
 
-VENDORS = {"aws": "Amazon Web Services", "azure": "Microsoft Azure", "gcp": "Google Cloud"}
 STATES = {
     "pending": "Waiting for a machine",
     "initializing": "Starting: packages and the model are loaded",
@@ -30,7 +30,6 @@ STATES = {
 }
 # The first argument is the endpoint's name; without one the button does nothing.
 CONFIRM_JS = "(name, ...rest) => [name && confirm('Delete the endpoint ' + name + '?') ? name : null, ...rest]"
-Hardware = Sequence[InferenceEndpointHardware]
 
 
 class Deploy:
@@ -41,7 +40,7 @@ class Deploy:
         self.hardware = gr.State(())
         gr.HTML(lead_html(served))
         with gr.Column(elem_classes="sheet"):
-            with gr.Row(equal_height=False):
+            with gr.Row(equal_height=False, elem_classes="bottom"):
                 self.token = gr.Textbox(
                     label="Your token", type="password", placeholder="hf_…", scale=4, min_width=220, elem_id="token",
                     info="One that may manage Inference Endpoints. It stays in this field and is kept nowhere.",
@@ -94,7 +93,7 @@ class Deploy:
     def _lay_out_mine(self) -> None:
         gr.Markdown("### Your endpoints")
         self.table = gr.HTML("", elem_id="endpoints")
-        with gr.Row():
+        with gr.Row(elem_classes="bottom"):
             self.chosen = gr.Dropdown([], label="Endpoint", min_width=180, scale=2, elem_id="chosen")
             self.refresh = gr.Button("Refresh", min_width=90)
             self.pause = gr.Button("Pause", min_width=90, elem_id="pause")
@@ -235,51 +234,6 @@ class Deploy:
             return said, *self._list(namespace, token)
 
         return change
-
-
-def machines(hardware: Hardware, wanted: Mapping[str, Any]) -> tuple[gr.Dropdown, gr.Dropdown, gr.Dropdown]:
-    """Provider, region and machine to choose from, `wanted` chosen where it can be had."""
-    vendors = list(dict.fromkeys(machine.vendor for machine in hardware))
-    vendor = wanted.get("vendor") if wanted.get("vendor") in vendors else next(iter(vendors), None)
-    regions = list(dict.fromkeys(machine.region for machine in hardware if machine.vendor == vendor))
-    region = wanted.get("region") if wanted.get("region") in regions else next(iter(regions), None)
-    here = [machine for machine in hardware if (machine.vendor, machine.region) == (vendor, region)]
-    return (
-        gr.Dropdown([(VENDORS.get(name, name), name) for name in vendors], value=vendor),
-        gr.Dropdown(regions, value=region),
-        gr.Dropdown([(describe(machine), machine.id) for machine in here], value=pick(here, wanted)),
-    )
-
-
-def pick(hardware: Hardware, wanted: Mapping[str, Any]) -> str | None:
-    """The id of the machine that is most like the wanted one, the cheapest of those that are equally like it."""
-
-    def likeness(machine: InferenceEndpointHardware) -> tuple[float, ...]:
-        keys = ("vendor", "region", "instance_type", "instance_size", "accelerator")
-        same = [getattr(machine, key) == wanted[key] for key in keys if key in wanted]
-        return (*same, -machine.price_per_hour)
-
-    return max(hardware, key=likeness).id if hardware else None
-
-
-def describe(machine: InferenceEndpointHardware) -> str:
-    """A machine and its price in one line."""
-    count = f"{machine.num_accelerators} × " if machine.accelerator == "gpu" and machine.num_accelerators > 1 else ""
-    memory = f"{machine.gpu_memory_gb or machine.memory_gb:g} GB"
-    cores = f"{machine.num_cpus} vCPU, " if machine.accelerator == "cpu" and machine.num_cpus else ""
-    status = "" if machine.status == "available" else f" ({machine.status.replace('_', ' ')})"
-    return f"{count}{machine.architecture} · {cores}{memory} · ${machine.price_per_hour:g}/h{status}"
-
-
-def price_html(hardware: Hardware, machine: str | None, least: float | None, most: float | None) -> str:
-    """What an order will cost, by the API's own prices."""
-    found = next((one for one in hardware if one.id == machine), None)
-    if found is None or least is None or most is None:
-        return ""
-    low, high = (f"${found.price_per_hour * replicas:.2f}" for replicas in (least, most))
-    idle = "nothing while it sleeps" if least == 0 else f"{low} an hour at least"
-    quota = f", quota {found.used_accelerators} of {found.max_accelerators} used" if found.max_accelerators else ""
-    return f'<p class="price"><strong>{high}</strong> an hour at most, {idle}{quota}.</p>'
 
 
 def in_words(progress: Progress) -> str:

@@ -65,7 +65,10 @@ CSS = """
 .endpoints { width: 100%; border: 0 !important; border-collapse: collapse; font-size: .92rem; }
 .endpoints th { text-align: left; font-weight: 600; color: var(--body-text-color-subdued); }
 .endpoints tr { border: 0 !important; }
+.endpoints :is(th, td):not(:last-child) { overflow-wrap: break-word !important; }
+.bottom { align-items: flex-end !important; }
 .endpoints th, .endpoints td { padding: .4rem .6rem .4rem 0 !important; border-width: 0 0 1px !important;
+  border-color: var(--border-color-primary) !important;
   overflow-wrap: anywhere; vertical-align: top; }
 .price { font-size: 1.05rem; margin: .2rem 0; }
 @media (max-width: 780px) {

@@ -1,4 +1,6 @@
-"""One step of diffusers' textual_inversion.py, on random weights: `python diffusers_step.py 256x1 float32 4`.
+"""One step of diffusers' textual_inversion.py, on random weights:
+
+    python -m benchmarks.peers.diffusers_step 256x1 float32 4
 
 It runs in an environment with torch, diffusers and transformers, and prints one JSON line. As that script does by
 default: the VAE encodes in every step, AdamW with weight decay has the whole table, the other rows are put back.
@@ -7,15 +9,15 @@ default: the VAE encodes in every step, AdamW with weight decay has the whole ta
 from __future__ import annotations
 
 import json
-import resource
 import sys
-import time
 
 import diffusers
 import torch
 import transformers
 from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel
+
+from benchmarks.peers.stopwatch import measure
 
 size, kind, steps = sys.argv[1], getattr(torch, sys.argv[2]), int(sys.argv[3])
 side, batch = map(int, size.split("x"))
@@ -65,17 +67,5 @@ def step() -> None:
         table[keep] = original[keep]
 
 
-start = time.perf_counter()
-step()
-first = time.perf_counter() - start
-walls, processors = [], []
-for _ in range(steps):
-    wall, processor = time.perf_counter(), time.process_time()
-    step()
-    walls.append(time.perf_counter() - wall)
-    processors.append(time.process_time() - processor)
 versions = {"torch": torch.__version__, "diffusers": diffusers.__version__, "transformers": transformers.__version__}
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-print(
-    json.dumps({"seconds": min(walls), "cpu": min(processors), "first": first, "peak_gb": peak, "versions": versions})
-)
+print(json.dumps({**measure(step, steps), "versions": versions}))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from contextlib import ExitStack
 from pathlib import Path
 
 from huggingface_hub import snapshot_download
@@ -13,11 +12,9 @@ from huggingface_hub import snapshot_download
 from conceptry.errors import ConceptryError
 from conceptry.settings import Settings
 from conceptry.version import Version
-from flows.cli.console import out
-from flows.cli.playground import base_dir_of, choose, stay, with_hub
-from flows.stack.embedded import end_on_sigterm
+from flows.cli.playground import run_version, weights_of
 from flows.stack.processes import Child, answers, clean_environment, free_port
-from tasks.hub import HubTarget, list_actual
+from tasks.hub import HubTarget
 from tasks.hub.client import telling
 
 _SERVER = "emulators.hub.apps.toolkit"
@@ -29,21 +26,13 @@ def serve(root: Path | None, concept: str, port: int) -> None:
     Raises:
         ConceptryError: there is no such version, or it has no handler.
     """
-    name, _, wanted = concept.partition("@")
-    console = out()
-    end_on_sigterm()
-    with ExitStack() as running:
-        try:
-            settings = with_hub(root, running)
-            target = HubTarget(settings.hub_endpoint, settings.hub_owner, settings.hub_token)
-            version = choose(list_actual(target).concepts.get(name), name, wanted)
-            folder = fetch(target, settings, name, version)
-            server = _server(folder, free_port(port), base_dir_of(settings))
-            running.callback(server.wait)
-            running.callback(server.ask_to_end)
-            stay(server, f"{name} {version.name}", "the endpoint", console, how_to_call(folder, server.title))
-        except KeyboardInterrupt:
-            console.print("Stopped.")
+
+    def server(target: HubTarget, settings: Settings, name: str, version: Version) -> tuple[Child, str | None]:
+        folder = fetch(target, settings, name, version)
+        made = _server(folder, free_port(port), weights_of(settings))
+        return made, how_to_call(folder, made.title)
+
+    run_version(root, concept, "the endpoint", server)
 
 
 def fetch(target: HubTarget, settings: Settings, name: str, version: Version) -> Path:

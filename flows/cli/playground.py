@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -23,11 +25,30 @@ from tasks.hub.client import telling
 from tasks.hub.refs import read_manifest
 from tasks.space import render_space
 
-_START_TIMEOUT = 120.0
+MIRROR = "CONCEPTRY_BASE_URL"
+# An endpoint that has to fetch its weights, four gigabytes, answers when it has them. What dies is noticed at once.
+_START_TIMEOUT = 3600.0
 
 
 def play(root: Path | None, concept: str, port: int) -> None:
     """Render the Space of `NAME` or `NAME@vN`, start it on loopback and stay until Ctrl-C.
+
+    Raises:
+        ConceptryError: there is no such version.
+    """
+
+    def page(target: HubTarget, settings: Settings, name: str, version: Version) -> tuple[Child, str | None]:
+        return _page(target, settings, name, version, free_port(port)), None
+
+    run_version(root, concept, "the Space", page)
+
+
+Make = Callable[[HubTarget, Settings, str, Version], tuple[Child, str | None]]
+"""Makes the process that serves a version, and a hint for whoever started it."""
+
+
+def run_version(root: Path | None, concept: str, kind: str, make: Make) -> None:
+    """Find the version that `NAME` or `NAME@vN` means, make something of it and stay until Ctrl-C.
 
     Raises:
         ConceptryError: there is no such version.
@@ -39,17 +60,17 @@ def play(root: Path | None, concept: str, port: int) -> None:
         try:
             settings = with_hub(root, running)
             target = HubTarget(settings.hub_endpoint, settings.hub_owner, settings.hub_token)
-            version = choose(list_actual(target).concepts.get(name), name, wanted)
-            page = _page(target, settings, name, version, free_port(port))
-            running.callback(page.wait)
-            running.callback(page.ask_to_end)
-            stay(page, f"{name} {version.name}", "the Space", console)
+            version = choose(list_actual(target).concepts.get(name), name, wanted, target.endpoint)
+            child, hint = make(target, settings, name, version)
+            running.callback(child.wait)
+            running.callback(child.ask_to_end)
+            stay(child, f"{name} {version.name}", kind, console, hint)
         except KeyboardInterrupt:
             console.print("Stopped.")
 
 
-def choose(concept: ActualConcept | None, name: str, wanted: str) -> Version:
-    """The version called `wanted`; without a name the released one, else the newest.
+def choose(concept: ActualConcept | None, name: str, wanted: str, where: str = "the Hub") -> Version:
+    """The version called `wanted`; without a name the released one, else the newest. `where` was looked for it.
 
     Raises:
         ConceptryError: it does not exist.
@@ -60,7 +81,7 @@ def choose(concept: ActualConcept | None, name: str, wanted: str) -> Version:
     chosen = versions.get(wanted or released or newest)
     if chosen is None:
         what = f"there is no version {wanted}" if wanted else "nothing is published"
-        raise ConceptryError(what, concept=name, next_step=f"there is: {', '.join(versions) or 'none'}")
+        raise ConceptryError(what, concept=name, next_step=f"there is: {', '.join(versions) or f'none on {where}'}")
     return chosen
 
 
@@ -94,7 +115,7 @@ def _page(target: HubTarget, settings: Settings, name: str, version: Version, po
         "HF_HUB_CACHE": str(place.parent / "cache"),
         "TF_CPP_MIN_LOG_LEVEL": "2",
     }
-    environment |= base_dir_of(settings)
+    environment |= weights_of(settings)
     if settings.hub_token is not None:
         environment["HF_TOKEN"] = settings.hub_token.get_secret_value()
     log = place.with_suffix(".log")
@@ -102,9 +123,10 @@ def _page(target: HubTarget, settings: Settings, name: str, version: Version, po
     return Child(address, [sys.executable, "app.py"], environment, log, lambda: answers(address), place)
 
 
-def base_dir_of(settings: Settings) -> dict[str, str]:
-    """Where a base model's weights lie, as Space and handler read it; nothing for those that ship with the project."""
-    return {"CONCEPTRY_BASE_DIR": str(settings.base_dir.absolute())} if settings.base_dir else {}
+def weights_of(settings: Settings) -> dict[str, str]:
+    """Where a base model's weights lie, or can be fetched from, as Space and handler read it."""
+    found = {MIRROR: os.environ[MIRROR]} if MIRROR in os.environ else {}
+    return found | ({"CONCEPTRY_BASE_DIR": str(settings.base_dir.absolute())} if settings.base_dir else {})
 
 
 def stay(child: Child, what: str, kind: str, console: Console, hint: str | None = None) -> None:

@@ -89,7 +89,7 @@ def test_versions_are_listed_newest_first_and_the_released_one_is_marked() -> No
     assert versions.as_dict(CAT)["released"] == "v1"
 
 
-@pytest.mark.parametrize(("wanted", "number"), [("", 1), ("v3", 3)])
+@pytest.mark.parametrize(("wanted", "number"), [("", 1), ("v3", 3), ("v1", 1), ("v2", 2)])
 def test_the_playground_opens_the_released_version_or_the_one_asked_for(wanted: str, number: int) -> None:
     assert choose(CAT, "my-cat", wanted).number == number
 
@@ -97,8 +97,8 @@ def test_the_playground_opens_the_released_version_or_the_one_asked_for(wanted: 
 def test_the_playground_names_the_versions_that_there_are() -> None:
     with pytest.raises(ConceptryError, match="there is no version v9; there is: v1, v2, v3"):
         choose(CAT, "my-cat", "v9")
-    with pytest.raises(ConceptryError, match="nothing is published"):
-        choose(None, "my-cat", "")
+    with pytest.raises(ConceptryError, match=r"nothing is published.*there is: none on http://127\.0\.0\.1:4280"):
+        choose(None, "my-cat", "", "http://127.0.0.1:4280")
 
 
 def test_a_set_up_is_read_as_it_was_written(tmp_path: Path) -> None:

@@ -14,10 +14,11 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 
 from emulators.hub.server import running
 from space_template import endpoints
-from space_template.deploy import describe, pick, price_html, steps_html, table_html
+from space_template.deploy import steps_html, table_html
 from space_template.drawing import Studio
 from space_template.endpoints import ENDPOINTS_API_VARIABLE, Account, Order, Refused
 from space_template.loading import ModelUnavailableError, explain, free_memory, load, too_little_memory
+from space_template.machines import describe, pick, price_html
 from space_template.playground import first_notice
 from space_template.served import Served, read_settings
 from trainer.fetch import FetchError
