@@ -110,7 +110,7 @@ def they_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert (told["version"], told["released"], told["gate"]) == ("v1", False, "passed")
     text = printed(inspect.diff, "tame-dog@v1", "tame-dog@v2", None, as_json=False)
     assert "~ training.max_steps default -> 500" in text
-    assert "cosine of the vectors: 1.0000  (1 vectors and 1)" in text
+    assert "cosine of the vectors: 1.0000  (of 1 and 1 vectors)" in text
     told = json.loads(printed(inspect.diff, "tame-dog@v1", "tame-dog@v2", None, as_json=True))
     assert Path(told["picture"]).is_file()
     assert told["metrics"]["loss.trained"] == {"old": 0.05, "new": 0.03}
