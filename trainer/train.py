@@ -10,6 +10,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -134,7 +135,8 @@ def train(
     plain = denoising_losses(frozen)
     evaluate = devices.compile(lambda vectors, *batch: (tf.reduce_mean(plain(vectors, *batch)),), compiled)
     size = -(-_EVALUATION_BATCH // devices.replicas) * devices.replicas
-    fixed = evaluation_batch(latents, frozen, config, size).arrays()
+    # Made when it is first needed, since views that it asks for may still have to be encoded.
+    fixed = cache(lambda: evaluation_batch(latents, frozen, config, size).arrays())
     state = _begin(checkpoint.load(folder, identity), initial_vectors(config, frozen, recipe), devices)
     limit = _EXPLODED * float(np.linalg.norm(np.asarray(frozen.text_encoder.table, "float32"), axis=1).mean())
 
@@ -158,7 +160,7 @@ def train(
         state = following
         recent.append(float(loss))
         if config.early_stopping and state.step % _EVALUATE_EVERY == 0:
-            (loss_now,) = evaluate((state.vectors,), fixed)
+            (loss_now,) = evaluate((state.vectors,), fixed())
             state = replace(state, evaluations=(*state.evaluations, float(loss_now)))
         if state.step % checkpoint_every == 0:
             save()
