@@ -1,4 +1,4 @@
-"""python -m benchmarks.sampling --json [--base DIR] [--peers DIR] [--side 256] [--only ours kerascv diffusers tiny]
+"""python -m benchmarks.sampling --json [--base DIR] [--peers DIR] [--side 256] [--only ours ...] [--keep FILE]
 
 One picture at Stable Diffusion 1.x's full size with random weights, on this machine, each in a process of its
 own, one after the other, everything loaded and warm before the clock starts:
@@ -12,12 +12,15 @@ own, one after the other, everything loaded and warm before the clock starts:
   with and without Karras' noise levels, and for DDIM at 50.
 
 --base is a folder of random weights (benchmarks.full_size makes it: 4.3 GB, a minute). Ratios are peer / ours: larger
-than 1 is faster than the peer. It wants a quiet machine with 8 GB free, and takes 5 to 10 minutes.
+than 1 is faster than the peer. `cpu` is the processor's seconds of a step: other work on the machine changes it less.
+It wants a quiet machine with 8 GB free, and takes 10 to 15 minutes; with --keep the figures of earlier parts are read
+from a file and added to, so that it can be run in pieces.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import statistics
@@ -33,7 +36,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 PEERS = ("torch==2.13.0", "diffusers==0.42.1", "transformers")
 STEPS, KERASCV_STEPS = 20, 50
 PROMPT = "a photo of a cat on a windowsill"
-CONTENDERS = ("ours", "kerascv", "diffusers", "tiny")
+CONTENDERS = ("ours", "kerascv", "diffusers_float32", "diffusers_bfloat16", "tiny")
+PATIENCE = 500
+"""Seconds after which a peer is given up: a step that is emulated may take minutes."""
 
 
 def ours(base_dir: Path, side: int) -> dict[str, Any]:
@@ -53,9 +58,10 @@ def ours(base_dir: Path, side: int) -> dict[str, Any]:
     loaded = time.perf_counter()
     pipeline.warm_up()
     warm = time.perf_counter()
-    seconds, steps = _timed(lambda tell: pipeline.draw(PROMPT, steps=STEPS, seed=1, callback=tell))
+    seconds, steps, cpu = _timed(lambda tell: pipeline.draw(PROMPT, steps=STEPS, seed=1, callback=tell))
     return {
-        "seconds": seconds, "step": statistics.median(steps), "load": loaded - began, "warm_up": warm - loaded,
+        "seconds": seconds, "step": statistics.median(steps), "cpu": statistics.median(cpu),
+        "load": loaded - began, "warm_up": warm - loaded,
         "dtype": base.dtype, "steps": STEPS, "peak_gb": _peak_gb(),
     }  # fmt: skip
 
@@ -73,10 +79,12 @@ def kerascv(base_dir: Path, side: int, steps: int) -> dict[str, Any]:
     model._diffusion_model = theirs.DiffusionModel(side, side, 77, download_weights=False)
     model._decoder = theirs.Decoder(side, side, download_weights=False)
     model.text_to_image(PROMPT, num_steps=1, seed=1)
-    one, _ = _timed(lambda _: model.text_to_image(PROMPT, num_steps=1, seed=1))
-    seconds, _ = _timed(lambda _: model.text_to_image(PROMPT, num_steps=steps, seed=1))
-    version = keras_cv.__version__
-    return {"seconds": seconds, "step": (seconds - one) / (steps - 1), "steps": steps, "keras_cv": version}
+    one, _, one_cpu = _timed(lambda _: model.text_to_image(PROMPT, num_steps=1, seed=1))
+    seconds, _, cpu = _timed(lambda _: model.text_to_image(PROMPT, num_steps=steps, seed=1))
+    return {
+        "seconds": seconds, "step": (seconds - one) / (steps - 1), "cpu": (cpu[-1] - one_cpu[-1]) / (steps - 1),
+        "steps": steps, "keras_cv": keras_cv.__version__,
+    }  # fmt: skip
 
 
 def diffusers(peers: Path, side: int, dtype: str, *, whole: bool) -> dict[str, Any]:
@@ -87,7 +95,10 @@ def diffusers(peers: Path, side: int, dtype: str, *, whole: bool) -> dict[str, A
         subprocess.run([str(python), "-m", "pip", "install", "--quiet", *PEERS], check=True, stdout=sys.stderr)
     script = Path(__file__).with_name("peers") / "diffusers_sampling.py"
     command = [str(python), str(script), str(side), str(STEPS), dtype, str(int(whole))]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    try:
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, timeout=PATIENCE)
+    except subprocess.TimeoutExpired:
+        return {"seconds": None, "step": None, "given_up_after": PATIENCE, "dtype": dtype}
     found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
     return found
 
@@ -114,19 +125,14 @@ def tiny() -> dict[str, Any]:
     return {"right": right, "pictures": 8 * len(world.CAPTIONED)}
 
 
-def _timed(run: Any) -> tuple[float, list[float]]:
-    """Seconds in all, and of each step that was told."""
-    began = last = time.perf_counter()
-    steps: list[float] = []
-
-    def tell(_step: int, _of: int) -> None:
-        nonlocal last
-        now = time.perf_counter()
-        steps.append(now - last)
-        last = now
-
-    run(tell)
-    return time.perf_counter() - began, steps
+def _timed(run: Any) -> tuple[float, list[float], list[float]]:
+    """Seconds in all, of each step that was told, and the processor's of each; the last one of these is all of them."""
+    began, processor = time.perf_counter(), time.process_time()
+    told = [(began, processor)]
+    run(lambda _step, _of: told.append((time.perf_counter(), time.process_time())))
+    seconds, cpu = time.perf_counter() - began, time.process_time() - processor
+    steps = [[now[part] - last[part] for last, now in itertools.pairwise(told)] for part in (0, 1)]
+    return seconds, steps[0], steps[1] or [cpu]
 
 
 def _peak_gb() -> float:
@@ -152,15 +158,20 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     from trainer.precision import storage
 
     found: dict[str, Any] = {}
+    if options.keep and options.keep.is_file():
+        found = json.loads(options.keep.read_text(encoding="utf-8"))
     for name in ("ours", "kerascv", "tiny"):
         if name in options.only:
             found[name] = _apart(name, options)
             print(name, found[name], file=sys.stderr, flush=True)
-    if "diffusers" in options.only:
-        for dtype in ("float32", "bfloat16"):
+    for dtype in ("float32", "bfloat16"):
+        name = f"diffusers_{dtype}"
+        if name in options.only:
             whole = dtype == "float32" or storage("sd-v1-4") == "bfloat16"
-            found[f"diffusers_{dtype}"] = diffusers(options.peers, options.side, dtype, whole=whole)
-            print(dtype, found[f"diffusers_{dtype}"], file=sys.stderr, flush=True)
+            found[name] = diffusers(options.peers, options.side, dtype, whole=whole)
+            print(name, found[name], file=sys.stderr, flush=True)
+    if options.keep:
+        options.keep.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
     return found
 
 
@@ -170,7 +181,7 @@ def ratios(found: dict[str, Any]) -> dict[str, float]:
         return {}
     named = {}
     for peer in ("kerascv", "diffusers_float32", "diffusers_bfloat16"):
-        for what, key in (("end_to_end", "seconds"), ("guided_step", "step")):
+        for what, key in (("end_to_end", "seconds"), ("guided_step", "step"), ("cpu_of_a_guided_step", "cpu")):
             if found.get(peer, {}).get(key) is not None:
                 named[f"{what}_of_{peer}"] = round(found[peer][key] / found["ours"][key], 2)
     return named
@@ -192,6 +203,7 @@ def main() -> None:
     parser.add_argument("--peers", type=Path, default=cache / "peers", help="folder of the peers' environment")
     parser.add_argument("--side", type=int, default=256, help="width and height in pixels")
     parser.add_argument("--only", nargs="*", choices=CONTENDERS, default=CONTENDERS, help="run these alone")
+    parser.add_argument("--keep", type=Path, help="file with the figures of earlier parts, to read and to write")
     parser.add_argument("--kerascv-steps", type=int, default=KERASCV_STEPS, help="steps of KerasCV's picture")
     parser.add_argument("--one", choices=("ours", "kerascv", "tiny"), help=argparse.SUPPRESS)
     options = parser.parse_args()

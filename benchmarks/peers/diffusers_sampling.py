@@ -6,6 +6,7 @@ Prints one JSON object: the seconds of a guided step, and with WHOLE=1 those of 
 """
 
 import json
+import statistics
 import sys
 import time
 
@@ -32,19 +33,21 @@ scheduler = diffusers.DPMSolverMultistepScheduler(
 tokens = torch.full((2, 77), 49407)
 
 
-def draw(count: int) -> tuple[float, list[float]]:
-    """One picture of `count` steps as StableDiffusionPipeline draws it; seconds in all, and of each step."""
+def draw(count: int) -> tuple[float, list[tuple[float, float]]]:
+    """One picture of `count` steps as StableDiffusionPipeline draws it; seconds in all, and of each step (the clock's,
+    the processor's).
+    """
     began = time.perf_counter()
     context = text_encoder(tokens)[0]
     scheduler.set_timesteps(count)
     latents = torch.randn((1, 4, side // 8, side // 8), dtype=dtype)
     seconds = []
     for timestep in scheduler.timesteps:
-        start = time.perf_counter()
+        start, processor = time.perf_counter(), time.process_time()
         both = scheduler.scale_model_input(torch.cat([latents] * 2), timestep)
         nothing, wanted = unet(both, timestep, encoder_hidden_states=context).sample.chunk(2)
         latents = scheduler.step(nothing + 7.5 * (wanted - nothing), timestep, latents).prev_sample
-        seconds.append(time.perf_counter() - start)
+        seconds.append((time.perf_counter() - start, time.process_time() - processor))
     vae.decode(latents / 0.18215).sample.float().numpy()
     return time.perf_counter() - began, seconds
 
@@ -55,7 +58,8 @@ print(
     json.dumps(
         {
             "seconds": total,
-            "step": sorted(each)[len(each) // 2],
+            "step": statistics.median(clock for clock, _ in each),
+            "cpu": statistics.median(processor for _, processor in each),
             "steps_timed": len(each),
             "dtype": sys.argv[3],
             "torch": torch.__version__,
