@@ -127,6 +127,9 @@ def test_the_api_draws_and_the_seed_makes_the_same_pictures_again(space: str) ->
         with Image.open(wide[0]["image"]) as picture:
             assert picture.size == (96, 64)
         assert seed == client.predict(prompt="a blue star", steps=1, seed=seed, api_name="/draw")[1]
+        for text in (HOSTILE, *CORPUS):
+            hostile = {"prompt": text[:12], "negative_prompt": text[-12:], "steps": 1, "seed": 1}
+            assert client.predict(**hostile, api_name="/draw")[1] == 1
         with pytest.raises(Exception, match="the prompt is too long"):
             client.predict(prompt="red circle " * 60, api_name="/draw")
     finally:
