@@ -11,6 +11,7 @@ ROOT/logs/               hub.log, prefect.log, flows.log
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 import tomllib
@@ -215,6 +216,9 @@ def enter(folder: Folder, setup: Setup) -> None:
     os.environ.update({"HF_HUB_DISABLE_XET": "1", "PREFECT_HOME": str(folder.prefect), "DO_NOT_TRACK": "1"})
     if answers(f"{setup.prefect_api}/health"):
         os.environ["PREFECT_API_URL"] = setup.prefect_api
+    if setup.cloud_emulated:
+        # Google's client asks Google, emulated or not, where its key may be used, and warns of each failed try.
+        logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
 
 
 def repository_here(start: Path) -> str:
