@@ -110,28 +110,25 @@ def test_a_bundle_is_whole_and_says_where_it_comes_from(tmp_path: Path) -> None:
     assert yaml.safe_load(card.split("---")[1])["pipeline_tag"] == "text-to-image"
 
 
+def refused(trained: Path, bundle: Path, match: str) -> None:
+    """No bundle is made of this training, and the error says why."""
+    lineage = Lineage("a" * 64, "a" * 64, "c" * 40, "f" * 32, ())
+    with pytest.raises(TrainingError, match=match):
+        assemble(
+            trained, bundle, name="x", spec=make_spec(), base=BASE, lineage=lineage, gate=GateResult(True, ()),
+            repo="local/x",
+        )  # fmt: skip
+    assert not bundle.exists()
+
+
 def test_half_a_training_makes_no_bundle(tmp_path: Path) -> None:
     trained = make_trained(tmp_path / "trained")
     (trained / "learned_embeds.safetensors").unlink()
-    lineage = Lineage("a" * 64, "a" * 64, "c" * 40, "f" * 32, ())
-
-    with pytest.raises(TrainingError, match=r"x: the trainer left no learned_embeds.safetensors"):
-        assemble(
-            trained, tmp_path / "bundle", name="x", spec=make_spec(), base=BASE, lineage=lineage,
-            gate=GateResult(True, ()), repo="local/x",
-        )  # fmt: skip
-    assert not (tmp_path / "bundle").exists()
+    refused(trained, tmp_path / "bundle", r"x: the trainer left no learned_embeds.safetensors")
 
 
 def test_other_weights_than_the_published_make_no_bundle(tmp_path: Path) -> None:
     trained = make_trained(tmp_path / "trained")
     metrics = json.loads((trained / "metrics.json").read_text())
     (trained / "metrics.json").write_text(json.dumps(metrics | {"weights": {"dtype": "float32", "verified": False}}))
-    lineage = Lineage("a" * 64, "a" * 64, "c" * 40, "f" * 32, ())
-
-    with pytest.raises(TrainingError, match=r"x: it was trained with --unverified"):
-        assemble(
-            trained, tmp_path / "bundle", name="x", spec=make_spec(), base=BASE, lineage=lineage,
-            gate=GateResult(True, ()), repo="local/x",
-        )  # fmt: skip
-    assert not (tmp_path / "bundle").exists()
+    refused(trained, tmp_path / "bundle", r"x: it was trained with --unverified")
