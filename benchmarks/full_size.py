@@ -35,7 +35,7 @@ class _Writer:
         self._rng = np.random.default_rng(seed)
         self._names: list[str] = []
 
-    def __call__(self, *shapes: Sequence[int]) -> Any:
+    def __call__(self, *shapes: Sequence[int], **_how_it_is_kept: bool) -> Any:
         for shape in shapes:
             name = f"weight_{len(self._names):04d}"
             self._group.create_dataset(name, data=self._values(shape))

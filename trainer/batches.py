@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +41,13 @@ class Batch:
     def arrays(self) -> tuple[npt.NDArray[Any], ...]:
         """The four arrays in the order of the loss's arguments."""
         return self.latents, self.tokens, self.timesteps, self.noise
+
+    @classmethod
+    def blank(cls, latents: data.Latents, frozen: Frozen, size: int) -> Batch:
+        """Zeros, in the shapes of a batch of `size` rows."""
+        shape = (size, *latents.mean.shape[1:])
+        tokens = np.zeros((size, frozen.tokenizer.prompt_length), "int32")
+        return cls(np.zeros(shape, "float32"), tokens, np.zeros(size, "int32"), np.zeros(shape, "float32"))
 
 
 def initial_vectors(config: Config, frozen: Frozen, recipe: Recipe = DEFAULT) -> Array:
@@ -102,6 +110,24 @@ def draw_batch(
     clean = latents.sample(rows, rng)
     noise = rng.standard_normal(clean.shape, "float32")
     return Batch(clean, frozen.tokenizer.rows(texts), (part * TIMESTEPS).astype("int32"), noise)
+
+
+def draw_ahead(draw: Callable[[int], Batch], first: int, end: int) -> Iterator[Batch]:
+    """The batches of steps `first` to `end` - 1, each drawn while something else runs: tracing, or the step before."""
+    pool = ThreadPoolExecutor(1)
+    begun = pool.submit(draw, first)
+
+    def batches(following: Future[Batch]) -> Iterator[Batch]:
+        try:
+            for step in range(first, end):
+                batch = following.result()
+                if step + 1 < end:
+                    following = pool.submit(draw, step + 1)
+                yield batch
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    return batches(begun)
 
 
 def evaluation_batch(latents: data.Latents, frozen: Frozen, config: Config, size: int = 64) -> Batch:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +49,7 @@ class Latents:
     ) -> None:
         self.mean, self.deviation, self.captions = mean, deviation, tuple(captions)
         self._waiting, self._encoder = dict(waiting or {}), encoder
+        self._lock = threading.Lock()
         content = hashlib.sha256(mean.tobytes())
         for pixels in self._waiting.values():
             content.update(pixels.tobytes())
@@ -65,14 +67,15 @@ class Latents:
 
     def encode(self, rows: Iterable[int] | None = None) -> None:
         """Encode those of the given views that still wait, or all of them; with the last one the VAE is let go."""
-        for row in sorted(self._waiting.keys() & set(range(len(self)) if rows is None else map(int, rows))):
-            assert self._encoder is not None
-            pixels = self._waiting.pop(row).astype("float32") / 127.5 - 1.0
-            mean, log_variance = np.split(np.asarray(self._encoder(tf.constant(pixels[None])))[0], 2, axis=-1)
-            self.mean[row] = mean * models.LATENT_SCALE
-            self.deviation[row] = np.exp(0.5 * np.clip(log_variance, -30.0, 20.0)) * models.LATENT_SCALE
-        if not self._waiting:
-            self._encoder = None
+        with self._lock:
+            for row in sorted(self._waiting.keys() & set(range(len(self)) if rows is None else map(int, rows))):
+                assert self._encoder is not None
+                pixels = self._waiting.pop(row).astype("float32") / 127.5 - 1.0
+                mean, log_variance = np.split(np.asarray(self._encoder(tf.constant(pixels[None])))[0], 2, axis=-1)
+                self.mean[row] = mean * models.LATENT_SCALE
+                self.deviation[row] = np.exp(0.5 * np.clip(log_variance, -30.0, 20.0)) * models.LATENT_SCALE
+            if not self._waiting:
+                self._encoder = None
 
 
 @dataclass(frozen=True)

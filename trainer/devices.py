@@ -18,6 +18,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from trainer.config import ConfigError
+from trainer.layers import as_traced
 
 Arrays = Sequence[npt.NDArray[Any]]
 Compute = Callable[..., tuple[Any, ...]]
@@ -32,6 +33,7 @@ class Devices:
     """
 
     def __init__(self) -> None:
+        as_traced()
         role, index, hosts = cluster(os.environ.get("TF_CONFIG"))
         self.hosts = hosts
         self._strategy: Any = None
@@ -49,13 +51,18 @@ class Devices:
         scope: AbstractContextManager[Any] = self._strategy.scope() if self.replicas > self.hosts else nullcontext()
         return scope
 
-    def compile(self, compute: Compute, jit_compile: bool) -> Callable[[Arrays, Arrays], tuple[Any, ...]]:
+    def compile(
+        self, compute: Compute, jit_compile: bool, like: Arrays = ()
+    ) -> Callable[[Arrays, Arrays], tuple[Any, ...]]:
         """Make `compute(*shared, *batch) -> tensors` run on every replica, each with its part of the batch's rows.
 
-        The function that comes back takes the shared arrays and the whole batch, and returns the replicas' means.
+        The function that comes back takes the shared arrays and the whole batch, and returns the replicas' means. With
+        `like`, arrays of the same shapes and types, a single replica's is traced now and not by its first call.
         """
         inner = tf.function(compute, jit_compile=jit_compile, autograph=False)
         if self._strategy is None:
+            if like:
+                inner.get_concrete_function(*map(tf.constant, like))
             return lambda shared, batch: tuple(inner(*map(tf.constant, (*shared, *batch))))
         replicas, strategy = self.replicas, self._strategy
 

@@ -21,6 +21,8 @@ GROUPS = 32
 SMALL_KERNEL = 2**18
 MIDDLE_KERNEL = 2**22
 """Elements of the kernels (up to 640 x 640 channels) that TensorFlow's own convolution is faster with, forward."""
+MANY_SCORES = 2**22
+"""Scores of a head (2048 tokens to as many) from which on they are not kept for the gradient."""
 
 
 @cache
@@ -29,14 +31,29 @@ def on_gpu() -> bool:
     return bool(tf.config.list_physical_devices("GPU"))
 
 
-def dense(x: Any, kernel: Any, bias: Any = None) -> Any:
-    """(..., I) times (I, O), plus (O,)."""
+@cache
+def as_traced() -> None:
+    """Let TensorFlow run graphs as they are traced, on a CPU; to be called before the first one runs.
+
+    Its optimizer fuses some small operations, which no step is faster for, and takes the time of a full-size step and a
+    half. On a GPU it is left on.
+    """
+    if not on_gpu():
+        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+
+
+def dense(x: Any, kernel: Any, bias: Any = None, *, transposed: bool = False) -> Any:
+    """(..., I) times (I, O), plus (O,); a transposed kernel is (O, I).
+
+    On a CPU a product by a few thousand columns takes half the time when its kernel lies transposed: rows whose length
+    is a multiple of a memory page fight for the same lines of the cache.
+    """
     *outer, width = x.shape
     # A product of three dimensions by two would be broadcast, which is several times slower.
-    y = tf.matmul(tf.reshape(tf.cast(x, kernel.dtype), (-1, width)), kernel)
+    y = tf.matmul(tf.reshape(tf.cast(x, kernel.dtype), (-1, width)), kernel, transpose_b=transposed)
     if bias is not None:
         y = tf.nn.bias_add(y, bias)
-    return tf.reshape(y, (*(-1 if size is None else size for size in outer), kernel.shape[-1]))
+    return tf.reshape(y, (*(-1 if size is None else size for size in outer), kernel.shape[0 if transposed else 1]))
 
 
 def conv(x: Any, kernel: Any, bias: Any, stride: int = 1) -> Any:
@@ -133,11 +150,50 @@ def attention(queries: Any, keys: Any, values: Any, heads: int, mask: Any = None
         return tf.transpose(tf.reshape(x, (-1, x.shape[1], heads, channels // heads)), (0, 2, 1, 3))
 
     scale = tf.cast((channels // heads) ** -0.5, queries.dtype)
-    scores = tf.cast(tf.matmul(split(queries * scale), split(keys), transpose_b=True), tf.float32)
-    if mask is not None:
-        scores = scores + mask
-    attended = tf.matmul(tf.cast(tf.nn.softmax(scores), values.dtype), split(values))
+    parts = split(queries * scale), split(keys), split(values)
+    few = mask is not None or length * keys.shape[1] < MANY_SCORES
+    attended = _attend(*parts, mask) if few else _attend_head_by_head(*parts)
     return tf.reshape(tf.transpose(attended, (0, 2, 1, 3)), (-1, length, channels))
+
+
+def _attend(queries: Any, keys: Any, values: Any, mask: Any = None) -> Any:
+    """Queries, scaled, and keys and values, each (..., tokens, channels), to what is attended to."""
+    return tf.matmul(_shares(queries, keys, values.dtype, mask), values)
+
+
+def _shares(queries: Any, keys: Any, dtype: Any, mask: Any = None) -> Any:
+    """How much each key is attended to, (..., T, S), sums of one: in float32, then cast."""
+    scores = tf.cast(tf.matmul(queries, keys, transpose_b=True), tf.float32)
+    return tf.cast(tf.nn.softmax(scores if mask is None else scores + mask), dtype)
+
+
+@tf.custom_gradient  # type: ignore[untyped-decorator,unused-ignore]
+def _attend_head_by_head(queries: Any, keys: Any, values: Any) -> Any:
+    """The same for pictures of many tokens: only one head's scores are ever kept, and computed again for the gradient.
+
+    At 512 x 512 pixels the eight heads of one layer have 134 million.
+    """
+
+    def heads_of(x: Any) -> Any:
+        return tf.transpose(x, (1, 0, 2, 3))
+
+    def each(work: Callable[..., Any], *arrays: Any, signature: Any) -> Any:
+        heads = tuple(map(heads_of, arrays))
+        done = tf.map_fn(lambda one: work(*one), heads, parallel_iterations=1, fn_output_signature=signature)
+        return tf.nest.map_structure(heads_of, done)
+
+    def gradient(d_attended: Any) -> Any:
+        def backward(q: Any, k: Any, v: Any, dy: Any) -> Any:
+            shares = _shares(q, k, v.dtype)
+            d_shares = tf.matmul(dy, v, transpose_b=True)
+            d_scores = shares * (d_shares - tf.reduce_sum(d_shares * shares, axis=-1, keepdims=True))
+            d_keys, d_values = (tf.matmul(*pair, transpose_a=True) for pair in ((d_scores, q), (shares, dy)))
+            return tf.matmul(d_scores, k), d_keys, d_values
+
+        dtype = queries.dtype
+        return each(backward, queries, keys, values, d_attended, signature=(dtype, dtype, dtype))
+
+    return each(_attend, queries, keys, values, signature=values.dtype), gradient
 
 
 def split_columns(x: Any, count: int) -> Sequence[Any]:

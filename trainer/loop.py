@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from trainer import models
 from trainer.base import BaseModel
+from trainer.layers import as_traced
 from trainer.parts import DiffusionModel
 
 Callback = Callable[[int, int], None]
@@ -25,6 +26,7 @@ class Parts:
     """UNet and decoder, with one set of weights for pictures of every size."""
 
     def __init__(self, base: BaseModel, resolution: int, diffusion_model: DiffusionModel | None) -> None:
+        as_traced()
         self._unet = diffusion_model or base.diffusion_model(resolution, resolution)
         with _computing_in(base.dtype):
             self._decoder = base.decoder(resolution, resolution)

@@ -18,7 +18,7 @@ from trainer import layers
 
 TIMESTEP_WIDTH = 320
 Take = Callable[..., Any]
-"""Gives the next weight, a tf.Variable of the given shape; with several shapes, these side by side in one."""
+"""Gives the next weight, a tf.Variable; see `trainer.weights.Taker`."""
 
 
 @dataclass(frozen=True)
@@ -243,7 +243,8 @@ class _Transformer:
         self.key_value = take(*[(context_width, width)] * 2)
         self.out2 = Affine(take, width, width)
         self.norm3 = Affine(take, width)
-        self.widen, self.narrow = Affine(take, width, 8 * width), Affine(take, 4 * width, width)
+        self.widen = take((width, 8 * width), transposed=True), take((8 * width,))
+        self.narrow = Affine(take, 4 * width, width)
         self.leave = Affine(take, 1, 1, width, width)
 
     def __call__(self, inputs: Any, _time: Any, key_value: Any) -> Any:
@@ -259,6 +260,6 @@ class _Transformer:
         keys, values = layers.split_columns(key_value, 2)
         queries = layers.dense(norm(x, self.norm2), self.query)
         x += layers.dense(layers.attention(queries, keys, values, self.heads), *self.out2)
-        wide, gate = layers.split_columns(layers.dense(norm(x, self.norm3), *self.widen), 2)
+        wide, gate = layers.split_columns(layers.dense(norm(x, self.norm3), *self.widen, transposed=True), 2)
         x += layers.dense(wide * layers.gelu(gate), *self.narrow)
         return layers.conv(tf.reshape(x, (-1, height, width, channels)), *self.leave) + inputs

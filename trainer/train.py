@@ -23,6 +23,7 @@ from trainer.batches import (
     Batch,
     Frozen,
     denoising_losses,
+    draw_ahead,
     draw_batch,
     evaluation_batch,
     initial_vectors,
@@ -131,13 +132,19 @@ def train(
     identity = json.dumps(settings, sort_keys=True)
     # On CPUs XLA takes longer to compile than it saves, and on big products it is slower than oneDNN.
     compiled = on_gpu() if recipe.compile is None else recipe.compile
-    take = devices.compile(gradients(denoising_losses(frozen, recipe)), compiled)
+    state = _begin(checkpoint.load(folder, identity), initial_vectors(config, frozen, recipe), devices)
+    # On a CPU the first batch's views are encoded now, which goes on while the step is traced.
+    batches = draw_ahead(
+        lambda step: draw_batch(latents, frozen, config, step, recipe, devices.replicas), state.step, config.max_steps
+    )
+    blank = Batch.blank(latents, frozen, config.batch_size * devices.replicas)
+    shared = state.vectors, np.zeros((), "float32")
+    take = devices.compile(gradients(denoising_losses(frozen, recipe)), compiled, like=(*shared, *blank.arrays()))
     plain = denoising_losses(frozen)
     evaluate = devices.compile(lambda vectors, *batch: (tf.reduce_mean(plain(vectors, *batch)),), compiled)
     size = -(-_EVALUATION_BATCH // devices.replicas) * devices.replicas
     # Made when it is first needed, since views that it asks for may still have to be encoded.
     fixed = cache(lambda: evaluation_batch(latents, frozen, config, size).arrays())
-    state = _begin(checkpoint.load(folder, identity), initial_vectors(config, frozen, recipe), devices)
     limit = _EXPLODED * float(np.linalg.norm(np.asarray(frozen.text_encoder.table, "float32"), axis=1).mean())
 
     def save() -> None:
@@ -147,7 +154,7 @@ def train(
     started, done_before, recent = time.monotonic(), state.step, []
     why = "max_steps"
     while state.step < config.max_steps:
-        batch = draw_batch(latents, frozen, config, state.step, recipe, devices.replicas).arrays()
+        batch = next(batches).arrays()
         loss, gradient, stop = take((state.vectors, np.asarray(should_stop(), "float32")), batch)
         if float(stop):
             save()

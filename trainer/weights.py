@@ -87,8 +87,10 @@ class Taker:
         self._arrays, self._dtype, self._where = arrays, dtype, where
         self.variables: list[tf.Variable] = []
 
-    def __call__(self, *shapes: Sequence[int]) -> tf.Variable:
+    def __call__(self, *shapes: Sequence[int], transposed: bool = False) -> tf.Variable:
         """The next weight; with several shapes, that many weights side by side (along the last axis) in one.
+
+        With `transposed` a matrix is stored the other way round.
 
         Raises:
             ValueError: The file does not fit: another architecture, or a damaged file.
@@ -97,6 +99,7 @@ class Taker:
         array = arrays[0] if len(arrays) == 1 else np.concatenate(arrays, axis=-1)
         # A matrix keeps the type that it is multiplied in, a bias or a norm's scale too; they are small.
         value = tf.cast(tf.constant(array), self._dtype)
+        value = tf.transpose(value) if transposed else value
         variable = tf.Variable(value, trainable=False, name=f"{len(self.variables):04d}")
         self.variables.append(variable)
         return variable

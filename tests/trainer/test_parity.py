@@ -43,7 +43,11 @@ def test_the_text_encoder_is_kerascvs(base: BaseModel) -> None:
     np.testing.assert_allclose(found, wanted, atol=1e-5)
 
 
-def test_the_unet_is_kerascvs_forward_and_backward(base: BaseModel, unet: keras.Model) -> None:
+@pytest.mark.parametrize("many_scores", [layers.MANY_SCORES, 1], ids=["all heads at once", "head by head"])
+def test_the_unet_is_kerascvs_forward_and_backward(
+    base: BaseModel, unet: keras.Model, many_scores: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(layers, "MANY_SCORES", many_scores)
     rng = np.random.default_rng(0)
     latent, context = (tf.constant(rng.standard_normal(shape, "float32")) for shape in ((2, 8, 8, 4), (2, 24, 96)))
     time = models.timestep_embedding(tf.constant([3, 700]))
