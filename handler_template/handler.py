@@ -29,6 +29,7 @@ import base64
 import io
 import json
 import os
+import re
 import secrets
 import threading
 from collections.abc import Mapping
@@ -85,7 +86,7 @@ def parse(data: Mapping[str, Any]) -> list[Request]:
     if unknown:
         problems.append(f"unknown parameters {', '.join(unknown)}; there are {', '.join(PARAMETERS)}")
     negative = parameters.get("negative_prompt") or ""
-    if not isinstance(negative, str) or len(negative) > MAX_PROMPT:
+    if not _is_text(negative):
         problems.append(f"negative_prompt must be a text of at most {MAX_PROMPT} characters")
         negative = ""
     picture_format = parameters.get("format") or FORMATS[0]
@@ -106,13 +107,18 @@ def parse(data: Mapping[str, Any]) -> list[Request]:
 
 def _prompts(inputs: Any, problems: list[str]) -> list[str]:
     prompts = inputs if isinstance(inputs, list) else [inputs]
-    fits = all(isinstance(prompt, str) and prompt.strip() and len(prompt) <= MAX_PROMPT for prompt in prompts)
+    fits = all(_is_text(prompt) and prompt.strip() for prompt in prompts)
     if not fits or not 1 <= len(prompts) <= MAX_PROMPTS:
         problems.append(
             f"inputs must be a prompt, a text of 1 to {MAX_PROMPT} characters, or a list of up to {MAX_PROMPTS} of them"
         )
         return []
     return prompts
+
+
+def _is_text(value: Any) -> bool:
+    """Whether it is a text that is short enough, and whole: JSON can hold half of an emoji."""
+    return isinstance(value, str) and len(value) <= MAX_PROMPT and not re.search("[\ud800-\udfff]", value)
 
 
 def _whole(parameters: Mapping[str, Any], name: str, least: int, most: int, problems: list[str]) -> int | None:

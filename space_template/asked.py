@@ -16,13 +16,12 @@ DEFAULTS = {"tiny": (20, 3.0, 4), "sd-v1-4": (20, 7.5, 1)}
 """Steps, guidance and number of pictures of each base model."""
 _STEP = {"tiny": 16, "sd-v1-4": 64}
 
-# Builds the address of this page with all that makes the pictures again; the names are those of `restored`.
+# Builds the address of this page with all that makes the pictures again: the fields of `Asked`.
 LINK_JS = """
-(prompt, negative, guidance, steps, pictures, seed, size, compare) => {
+(asked) => {
   const url = new URL(window.location.href.split(/[?#]/)[0]);
-  const asked = {prompt, negative, guidance, steps, pictures, seed, size, compare};
   for (const [name, value] of Object.entries(asked)) {
-    if (value !== null && value !== undefined && value !== "") url.searchParams.set(name, value);
+    if (value !== "") url.searchParams.set(name, value);
   }
   return url.toString();
 }

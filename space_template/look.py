@@ -41,6 +41,8 @@ CSS = """
 #first img { width: 100%; height: 100%; object-fit: contain; }
 .line { min-height: 1.4rem; color: var(--body-text-color-subdued); font-size: .9rem; margin: 0;
   overflow-wrap: anywhere; }
+.line.bad { color: #dc2626; } .dark .line.bad { color: #f87171; }
+.learned:not(:has(img)) { display: none; }
 .facts { display: grid; grid-template-columns: max-content 1fr; gap: .4rem 1.1rem; margin: 0; font-size: .95rem; }
 .facts dt { color: var(--body-text-color-subdued); }
 .facts dd { margin: 0; overflow-wrap: anywhere; }
@@ -129,9 +131,10 @@ def notice_html(text: str, kind: str = "", *, role: str = "status") -> str:
     return f'<div class="notice {kind}" role="{role}">{html.escape(text)}</div>'
 
 
-def line_html(text: str) -> str:
+def line_html(text: str, *, bad: bool = False) -> str:
     """A quiet line under the pictures, read aloud when it changes."""
-    return f'<p class="line" role="status">{html.escape(text)}</p>'
+    kind, role = ("line bad", "alert") if bad else ("line", "status")
+    return f'<p class="{kind}" role="{role}">{html.escape(text)}</p>'
 
 
 def facts_html(pairs: list[tuple[str, str]]) -> str:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import html
 import secrets
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import asdict
 from typing import Any
 
 import gradio as gr
-import numpy.typing as npt
 
 from space_template.asked import (
     LINK_JS,
@@ -26,24 +24,12 @@ from space_template.asked import (
 )
 from space_template.drawing import Studio
 from space_template.loading import ModelUnavailableError
-from space_template.look import facts_html, line_html, notice_html
+from space_template.look import facts_html, line_html
 from space_template.served import Served, facts
+from space_template.telling import captioned, errors_on_the_page, first_notice, told
 
 NO_COMPARISON = ("nothing", "")
 INSERT_JS = "(prompt, token) => prompt.includes(token) ? prompt : (prompt.trim() + ' ' + token).trim()"
-
-
-def first_notice(served: Served, studio: Studio, fetching: str = "") -> str:
-    """The banner over the Playground, or nothing when all is well; `fetching` is what is being downloaded."""
-    if studio.problem is not None:
-        return notice_html(studio.problem, "bad", role="alert")
-    if not studio.ready:
-        what = f"Fetching the base model, once: {fetching}." if fetching else "Loading the model."
-        return notice_html(f"{what} What you ask for now is drawn as soon as it is there.", "busy")
-    if not served.published:
-        token = served.placeholder_token
-        return notice_html(f"No version is published yet: the base model draws, and {token} means nothing to it.")
-    return ""
 
 
 class Playground:
@@ -110,6 +96,7 @@ class Playground:
             with gr.Column(min_width=240, visible=False) as self.other_column:
                 self.other = gr.Gallery(elem_id="other", height="auto", buttons=["download", "fullscreen"], **shown)
         self.line = gr.HTML(line_html(""), elem_id="message")
+        self.drawn = gr.JSON(visible=False)
         self.link = gr.Textbox(
             label="Link to these pictures", buttons=["copy"], interactive=False, visible=False, elem_id="link"
         )
@@ -121,7 +108,7 @@ class Playground:
                 gr.HTML(facts_html(facts(self.served)))
             self.grids = {}
             for name, label in (("grid", "What it learned"), ("initializer", "What it started from, same seeds")):
-                with gr.Column(min_width=220):
+                with gr.Column(min_width=220, elem_classes="learned"):
                     self.grids[name] = gr.Image(
                         label=label, visible=False, interactive=False, format="png", buttons=["fullscreen"]
                     )
@@ -132,15 +119,13 @@ class Playground:
             [self.draw_button.click, self.prompt.submit],
             self._draw,
             [*asked, self.compare, self.new_seed],
-            [self.gallery, self.other_column, self.other, self.seed, self.line, self.stop_button],
+            [self.gallery, self.other_column, self.other, self.seed, self.line, self.stop_button, self.drawn],
             api_visibility="private",
             concurrency_limit=1,
             concurrency_id="model",
             show_progress_on=[self.gallery],
         )
-        drawn = drawing.success(
-            None, [*asked, self.compare], self.link, js=LINK_JS, api_visibility="private", queue=False
-        )
+        drawn = drawing.success(None, self.drawn, self.link, js=LINK_JS, api_visibility="private", queue=False)
         drawn.then(lambda: gr.update(visible=True), None, self.link, api_visibility="private", queue=False)
         drawing.then(
             lambda: gr.update(interactive=False), None, self.stop_button, api_visibility="private", queue=False
@@ -182,30 +167,42 @@ class Playground:
         self, prompt: str, negative: str, guidance: float, steps: float, pictures: float, seed: float | None,
         size: str, compare: str, new_seed: bool, progress: gr.Progress = gr.Progress(),  # noqa: B008 - Gradio finds it
     ) -> Iterator[tuple[Any, ...]]:  # fmt: skip
-        """Draw, and tell how far it is."""
+        """Draw, and tell how far it is, or why not."""
         used = secrets.randbelow(MAX_SEED) if new_seed or seed is None else int(seed)
         asked = Asked(prompt, negative, float(guidance), int(steps), int(pictures), used, size, compare or "")
-        nothing, began = gr.skip(), time.monotonic()
+        nothing = gr.skip()
         progress((0, asked.steps), desc="Drawing" if self.studio.ready else "Loading the model")
-        yield nothing, nothing, nothing, used, line_html("Drawing …"), gr.update(interactive=True)
+        yield nothing, nothing, nothing, used, line_html("Drawing …"), gr.update(interactive=True), nothing
+        try:
+            yield from self._drawing(asked, progress)
+        except gr.Error as error:
+            # Gradio's own message goes away, and after it nothing else on the page would change.
+            line = line_html(told(error), bad=True)
+            yield nothing, nothing, nothing, nothing, line, gr.update(interactive=False), nothing
+            raise
+
+    def _drawing(self, asked: Asked, progress: gr.Progress) -> Iterator[tuple[Any, ...]]:
+        nothing, began = gr.skip(), time.monotonic()
         drawn: list[Any] = []
         for version in ("", asked.compare) if asked.compare else ("",):
             job, label = self._begin(asked, version), version or self.served.version or ""
             try:
                 for step, of in job.steps():
                     progress((step, of), desc=f"Drawing {label}".rstrip())
-                    yield nothing, nothing, nothing, nothing, nothing, nothing  # here Stop takes hold
-                with _errors_on_the_page():
+                    yield (nothing,) * 7  # here Stop takes hold
+                with errors_on_the_page():
                     drawn.append(captioned(job.result(), asked))
             finally:
                 job.stop()
-        told = (
-            f"{asked.size.replace('x', ' × ')} px, {asked.steps} steps, {time.monotonic() - began:.1f} s, seed {used}"
+        words = (
+            f"{asked.size.replace('x', ' × ')} px, {asked.steps} steps, {time.monotonic() - began:.1f} s, "
+            f"seed {asked.seed}"
         )
         other = gr.Gallery(drawn[1], label=asked.compare) if asked.compare else nothing
+        ours = gr.Gallery(drawn[0], label=self.served.version or "Pictures")
         yield (
-            gr.Gallery(drawn[0], label=self.served.version or "Pictures"),
-            gr.update(visible=bool(asked.compare)), other, used, line_html(told), gr.update(interactive=False),
+            ours, gr.update(visible=bool(asked.compare)), other, asked.seed, line_html(words),
+            gr.update(interactive=False), asdict(asked),
         )  # fmt: skip
 
     def _draw_for_programs(
@@ -229,7 +226,7 @@ class Playground:
             secrets.randbelow(MAX_SEED) if seed is None else int(seed),
             size or usual.size,
         )
-        with _errors_on_the_page():
+        with errors_on_the_page():
             job = self._begin(asked, "")
             for _ in job.steps():
                 pass
@@ -237,8 +234,8 @@ class Playground:
 
     def _begin(self, asked: Asked, version: str) -> Any:
         if not asked.prompt.strip():
-            raise gr.Error("Write a prompt first.", title="Nothing to draw")
-        with _errors_on_the_page():
+            raise gr.Error("Write a prompt first.", title="Nothing to draw", print_exception=False)
+        with errors_on_the_page():
             return self.studio.begin(asked, version)
 
     def _keep_seed(self, selected: gr.SelectData) -> tuple[Any, Any]:
@@ -276,19 +273,3 @@ class Playground:
             for name in self.grids
         )
         yield first_notice(self.served, self.studio), gallery, compare, *grids
-
-
-def captioned(pictures: npt.NDArray[Any], asked: Asked) -> list[tuple[Any, str]]:
-    """Pictures for a gallery, each with the seed that makes it again."""
-    return [(picture, f"seed {asked.seed + index}") for index, picture in enumerate(pictures)]
-
-
-@contextmanager
-def _errors_on_the_page() -> Iterator[None]:
-    """Turn what people can mend into a message on the page, where it is taken for HTML."""
-    try:
-        yield
-    except (ModelUnavailableError, ValueError) as error:
-        raise gr.Error(html.escape(str(error)), title="Cannot draw this") from error
-    except MemoryError as error:
-        raise gr.Error("The machine ran out of memory: ask for fewer or smaller pictures.") from error

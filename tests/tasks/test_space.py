@@ -4,16 +4,21 @@ import ast
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 from pydantic import SecretStr, ValidationError
+from ruamel.yaml import YAML
 
 from conceptry.cards import split_front_matter
 from conceptry.concept import BaseModel, ConceptSpec, SpaceSpec
 from conceptry.fingerprint import serving_fingerprint
 from conceptry.serving import SERVING_MODULES, serving_settings
+from space_template.served import read_settings
 from tasks.hub import HubTarget
 from tasks.space import equip_space, render_space, templates_digest
 
@@ -25,6 +30,8 @@ HOSTILE = [
     "null",
     "🐱\u202e",
 ]
+# What no concept.yaml may hold, but a version's metrics or a settings.json made by hand might.
+texts = st.sampled_from([*HOSTILE, "", "two\r\n---\ntitle: x", "\x00 \x85 \u2028 \ufeff"]) | st.text(max_size=40)
 titles = st.one_of(
     st.sampled_from(HOSTILE),
     st.text(st.characters(categories=["L", "N", "P", "S"], include_characters=" "), min_size=1, max_size=60),
@@ -61,6 +68,43 @@ def test_whatever_the_title_only_settings_and_readme_know_of_it(tmp_path: Path, 
     assert front["models"] == ["local/cat"]
     assert set(front) == set(split_front_matter(plain["README.md"].decode())[0]), "a title adds no key"
     assert body.lstrip().startswith("# ")
+
+
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.fixed_dictionaries(dict.fromkeys(("name", "title", "emoji", "placeholder_token", "model_repo"), texts)),
+    st.lists(texts, max_size=2),
+    st.dictionaries(texts, texts | st.floats(allow_nan=False), max_size=2),
+)
+def test_whatever_the_settings_hold_is_written_as_data(
+    tmp_path: Path, repo_root: Path, said: dict[str, Any], examples: list[str], metrics: dict[str, Any]
+) -> None:
+    spec, base = concept("Cat"), BaseModel("sd-v1-4", "d" * 64, 1, 512)
+    made = {**serving_settings("cat", spec, base, "v1", metrics, "local/cat", "f" * 40), **said, "examples": examples}
+    folder = render_space(tmp_path / "space", spec, made)
+
+    assert json.loads((folder / "settings.json").read_text(encoding="utf-8")) == made
+    served = read_settings(folder / "settings.json")
+    assert {key: getattr(served, key) for key in said} == said
+    assert (list(served.examples), served.metrics) == (examples, metrics)
+
+    front, _, body = (folder / "README.md").read_bytes().decode().removeprefix("---\n").partition("---\n")
+    # Python reads YAML 1.1, and the Hub YAML 1.2.
+    for read in (yaml.safe_load(front), YAML(typ="safe", pure=True).load(front)):
+        assert (read["title"], read["emoji"], read["models"]) == (said["title"], said["emoji"], [said["model_repo"]])
+        assert len(read) == 11
+    blocks = MarkdownIt("commonmark", {"html": True}).parse(body)
+    assert [block.type for block in blocks if block.nesting >= 0 and block.type != "inline"] == [
+        "heading_open",
+        "paragraph_open",
+    ]
+    inside = {child.type for block in blocks for child in block.children or ()}
+    assert inside <= {"text", "text_special", "code_inline", "softbreak"}
+
+    for path in folder.rglob("*.py"):
+        place = path.relative_to(folder)
+        source = repo_root / ("space_template/app.py" if place == Path("app.py") else place)
+        assert path.read_bytes() == source.read_bytes(), "code is copied, never written into"
 
 
 def test_a_space_is_made_anew_and_the_same_each_time(tmp_path: Path) -> None:

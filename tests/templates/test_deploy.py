@@ -19,8 +19,8 @@ from space_template.drawing import Studio
 from space_template.endpoints import ENDPOINTS_API_VARIABLE, Account, Order, Refused
 from space_template.loading import ModelUnavailableError, explain, free_memory, load, too_little_memory
 from space_template.machines import describe, pick, price_html
-from space_template.playground import first_notice
 from space_template.served import Served, read_settings
+from space_template.telling import first_notice
 from trainer.fetch import FetchError
 
 EXAMPLE = read_settings(Path(__file__).resolve().parents[2] / "space_template" / "settings.json")

@@ -154,6 +154,9 @@ def test_everything_wrong_with_a_request_is_said_at_once() -> None:
     for words in ("unknown parameters steps; there are negative_prompt", "seed must be a whole number from 0 to",
                   "num_images must be a whole number from 1 to 8", "guidance_scale must be a number"):  # fmt: skip
         assert words in message
+    for cut in ({"inputs": "a \ud83d"}, {"inputs": "a", "parameters": {"negative_prompt": "\udc31"}}):
+        with pytest.raises(ValueError, match=r"must be a (prompt, a )?text of"):
+            parse(cut)
     with pytest.raises(ValueError, match="the body must be an object"):
         parse(["a prompt"])  # type: ignore[arg-type]
 

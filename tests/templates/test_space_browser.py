@@ -1,12 +1,8 @@
-"""The Space in a real Chromium: draw, stop, share, compare, deploy. Skipped where there is no Chromium.
-
-On Debian it comes with `apt-get install chromium`; playwright only drives it.
-"""
+"""The Space in a real Chromium: draw, stop, share, compare, deploy. Skipped where there is no Chromium."""
 
 import io
 import os
 import re
-import shutil
 import socket
 import subprocess
 import sys
@@ -20,7 +16,7 @@ import numpy as np
 import pytest
 from huggingface_hub import HfApi
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from conceptry.concept import BaseModel as Base
 from conceptry.concept import ConceptSpec
@@ -29,14 +25,11 @@ from emulators.hub.apps.limits import Limits
 from emulators.hub.server import running
 from tasks.hub.bundle import render_handler
 from tasks.space import render_space
+from tests.templates.pages import chromium, draw, fill_seed, needs_chromium, opened, pictures
 from trainer import export
 from trainer.base import BaseModel
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine"),
-    pytest.mark.xdist_group("space in a browser"),
-]
+pytestmark = [needs_chromium, pytest.mark.xdist_group("space in a browser")]
 TITLE = "A <img src=x onerror=alert(1)> {title} & 'more' \"quotes\""
 SPEC = ConceptSpec.model_validate(
     {
@@ -104,47 +97,8 @@ def space(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+    with chromium() as browser:
         yield browser
-        browser.close()
-
-
-def opened(browser: Browser, url: str, **looks: Any) -> Page:
-    """The page, when its model is loaded."""
-    page = browser.new_context(**looks).new_page()
-    page.set_default_timeout(60_000)
-    page.on("pageerror", lambda error: pytest.fail(f"the page failed: {error}"))
-    for _ in range(600):  # the server's port is not open yet
-        try:
-            page.goto(url)
-            break
-        except Exception as error:
-            if "ERR_CONNECTION_REFUSED" not in str(error):
-                raise
-            page.wait_for_timeout(100)
-    expect(page.locator("#notice")).not_to_contain_text("Loading", timeout=120_000)
-    expect(page.locator("#compare input")).to_be_enabled(timeout=120_000)
-    return page
-
-
-def fill_seed(page: Page, seed: int) -> None:
-    page.locator("#new-seed input").uncheck()
-    page.locator("#seed input").fill(str(seed))
-
-
-def draw(page: Page, seed: int, where: str = "#gallery") -> list[bytes]:
-    """Press Draw; the pictures' bytes."""
-    page.locator("#message").evaluate("element => element.querySelector('.line').textContent = ''")
-    page.locator("#draw").click()
-    expect(page.locator("#message")).to_contain_text(re.compile(rf" s, seed {seed}\b"), timeout=60_000)
-    return pictures(page, where)
-
-
-def pictures(page: Page, where: str) -> list[bytes]:
-    sources = page.locator(f"{where} .grid-container img").evaluate_all("found => found.map(image => image.src)")
-    assert sources
-    return [page.request.get(source).body() for source in sources]
 
 
 def pixels(picture: bytes) -> Any:

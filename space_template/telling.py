@@ -1,0 +1,64 @@
+"""What the Playground says: how far the model is, which seed made a picture, and why something was not drawn."""
+
+from __future__ import annotations
+
+import html
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import gradio as gr
+import numpy.typing as npt
+
+from space_template.asked import Asked
+from space_template.drawing import Studio
+from space_template.loading import ModelUnavailableError
+from space_template.look import notice_html
+from space_template.served import Served
+
+LOG = logging.getLogger(__name__)
+
+
+def first_notice(served: Served, studio: Studio, fetching: str = "") -> str:
+    """The banner over the Playground, or nothing when all is well; `fetching` is what is being downloaded."""
+    if studio.problem is not None:
+        return notice_html(studio.problem, "bad", role="alert")
+    if not studio.ready:
+        what = f"Fetching the base model, once: {fetching}." if fetching else "Loading the model."
+        return notice_html(f"{what} What you ask for now is drawn as soon as it is there.", "busy")
+    if not served.published:
+        token = served.placeholder_token
+        return notice_html(f"No version is published yet: the base model draws, and {token} means nothing to it.")
+    return ""
+
+
+def captioned(pictures: npt.NDArray[Any], asked: Asked) -> list[tuple[Any, str]]:
+    """Pictures for a gallery, each with the seed that makes it again."""
+    return [(picture, f"seed {asked.seed + index}") for index, picture in enumerate(pictures)]
+
+
+@contextmanager
+def errors_on_the_page() -> Iterator[None]:
+    """Turn whatever goes wrong into a message on the page, where it is taken for HTML."""
+    try:
+        yield
+    except UnicodeEncodeError as error:
+        raise _shown("The prompt holds half a character, as a cut emoji leaves it: type it again.") from error
+    except (ModelUnavailableError, ValueError) as error:
+        raise _shown(str(error)) from error
+    except MemoryError as error:
+        raise _shown("The machine ran out of memory: ask for fewer or smaller pictures.") from error
+    except Exception as error:
+        LOG.exception("a drawing failed")
+        raise _shown(f"The drawing failed ({type(error).__name__}): {error}") from error
+
+
+def told(error: gr.Error) -> str:
+    """What such an error says, as text."""
+    return html.unescape(str(error.message))
+
+
+def _shown(text: str) -> gr.Error:
+    text = text[:1].upper() + text[1:]
+    return gr.Error(html.escape(text), title="Cannot draw this", print_exception=False)

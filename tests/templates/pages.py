@@ -1,0 +1,63 @@
+"""A Space's page in a real Chromium: opening it, drawing, taking its pictures.
+
+On Debian it comes with `apt-get install chromium`; playwright only drives it.
+"""
+
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """A browser of its own."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        yield browser
+        browser.close()
+
+
+def opened(browser: Browser, url: str, *, versions: bool = True, **looks: Any) -> Page:
+    """The page, when its model is loaded; `versions` are others that it can compare with."""
+    page = browser.new_context(**looks).new_page()
+    page.set_default_timeout(60_000)
+    page.on("pageerror", lambda error: pytest.fail(f"the page failed: {error}"))
+    for _ in range(600):  # the server's port is not open yet
+        try:
+            page.goto(url)
+            break
+        except Exception as error:
+            if "ERR_CONNECTION_REFUSED" not in str(error):
+                raise
+            page.wait_for_timeout(100)
+    expect(page.locator("#notice")).not_to_contain_text("Loading", timeout=120_000)
+    if versions:
+        expect(page.locator("#compare input")).to_be_enabled(timeout=120_000)
+    return page
+
+
+def fill_seed(page: Page, seed: int) -> None:
+    page.locator("#new-seed input").uncheck()
+    page.locator("#seed input").fill(str(seed))
+
+
+def draw(page: Page, seed: int, where: str = "#gallery") -> list[bytes]:
+    """Press Draw; the pictures' bytes."""
+    page.locator("#message").evaluate("element => element.querySelector('.line').textContent = ''")
+    page.locator("#draw").click()
+    expect(page.locator("#message")).to_contain_text(re.compile(rf" s, seed {seed}\b"), timeout=60_000)
+    return pictures(page, where)
+
+
+def pictures(page: Page, where: str) -> list[bytes]:
+    sources = page.locator(f"{where} .grid-container img").evaluate_all("found => found.map(image => image.src)")
+    assert sources
+    return [page.request.get(source).body() for source in sources]
