@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from huggingface_hub import HfApi
 from prefect import flow, get_run_logger, task
 
 from conceptry.actions import Action, ActionKind, Attempt, Plan
@@ -25,7 +26,6 @@ from flows.served import read_manifest, render_space, trained_spec
 from flows.steps import PATIENT
 from tasks import hub
 from tasks import space as spaces
-from tasks.hub.client import telling
 
 __all__ = ["bring_about", "read_manifest", "release", "serving_action", "trained_spec"]
 
@@ -125,14 +125,23 @@ def set_space(settings: Settings, name: str, spec: ConceptSpec, version: Version
     """Render the Space for a version and push it; returns its address."""
     target = state.target(settings)
     serving = serving_fingerprint(spec, version, state.templates())
+
+    def equip(api: HfApi, repo: str) -> None:
+        changed = spaces.equip_space(api, repo, spec, settings.space_token or target.token)
+        if changed:
+            get_run_logger().info("%s: its Space: %s", name, ", ".join(changed))
+
     with TemporaryDirectory(prefix="conceptry-space-") as folder:
-        rendered = render_space(settings, name, spec, version, Path(folder) / "space")
-        address = hub.push_space(
-            target, name, rendered, version.name, serving, revision=version.commit, private=spec.space.private
+        return hub.push_space(
+            target,
+            name,
+            render_space(settings, name, spec, version, Path(folder) / "space"),
+            version.name,
+            serving,
+            revision=version.commit,
+            private=spec.space.private,
+            equip=equip,
         )
-    with telling(target, "giving its Space hardware", name=name):
-        spaces.equip_space(target.api(), target.repo(name), spec, settings.space_token or target.token)
-    return address
 
 
 @task(name="pause the Space", **PATIENT)

@@ -24,6 +24,7 @@ from trainer.presets import PRESETS
 PYTHON = "3.11"
 PACKAGE = "space_template"
 TOKEN_SECRET = "HF_TOKEN"
+KINDS = ("model", "space")
 ROOT = Path(__file__).resolve().parent.parent
 """Where the packages lie side by side, in a checkout and in an installation alike."""
 
@@ -69,11 +70,11 @@ def render_space(folder: Path, spec: ConceptSpec, settings: Mapping[str, Any]) -
 
 
 def equip_space(api: HfApi, repo: str, spec: ConceptSpec, token: SecretStr | None) -> list[str]:
-    """Give a pushed Space the hardware and sleep time of concept.yaml, and a private one the token to read its model.
+    """Give a Space the visibility, hardware and sleep time of concept.yaml, and a private one the token for its model.
 
     Args:
-        api: A client that may write to the Space.
-        repo: Id of the Space, `owner/name`.
+        api: A client that may write to the Space and to the model repo of the same name.
+        repo: Id of both, `owner/name`.
         spec: The concept.yaml.
         token: What a private Space reads its model with; it is kept as the Space's secret HF_TOKEN.
 
@@ -83,13 +84,16 @@ def equip_space(api: HfApi, repo: str, spec: ConceptSpec, token: SecretStr | Non
     Raises:
         HfHubHTTPError: the Hub refused, for instance because the account cannot pay for the hardware.
     """
+    changed = _hide(api, repo) if spec.space.private else []
     try:
-        runtime = api.get_space_runtime(repo)
+        runtime, secrets = api.get_space_runtime(repo), api.get_space_secrets(repo)
     except HfHubHTTPError as error:
         if error.response.status_code in (404, 501):  # a Hub that runs no Spaces
-            return []
+            return changed
         raise
-    changed = []
+    # What somebody has made private by hand has no secret of ours, and is not shown to the world.
+    if not spec.space.private and TOKEN_SECRET in secrets:
+        changed += _show(api, repo)
     wanted, sleep = hardware(spec), spec.space.sleep_minutes * 60
     # The free hardware has a sleep time of its own, which nobody can set.
     rented = wanted != "cpu-basic"
@@ -103,6 +107,25 @@ def equip_space(api: HfApi, repo: str, spec: ConceptSpec, token: SecretStr | Non
         api.add_space_secret(repo, TOKEN_SECRET, token.get_secret_value(), description="Reads the model. By Conceptry.")
         changed.append(f"secret {TOKEN_SECRET}")
     return changed
+
+
+def _hide(api: HfApi, repo: str) -> list[str]:
+    """Let nobody but their owner see model repo and Space."""
+    changed = []
+    for kind in KINDS:
+        if api.repo_exists(repo, repo_type=kind) and not api.repo_info(repo, repo_type=kind).private:
+            api.update_repo_settings(repo, private=True, repo_type=kind)
+            changed = ["private"]
+    return changed
+
+
+def _show(api: HfApi, repo: str) -> list[str]:
+    """Let everybody see what was private, and take the secret away that is needed no more."""
+    for kind in KINDS:
+        if api.repo_exists(repo, repo_type=kind):
+            api.update_repo_settings(repo, private=False, repo_type=kind)
+    api.delete_space_secret(repo, TOKEN_SECRET)
+    return ["public"]
 
 
 def _readme(spec: ConceptSpec, settings: Mapping[str, Any], requirements: str) -> str:

@@ -17,7 +17,7 @@ from conceptry.serving import serving_settings
 from conceptry.settings import Settings
 from conceptry.version import ActualConcept, Version
 from flows.cli.console import out
-from flows.stack.embedded import Stack, end_on_sigterm
+from flows.stack.embedded import Stack, end_on_sigterm, is_open
 from flows.stack.folder import folder_in_use, load_settings
 from flows.stack.processes import Child, answers, clean_environment, free_port
 from tasks.hub import HubTarget, list_actual
@@ -86,10 +86,13 @@ def choose(concept: ActualConcept | None, name: str, wanted: str, where: str = "
 
 
 def with_hub(root: Path | None, running: ExitStack) -> Settings:
-    """The settings, with the set-up's local Hub running: `up` may be running it already."""
+    """The settings, with the set-up's local Hub running: `up` may be running it already.
+
+    What else listens at the remembered port is not asked, and gets no token: it is another set-up's.
+    """
     settings = load_settings(root)
     folder = folder_in_use(root)
-    if folder is None or answers(f"{settings.hub_endpoint}/healthz"):
+    if folder is None or (is_open(folder) and answers(f"{settings.hub_endpoint}/healthz")):
         return settings
     stack = running.enter_context(Stack(folder, folder.read()))
     return settings.model_copy(update={"hub_endpoint": stack.start_hub().hub_endpoint})

@@ -17,6 +17,8 @@ from flows.stack.processes import Child, StackError, answers, clean_environment,
 
 START_TIMEOUT = 600.0
 """Seconds that a server may take to answer. Prefect needs 15 to 30 on two idle cores; busy ones take minutes."""
+LOCK = "lock"
+"""The file in a set-up's folder that whoever serves it holds."""
 
 _PREFECT = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -124,7 +126,7 @@ class Stack:
 
     def _open_alone(self) -> None:
         """Two Prefect servers on one database would not do; the lock goes with this process, however it ends."""
-        self._lock = (self.folder.root / "lock").open("w")
+        self._lock = (self.folder.root / LOCK).open("w")
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as taken:
@@ -182,6 +184,18 @@ class Stack:
     def _flows(self) -> Child:
         command = ["flows.serve", "--watch-every", str(self.setup.watch_every)]
         return _says("serve: ready", self._child("the watcher", "flows", command, bool))
+
+
+def is_open(folder: Folder) -> bool:
+    """Whether some process serves the set-up in `folder`: then the remembered ports are those that it listens on."""
+    try:
+        with (folder.root / LOCK).open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
 
 
 def _says(words: str, child: Child) -> Child:

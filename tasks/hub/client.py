@@ -122,6 +122,8 @@ def _of_answer(error: HfHubHTTPError, target: HubTarget, doing: str, name: str |
         return PublishConflictError(what, concept=name, next_step="somebody else was faster; it is tried again")
     steps = {
         401: f"set CONCEPTRY_HUB_TOKEN to a valid token of {target.owner} with write access",
+        402: f"add a way to pay in the billing settings of {target.owner}, or ask for hardware that is free "
+        "(space.hardware: cpu-basic)",
         403: f"the token may not do this: give it write access to the repos of {target.owner}",
         404: f"check that {target.owner} exists at {target.endpoint} and that the token may see its repos",
         413: "it is too large for this Hub",

@@ -1,18 +1,21 @@
 """Pushing a rendered Space to the Hub, pausing and waking it."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 
 from conceptry.cards import dump_front_matter, split_front_matter
-from conceptry.errors import HubError
+from conceptry.errors import ConceptryError, HubError
 from tasks.hub.client import HubTarget, telling
 from tasks.hub.listing import KEY, PAUSED
 from tasks.hub.refs import read_file
 
 README = "README.md"
 KEPT = ".gitattributes"
+Equip = Callable[[HfApi, str], object]
+"""Gives a Space, by its id, what it is to run with."""
 
 
 def push_space(
@@ -24,8 +27,12 @@ def push_space(
     *,
     revision: str | None = None,
     private: bool = False,
+    equip: Equip | None = None,
 ) -> str:
     """Make the concept's Space what a rendered folder says, in one commit; pause it when nothing is released.
+
+    A Space that cannot be equipped serves the release all the same, but does not say that it is as it should be: so the
+    next plan sees to it again.
 
     Args:
         target: The Hub and the owner.
@@ -35,6 +42,7 @@ def push_space(
         serving: The serving fingerprint that it was rendered from.
         revision: The commit of the model repo that it serves.
         private: Whether a new Space is visible to its owner only.
+        equip: Is called before the Space starts.
 
     Returns:
         The Space's address.
@@ -44,12 +52,19 @@ def push_space(
         TransientError: network or server trouble; the same call goes on.
     """
     api, repo = target.api(), target.repo(name)
+    trouble: ConceptryError | None = None
     with telling(target, "pushing its Space", name=name):
         api.create_repo(repo, repo_type="space", space_sdk="gradio", private=private, exist_ok=True)
         head = api.list_repo_refs(repo, repo_type="space").branches[0].target_commit
         there = set(api.list_repo_files(repo, repo_type="space", revision=head))
         _check_ours(api, repo, name, head, there)
-        files = space_files(folder, release, serving, revision)
+        if equip is not None:
+            try:
+                with telling(target, "giving its Space hardware", name=name):
+                    equip(api, repo)
+            except ConceptryError as error:
+                trouble = error
+        files = space_files(folder, release, None if trouble else serving, revision)
         api.create_commit(
             repo,
             [
@@ -60,6 +75,8 @@ def push_space(
             commit_message=f"Serve {release}" if release else "Serve nothing",
         )
         _run(api, repo, run=release is not None)
+    if trouble is not None:
+        raise trouble
     return f"{target.endpoint}/spaces/{repo}"
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from huggingface_hub import HfApi
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
@@ -16,10 +17,11 @@ from ruamel.yaml import YAML
 
 from conceptry.cards import split_front_matter
 from conceptry.concept import BaseModel, ConceptSpec, SpaceSpec
+from conceptry.errors import HubError
 from conceptry.fingerprint import serving_fingerprint
 from conceptry.serving import SERVING_MODULES, serving_settings
 from space_template.served import read_settings
-from tasks.hub import HubTarget
+from tasks.hub import HubTarget, list_actual, pause_space, push_space
 from tasks.space import equip_space, render_space, templates_digest
 
 HOSTILE = [
@@ -152,23 +154,76 @@ def test_the_digest_follows_the_templates(tmp_path: Path, repo_root: Path) -> No
     assert templates_digest(tmp_path) != before
 
 
-def test_a_space_gets_the_hardware_of_its_concept_and_a_private_one_its_token(hub: HubTarget) -> None:
-    api = hub.api()
-    api.create_repo("local/painting", repo_type="space", space_sdk="gradio")
-    for_gpu = ConceptSpec.model_validate(
-        {"placeholder_token": "<x>", "initializer_token": "cat", "base_model": "sd-v1-4", "space": {"private": True}}
+def gpu_concept(**space: Any) -> ConceptSpec:
+    return ConceptSpec.model_validate(
+        {"placeholder_token": "<x>", "initializer_token": "cat", "base_model": "sd-v1-4", "space": space}
     )
-    assert equip_space(api, "local/painting", for_gpu, SecretStr("hf_reads")) == [
-        "hardware t4-small",
-        "secret HF_TOKEN",
-    ]
-    runtime = api.get_space_runtime("local/painting")
-    assert (runtime.requested_hardware, runtime.sleep_time) == ("t4-small", 900)
 
-    longer = for_gpu.model_copy(update={"space": SpaceSpec(sleep_minutes=30)})
-    assert equip_space(api, "local/painting", longer, None) == ["sleeps after 30 minutes"]
-    assert equip_space(api, "local/painting", longer, None) == [], "what is so already is left alone"
-    assert equip_space(api, "local/painting", concept("Cat").model_copy(update={"base_model": "tiny"}), None) == [
+
+def test_a_space_gets_the_hardware_of_its_concept_and_a_private_one_its_token(hub: HubTarget) -> None:
+    api, repo = hub.api(), "local/painting"
+    api.create_repo(repo, repo_type="space", space_sdk="gradio")
+    api.create_repo(repo)
+    secret = gpu_concept(private=True)
+    assert equip_space(api, repo, secret, SecretStr("hf_reads")) == ["private", "hardware t4-small", "secret HF_TOKEN"]
+    runtime = api.get_space_runtime(repo)
+    assert (runtime.requested_hardware, runtime.sleep_time) == ("t4-small", 900)
+    assert list(api.get_space_secrets(repo)) == ["HF_TOKEN"]
+    assert api.model_info(repo).private
+    assert api.space_info(repo).private
+    assert equip_space(api, repo, secret, None) == [], "what is so already is left alone"
+
+    longer = gpu_concept(sleep_minutes=30)
+    assert equip_space(api, repo, longer, None) == ["public", "sleeps after 30 minutes"]
+    assert equip_space(api, repo, longer, None) == []
+    assert not api.model_info(repo).private
+    assert not api.space_info(repo).private
+    assert not api.get_space_secrets(repo)
+    assert equip_space(api, repo, concept("Cat").model_copy(update={"base_model": "tiny"}), None) == [
         "hardware cpu-basic"
     ]
-    assert equip_space(api, "local/nothing", for_gpu, None) == []
+    assert equip_space(api, "local/nothing", gpu_concept(), None) == []
+
+    api.update_repo_settings(repo, private=True)
+    assert equip_space(api, repo, gpu_concept(), None) == ["hardware t4-small"]
+    assert api.model_info(repo).private, "what somebody hid by hand is not shown to the world"
+
+
+def test_nothing_released_pauses_the_space_and_a_release_wakes_it(hub: HubTarget, tmp_path: Path) -> None:
+    api, repo, spec = hub.api(), "local/waking", gpu_concept(sleep_minutes=20)
+
+    def serve(version: str) -> None:
+        base = BaseModel("sd-v1-4", "d" * 64, 1, 512)
+        made = serving_settings("waking", spec, base, version, {}, repo, version[1] * 40)
+        folder = render_space(tmp_path / version, spec, made)
+        push_space(
+            hub, "waking", folder, version, "title=abc", revision=version[1] * 40,
+            equip=lambda api, repo: equip_space(api, repo, spec, None),
+        )  # fmt: skip
+
+    def served() -> tuple[str, str]:
+        path = api.hf_hub_download(repo, "settings.json", repo_type="space", local_dir=tmp_path / "look")
+        settings = read_settings(Path(path))
+        return str(settings.version), str(settings.revision)
+
+    serve("v2")
+    assert api.get_space_runtime(repo).stage != "PAUSED"
+    assert served() == ("v2", "2" * 40)
+    pause_space(hub, "waking")
+    assert api.get_space_runtime(repo).stage == "PAUSED"
+    serve("v1")
+    runtime = api.get_space_runtime(repo)
+    assert runtime.stage != "PAUSED"
+    assert (runtime.requested_hardware, runtime.sleep_time) == ("t4-small", 1200)
+    assert served() == ("v1", "1" * 40)
+
+
+def test_a_space_that_cannot_be_equipped_serves_and_is_seen_to_again(hub: HubTarget, tmp_path: Path) -> None:
+    def refuse(api: HfApi, repo: str) -> None:
+        api.request_space_hardware(repo, "no-such-hardware")
+
+    with pytest.raises(HubError, match="giving its Space hardware"):
+        push_space(hub, "poor", render(tmp_path / "space", concept("Cat"), "poor"), "v1", "title=abc", equip=refuse)
+    space = list_actual(hub).concepts["poor"].space
+    assert space is not None
+    assert (space.release, space.serving, space.paused) == ("v1", None, False)
