@@ -59,25 +59,25 @@ class Deploy:
         gr.Markdown("### A new endpoint")
         with gr.Row():
             self.name = gr.Textbox(
-                self.served.name[:32].strip("-"), label="Name", max_length=32, min_width=160, elem_id="endpoint-name"
+                self.served.name[:32].strip("-"), label="Name", max_length=32, min_width=172, elem_id="endpoint-name"
             )
-            self.namespace = gr.Dropdown([], label="Account", min_width=160, elem_id="account")
+            self.namespace = gr.Dropdown([], label="Account", min_width=172, elem_id="account")
         with gr.Row():
-            self.vendor = gr.Dropdown([], label="Provider", min_width=160)
-            self.region = gr.Dropdown([], label="Region", min_width=160)
+            self.vendor = gr.Dropdown([], label="Provider", min_width=172)
+            self.region = gr.Dropdown([], label="Region", min_width=172)
             self.machine = gr.Dropdown([], label="Machine", min_width=260, scale=2, elem_id="machine")
         with gr.Row():
             self.least = gr.Number(
-                proposed["min_replica"], label="Replicas at least", precision=0, minimum=0, maximum=10, min_width=130,
+                proposed["min_replica"], label="Replicas at least", precision=0, minimum=0, maximum=10, min_width=172,
                 info=f"0: it sleeps after {endpoints.SCALE_TO_ZERO_MINUTES} idle minutes.",
             )  # fmt: skip
             self.most = gr.Number(
-                proposed["max_replica"], label="Replicas at most", precision=0, minimum=1, maximum=10, min_width=130,
+                proposed["max_replica"], label="Replicas at most", precision=0, minimum=1, maximum=10, min_width=172,
                 info="This bounds what it costs.",
             )  # fmt: skip
             self.security = gr.Dropdown(
                 [("With a token of yours", "authenticated"), ("Public", "public"), ("Private network", "private")],
-                value="authenticated", label="Who may call it", min_width=130,
+                value="authenticated", label="Who may call it", min_width=172,
                 info="Without a token, anybody can run up costs.",
             )  # fmt: skip
         self.price = gr.HTML("", elem_id="price")

@@ -12,7 +12,8 @@ from space_template.served import Served
 
 CSS = """
 .gradio-container { max-width: 1120px !important; width: 100% !important;
-  margin: 0 auto !important; padding: 0 1rem !important; }
+  margin: 0 auto !important; padding: 0 clamp(0px, 100vw - 500px, 1rem) !important; }
+.gradio-container > .main { padding: 1rem clamp(.75rem, 100vw - 500px, 2rem) !important; }
 .top { display: flex; align-items: center; gap: 1rem; padding: .9rem 0 .3rem; }
 .top .emoji { font-size: 2rem; line-height: 1; width: 3.4rem; height: 3.4rem; border-radius: 16px; flex: none;
   display: grid; place-items: center; overflow: hidden; background: var(--background-fill-primary);
@@ -38,6 +39,12 @@ CSS = """
 .token-button { font-family: var(--font-mono) !important; flex: 0 1 auto !important; width: auto !important;
   min-width: 0 !important; align-self: flex-start; max-width: 100%; overflow-wrap: anywhere; white-space: normal; }
 #gallery .grid-wrap, #other .grid-wrap { max-height: none !important; min-height: 0 !important; }
+/* Over the pictures, not on them: names above, progress on a veil; why nothing was drawn is said below them. */
+label.float { position: static !important; width: fit-content !important; padding: 0 0 .4rem !important;
+  border: 0 !important; background: transparent !important; }
+.icon-button-wrapper { background: var(--background-fill-primary) !important; border-radius: 8px !important; }
+#gallery .wrap:has(> .progress-level) { background: var(--background-fill-primary); opacity: .82; }
+#gallery .wrap:has(> .error) { display: none; }
 #first img { width: 100%; height: 100%; object-fit: contain; }
 .line { min-height: 1.4rem; color: var(--body-text-color-subdued); font-size: .9rem; margin: 0;
   overflow-wrap: anywhere; }

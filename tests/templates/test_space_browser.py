@@ -161,7 +161,7 @@ def test_two_versions_side_by_side(space: Running, browser: Browser) -> None:
     expect(page.locator("#other")).to_contain_text("v1")
 
 
-def test_deploying_to_an_endpoint_that_answers(space: Running, browser: Browser) -> None:
+def test_deploying_to_an_endpoint_that_answers(space: Running, browser: Browser, tmp_path: Path) -> None:
     page = opened(browser, space.url)
     page.get_by_role("tab", name="Deploy").click()
     page.locator("#token input").fill("hf_wrong")
@@ -184,12 +184,29 @@ def test_deploying_to_an_endpoint_that_answers(space: Running, browser: Browser)
         timeout=60,
     )
     assert Image.open(io.BytesIO(answer.content)).format == "JPEG"
+    ours, theirs = what_the_docs_draw(tmp_path, space.url, made["status"]["url"])
+    assert np.abs(pixels(ours) - pixels(theirs)).max() <= 2, "Space and endpoint draw the same"
     expect(page.locator("#endpoints")).to_contain_text("my-thing")
     page.on("dialog", lambda dialog: dialog.accept())
     page.locator("#delete").click()
     expect(page.locator("#changed")).to_contain_text("my-thing is deleted.")
     expect(page.locator("#endpoints")).to_contain_text("There is none")
     assert "hf_local" not in page.content()
+
+
+def what_the_docs_draw(folder: Path, space: str, endpoint: str) -> list[bytes]:
+    """The pictures that the examples of docs/spaces.md get from the Space and from the endpoint."""
+    text = (Path(__file__).parents[2] / "docs" / "spaces.md").read_text(encoding="utf-8")
+    for old, new in (("<my-cat>", "<my-thing>"), ("http://127.0.0.1:7860", space), ("http://127.0.0.1:8080", endpoint)):
+        text = text.replace(old, new)
+    environment = {**os.environ, "HF_TOKEN": "hf_local", "GRADIO_TEMP_DIR": str(folder)}
+    program = "".join(re.findall(r"```python\n(.*?)```", text, re.DOTALL))
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=folder, env=environment, stdout=subprocess.PIPE, text=True, check=True
+    )
+    seed, path, *caption = done.stdout.splitlines()[-1].split()
+    assert [seed, *caption] == ["7", "seed", "7"]
+    return [Path(path).read_bytes(), (folder / "cat.png").read_bytes()]
 
 
 def _endpoint(page: Page, space: Running) -> dict[str, Any]:
