@@ -61,4 +61,4 @@ def told(error: gr.Error) -> str:
 
 def _shown(text: str) -> gr.Error:
     text = text[:1].upper() + text[1:]
-    return gr.Error(html.escape(text), title="Cannot draw this", print_exception=False)
+    return gr.Error(html.escape(text), title="Cannot draw this", duration=6, print_exception=False)

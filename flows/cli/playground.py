@@ -6,24 +6,22 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from rich.console import Console
 
-from conceptry.concept import BaseModel, ConceptSpec
-from conceptry.errors import ConceptryError
-from conceptry.serving import serving_settings
+from conceptry.concept import ConceptSpec, load_spec, spec_path
+from conceptry.errors import ConceptryError, SettingsError
 from conceptry.settings import Settings
 from conceptry.version import ActualConcept, Version
 from flows.cli.console import out
+from flows.served import read_manifest, render_space
 from flows.stack.embedded import Stack, end_on_sigterm, is_open
-from flows.stack.folder import folder_in_use, load_settings
+from flows.stack.folder import folder_in_use, load_settings, repository_here
 from flows.stack.processes import Child, answers, clean_environment, free_port
+from flows.state import read_git
 from tasks.hub import HubTarget, list_actual
-from tasks.hub.client import telling
-from tasks.hub.refs import read_manifest
-from tasks.space import render_space
 
 MIRROR = "CONCEPTRY_BASE_URL"
 # An endpoint that has to fetch its weights, four gigabytes, answers when it has them. What dies is noticed at once.
@@ -99,16 +97,11 @@ def with_hub(root: Path | None, running: ExitStack) -> Settings:
 
 
 def _page(target: HubTarget, settings: Settings, name: str, version: Version, port: int) -> Child:
-    repo = target.repo(name)
-    with telling(target, f"reading {version.name}", name=name):
-        manifest = read_manifest(target.api(), repo, version.commit)
-    if manifest is None:
-        raise ConceptryError(f"{version.name} has no concept.json", concept=name, next_step="publish it again")
-    spec = ConceptSpec.model_validate(manifest.spec)
-    base = BaseModel(manifest.base_model, manifest.base_digest, manifest.recipe, spec.resolution or 0)
-    serving = serving_settings(name, spec, base, version.name, manifest.metrics, repo, version.commit)
+    spec = spec_of_today(settings, name)
+    if spec is None:
+        spec = ConceptSpec.model_validate(read_manifest(target, version, name).spec)
     place = (settings.work / "playground" / f"{name}-{version.name}").absolute()
-    render_space(place, spec, serving)
+    render_space(settings, name, spec, version, place)
     environment = clean_environment() | {
         "GRADIO_SERVER_NAME": "127.0.0.1",
         "GRADIO_SERVER_PORT": str(port),
@@ -124,6 +117,24 @@ def _page(target: HubTarget, settings: Settings, name: str, version: Version, po
     log = place.with_suffix(".log")
     address = f"http://127.0.0.1:{port}"
     return Child(address, [sys.executable, "app.py"], environment, log, lambda: answers(address), place)
+
+
+def spec_of_today(settings: Settings, name: str) -> ConceptSpec | None:
+    """The concept.yaml that says how the Space looks: of the checkout one stands in, committed or not, else git's.
+
+    None when git knows no such concept, or cannot be asked: then the Space looks as on the day of its training.
+
+    Raises:
+        SpecError: the checkout's has mistakes.
+    """
+    here = Path(spec_path(name))
+    with suppress(SettingsError):
+        if here.is_file() and repository_here(Path.cwd()) == settings.repo:
+            return load_spec(here.read_text(encoding="utf-8"), str(here))
+    with suppress(ConceptryError):
+        concept = read_git(settings, only=name).concepts.get(name)
+        return concept.spec if concept else None
+    return None
 
 
 def weights_of(settings: Settings) -> dict[str, str]:

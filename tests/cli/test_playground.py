@@ -1,6 +1,7 @@
 """`conceptry playground` and `endpoint` talk to the Hub of their set-up, whoever else listens where it used to be."""
 
 import os
+import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -8,8 +9,10 @@ from pathlib import Path
 import pytest
 from huggingface_hub import HfApi
 
+from conceptry.errors import SpecError
+from conceptry.settings import Settings
 from emulators.hub.server import running
-from flows.cli.playground import with_hub
+from flows.cli.playground import spec_of_today, with_hub
 from flows.stack.embedded import Stack, is_open
 from flows.stack.folder import Folder, Setup
 
@@ -41,3 +44,29 @@ def test_the_hub_that_up_runs_is_used(tmp_path: Path) -> None:
         up._open_alone()
         assert is_open(folder)
         assert with_hub(folder.root, ours).hub_endpoint == hub.url
+
+
+def test_the_space_looks_as_concept_yaml_says_today(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clone, file = tmp_path / "clone", Path("concepts/my-cat/concept.yaml")
+    text = "placeholder_token: <my-cat>\ninitializer_token: cat\nspace: {title: Committed}\n"
+    subprocess.run(["git", "init", "-q", str(clone)], check=True)
+    (clone / file).parent.mkdir(parents=True)
+    (clone / file).write_text(text)
+    for command in (["add", "."], ["commit", "-qm", "Add my-cat"]):
+        subprocess.run(["git", "-C", str(clone), *command], check=True)
+    settings = Settings(repo=str(clone), hub_owner="local", work=tmp_path / "work")
+
+    def title(name: str = "my-cat") -> str | None:
+        spec = spec_of_today(settings, name)
+        return spec.space.title if spec else None
+
+    assert title() == "Committed"
+    assert title("my-dog") is None
+    monkeypatch.chdir(clone)
+    file.write_text(text.replace("Committed", "Being tried"))
+    assert title() == "Being tried"
+    file.write_text("nonsense: 1\n")
+    with pytest.raises(SpecError, match="nonsense"):
+        title()
+    monkeypatch.chdir(tmp_path)
+    assert title() == "Committed", "what lies elsewhere is not looked at"
