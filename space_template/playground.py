@@ -115,8 +115,17 @@ class Playground:
 
     def _wire(self) -> None:
         asked = [self.prompt, self.negative, self.guidance, self.steps, self.count, self.seed, self.size]
-        drawing = gr.on(
+        # Whoever waits for others can stop as well.
+        waiting = gr.on(
             [self.draw_button.click, self.prompt.submit],
+            lambda: (line_html("Waiting for its turn …"), gr.update(interactive=True)),
+            None,
+            [self.line, self.stop_button],
+            queue=False,
+            show_progress="hidden",
+            api_visibility="private",
+        )
+        drawing = waiting.then(
             self._draw,
             [*asked, self.compare, self.new_seed],
             [self.gallery, self.other_column, self.other, self.seed, self.line, self.stop_button, self.drawn],

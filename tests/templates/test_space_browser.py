@@ -136,11 +136,17 @@ def test_a_click_on_a_picture_keeps_the_seed_that_makes_it_again(space: Running,
     assert np.abs(pixels(first[1]) - pixels(first[2])).max() > 50
 
 
-def test_stop_ends_a_drawing(space: Running, browser: Browser) -> None:
+def test_stop_ends_a_drawing_and_one_that_waits_for_its_turn(space: Running, browser: Browser) -> None:
     page = opened(browser, space.url)
     page.locator("input[aria-label*='Steps'][type=number]").fill("100")
     page.locator("input[aria-label*='Pictures'][type=number]").fill("8")
+    behind = opened(browser, space.url)
     page.locator("#draw").click()
+    expect(page.locator("#message")).to_have_text("Drawing …")
+    behind.locator("#draw").click()
+    expect(behind.locator("#message")).to_have_text("Waiting for its turn …")
+    behind.locator("#stop").click()
+    expect(behind.locator("#message")).to_have_text("Stopped.")
     expect(page.locator("#stop")).to_be_enabled()
     page.locator("#stop").click()
     expect(page.locator("#message")).to_have_text("Stopped.")
