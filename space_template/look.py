@@ -13,7 +13,7 @@ from space_template.served import Served
 CSS = """
 .gradio-container { max-width: 1120px !important; width: 100% !important;
   margin: 0 auto !important; padding: 0 clamp(0px, 100vw - 500px, 1rem) !important; }
-.gradio-container > .main { padding: 1rem clamp(.75rem, 100vw - 500px, 2rem) !important; }
+.gradio-container > .main { max-width: none !important; padding: 1rem clamp(.75rem, 100vw - 500px, 2rem) !important; }
 .top { display: flex; align-items: center; gap: 1rem; padding: .9rem 0 .3rem; }
 .top .emoji { font-size: 2rem; line-height: 1; width: 3.4rem; height: 3.4rem; border-radius: 16px; flex: none;
   display: grid; place-items: center; overflow: hidden; background: var(--background-fill-primary);

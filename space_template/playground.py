@@ -70,18 +70,18 @@ class Playground:
         usual, offered = self.usual, sizes(self.served)
         with gr.Row():
             self.guidance = gr.Slider(
-                1, MAX_GUIDANCE, usual.guidance, step=0.5, label="Guidance", min_width=172, buttons=[]
+                1, MAX_GUIDANCE, usual.guidance, step=0.5, label="Guidance", min_width=168, buttons=[]
             )
-            self.steps = gr.Slider(1, MAX_STEPS, usual.steps, step=1, label="Steps", min_width=172, buttons=[])
+            self.steps = gr.Slider(1, MAX_STEPS, usual.steps, step=1, label="Steps", min_width=168, buttons=[])
         with gr.Row():
-            self.count = gr.Slider(1, MAX_PICTURES, usual.pictures, step=1, label="Pictures", min_width=172, buttons=[])
-            self.size = gr.Dropdown(offered, value=usual.size, label="Size", min_width=172, elem_id="size")
+            self.count = gr.Slider(1, MAX_PICTURES, usual.pictures, step=1, label="Pictures", min_width=168, buttons=[])
+            self.size = gr.Dropdown(offered, value=usual.size, label="Size", min_width=168, elem_id="size")
         with gr.Row():
             self.seed = gr.Number(
-                usual.seed, label="Seed", precision=0, minimum=0, maximum=MAX_SEED, min_width=172, elem_id="seed"
+                usual.seed, label="Seed", precision=0, minimum=0, maximum=MAX_SEED, min_width=168, elem_id="seed"
             )
             self.compare = gr.Dropdown(
-                [NO_COMPARISON], value="", label="Compare with", min_width=172, elem_id="compare", interactive=False
+                [NO_COMPARISON], value="", label="Compare with", min_width=168, elem_id="compare", interactive=False
             )
         self.new_seed = gr.Checkbox(True, label="A new seed each time", elem_id="new-seed")
 
