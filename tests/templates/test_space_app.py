@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import gradio as gr
 import pytest
 import yaml
 from hypothesis import given, settings
@@ -18,8 +19,10 @@ from space_template.app import build
 from space_template.asked import Asked, restored
 from space_template.deploy import lead_html, steps_html, usage_html
 from space_template.drawing import Studio
-from space_template.look import facts_html, header_html, notice_html
+from space_template.loading import ModelUnavailableError
+from space_template.look import facts_html, header_html, line_html, notice_html
 from space_template.served import Served, facts, read_settings
+from space_template.telling import errors_on_the_page, told
 from tasks.space import render_space
 from tests.templates.hostile import CORPUS, HOSTILE, settings_of, spec
 
@@ -93,11 +96,11 @@ def config_of(text: str, revision: str | None) -> str:
         revision=revision, examples=(text,), metrics={"steps": text}, learnable_property=text,
     )  # fmt: skip
 
-    async def told() -> str:
+    async def config() -> str:
         return json.dumps(build(something, Studio(something)).get_config_file()["components"], default=str)
 
     # Gradio leaves a loop of its own unclosed where none runs.
-    return asyncio.run(told())
+    return asyncio.run(config())
 
 
 def _with(value: Any, text: str) -> Any:
@@ -107,6 +110,24 @@ def _with(value: Any, text: str) -> Any:
     if isinstance(value, list):
         return [_with(inner, text) for inner in value]
     return text if value == "aword" else value
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (ValueError("the size <b>7</b> is odd"), "The size <b>7</b> is odd"),
+        (ModelUnavailableError("There is no version <img src=x>."), "There is no version <img src=x>."),
+        (MemoryError(), "The machine ran out of memory: ask for fewer or smaller pictures."),
+        (UnicodeEncodeError("utf-8", "\ud83d", 0, 1, "surrogates"), "The prompt holds half a character"),
+        (RuntimeError("<script>"), "The drawing failed (RuntimeError): <script>"),
+    ],
+)
+def test_whatever_goes_wrong_is_said_on_the_page_as_text(error: Exception, said: str) -> None:
+    with pytest.raises(gr.Error) as caught, errors_on_the_page():
+        raise error
+    assert "<" not in caught.value.message, "Gradio takes it for HTML"
+    assert told(caught.value).startswith(said)
+    assert Tags(line_html(told(caught.value), bad=True)).tags == ["p"]
 
 
 @given(st.dictionaries(st.sampled_from(IN_A_LINK), st.text(max_size=12) | (st.floats() | st.integers()).map(str)))
