@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -35,7 +36,12 @@ def main() -> int:
     parser.add_argument(
         "--unverified", action="store_true", help="take a --base folder whose weights are not the published ones"
     )
+    parser.add_argument(
+        "--compiled", type=Path, help="folder for what XLA compiles, of one kind of GPU: the next job takes it from there"
+    )
     options = parser.parse_args()
+    if options.compiled:
+        keep_compiled(options.compiled)
     try:
         config = configuration.load(options.config)
     except configuration.ConfigError as error:
@@ -44,6 +50,15 @@ def main() -> int:
     from trainer import run
 
     return run.run(config, options.records, options.base, options.output, unverified=options.unverified)
+
+
+def keep_compiled(folder: Path) -> None:
+    """Have XLA keep what it compiles in a folder, and look there first; before TensorFlow is imported.
+
+    Its files are named by what is compiled. They are of no use to another release, which gets a folder of its own.
+    """
+    flag = f"--tf_xla_persistent_cache_directory={folder / version('tensorflow')}"
+    os.environ["TF_XLA_FLAGS"] = f"{os.environ.get('TF_XLA_FLAGS', '')} {flag}".strip()
 
 
 if __name__ == "__main__":

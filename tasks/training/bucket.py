@@ -3,6 +3,8 @@
     gs://BUCKET/conceptry/NAME/FINGERPRINT/
         records/  config.json    what the job reads
         output/                  what the trainer writes: checkpoints/, progress.jsonl, results, metrics.json last
+    gs://BUCKET/conceptry-compiled/ACCELERATOR/
+        TENSORFLOW_VERSION/      what XLA compiled, for all concepts
 
 CRC32C and not MD5: objects that Cloud Storage FUSE wrote in parts have no MD5.
 """

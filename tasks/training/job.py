@@ -14,6 +14,8 @@ RUN = f"{OURS}_run"
 ATTEMPT = f"{OURS}_attempt"
 ROOT = "conceptry"
 """First folder of everything of ours in the bucket."""
+COMPILED = "conceptry-compiled"
+"""First folder of what XLA compiled for a kind of accelerator, which the next job there need not compile again."""
 COMMAND = ("python", "-m", "trainer")
 _STRATEGY = {"standard": "STANDARD", "spot": "SPOT", "flex-start": "FLEX_START"}
 _LONGEST_LABEL = 63
@@ -98,6 +100,8 @@ def _pools(order: JobOrder, settings: VertexSettings) -> list[dict[str, Any]]:
     arguments = {"--records": f"{home}records", "--config": f"{home}config.json", "--output": f"{home}output"}
     if settings.base:
         arguments["--base"] = mounted(settings.base)
+    if settings.accelerator_type:
+        arguments["--compiled"] = mounted(f"gs://{order.bucket}/{COMPILED}/{settings.accelerator_type}")
     pool = {
         "machine_spec": machine,
         "replica_count": 1,

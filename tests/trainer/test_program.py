@@ -1,6 +1,8 @@
 """`python -m trainer` as a person or a task runs it, and the files that it leaves."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -138,3 +140,26 @@ def test_a_bad_configuration_is_one_clear_line(
     assert done.stderr.splitlines()[-1].startswith("trainer: ")
     assert message in done.stderr
     assert not (folder / "output" / "metrics.json").exists()
+
+
+COMPILES = """
+import sys
+from pathlib import Path
+from trainer.__main__ import keep_compiled
+keep_compiled(Path(sys.argv[1]))
+import tensorflow as tf
+twice = tf.function(lambda x: tf.sin(x) * 2.0, jit_compile=True)
+print(float(twice(tf.constant(0.5))))
+"""
+
+
+def test_what_xla_compiles_is_kept_for_the_next_job(tmp_path: Path) -> None:
+    def run() -> tuple[str, list[tuple[str, int]]]:
+        done = subprocess.run([sys.executable, "-c", COMPILES, tmp_path], capture_output=True, text=True, check=True)
+        kept = [path for path in (tmp_path / tf.__version__).iterdir() if path.is_file()]
+        return done.stdout, [(path.name, path.stat().st_mtime_ns) for path in kept]
+
+    first = run()
+    assert len(first[1]) == 1
+    # Had it not been found there, it would have been compiled and written again.
+    assert run() == first
