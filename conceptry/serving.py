@@ -15,7 +15,7 @@ SERVING_MODULES = (
     "trainer/base.py",
     "trainer/weights.py",
     "trainer/models.py",
-    "trainer/image_encoder.py",
+    "trainer/autoencoder.py",
     "trainer/parts.py",
     "trainer/layers.py",
     "trainer/precision.py",

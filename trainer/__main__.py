@@ -37,7 +37,9 @@ def main() -> int:
         "--unverified", action="store_true", help="take a --base folder whose weights are not the published ones"
     )
     parser.add_argument(
-        "--compiled", type=Path, help="folder for what XLA compiles, of one kind of GPU: the next job takes it from there"
+        "--compiled",
+        type=Path,
+        help="folder for what XLA compiles, of one kind of GPU: the next job takes it from there",
     )
     options = parser.parse_args()
     if options.compiled:

@@ -8,10 +8,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-import keras
-
-from trainer import models, parts, precision, weights
-from trainer.image_encoder import IMAGE_ENCODERS, ImageEncoder
+from trainer import parts, precision, weights
+from trainer.autoencoder import DECODERS, IMAGE_ENCODERS, Decoder, ImageEncoder
 from trainer.presets import PRESETS, PresetFile, locate
 from trainer.tokens import Tokenizer
 
@@ -22,7 +20,7 @@ _SD_FILES = {
     "decoder": "kcv_decoder.h5",
 }
 
-Part = TypeVar("Part", parts.TextEncoder, parts.DiffusionModel, ImageEncoder)
+Part = TypeVar("Part", parts.TextEncoder, parts.DiffusionModel, ImageEncoder, Decoder)
 
 
 class BaseModel:
@@ -98,9 +96,9 @@ class BaseModel:
         """The VAE's encoder with its weights."""
         return self._take("image_encoder", lambda take: ImageEncoder(IMAGE_ENCODERS[self.name], take))
 
-    def decoder(self, height: int, width: int) -> keras.Model:
-        """The VAE's decoder with its weights, for images of `height` x `width` pixels."""
-        return self._load("decoder", lambda: models.decoder(self.name, height, width))
+    def decoder(self) -> Decoder:
+        """The VAE's decoder with its weights; it makes pictures of any size."""
+        return self._take("decoder", lambda take: Decoder(DECODERS[self.name], take))
 
     def _path(self, part: str) -> Path:
         return self._files["tiny.safetensors" if self.name == "tiny" else _SD_FILES[part]]
@@ -112,11 +110,3 @@ class BaseModel:
         taker.finish()
         made.weights = taker.variables
         return made
-
-    def _load(self, part: str, build: Callable[[], keras.Model]) -> keras.Model:
-        path = self._path(part)
-        with models.no_initialization():
-            model = build()
-        weights.assign(model, weights.read(path, part), f"{path}: {part}")
-        model.trainable = False
-        return model

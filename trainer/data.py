@@ -14,7 +14,7 @@ import numpy.typing as npt
 import tensorflow as tf
 from PIL import Image
 
-from trainer import models, records
+from trainer import autoencoder, records
 from trainer.config import Config, ConfigError
 from trainer.presets import PRESETS
 
@@ -72,8 +72,8 @@ class Latents:
                 assert self._encoder is not None
                 pixels = self._waiting.pop(row).astype("float32") / 127.5 - 1.0
                 mean, log_variance = np.split(np.asarray(self._encoder(tf.constant(pixels[None])))[0], 2, axis=-1)
-                self.mean[row] = mean * models.LATENT_SCALE
-                self.deviation[row] = np.exp(0.5 * np.clip(log_variance, -30.0, 20.0)) * models.LATENT_SCALE
+                self.mean[row] = mean * autoencoder.LATENT_SCALE
+                self.deviation[row] = np.exp(0.5 * np.clip(log_variance, -30.0, 20.0)) * autoencoder.LATENT_SCALE
             if not self._waiting:
                 self._encoder = None
 

@@ -5,16 +5,15 @@ Everything in it is a function of tensors; what a person asks for is `trainer.sa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import keras
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
 from trainer import models
+from trainer.autoencoder import Decoder
 from trainer.base import BaseModel
 from trainer.layers import as_traced
 from trainer.parts import DiffusionModel
@@ -28,11 +27,10 @@ class Parts:
     def __init__(self, base: BaseModel, resolution: int, diffusion_model: DiffusionModel | None) -> None:
         as_traced()
         self._unet = diffusion_model or base.diffusion_model(resolution, resolution)
-        with _computing_in(base.dtype):
-            self._decoder = base.decoder(resolution, resolution)
+        self._decoder = base.decoder()
         self._read = tf.function(self._unet.read, autograph=False)
         self._loops: dict[tuple[Any, ...], Any] = {}
-        self._decoders: dict[tuple[int, int], Any] = {}
+        self._decoders: dict[tuple[int | None, int, int], Any] = {}
 
     def read(self, contexts: Any) -> list[Any]:
         """What the UNet takes of contexts, (1 or 2, L, D), once for all steps and pictures: `DiffusionModel.read`."""
@@ -54,9 +52,11 @@ class Parts:
 
     def decode(self, latents: Any) -> npt.NDArray[np.uint8]:
         """Latents (B, h, w, 4) to pictures (B, 8 h, 8 w, 3)."""
-        key = (int(latents.shape[1]), int(latents.shape[2]))
+        # A picture alone is decoded in another way than several.
+        count = 1 if latents.shape[0] == 1 else None
+        key = (count, int(latents.shape[1]), int(latents.shape[2]))
         if key not in self._decoders:
-            signature = (tf.TensorSpec((None, *key, 4), tf.float32),)
+            signature = (tf.TensorSpec((*key, 4), tf.float32),)
             self._decoders[key] = tf.function(_pixels(self._decoder), input_signature=signature, autograph=False)
         return np.asarray(self._decoders[key](latents))
 
@@ -84,15 +84,8 @@ def _steps(unet: DiffusionModel, guided: bool) -> Callable[..., Any]:
     return steps
 
 
-def _pixels(decoder: keras.Model) -> Callable[[Any], Any]:
-    def pixels(latents: Any) -> Any:
-        x = latents
-        # Layer by layer, since a whole model would insist on the size that it was made for.
-        for layer in decoder.layers:
-            x = layer(x)
-        return tf.cast(tf.clip_by_value((tf.cast(x, tf.float32) + 1.0) * 127.5 + 0.5, 0.0, 255.0), tf.uint8)
-
-    return pixels
+def _pixels(decoder: Decoder) -> Callable[[Any], Any]:
+    return lambda latents: tf.cast(tf.clip_by_value((decoder(latents) + 1.0) * 127.5 + 0.5, 0.0, 255.0), tf.uint8)
 
 
 def run(loop: Any, latents: Any, rows: Any, read: Sequence[Any], scale: Any, callback: Callback | None) -> Any:
@@ -105,13 +98,3 @@ def run(loop: Any, latents: Any, rows: Any, read: Sequence[Any], scale: Any, cal
         latents, before = loop(latents, before, rows[index : index + 1], read, scale)
         callback(index + 1, steps)
     return latents
-
-
-@contextmanager
-def _computing_in(dtype: str) -> Iterator[None]:
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(dtype)
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)

@@ -41,11 +41,9 @@ from keras_cv.src.models.stable_diffusion.text_encoder import (
     quick_gelu,
 )
 
+from trainer.autoencoder import LATENT_SCALE
 from trainer.parts import TIMESTEP_WIDTH
 from trainer.parts import TextEncoder as TextEncoderPart
-
-LATENT_SCALE = 0.18215
-"""What latents are multiplied by, so that they have about unit variance (Rombach et al. 2022, and Stable Diffusion)."""
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ import tensorflow as tf
 from keras_cv.src.models.stable_diffusion.noise_scheduler import NoiseScheduler
 from PIL import Image
 
-from trainer import data, models, weights
+from trainer import autoencoder, data, models, weights
 from trainer.base import BaseModel
 from trainer.presets import locate
 from trainer.tiny import world
@@ -85,7 +85,7 @@ class Tutorial:
             with tf.GradientTape() as tape:
                 mean, log_variance = tf.split(vae(images), 2, axis=-1)
                 deviation = tf.exp(0.5 * tf.clip_by_value(log_variance, -30.0, 20.0))
-                latents = (mean + deviation * tf.random.normal(tf.shape(mean))) * models.LATENT_SCALE
+                latents = (mean + deviation * tf.random.normal(tf.shape(mean))) * autoencoder.LATENT_SCALE
                 noise = tf.random.normal(tf.shape(latents))
                 times = tf.random.uniform((1,), 0, 1000, tf.int64)
                 noisy = scheduler.add_noise(latents, noise, times)

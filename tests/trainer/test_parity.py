@@ -64,15 +64,21 @@ def test_the_unet_is_kerascvs_forward_and_backward(
         np.testing.assert_allclose(ours, theirs, atol=2e-5)
 
 
-@pytest.mark.parametrize(("side", "stride"), [(4, 1), (8, 2), (16, 1)])
-def test_a_big_kernel_convolves_as_tensorflow_does(side: int, stride: int) -> None:
+@pytest.mark.parametrize(
+    ("count", "side", "stride", "small_kernel"),
+    [(2, 4, 1, 0), (2, 8, 2, 0), (2, 16, 1, 0), (1, 32, 1, 2**22), (1, 64, 2, 2**22)],
+    ids=["big kernel", "big kernel, stride 2", "big kernel, big picture", "lone picture", "lone picture, stride 2"],
+)
+def test_a_convolution_is_tensorflows(
+    count: int, side: int, stride: int, small_kernel: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(layers, "SMALL_KERNEL", {tf.float32: small_kernel})
     rng = np.random.default_rng(side)
-    channels = 192
-    x = tf.constant(rng.standard_normal((2, side, side, channels), "float32"))
+    channels = 64
+    x = tf.constant(rng.standard_normal((count, side, side, channels), "float32"))
     kernel = tf.Variable(rng.standard_normal((3, 3, channels, channels), "float32") / 40, trainable=False)
     bias = tf.zeros(channels)
-    assert kernel.shape.num_elements() > layers.SMALL_KERNEL
-    dy = tf.constant(rng.standard_normal((2, side // stride, side // stride, channels), "float32"))
+    dy = tf.constant(rng.standard_normal((count, side // stride, side // stride, channels), "float32"))
 
     @tf.function
     def ours(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -123,9 +129,12 @@ def test_a_file_that_keras_2_wrote_is_read_in_its_order(unet: keras.Model, tmp_p
         np.testing.assert_array_equal(array, weight)
 
 
-def test_the_image_encoder_is_kerascvs(base: BaseModel) -> None:
+@pytest.mark.parametrize("count", [1, 2])
+def test_the_autoencoder_is_kerascvs(base: BaseModel, count: int) -> None:
     with models.no_initialization():
-        theirs = models.tiny_image_encoder()
-    images = tf.constant(np.random.default_rng(0).uniform(-1, 1, (2, 64, 64, 3)).astype("float32"))
-    wanted = from_keras("image_encoder", theirs)(images)
-    np.testing.assert_allclose(base.image_encoder()(images), wanted, atol=1e-4)
+        encoder, decoder = models.tiny_image_encoder(), models.tiny_decoder(64, 64)
+    rng = np.random.default_rng(0)
+    images = tf.constant(rng.uniform(-1, 1, (count, 64, 64, 3)).astype("float32"))
+    np.testing.assert_allclose(base.image_encoder()(images), from_keras("image_encoder", encoder)(images), atol=1e-4)
+    latents = tf.constant(rng.standard_normal((count, 8, 8, 4), "float32"))
+    np.testing.assert_allclose(base.decoder()(latents), from_keras("decoder", decoder)(latents), atol=1e-4)
