@@ -57,7 +57,7 @@ PRESETS: dict[str, Preset] = {
     "tiny": Preset(
         name="tiny",
         resolution=64,
-        max_steps=150,
+        max_steps=400,
         learning_rate=2e-2,
         batch_size=8,
         views=16,
