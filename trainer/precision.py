@@ -1,7 +1,7 @@
 """In which type frozen weights are stored and multiplied.
 
 A matrix product in bfloat16 needs a machine that has one: tensor cores since Ampere, AMX or AVX512_BF16 on CPUs.
-Elsewhere TensorFlow emulates it, tens of times slower than float32.
+Elsewhere it goes by way of float32, which takes longer than float32 itself.
 """
 
 from __future__ import annotations
