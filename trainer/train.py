@@ -121,18 +121,12 @@ def train(
         Interrupted: `should_stop` said so; the checkpoint holds every step done.
     """
     devices = devices or Devices()
-    # A checkpoint belongs to its settings and its pictures; how many samples are drawn afterwards does not matter.
-    settings = {
-        **asdict(config),
-        **asdict(recipe),
-        "samples": 0,
-        "pictures": latents.digest,
-        "replicas": devices.replicas,
-    }
-    identity = json.dumps(settings, sort_keys=True)
+    identity = _identity(latents, config, recipe, devices)
+    state = _begin(checkpoint.load(folder, identity), initial_vectors(config, frozen, recipe), devices)
+    if why := _ended(state, config):
+        return state, why
     # On CPUs XLA takes longer to compile than it saves, and on big products it is slower than oneDNN.
     compiled = on_gpu() if recipe.compile is None else recipe.compile
-    state = _begin(checkpoint.load(folder, identity), initial_vectors(config, frozen, recipe), devices)
     # On a CPU the first batch's views are encoded now, which goes on while the step is traced.
     batches = draw_ahead(
         lambda step: draw_batch(latents, frozen, config, step, recipe, devices.replicas), state.step, config.max_steps
@@ -146,14 +140,13 @@ def train(
     # Made when it is first needed, since views that it asks for may still have to be encoded.
     fixed = cache(lambda: evaluation_batch(latents, frozen, config, size).arrays())
     limit = _EXPLODED * float(np.linalg.norm(np.asarray(frozen.text_encoder.table, "float32"), axis=1).mean())
+    progress = _Progress(config, recipe, report, state.step)
 
     def save() -> None:
         if devices.is_chief:
             checkpoint.save(folder, state, identity)
 
-    started, done_before, recent = time.monotonic(), state.step, []
-    why = "max_steps"
-    while state.step < config.max_steps:
+    while not (why := _ended(state, config)):
         batch = next(batches).arrays()
         loss, gradient, stop = take((state.vectors, np.asarray(should_stop(), "float32")), batch)
         if float(stop):
@@ -165,33 +158,56 @@ def train(
             save()
             raise TrainingFailed(f"{problem} at step {state.step}: try a smaller learning_rate")
         state = following
-        recent.append(float(loss))
         if config.early_stopping and state.step % _EVALUATE_EVERY == 0:
             (loss_now,) = evaluate((state.vectors,), fixed())
             state = replace(state, evaluations=(*state.evaluations, float(loss_now)))
         if state.step % checkpoint_every == 0:
             save()
             at_checkpoint(state)
-        if state.step % REPORT_EVERY == 0 or state.step == config.max_steps:
-            seconds = time.monotonic() - started
-            report(
-                {
-                    "step": state.step,
-                    "of": config.max_steps,
-                    "loss": round(float(np.mean(recent)), 5),
-                    "evaluation": round(state.evaluations[-1], 5) if state.evaluations else None,
-                    "learning_rate": round(learning_rate(config, recipe, state.step), 8),
-                    "norm": round(float(np.linalg.norm(state.vectors, axis=1).mean()), 4),
-                    "seconds": round(seconds, 2),
-                    "steps_per_second": round((state.step - done_before) / seconds, 2),
-                }
-            )
-            recent = []
-        if config.early_stopping and settled(state.evaluations):
-            why = "early"
-            break
+        progress.add(state, float(loss))
     save()
     return state, why
+
+
+def _identity(latents: data.Latents, config: Config, recipe: Recipe, devices: Devices) -> str:
+    """What a checkpoint belongs to: its settings and its pictures, but not how many samples are drawn afterwards."""
+    pictures = {"samples": 0, "pictures": latents.digest, "replicas": devices.replicas}
+    return json.dumps(asdict(config) | asdict(recipe) | pictures, sort_keys=True)
+
+
+def _ended(state: checkpoint.State, config: Config) -> str | None:
+    if config.early_stopping and settled(state.evaluations):
+        return "early"
+    return "max_steps" if state.step >= config.max_steps else None
+
+
+class _Progress:
+    """Reports every few steps what they were like."""
+
+    def __init__(self, config: Config, recipe: Recipe, report: Callable[[dict[str, Any]], None], step: int) -> None:
+        self._config, self._recipe, self._report = config, recipe, report
+        self._started, self._first = time.monotonic(), step
+        self._losses: list[float] = []
+
+    def add(self, state: checkpoint.State, loss: float) -> None:
+        """Count one step's loss; a line is due every 20 steps and after the last."""
+        self._losses.append(loss)
+        if state.step % REPORT_EVERY and not _ended(state, self._config):
+            return
+        seconds = time.monotonic() - self._started
+        self._report(
+            {
+                "step": state.step,
+                "of": self._config.max_steps,
+                "loss": round(float(np.mean(self._losses)), 5),
+                "evaluation": round(state.evaluations[-1], 5) if state.evaluations else None,
+                "learning_rate": round(learning_rate(self._config, self._recipe, state.step), 8),
+                "norm": round(float(np.linalg.norm(state.vectors, axis=1).mean()), 4),
+                "seconds": round(seconds, 2),
+                "steps_per_second": round((state.step - self._first) / seconds, 2),
+            }
+        )
+        self._losses = []
 
 
 def gradients(losses: Callable[..., Any]) -> Callable[..., tuple[Any, ...]]:

@@ -62,6 +62,19 @@ def test_an_interrupted_training_ends_with_the_same_vectors(
     assert resumed.vectors.tobytes() == whole.vectors.tobytes()
 
 
+def test_a_finished_training_that_is_started_again_computes_nothing(bench: Bench, tmp_path: Path) -> None:
+    pictures = [data.Picture(np.asarray(world.draw("teal", "crescent", np.random.default_rng(0))), "")]
+    wanted = settings(max_steps=3)
+    encoders = bench.encoder, lambda _pixels: pytest.fail("a batch was drawn")
+    (first, why), again = (
+        train.train(
+            data.encode(pictures, encoder, wanted, 1, seed=1, at_once=False), bench.frozen, wanted, tmp_path, print
+        )
+        for encoder in encoders
+    )
+    assert (again[0].vectors.tobytes(), again[0].step, again[1]) == (first.vectors.tobytes(), 3, why)
+
+
 def test_a_view_is_encoded_when_it_is_asked_for_and_only_once(bench: Bench) -> None:
     rng = np.random.default_rng(0)
     pictures = [data.Picture(np.asarray(world.draw("teal", "crescent", rng)), "") for _ in range(2)]
