@@ -1,10 +1,11 @@
 """Bring a base model's weights into a folder, each checked by its sha256:
 
-    python -m trainer.fetch --base-model sd-v1-4 --into FOLDER
+    python -m trainer.fetch --base-model sd-v1-4 --into FOLDER [--clip]
 
-What is there already and right stays as it is; a download that was cut off goes on where it ended. With
-CONCEPTRY_BASE_URL the files come from that address, which holds them by name, else from where they were published. Exit
-codes: 0 all is there; 1 something could not be had, or is not what it should be.
+With --clip also the CLIP model that samples are scored with, into FOLDER/clip. What is there already and right stays
+as it is; a download that was cut off goes on where it ended. With CONCEPTRY_BASE_URL the files come from that address,
+which holds them by name, else from where they were published. Exit codes: 0 all is there; 1 something could not be had,
+or is not what it should be.
 
 A Space and an endpoint call `fetch_for_drawing` when they start: they fetch what they need and do not find.
 """
@@ -26,7 +27,7 @@ from http.client import HTTPException
 from pathlib import Path
 from urllib.parse import quote
 
-from trainer.presets import PRESETS, PresetFile, files_for_drawing, find
+from trainer.presets import CLIP, CLIP_NAME, PRESETS, PresetFile, files_for_drawing, find
 
 MIRROR_VARIABLE = "CONCEPTRY_BASE_URL"
 _PIECE = 1 << 20
@@ -101,9 +102,10 @@ def fetch(
     fetched = []
     with _alone(folder):
         for file in files:
-            target, url = folder / Path(file.path).name, _address(file)
+            target, url = folder / file.place, _address(file)
             if url is None or (target.is_file() and _sha256(target) == file.sha256):
                 continue
+            target.parent.mkdir(exist_ok=True)
             _download(file, url, target, report, go_on=go_on)
             fetched.append(target.name)
     return fetched
@@ -126,7 +128,7 @@ def _alone(folder: Path) -> Iterator[None]:
 
 def _address(file: PresetFile) -> str | None:
     mirror = os.environ.get(MIRROR_VARIABLE)
-    return f"{mirror.rstrip('/')}/{quote(Path(file.path).name)}" if mirror else file.url
+    return f"{mirror.rstrip('/')}/{quote(file.place)}" if mirror else file.url
 
 
 def _download(file: PresetFile, url: str, target: Path, report: Report, *, go_on: bool) -> None:
@@ -220,17 +222,21 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--base-model", required=True, choices=list(PRESETS))
     parser.add_argument("--into", type=Path, required=True)
+    parser.add_argument("--clip", action="store_true", help=f"{CLIP_NAME} (1.7 GB), to score samples with")
     options = parser.parse_args()
     preset = PRESETS[options.base_model]
-    if preset.shipped:
+    files = () if preset.shipped else preset.files
+    files += CLIP if options.clip else ()
+    if not files:
         print(f"{preset.name} ships with the project: there is nothing to fetch")
         return 0
     try:
-        fetched = fetch(preset.files, options.into, _on_a_terminal if sys.stderr.isatty() else in_the_log(), go_on=True)
+        fetched = fetch(files, options.into, _on_a_terminal if sys.stderr.isatty() else in_the_log(), go_on=True)
     except (FetchError, OSError) as error:
         print(f"base fetch: {error}", file=sys.stderr)
         return 1
-    print(f"{options.into} holds {preset.name}: {len(fetched)} files fetched, {len(preset.files) - len(fetched)} there")
+    names = " and ".join([preset.name] * (not preset.shipped) + [CLIP_NAME] * options.clip)
+    print(f"{options.into} holds {names}: {len(fetched)} files fetched, {len(files) - len(fetched)} there")
     return 0
 
 

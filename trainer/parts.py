@@ -101,7 +101,7 @@ class TextEncoder:
         self.shape, self.vocabulary = shape, vocabulary
         self.table = take((vocabulary, width))
         self.positions = take((shape.length, width))
-        self.blocks = [_EncoderBlock(take, width, shape.heads) for _ in range(shape.layers)]
+        self.blocks = [EncoderBlock(take, width, shape.heads) for _ in range(shape.layers)]
         self.norm = Affine(take, width)
         self.output_shape = (None, shape.length, width)
 
@@ -130,7 +130,9 @@ class TextEncoder:
         return layers.layer_norm(x, *self.norm)
 
 
-class _EncoderBlock:
+class EncoderBlock:
+    """One block of a CLIP transformer, for texts or pictures: norm, attention, norm, and two dense layers."""
+
     def __init__(self, take: Take, width: int, heads: int) -> None:
         self.heads = heads
         self.norm1 = Affine(take, width)
@@ -139,6 +141,7 @@ class _EncoderBlock:
         self.widen, self.narrow = Affine(take, width, 4 * width), Affine(take, 4 * width, width)
 
     def __call__(self, x: Any, mask: Any) -> Any:
+        """Tokens, (B, T, width), to as many; `mask`, (T, T), is added to the attention's scores, None for none."""
         y = tf.cast(layers.layer_norm(x, *self.norm1), self.query.kernel.dtype)
         query, key, value = (layers.dense(y, *part) for part in (self.query, self.key, self.value))
         x += tf.cast(layers.dense(layers.attention(query, key, value, self.heads, mask), *self.out), x.dtype)

@@ -22,6 +22,11 @@ class PresetFile:
     sha256: str
     url: str | None = None
 
+    @property
+    def place(self) -> str:
+        """Where it lies in a folder of weights, and at a mirror's address."""
+        return self.path if self.url else Path(self.path).name
+
 
 @dataclass(frozen=True)
 class Preset:
@@ -111,6 +116,23 @@ PRESETS: dict[str, Preset] = {
     ),
 }
 
+CLIP_FOLDER = "clip"
+"""Where a folder of weights may hold a CLIP model. A training that finds one there scores its samples with it."""
+CLIP_NAME = "openai/clip-vit-large-patch14"
+_CLIP = f"https://huggingface.co/{CLIP_NAME}/resolve/32bd64288804d66eefd0ccbe215aa642df71cc41/"
+CLIP: tuple[PresetFile, ...] = (
+    PresetFile(
+        f"{CLIP_FOLDER}/config.json",
+        "8a09b467700c58138c29d53c605b34ebc69beaadd13274a8a2af8ad2c2f4032a",
+        _CLIP + "config.json",
+    ),
+    PresetFile(
+        f"{CLIP_FOLDER}/model.safetensors",
+        "a2bf730a0c7debf160f7a6b50b3aaf3703e7e88ac73de7a314903141db026dcb",
+        _CLIP + "model.safetensors",
+    ),
+)
+
 
 def digest(name: str) -> str:
     """One sha256 for all the weights of a base model, 64 hex digits: part of every training fingerprint."""
@@ -133,6 +155,12 @@ def find(file: PresetFile, base_dir: str | Path | None = None) -> Path | None:
     if file.url is None:
         places.append(HERE / file.path)
     return next((place for place in places if place.is_file()), None)
+
+
+def clip_folder(base_dir: str | Path | None) -> Path | None:
+    """The CLIP model in a folder of weights; None when there is none."""
+    folder = Path(base_dir) / CLIP_FOLDER if base_dir else None
+    return folder if folder and folder.is_dir() else None
 
 
 def locate(name: str, base_dir: str | Path | None = None, files: Iterable[PresetFile] | None = None) -> dict[str, Path]:

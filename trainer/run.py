@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import signal
@@ -9,14 +10,14 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 from PIL import Image
 
-from trainer import data, export, train
+from trainer import data, export, presets, train
 from trainer.base import BaseModel
 from trainer.checkpoint import State
 from trainer.config import Config, ConfigError
@@ -25,6 +26,9 @@ from trainer.grids import Grids, grid, save_grid
 from trainer.layers import on_gpu
 from trainer.recipe import RECIPE
 from trainer.summaries import Summaries
+
+if TYPE_CHECKING:
+    from trainer.clip_scores import Scorer
 
 EXIT_DONE, EXIT_UNUSABLE, EXIT_FAILED, EXIT_INTERRUPTED = 0, 2, 3, 75
 _EVALUATION_VIEWS = 4
@@ -94,6 +98,7 @@ def _run(
     stop: threading.Event,
     devices: Devices,
 ) -> None:
+    scorer = _scorer(base)
     tokenizer = base.tokenizer(config.placeholder_token, config.num_vectors)
     training, held_out = data.split(data.pictures(records), config)
     # A GPU encodes all views in a second or two; a CPU would take minutes before the first step, so there each waits
@@ -138,10 +143,20 @@ def _run(
     before, after = (train.paired_loss(losses, vectors, batch) for vectors in (initial, state.vectors))
     journal.phase("evaluate")
 
-    samples, last = _draw_samples(grids, config, initial, state.vectors, output / "samples")
-    journal.summaries.picture(state.step, "samples", last)
+    samples, drawn = _draw_samples(grids, config, initial, state.vectors, output / "samples")
+    journal.summaries.picture(state.step, "samples", grid(drawn["trained"]))
     journal.summaries.scalars(state.step, {"held-out loss": after, "held-out loss/initializer": before})
     journal.phase("samples")
+
+    on = "held-out images" if held_out else "training images"
+    scores: dict[str, Any] = {}
+    if scorer:
+        # CLIP takes as much memory as the UNet.
+        del grids, frozen, losses
+        gc.collect()
+        scores["clip"] = scorer.score(drawn, held_out or training, on, config)
+        journal.summaries.scalars(state.step, scorer.curves(scores["clip"]))
+        journal.phase("clip")
 
     export.finish(exporting)
     journal.phase("export")
@@ -155,8 +170,9 @@ def _run(
             "initializer": round(before, 6),
             "trained": round(after, 6),
             "improvement": round(1.0 - after / before, 4),
-            "on": "held-out images" if held_out else "training images",
+            "on": on,
         },
+        **scores,
         "images": {"train": len(training), "held_out": len(held_out)},
         "seconds": journal.seconds,
         "samples": samples,
@@ -182,11 +198,22 @@ def digests(output: Path) -> dict[str, str]:
     return found
 
 
+def _scorer(base: BaseModel) -> Scorer | None:
+    """What scores samples with CLIP, where a folder of its weights lies beside the base model's."""
+    folder = presets.clip_folder(base.base_dir)
+    if folder is None:
+        return None
+    from trainer import clip_scores
+
+    return clip_scores.load(folder, base)
+
+
 def _draw_samples(
     grids: Grids, config: Config, initial: Vectors, learned: Vectors, folder: Path
-) -> tuple[list[dict[str, Any]], Pixels]:
-    """Draw the same seeds before and after, as grids and single pictures; returns the latter's list and grid."""
-    save_grid(grids.draw(initial, config.samples), folder / "initializer.png")
+) -> tuple[list[dict[str, Any]], dict[str, Pixels]]:
+    """Draw the same seeds before and after, as grids and single pictures; returns the latter's list and all pixels."""
+    before = grids.draw(initial, config.samples)
+    save_grid(before, folder / "initializer.png")
     drawn = grids.draw(learned, config.samples)
     save_grid(drawn, folder / "grid.png")
     samples = []
@@ -194,4 +221,4 @@ def _draw_samples(
         name = f"samples/{index}.png"
         Image.fromarray(pixels).save(folder / f"{index}.png")
         samples.append({"file": name, "prompt": grids.prompt, "seed": config.seed + index})
-    return samples, grid(drawn)
+    return samples, {"initializer": before, "trained": drawn}

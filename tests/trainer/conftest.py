@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.trainer.runs import RecordsMaker, Trained, run_trainer
+from tests.trainer.runs import CLIP, RecordsMaker, Trained, run_trainer
 from trainer import records
 from trainer.tiny import world
 
@@ -34,7 +34,7 @@ def make_records() -> RecordsMaker:
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory, make_records: RecordsMaker) -> Trained:
-    """A short training of a token with two vectors."""
+    """A short training of a token with two vectors, with a CLIP model beside the base model's weights."""
     folder = tmp_path_factory.mktemp("trained")
     config = {
         "placeholder_token": "<teal-crescent>",
@@ -44,7 +44,10 @@ def trained(tmp_path_factory: pytest.TempPathFactory, make_records: RecordsMaker
         "training": {"max_steps": 50, "seed": 3, "sample_every": 50},
         "samples": 3,
     }
-    done = run_trainer(make_records(folder / "records", ("teal", "crescent"), 4), config, folder / "output")
+    (folder / "base").mkdir()
+    (folder / "base" / "clip").symlink_to(CLIP)
+    records_folder = make_records(folder / "records", ("teal", "crescent"), 4)
+    done = run_trainer(records_folder, config, folder / "output", folder / "base")
     assert done.returncode == 0, done.stderr
     metrics = json.loads((folder / "output" / "metrics.json").read_text())
     return Trained(folder / "output", config, done.stdout, metrics)

@@ -42,7 +42,7 @@ def test_the_metrics_say_what_happened(trained: Trained) -> None:
     assert metrics["images"] == {"train": 3, "held_out": 1}
     loss = metrics["loss"]
     assert loss["improvement"] == pytest.approx(1 - loss["trained"] / loss["initializer"], abs=1e-3)
-    assert set(metrics["seconds"]) == {"start", "train", "evaluate", "samples", "export", "total"}
+    assert set(metrics["seconds"]) == {"start", "train", "evaluate", "samples", "clip", "export", "total"}
 
 
 def test_progress_is_json_lines_on_stdout_and_in_the_file(trained: Trained) -> None:
@@ -65,7 +65,8 @@ def test_tensorboard_has_curves_and_grids(trained: Trained) -> None:
         for value in event.summary.value:
             found.setdefault((value.metadata.plugin_data.plugin_name, value.tag), []).append(event.step)
     assert found["scalars", "loss"] == [20, 40, 50]
-    assert found["scalars", "held-out loss"] == [50]
+    assert found["scalars", "held-out loss"] == found["scalars", "CLIP image score"] == [50]
+    assert found["scalars", "CLIP text score/initializer"] == [50]
     assert found["images", "samples"] == [50, 50]
     assert ("scalars", "learning_rate") in found
 
