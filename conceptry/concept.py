@@ -103,6 +103,13 @@ class GateSpec(_Section):
         lt=1,
         description="Fraction by which the held-out loss must fall below the initializer token's, on the same noise.",
     )
+    min_clip_gain: float | None = Field(
+        None,
+        ge=0,
+        lt=100,
+        description="Points by which the samples' CLIP score with the concept's pictures must exceed that of the "
+        "initializer's samples; needs a CLIP model where it is trained. null asks for none.",
+    )
 
 
 class RetrainSpec(_Section):

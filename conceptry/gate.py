@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from conceptry.concept import GateSpec
+from conceptry.scores import clip_scores
 from conceptry.version import Gate
 
 
@@ -27,7 +28,7 @@ def judge(metrics: Mapping[str, Any], gate: GateSpec, previous: float | None = N
 
     Args:
         metrics: `loss.initializer` and `loss.trained` are mean squared errors of the predicted noise, on the same
-            images (`loss.on` says which), noise and timesteps.
+            images (`loss.on` says which), noise and timesteps. `clip` is there where a CLIP model was.
         gate: what the concept asks for.
         previous: trained loss of the released version, given for scheduled retrainings, which must be better.
     """
@@ -48,7 +49,21 @@ def judge(metrics: Mapping[str, Any], gate: GateSpec, previous: float | None = N
         relation = "lower than" if better else "not lower than"
         reasons.append(f"{trained:.4f} is {relation} the released version's {previous:.4f}")
         passed = passed and better
+    if gate.min_clip_gain is not None:
+        nearer, reason = _nearer(metrics, gate.min_clip_gain)
+        reasons.append(reason)
+        passed = passed and nearer
     return GateResult(passed, tuple(reasons))
+
+
+def _nearer(metrics: Mapping[str, Any], wanted: float) -> tuple[bool, str]:
+    """Whether the samples are nearer to the concept's pictures than the initializer's are, and the sentence for it."""
+    score = clip_scores(metrics).get("image")
+    if score is None:
+        return False, "gate.min_clip_gain asks for CLIP scores, and where it was trained there was no CLIP model"
+    gain = round(score.trained - score.initializer, 2)
+    asked = f"at least {wanted:g}" if wanted else "any gain"
+    return gain > 0 and gain >= wanted, f"{score.what}: {score}, a gain of {gain:.1f}; {asked} was asked for"
 
 
 def _usable(loss: object) -> bool:

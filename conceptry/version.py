@@ -28,7 +28,7 @@ class Version:
     `fingerprint` is unique to it; `inputs` is the fingerprint without a scheduled retraining's date, which the versions
     of the same inputs share. `loss` is its mean held-out loss. `images` (`content_keys` of conceptry.fingerprint) and
     `spec` (`training_keys`) are kept so that a plan can say what changed. `created` is an ISO date and time in UTC.
-    `seconds` is what the training took.
+    `seconds` is what the training took. `clip` is how near its samples are to the concept's pictures, where CLIP said.
     """
 
     number: int
@@ -41,6 +41,7 @@ class Version:
     retrain: str | None = None
     loss: float | None = None
     seconds: float | None = None
+    clip: float | None = None
     images: tuple[str, ...] = ()
     spec: Mapping[str, Any] = field(default_factory=dict, hash=False)
 

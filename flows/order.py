@@ -32,6 +32,11 @@ class Order:
         return training_fingerprint(self.spec, self.wanted.images or (), self.base)
 
     @property
+    def scored(self) -> bool:
+        """Whether its gate asks for CLIP scores."""
+        return self.spec.gate.min_clip_gain is not None
+
+    @property
     def config(self) -> dict[str, Any]:
         """The trainer's configuration.
 

@@ -4,6 +4,7 @@ from prefect.artifacts import create_image_artifact, create_markdown_artifact
 
 from conceptry.actions import Plan
 from conceptry.cards import code, plain, table
+from conceptry.scores import clip_scores
 from conceptry.telling import markdown, why
 from conceptry.version import Manifest, Version
 
@@ -48,6 +49,7 @@ def version_page(version: Version, manifest: Manifest, address: str) -> str:
     figures = [
         [f"loss on {loss.get('on', 'held-out images')}, initializer", _figure(loss.get("initializer"))],
         ["the same with the learned token", _figure(loss.get("trained"))],
+        *([plain(score.what), str(score)] for score in clip_scores(metrics).values()),
         ["steps", f"{metrics.get('steps')} (stopped: {metrics.get('stopped')})"],
         ["seconds", f"{seconds.get('total', 0):.0f}, of which {seconds.get('train', 0):.0f} training"],
     ]

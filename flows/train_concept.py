@@ -116,7 +116,7 @@ def train(run: RunFolder, settings: Settings, order: Order, lock: int) -> dict[s
     if vertex.backend(settings, order) == "vertex":
         metrics = vertex.train(run, settings, order, bar.show, bar.note)
     else:
-        request = TrainingRequest(order.name, order.config, run.records, run.output, settings.base_dir)
+        request = TrainingRequest(order.name, order.config, run.records, run.output, settings.base_dir, order.scored)
         metrics = train_local(request, on_progress=bar.show, on_event=bar.note, keep_open=(lock,))
     bar.done()
     return metrics

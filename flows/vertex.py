@@ -59,7 +59,7 @@ def train(
 
     logger = get_run_logger()
     cloud = vertex.open_cloud(VertexSettings(), logger.warning)
-    request = TrainingRequest(order.name, order.config, run.records, run.output)
+    request = TrainingRequest(order.name, order.config, run.records, run.output, scored=order.scored)
     job = JobOrder(order.name, order.fingerprint, installation(settings), _owner(), cloud.bucket.name)
     watcher = vertex.Watcher(
         on_progress=on_progress, on_event=on_event, tell=logger.info, cancelled=cancelled, guard=_one_at_a_time

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,6 +83,7 @@ def facts(served: Served) -> list[tuple[str, str]]:
         if isinstance(loss.get("improvement"), (int, float)):
             change += f" ({loss['improvement']:.0%} lower)"
         pairs.append(("Held-out loss", change))
+    pairs += [("CLIP score", text) for text in _clip_scores(served.metrics.get("clip"))]
     if images.get("train") is not None:
         pairs.append(("Learned from", f"{images['train']} pictures, {images.get('held_out', 0)} more to judge it"))
     if served.metrics.get("steps") is not None:
@@ -90,3 +91,12 @@ def facts(served: Served) -> list[tuple[str, str]]:
     if served.revision is not None:
         pairs.append(("Revision", served.revision[:12]))
     return pairs
+
+
+def _clip_scores(clip: object) -> Iterator[str]:
+    """How near its samples come to the concept's pictures, and to its initializer's words, where the trainer knew."""
+    for kind, what in (("image", "the pictures"), ("text", "the initializer's words")):
+        score = clip.get(kind) if isinstance(clip, Mapping) else None
+        before, after = (score.get(key) if isinstance(score, Mapping) else None for key in ("initializer", "trained"))
+        if isinstance(before, (int, float)) and isinstance(after, (int, float)):
+            yield f"{before:.1f} → {after:.1f} with {what}"

@@ -6,6 +6,9 @@ It reads the TFRecords in --records, learns the placeholder token that --config 
 learned_embeds.safetensors, text_encoder/ (a SavedModel), samples/, metrics.json, progress.jsonl and checkpoints/.
 Started again with the same arguments it goes on from the last checkpoint.
 
+In --base lie the base model's weights; tiny needs none. With a CLIP model in its folder clip/ (config.json and
+model.safetensors, as transformers saves one) the samples are scored, too: `clip` in metrics.json.
+
 Exit codes: 0 done; 2 the configuration, the records or the base model cannot be used; 3 the training went wrong;
 75 interrupted (SIGTERM), start it again to go on.
 """

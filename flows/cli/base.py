@@ -11,7 +11,7 @@ from conceptry.settings import PREFIX
 from flows.cli.console import err
 
 
-def fetch(base_model: str, into: Path | None) -> int:
+def fetch(base_model: str, into: Path | None, *, clip: bool = False) -> int:
     """Fill a folder with the weights of a base model and return the exit code; without a folder, the settings' own."""
     variable = f"{PREFIX}BASE_DIR"
     configured = os.environ.get(variable)
@@ -20,6 +20,7 @@ def fetch(base_model: str, into: Path | None) -> int:
         return 2
     folder = into or Path(str(configured))
     command = [sys.executable, "-m", "trainer.fetch", "--base-model", base_model, "--into", str(folder)]
+    command += ["--clip"] if clip else []
     code = subprocess.run(command, check=False).returncode
     if code == 0 and str(folder) != configured:
         err().print(f"Trainings find it with {variable}={folder.resolve()}")

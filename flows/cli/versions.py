@@ -52,19 +52,23 @@ def table(concept: ActualConcept) -> Table:
     """One row a version, newest first; the released one is marked."""
     released = concept.space.release if concept.space else None
     rows = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold", title_justify="left")
-    for title in ("version", "gate", "held-out loss", "pictures", "commit", "fingerprint", "created"):
+    scored = any(version.clip is not None for version in concept.versions)
+    clip = ["CLIP score"] if scored else []
+    for title in ("version", "gate", "held-out loss", *clip, "pictures", "commit", "fingerprint", "created"):
         rows.add_column(title, no_wrap=True)
     for version in sorted(concept.versions, key=lambda version: version.number, reverse=True):
-        rows.add_row(*_row(version, version.name == released))
+        rows.add_row(*_row(version, version.name == released, scored=scored))
     return rows
 
 
-def _row(version: Version, released: bool) -> tuple[Text, ...]:
+def _row(version: Version, released: bool, *, scored: bool) -> tuple[Text, ...]:
     loss = "-" if version.loss is None else f"{version.loss:.4f}"
+    clip = [Text("-" if version.clip is None else f"{version.clip:.1f}")] if scored else []
     return (
         Text(f"{version.name} released" if released else version.name, style="bold green" if released else ""),
         Text(version.gate, style="green" if version.gate == "passed" else "red"),
         Text(loss),
+        *clip,
         Text(str(len(version.images))),
         Text(version.commit[:8]),
         Text(version.fingerprint[:12]),

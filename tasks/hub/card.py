@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from conceptry.cards import code, code_block, dump_front_matter, literal, plain, table
+from conceptry.scores import clip_scores
 from conceptry.version import Manifest, Version
 
 EMBEDS = "learned_embeds.safetensors"
@@ -113,10 +114,13 @@ def _metrics(manifest: Manifest) -> str:
     images = images if isinstance(images, Mapping) else {}
     seconds = manifest.metrics.get("seconds")
     total = seconds.get("total") if isinstance(seconds, Mapping) else None
+    clip = manifest.metrics.get("clip")
     rows = [
         ("Held-out loss with the initializer", _number(loss.get("initializer"), ".4f")),
         ("Held-out loss with the token", _number(loss.get("trained"), ".4f")),
         ("Improvement", _number(loss.get("improvement"), ".1%")),
+        *((plain(score.what), str(score)) for score in clip_scores(manifest.metrics).values()),
+        ("CLIP model", plain(str(clip.get("model") or "")) if isinstance(clip, Mapping) else ""),
         ("Steps", _number(manifest.metrics.get("steps"), "d")),
         ("Stopped by", plain(str(manifest.metrics.get("stopped") or ""))),
         ("Pictures trained on", _number(images.get("train"), "d")),
@@ -195,14 +199,17 @@ def _lineage(manifest: Manifest, version: Version | None) -> str:
 def _versions(versions: Sequence[Version], released: Version | None) -> str:
     if not versions:
         return ""
+    scored = any(version.clip is not None for version in versions)
+    header = ("Branch", "Gate", "Held-out loss", *(["CLIP score"] if scored else []), "Made", "Fingerprint")
     rows = [
         (
             f"**{version.name}** (released)" if released and version.number == released.number else version.name,
             version.gate,
             _number(version.loss, ".4f"),
+            *([_number(version.clip, ".1f")] if scored else []),
             code(version.created),
             code(version.fingerprint[:16]),
         )
         for version in reversed(versions)
     ]
-    return "## Versions\n\n" + table(("Branch", "Gate", "Held-out loss", "Made", "Fingerprint"), rows)
+    return "## Versions\n\n" + table(header, rows)

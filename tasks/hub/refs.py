@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from conceptry.concept import BaseModel, ConceptSpec, ImageRef
 from conceptry.errors import HubError
 from conceptry.fingerprint import content_keys, training_keys
+from conceptry.scores import clip_scores
 from conceptry.version import Manifest, Version
 from tasks.hub.client import HubTarget, telling
 
@@ -108,6 +109,7 @@ def version_of(manifest: Manifest, number: int, revision: str) -> Version:
         retrain=manifest.retrain,
         loss=trained,
         seconds=_seconds(manifest.metrics),
+        clip=image.trained if (image := clip_scores(manifest.metrics).get("image")) else None,
         images=content_keys(images),
         spec=_training_keys(manifest),
     )

@@ -19,6 +19,7 @@ from typing import IO, Any
 import trainer
 from conceptry.errors import TrainingError, TransientError
 from tasks.training.request import Progress, TrainingRequest, relay
+from trainer import presets
 
 BAD_INPUT, WENT_WRONG, INTERRUPTED = 2, 3, 75
 # Seconds between the polite signal and the last one: enough to write a checkpoint of a few kilobytes.
@@ -51,11 +52,14 @@ def train_local(
 
     Raises:
         TrainingError: bad configuration or records, or a training that went wrong; a retry would do the same.
+        SettingsError: its gate asks for CLIP scores, and there is no CLIP model.
         TransientError: somebody ended the trainer; its checkpoint is kept and the next call goes on from there.
     """
     metrics = request.output / "metrics.json"
     if metrics.is_file():
         return _read_json(metrics)
+    if request.scored and presets.clip_folder(request.base_dir) is None:
+        raise request.no_clip("CONCEPTRY_BASE_DIR")
     partial = request.output.with_name(request.output.name + ".partial")
     partial.mkdir(parents=True, exist_ok=True)
     config = request.output.with_name("config.json")

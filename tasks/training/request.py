@@ -7,19 +7,32 @@ from pathlib import Path
 from typing import Any
 
 from conceptry.concept import BaseModel
+from conceptry.errors import SettingsError
 from trainer import presets
 from trainer.recipe import RECIPE
 
 
 @dataclass(frozen=True)
 class TrainingRequest:
-    """One training: what the trainer reads, and the folder that appears, whole, when it is done."""
+    """One training: what the trainer reads, and the folder that appears, whole, when it is done.
+
+    `scored` is whether its gate asks for CLIP scores, so that it is of no use without a CLIP model.
+    """
 
     concept: str
     config: Mapping[str, Any]
     records: Path
     output: Path
     base_dir: Path | None = None
+    scored: bool = False
+
+    def no_clip(self, variable: str) -> SettingsError:
+        """The error of a training that could not be judged; `variable` names the folder of weights."""
+        return SettingsError(
+            "gate.min_clip_gain asks for CLIP scores, and there is no CLIP model where it would be trained",
+            concept=self.concept,
+            next_step=f"`conceptry base fetch --clip` brings one into clip/ of {variable}; or leave that key out",
+        )
 
 
 @dataclass(frozen=True)

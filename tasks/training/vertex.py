@@ -141,6 +141,8 @@ def _check_weights(request: TrainingRequest, settings: VertexSettings) -> None:
             concept=request.concept,
             next_step="set CONCEPTRY_VERTEX_BASE to gs://BUCKET/PATH, or to /base when the image was built with them",
         )
+    if request.scored and settings.base is None:
+        raise request.no_clip("CONCEPTRY_VERTEX_BASE")
 
 
 def _make(request: TrainingRequest, order: JobOrder, cloud: Cloud, store: Store, watcher: Watcher) -> None:

@@ -7,6 +7,7 @@ import os
 import stat
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,15 @@ def test_versions_are_listed_newest_first_and_the_released_one_is_marked() -> No
     assert "released" in lines[3]
     assert "rejected" in lines[1]
     assert versions.as_dict(CAT)["released"] == "v1"
+    assert "CLIP" not in lines[0]
+
+
+def test_versions_have_a_column_for_clip_scores_where_there_are_any() -> None:
+    console = Console(file=io.StringIO(), width=160)
+    console.print(versions.table(replace(CAT, versions=(_version(1), replace(_version(2), clip=74.56)))))
+    header, second, first = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert "CLIP score" in header
+    assert (second.split()[3], first.split()[4]) == ("74.6", "-")
 
 
 @pytest.mark.parametrize(("wanted", "number"), [("", 1), ("v3", 3), ("v1", 1), ("v2", 2)])

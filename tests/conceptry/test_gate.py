@@ -51,3 +51,32 @@ def test_metrics_without_losses_do_not_pass(broken: dict[str, Any]) -> None:
 def test_the_reason_says_what_was_judged_on(on: str) -> None:
     measured = {"loss": {"initializer": 0.1, "trained": 0.05, "on": on}}
     assert judge(measured, GateSpec()).reasons[0].startswith(f"loss on {on} 0.1000 -> 0.0500")
+
+
+@pytest.mark.parametrize(
+    ("initializer", "trained", "wanted", "passed", "reason"),
+    [
+        (60.0, 74.5, 0.0, True, "60.0 with the initializer, 74.5 with the token, a gain of 14.5; any gain was asked"),
+        (60.0, 60.0, 0.0, False, "a gain of 0.0; any gain was asked for"),
+        (60.0, 62.0, 2.0, True, "a gain of 2.0; at least 2 was asked for"),
+        (60.3, 62.3, 2.0, True, "CLIP score with held-out images: 60.3 with the initializer"),
+        (60.0, 61.9, 2.0, False, "a gain of 1.9; at least 2 was asked for"),
+        (60.0, math.nan, 0.0, False, "there was no CLIP model"),
+        (None, 70.0, 0.0, False, "there was no CLIP model"),
+    ],
+)
+def test_samples_must_be_nearer_to_the_pictures_where_the_gate_asks_for_that(
+    initializer: object, trained: object, wanted: float, passed: bool, reason: str
+) -> None:
+    measured = metrics(0.1, 0.05)
+    measured["clip"] = {"image": {"initializer": initializer, "trained": trained, "on": "held-out images"}}
+    result = judge(measured, GateSpec(min_clip_gain=wanted))
+    assert result.passed is passed
+    assert reason in result.reasons[-1]
+    assert judge(measured, GateSpec()) == judge(metrics(0.1, 0.05), GateSpec()), "who does not ask is told nothing"
+
+
+def test_a_gate_that_asks_for_clip_is_not_passed_without() -> None:
+    result = judge(metrics(0.1, 0.05), GateSpec(min_clip_gain=0.0))
+    assert (result.passed, len(result.reasons)) == (False, 2)
+    assert judge(metrics(0.2, 0.3) | {"clip": 7}, GateSpec()).reasons[1:] == ()

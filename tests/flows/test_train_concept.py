@@ -1,5 +1,7 @@
 """One training run: what it leaves on the Hub, what it does not try again, and how it goes on after it was stopped."""
 
+import json
+
 import pytest
 
 from conceptry.errors import ConceptryError, DataCorruptError, TrainingError
@@ -13,6 +15,9 @@ def test_a_run_publishes_one_version_with_its_space_and_tells_people(world: Worl
     world.write("grey-cat")
     world.push()
     parameters = world.trained("grey-cat")
+    metrics = RunFolder.of(world.settings.work, parameters["fingerprint"]).output / "metrics.json"
+    image = {"initializer": 60.0, "trained": 74.5, "on": "held-out images"}
+    metrics.write_text(json.dumps(json.loads(metrics.read_text()) | {"clip": {"model": "small", "image": image}}))
     assert train_concept(**parameters) == "v1"
     there = world.there("grey-cat")
     assert [version.fingerprint for version in there.versions] == [parameters["fingerprint"]]
@@ -20,7 +25,9 @@ def test_a_run_publishes_one_version_with_its_space_and_tells_people(world: Worl
     assert there.space.release == "v1"
     assert world.branches("grey-cat") == ["main", "v1"]
     assert world.action("grey-cat").health == "Healthy"
+    assert [version.clip for version in there.versions] == [74.5]
     assert "Gate: passed" in artifact("grey-cat-metrics")
+    assert "60.0 with the initializer, 74.5 with the token" in artifact("grey-cat-metrics")
     assert artifact("grey-cat-samples") == f"{world.hub}/local/grey-cat/resolve/v1/samples/grid.png"
     assert not RunFolder.of(world.settings.work, parameters["fingerprint"]).output.exists(), "it is on the Hub now"
 

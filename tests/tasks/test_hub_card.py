@@ -15,9 +15,10 @@ from markdown_it import MarkdownIt
 from conceptry.cards import code, code_block, dump_front_matter, plain, split_front_matter, table
 from conceptry.errors import TrainingError
 from conceptry.gate import GateResult
-from conceptry.version import Manifest
+from conceptry.version import Manifest, Version
 from tasks.hub import Lineage, assemble
 from tasks.hub.card import render_card
+from tasks.hub.refs import version_of
 from tests.tasks.hubs import BASE, make_bundle, make_spec, make_trained
 
 HOSTILE = [
@@ -132,3 +133,19 @@ def test_other_weights_than_the_published_make_no_bundle(tmp_path: Path) -> None
     metrics = json.loads((trained / "metrics.json").read_text())
     (trained / "metrics.json").write_text(json.dumps(metrics | {"weights": {"dtype": "float32", "verified": False}}))
     refused(trained, tmp_path / "bundle", r"x: it was trained with --unverified")
+
+
+def test_a_card_tells_clip_scores_where_there_are_any() -> None:
+    image = {"initializer": 60.0, "trained": 74.56, "on": "held-out images"}
+    text = {"initializer": 25.04, "trained": 23.0, "on": "a photo of | <b>cat</b>"}
+    scored = a_manifest(metrics={"clip": {"model": "openai/clip-vit-large-patch14", "image": image, "text": text}})
+    card = render_card(scored, repo="local/x", files=())
+    assert "| CLIP score with held\\-out images | 60.0 with the initializer, 74.6 with the token |" in card
+    assert "a photo of \\| \\<b\\>cat\\<\\/b\\>" in card
+    assert "| CLIP model | openai\\/clip\\-vit\\-large\\-patch14 |" in card
+    versions = [version_of(one, number, "c" * 40) for number, one in enumerate((a_manifest(), scored), 1)]
+    assert [version.clip for version in versions] == [None, 74.56]
+    assert Version.from_index(versions[1].to_index()) == versions[1]
+    main = render_card(scored, repo="local/x", files=(), versions=versions, version=versions[1])
+    assert "| Branch | Gate | Held-out loss | CLIP score |" in main
+    assert "CLIP" not in render_card(a_manifest(), repo="local/x", files=(), versions=versions[:1], version=versions[0])

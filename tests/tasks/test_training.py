@@ -6,12 +6,13 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from conceptry.concept import ConceptSpec
-from conceptry.errors import TrainingError, TransientError
+from conceptry.errors import SettingsError, TrainingError, TransientError
 from conceptry.fingerprint import trainer_config
 from tasks.training import TrainingRequest, base_model, failure, train_local
 from trainer.presets import PRESETS
@@ -42,6 +43,13 @@ def test_a_configuration_that_the_trainer_refuses_is_reported_in_its_words(tmp_p
     assert caught.value.exit_code == 2
     assert "initializer_token" in str(caught.value)
     assert not (tmp_path / "output").exists()
+
+
+def test_a_training_that_could_not_be_judged_is_not_begun(tmp_path: Path) -> None:
+    wanted = replace(request_in(tmp_path, trainer_config(SPEC)), scored=True, base_dir=tmp_path)
+    with pytest.raises(SettingsError, match=r"asks for CLIP scores.*conceptry base fetch --clip.* CONCEPTRY_BASE_DIR"):
+        train_local(wanted)
+    assert not list(tmp_path.glob("output*"))
 
 
 def test_a_training_that_is_done_is_not_done_again(tmp_path: Path) -> None:

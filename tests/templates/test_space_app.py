@@ -70,6 +70,17 @@ def test_html_holds_strings_as_text(text: str) -> None:
     assert Tags(notice_html(text)).text == text.replace("\r\n", "\n").replace("\r", "\n") or "\0" in text
 
 
+def test_clip_scores_are_facts_where_the_trainer_had_a_model() -> None:
+    image, text = {"initializer": 60.0, "trained": 74.56}, {"initializer": 25.04, "trained": 23.0}
+    pairs = facts(served(metrics={"clip": {"image": image, "text": text}}))
+    assert [value for name, value in pairs if name == "CLIP score"] == [
+        "60.0 → 74.6 with the pictures",
+        "25.0 → 23.0 with the initializer's words",
+    ]
+    for broken in (None, "7", {"image": None}, {"image": {"trained": 1.0}}):
+        assert not [name for name, _ in facts(served(metrics={"clip": broken})) if name == "CLIP score"]
+
+
 @settings(max_examples=6)
 @given(st.sampled_from([HOSTILE, *CORPUS]) | st.text(min_size=1, max_size=50), st.sampled_from([None, "f" * 40]))
 def test_the_page_is_the_same_but_for_the_strings_themselves(text: str, revision: str | None) -> None:

@@ -8,7 +8,8 @@ from threading import Thread
 
 import pytest
 
-from trainer.fetch import FetchError, cache_folder, fetch, fetch_for_drawing
+from trainer import presets
+from trainer.fetch import FetchError, cache_folder, fetch, fetch_for_drawing, main
 from trainer.presets import PresetFile
 
 DATA = bytes(range(256)) * 4096
@@ -115,3 +116,19 @@ def test_what_is_not_right_is_not_kept(address: str, tmp_path: Path, path: str, 
 def test_a_damaged_file_is_fetched_again(address: str, tmp_path: Path) -> None:
     (tmp_path / "weights.h5").write_bytes(b"half")
     assert fetch([file(f"{address}/w")], tmp_path) == ["weights.h5"]
+
+
+def test_a_clip_model_comes_into_a_folder_of_its_own(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert presets.clip_folder(tmp_path) is None
+    assert fetch([PresetFile("clip/w", file("").sha256, f"{address}/w")], tmp_path) == ["w"]
+    assert (tmp_path / "clip" / "w").read_bytes() == DATA
+    assert presets.clip_folder(tmp_path) == tmp_path / "clip"
+    monkeypatch.setenv("CONCEPTRY_BASE_URL", f"{address}/mirror")
+    monkeypatch.setattr("sys.argv", ["fetch", "--base-model", "tiny", "--into", str(tmp_path), "--clip"])
+    assert main() == 1
+    assert f"config.json: what {address}/mirror/clip/config.json sent" in capsys.readouterr().err
+    monkeypatch.setattr("sys.argv", ["fetch", "--base-model", "tiny", "--into", str(tmp_path)])
+    assert main() == 0
+    assert "nothing to fetch" in capsys.readouterr().out

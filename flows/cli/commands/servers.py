@@ -124,6 +124,9 @@ def base_fetch(
     into: Annotated[
         Path | None, typer.Option("--into", help="Folder for the weights; CONCEPTRY_BASE_DIR.", file_okay=False)
     ] = None,
+    clip: Annotated[
+        bool, typer.Option("--clip", help="Also CLIP (1.7 GB): trainings that find it score their samples.")
+    ] = False,
 ) -> None:
     """Bring a base model's weights into a folder (4.3 GB for sd-v1-4), each file checked by its sha256.
 
@@ -131,4 +134,4 @@ def base_fetch(
     """
     from flows.cli.base import fetch
 
-    raise typer.Exit(fetch(base_model, into))
+    raise typer.Exit(fetch(base_model, into, clip=clip))
