@@ -36,13 +36,15 @@ class Parts:
         """What the UNet takes of contexts, (1 or 2, L, D), once for all steps and pictures: `DiffusionModel.read`."""
         return list(self._read(contexts))
 
-    def loop(self, size: Sequence[int], read: Sequence[Any], *, guided: bool) -> Any:
-        """The compiled steps for latents (B, *size, 4) and what `read` gave: see `_steps`."""
-        key = (*size, guided)
+    def loop(self, shape: Sequence[int], read: Sequence[Any], *, guided: bool) -> Any:
+        """The compiled steps for latents of a shape (B, h, w, 4) and what `read` gave: see `_steps`."""
+        # A picture alone is convolved in another way than several; with guidance there are always two.
+        count = 1 if shape[0] == 1 and not guided else None
+        key = (count, *shape[1:], guided)
         if key not in self._loops:
             signature = (
-                tf.TensorSpec((None, *size, 4), tf.float32),
-                tf.TensorSpec((None, *size, 4), tf.float32),
+                tf.TensorSpec((count, *shape[1:]), tf.float32),
+                tf.TensorSpec((count, *shape[1:]), tf.float32),
                 tf.TensorSpec((None, 6), tf.float32),
                 [tf.TensorSpec(part.shape, part.dtype) for part in read],
                 tf.TensorSpec((), tf.float32),

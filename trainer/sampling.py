@@ -154,7 +154,7 @@ class Pipeline:
         for batch, start in enumerate(starts):
             seeds = range(abs(seed) + start, abs(seed) + min(start + at_once, num_images))
             latents = np.stack([np.random.default_rng(one).standard_normal(shape, "float32") for one in seeds])
-            loop = self._parts.loop(latents.shape[1:3], read, guided=scale != 1)
+            loop = self._parts.loop(latents.shape, read, guided=scale != 1)
             told = _told(callback, batch * steps, len(starts) * steps)
             clean = run(loop, tf.constant(latents), rows, read, tf.constant(scale, tf.float32), told)
             pictures.append(self._parts.decode(clean))
