@@ -100,11 +100,12 @@ class BaseModel:
         """The VAE's decoder with its weights; it makes pictures of any size."""
         return self._take("decoder", lambda take: Decoder(DECODERS[self.name], take))
 
-    def _path(self, part: str) -> Path:
+    def path(self, part: str) -> Path:
+        """The file that holds a part's weights."""
         return self._files["tiny.safetensors" if self.name == "tiny" else _SD_FILES[part]]
 
     def _take(self, part: str, make: Callable[[parts.Take], Part], dtype: str | None = None) -> Part:
-        path = self._path(part)
+        path = self.path(part)
         taker = weights.Taker(weights.read(path, part), dtype or self.dtype, f"{path}: {part}")
         made = make(taker)
         taker.finish()

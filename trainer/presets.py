@@ -62,7 +62,7 @@ PRESETS: dict[str, Preset] = {
     "tiny": Preset(
         name="tiny",
         resolution=64,
-        max_steps=400,
+        max_steps=200,
         learning_rate=2e-2,
         batch_size=8,
         views=16,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-RECIPE = 2
+RECIPE = 3
 """Raised whenever the same pictures and settings would train another result; part of every training fingerprint."""
 
 
@@ -14,6 +14,7 @@ class Recipe:
 
     `initialization`: "row" starts from the initializer's row of the table, "output" from what the text encoder makes of
     it (Cross Initialization, Pang et al. 2023), scaled to the row's length, "mean" from the mean of the table.
+    `fallback`: start from the mean of the table where that fits the first batch better than the initializer.
     `timesteps`: "spread" draws one from each of `batch_size` equal parts of the schedule, "uniform" from all of it.
     `min_snr`: the gamma of min-SNR weighting (Hang et al. 2023); 0 is none.
     `schedule`: of the learning rate, "cosine" down to a tenth or "constant". `betas` are Adam's.
@@ -21,6 +22,7 @@ class Recipe:
     """
 
     initialization: str = "row"
+    fallback: bool = True
     timesteps: str = "spread"
     min_snr: float = 0.0
     schedule: str = "cosine"

@@ -40,6 +40,7 @@ __all__ = [
 ]  # fmt: skip
 
 Array = npt.NDArray[np.float32]
+Report = Callable[[dict[str, Any]], None]
 CHECKPOINT_EVERY = 50
 REPORT_EVERY = 20
 _EVALUATE_EVERY = 10
@@ -91,7 +92,7 @@ def train(
     frozen: Frozen,
     config: Config,
     folder: Path,
-    report: Callable[[dict[str, Any]], None],
+    report: Report,
     should_stop: Callable[[], bool] = lambda: False,
     *,
     recipe: Recipe = DEFAULT,
@@ -134,12 +135,9 @@ def train(
     blank = Batch.blank(latents, frozen, config.batch_size * devices.replicas)
     shared = state.vectors, np.zeros((), "float32")
     take = devices.compile(gradients(denoising_losses(frozen, recipe)), compiled, like=(*shared, *blank.arrays()))
-    plain = denoising_losses(frozen)
-    evaluate = devices.compile(lambda vectors, *batch: (tf.reduce_mean(plain(vectors, *batch)),), compiled)
-    size = -(-_EVALUATION_BATCH // devices.replicas) * devices.replicas
-    # Made when it is first needed, since views that it asks for may still have to be encoded.
-    fixed = cache(lambda: evaluation_batch(latents, frozen, config, size).arrays())
+    evaluation = _Evaluation(latents, frozen, config, devices, compiled)
     limit = _EXPLODED * float(np.linalg.norm(np.asarray(frozen.text_encoder.table, "float32"), axis=1).mean())
+    better_start = _better_start(take, config, frozen, recipe, report)
     progress = _Progress(config, recipe, report, state.step)
 
     def save() -> None:
@@ -148,7 +146,11 @@ def train(
 
     while not (why := _ended(state, config)):
         batch = next(batches).arrays()
-        loss, gradient, stop = take((state.vectors, np.asarray(should_stop(), "float32")), batch)
+        asked = np.asarray(should_stop(), "float32")
+        outcome = take((state.vectors, asked), batch)
+        if state.step == 0:
+            state, outcome = better_start(state, outcome, asked, batch)
+        loss, gradient, stop = outcome
         if float(stop):
             save()
             raise Interrupted(f"stopped after step {state.step} of {config.max_steps}")
@@ -158,9 +160,8 @@ def train(
             save()
             raise TrainingFailed(f"{problem} at step {state.step}: try a smaller learning_rate")
         state = following
-        if config.early_stopping and state.step % _EVALUATE_EVERY == 0:
-            (loss_now,) = evaluate((state.vectors,), fixed())
-            state = replace(state, evaluations=(*state.evaluations, float(loss_now)))
+        if state.step % _EVALUATE_EVERY == 0 and config.early_stopping:
+            state = replace(state, evaluations=(*state.evaluations, evaluation.loss(state.vectors)))
         if state.step % checkpoint_every == 0:
             save()
             at_checkpoint(state)
@@ -181,10 +182,48 @@ def _ended(state: checkpoint.State, config: Config) -> str | None:
     return "max_steps" if state.step >= config.max_steps else None
 
 
+def _better_start(
+    take: Callable[..., Any], config: Config, frozen: Frozen, recipe: Recipe, report: Report
+) -> Callable[..., tuple[checkpoint.State, Any]]:
+    """Chooses what to start from: (state, what `take` gave for it, ...) -> the better state, what `take` gave for it.
+
+    An initializer that has nothing to do with the pictures fits them worse than no word at all, and its vectors can get
+    lost where no gradient leads out (docs/log.md): training then starts from the mean of all words.
+    """
+
+    def choose(state: checkpoint.State, outcome: Any, asked: Array, batch: Any) -> tuple[checkpoint.State, Any]:
+        middle = initial_vectors(config, frozen, replace(recipe, initialization="mean"))
+        other = take((middle, asked), batch) if recipe.fallback else outcome
+        here, there = float(outcome[0]), float(other[0])
+        if here <= there:
+            return state, outcome
+        word, numbers = config.initializer_token, {"loss": round(here, 5), "of the mean": round(there, 5)}
+        message = f"{word!r} fits these pictures less well than the mean of all words: training starts from that"
+        report({"event": "initializer", "message": message, **numbers})
+        return replace(state, vectors=middle), other
+
+    return choose
+
+
+class _Evaluation:
+    """The loss of one fixed batch, without the recipe's weights."""
+
+    def __init__(self, latents: data.Latents, frozen: Frozen, config: Config, devices: Devices, compiled: bool) -> None:
+        losses = denoising_losses(frozen)
+        self._mean = devices.compile(lambda vectors, *batch: (tf.reduce_mean(losses(vectors, *batch)),), compiled)
+        size = -(-_EVALUATION_BATCH // devices.replicas) * devices.replicas
+        # Made when it is first needed, since views that it asks for may still have to be encoded.
+        self._batch = cache(lambda: evaluation_batch(latents, frozen, config, size).arrays())
+
+    def loss(self, vectors: Array) -> float:
+        """The mean over the batch."""
+        return float(self._mean((vectors,), self._batch())[0])
+
+
 class _Progress:
     """Reports every few steps what they were like."""
 
-    def __init__(self, config: Config, recipe: Recipe, report: Callable[[dict[str, Any]], None], step: int) -> None:
+    def __init__(self, config: Config, recipe: Recipe, report: Report, step: int) -> None:
         self._config, self._recipe, self._report = config, recipe, report
         self._started, self._first = time.monotonic(), step
         self._losses: list[float] = []

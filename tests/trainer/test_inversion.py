@@ -1,5 +1,6 @@
 """Textual Inversion on the tiny world: a smaller version of `python -m benchmarks.tiny_inversion`."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import tensorflow as tf
 from benchmarks.tiny_inversion import Bench
 from trainer import checkpoint, config, data, models, train
 from trainer.devices import Devices
+from trainer.recipe import DEFAULT
 from trainer.tiny import world
 
 
@@ -29,8 +31,9 @@ def latents(bench: Bench) -> data.Latents:
     return data.encode(pictures, bench.encoder, settings(), 2, seed=1)
 
 
-def test_a_concept_without_a_caption_is_learned(bench: Bench) -> None:
-    found = bench.invert(("teal", "crescent"), "crescent", seed=0, pictures=32)
+@pytest.mark.parametrize("initializer", ["crescent", "circle"], ids=["its shape's word", "a wrong word"])
+def test_a_concept_without_a_caption_is_learned(bench: Bench, initializer: str) -> None:
+    found = bench.invert(("teal", "crescent"), initializer, seed=0, pictures=32)
     assert found.before["both"] <= 0.2
     assert found.after["both"] >= 0.85
     assert found.loss["trained"] < found.loss["initializer"]
@@ -109,11 +112,25 @@ def test_an_exploding_vector_keeps_the_last_good_checkpoint(
     bench: Bench, latents: data.Latents, tmp_path: Path
 ) -> None:
     wanted = settings(max_steps=5, learning_rate=1e4)
+    middle = replace(DEFAULT, initialization="mean")
     with pytest.raises(train.TrainingFailed, match=r"a vector's length has grown to .* at step 0: try a smaller"):
         train.train(latents, bench.frozen, wanted, tmp_path, lambda _line: None)
     with np.load(tmp_path / checkpoint.LATEST) as kept:
         assert kept["step"] == 0
-        np.testing.assert_array_equal(kept["vectors"], train.initial_vectors(wanted, bench.frozen))
+        np.testing.assert_array_equal(kept["vectors"], train.initial_vectors(wanted, bench.frozen, middle))
+
+
+@pytest.mark.parametrize(
+    ("initializer", "said"), [("circle", ["initializer"]), (world.NAMES["blue", "star"], [])], ids=["wrong", "right"]
+)
+def test_an_initializer_that_fits_worse_than_the_mean_is_said(
+    bench: Bench, tmp_path: Path, initializer: str, said: list[str]
+) -> None:
+    wanted = replace(settings(max_steps=1), initializer_token=initializer)
+    pictures = [data.Picture(np.asarray(world.draw("blue", "star", np.random.default_rng(0))), "")]
+    lines: list[dict[str, object]] = []
+    train.train(data.encode(pictures, bench.encoder, wanted, 2, seed=1), bench.frozen, wanted, tmp_path, lines.append)
+    assert [line["event"] for line in lines if "event" in line] == said
 
 
 def test_xla_compiles_a_step_and_computes_the_same(bench: Bench, latents: data.Latents) -> None:
