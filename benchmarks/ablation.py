@@ -40,6 +40,7 @@ VARIANTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "min-SNR 5": ({"min_snr": 5.0}, {}),
     "cross initialization": ({"initialization": "output"}, {}),
     "mean of the table": ({"initialization": "mean"}, {}),
+    "no fallback to the mean": ({"fallback": False}, {}),
     "Adam betas .9 .999": ({"betas": (0.9, 0.999)}, {}),
     "batch 4": ({}, {"batch_size": 4}),
     "batch 16": ({}, {"batch_size": 16}),
@@ -48,13 +49,13 @@ AT = (5, 10, 20, 30, 50)
 PICTURES = 32
 
 
-def run(bench: Bench, pair: tuple[str, str], variant: str, seed: int = 0) -> dict[str, Any]:
+def run(bench: Bench, pair: tuple[str, str], variant: str, seed: int, initializer: str) -> dict[str, Any]:
     """Train one concept under one variant, scoring at every checkpoint."""
     recipe, training = VARIANTS[variant]
     wanted = config.parse(
         {
             "placeholder_token": "<x>",
-            "initializer_token": pair[1],
+            "initializer_token": initializer,
             "base_model": "tiny",
             "training": {"seed": seed, "early_stopping": False, **training},
         }
@@ -98,12 +99,13 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object (the only output there is)")
     parser.add_argument("--variants", nargs="*", default=list(VARIANTS), choices=list(VARIANTS))
     parser.add_argument("--seeds", type=int, nargs="*", default=[0])
+    parser.add_argument("--initializer", help="start from this word, fitting or not, instead of each shape's own")
     options = parser.parse_args()
     bench = Bench()
     result: dict[str, Any] = {}
     for variant in options.variants:
         rows = {
-            f"{colour} {shape} {seed}": run(bench, (colour, shape), variant, seed)
+            f"{colour} {shape} {seed}": run(bench, (colour, shape), variant, seed, options.initializer or shape)
             for seed in options.seeds
             for colour, shape in CONCEPTS
         }
@@ -120,9 +122,8 @@ def main() -> None:
             file=sys.stderr,
             flush=True,
         )
-    print(
-        json.dumps({"variants": result, "settings": {"at": AT, "pictures": PICTURES, "seeds": options.seeds}}, indent=2)
-    )
+    settings = {"at": AT, "pictures": PICTURES, "seeds": options.seeds, "initializer": options.initializer}
+    print(json.dumps({"variants": result, "settings": settings}, indent=2))
 
 
 if __name__ == "__main__":

@@ -111,12 +111,14 @@ def keras_tutorial(side: int, batch: int, steps: int) -> dict[str, float]:
     return measure(lambda: train_step(images, tf.constant(tokens)).numpy(), steps)
 
 
-def run(arguments: list[str], python: str = sys.executable, **environment: str) -> dict[str, Any] | None:
-    """Measure one contestant in its own process; None when it failed, with its last words on stderr."""
+def run(arguments: list[str], limit: float, python: str = sys.executable) -> dict[str, Any] | None:
+    """Measure one contestant in its own process; None when it failed or took too long, with the reason on stderr."""
     command = [python, *arguments]
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=False, cwd=HERE.parent, env={**os.environ, **environment}
-    )
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=HERE.parent, timeout=limit)
+    except subprocess.TimeoutExpired as error:
+        print(error, file=sys.stderr, flush=True)
+        return None
     if done.returncode:
         print(" ".join(command), done.stderr[-1500:], file=sys.stderr, flush=True)
         return None
@@ -141,6 +143,7 @@ def main() -> None:
     parser.add_argument("--sizes", nargs="*", default=["256x1", "512x1", "256x4"], help="pixels x batch")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--limit", type=float, default=900.0, help="seconds for one contestant's steps, at most")
     parser.add_argument("--one", choices=["ours", "keras"], help=argparse.SUPPRESS)
     options = parser.parse_args()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -160,14 +163,14 @@ def main() -> None:
         common = ["--base", str(options.base), "--sizes", size, "--steps", str(options.steps)]
         for _ in range(options.rounds):
             for name, which in (("ours", "ours"), ("keras_tutorial", "keras")):
-                found = run(["-m", "benchmarks.step_time", "--one", which, *common])
+                found = run(["-m", "benchmarks.step_time", "--one", which, *common], options.limit)
                 rows[name] = better(rows[name], found)
             for kind in ("float32", "bfloat16") if options.peers else ():
                 # Without instructions for it, a step in bfloat16 takes minutes.
                 if kind == "bfloat16" and result["weights"] != "bfloat16":
                     continue
                 script = ["-m", "benchmarks.peers.diffusers_step", size, kind, str(options.steps)]
-                rows[f"diffusers_{kind}"] = better(rows[f"diffusers_{kind}"], run(script, options.peers))
+                rows[f"diffusers_{kind}"] = better(rows[f"diffusers_{kind}"], run(script, options.limit, options.peers))
         mine = rows["ours"]
         ratios = {
             f"{name}_over_ours": {key: round(row[key] / mine[key], 2) for key in ("seconds", "cpu", "peak_gb")}
