@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +117,18 @@ class Taker:
             number = len(self.variables)
             raise ValueError(f"{self._where}: weight {number} has shape {array.shape}, not {tuple(shape)}")
         return array
+
+
+def let_go(variables: Iterable[tf.Variable]) -> None:
+    """Give back the memory of weights that nothing reads any more.
+
+    To forget the variables is not enough: TensorFlow registers the custom gradients of a traced function for good, and
+    with them the function and all that it has captured.
+    """
+    for variable in variables:
+        # Of several replicas each has its own.
+        for one in getattr(variable, "values", (variable,)):
+            tf.raw_ops.AssignVariableOp(resource=one.handle, value=tf.zeros((0,), one.dtype))
 
 
 def load(path: Path, parts: Mapping[str, keras.Model]) -> None:

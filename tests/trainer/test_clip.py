@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
+import tensorflow as tf
 from safetensors.numpy import load_file, save_file
 
 from tests.trainer.runs import CLIP, RecordsMaker, Trained, run_trainer
-from trainer import clip_scores, config
+from trainer import clip_scores, config, weights
 from trainer.base import BaseModel
 from trainer.clip import Clip, prepare, read_shape
 from trainer.data import Picture
@@ -153,3 +155,11 @@ def test_a_clip_model_that_cannot_be_used_is_said_before_the_training(
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].startswith(f"trainer: {tmp_path}/base/clip has no model.safetensors")
     assert done.stdout == ""
+
+
+def test_weights_that_are_let_go_give_back_their_memory() -> None:
+    large = tf.Variable(tf.ones((64, 2**20)))
+    process = psutil.Process()
+    before = process.memory_info().rss
+    weights.let_go([large])
+    assert before - process.memory_info().rss > 200e6
