@@ -24,7 +24,8 @@ from trainer import layers, parts, weights
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 MEAN = np.asarray((0.48145466, 0.4578275, 0.40821073), "float32")
 DEVIATION = np.asarray((0.26862954, 0.26130258, 0.27577711), "float32")
-_AT_ONCE = 8
+_AT_ONCE = 4
+_READ_AT_ONCE = 16
 # What transformers leaves out of a config.json, because it is the default.
 _BOTH = {"hidden_act": "quick_gelu", "layer_norm_eps": layers.EPSILON, "num_hidden_layers": 12}
 _DEFAULTS: dict[str, dict[str, Any]] = {
@@ -104,9 +105,12 @@ class Clip:
         return weights.Taker(self._read(tensors), "float32", str(self.weights))
 
     def _read(self, tensors: Tensors) -> Iterator[npt.NDArray[Any]]:
-        with safe_open(str(self.weights), framework="np") as file:
-            for name, _ in tensors:
-                yield _as_ours(name, file.get_tensor(name))
+        names = [name for name, _ in tensors]
+        # The file is mapped, and what was read of it counts as memory until it is closed.
+        for start in range(0, len(names), _READ_AT_ONCE):
+            with safe_open(str(self.weights), framework="np") as file:
+                for name in names[start : start + _READ_AT_ONCE]:
+                    yield _as_ours(name, file.get_tensor(name))
 
     def _check(self, wanted: Mapping[str, tuple[int, ...]]) -> None:
         """Compare the file's table of contents with what the towers will take, before anything is trained."""
