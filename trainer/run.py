@@ -66,15 +66,23 @@ class Journal:
         self.write({"event": name, "seconds": self.seconds[name]})
 
 
-def run(config: Config, records: Path, base_dir: Path | None, output: Path, *, unverified: bool = False) -> int:
-    """Train and write everything. Returns the program's exit code."""
+def run(config: Config, records: Path, base_dir: Path | None, output: Path, **how: Any) -> int:
+    """Train and write everything. Returns the program's exit code.
+
+    Args:
+        config: What to train.
+        records: Folder of the pictures.
+        base_dir: Folder of the base model's weights.
+        output: Folder for what is learned.
+        how: `unverified` and `dtype` of the `BaseModel`.
+    """
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     output.mkdir(parents=True, exist_ok=True)
     try:
         devices = Devices()
         journal = Journal(output / "progress.jsonl" if devices.is_chief else None)
-        base = BaseModel(config.base_model, base_dir, verify_later=True, unverified=unverified)
+        base = BaseModel(config.base_model, base_dir, verify_later=True, **how)
         _run(config, base, records, output, journal, stop, devices)
     except (ConfigError, FileNotFoundError, ValueError) as error:
         print(f"trainer: {error}", file=sys.stderr)
