@@ -39,8 +39,8 @@ class Devices:
         self._strategy: Any = None
         if hosts > 1:
             self._strategy = tf.distribute.MultiWorkerMirroredStrategy()
-        elif len(tf.config.list_logical_devices("GPU")) > 1:
-            self._strategy = tf.distribute.MirroredStrategy()
+        elif len(local := _local()) > 1:
+            self._strategy = tf.distribute.MirroredStrategy(local)
         self.replicas: int = self._strategy.num_replicas_in_sync if self._strategy else 1
         self._add = tf.function(self._add_up, reduce_retracing=True, autograph=False)
         # The chief writes what is learned; where none is named, it is the first worker.
@@ -107,6 +107,12 @@ class Devices:
     def wait(self) -> None:
         """Wait until all hosts have come to this point: who leaves early looks like one that broke."""
         self.sum(np.zeros(1, "float32"))
+
+
+def _local() -> list[str]:
+    """This host's GPUs, else its CPU, which is one device unless somebody divides it (a test does)."""
+    devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+    return [device.name for device in devices]
 
 
 def cluster(tf_config: str | None) -> tuple[str, int, int]:

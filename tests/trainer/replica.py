@@ -1,4 +1,6 @@
-"""One worker of a training on several: `python -m tests.trainer.replica RECORDS BATCH_SIZE FOLDER`, with TF_CONFIG set.
+"""One worker of a training on several: `python -m tests.trainer.replica RECORDS BATCH_SIZE FOLDER DEVICES`.
+
+TF_CONFIG says which worker it is; its CPU is divided into so many DEVICES.
 
 It trains a few steps and saves the vectors to FOLDER/NAME.npy, NAME being `alone` or the worker's number.
 """
@@ -11,14 +13,18 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
+import tensorflow as tf
 
 from trainer import config, data, train
 from trainer.base import BaseModel
 from trainer.devices import Devices
 
 
-def main(records: Path, batch_size: int, folder: Path) -> None:
+def main(records: Path, batch_size: int, folder: Path, local: int) -> None:
+    parts = [tf.config.LogicalDeviceConfiguration() for _ in range(local)]
+    tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], parts)
     devices = Devices()
+    assert devices.replicas == local * devices.hosts
     training = {"max_steps": 12, "batch_size": batch_size, "seed": 3}
     words = {"placeholder_token": "<x>", "initializer_token": "crescent", "base_model": "tiny", "training": training}
     wanted = config.parse(words)
@@ -34,4 +40,4 @@ def main(records: Path, batch_size: int, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))
+    main(Path(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4]))

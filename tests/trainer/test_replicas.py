@@ -24,29 +24,35 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
-def start(records: Path, batch_size: int, folder: Path, task: dict[str, Any] | None) -> subprocess.Popen[str]:
+def start(
+    records: Path, batch_size: int, folder: Path, task: dict[str, Any] | None = None, local: int = 1
+) -> subprocess.Popen[str]:
     folder.mkdir(exist_ok=True)
     environment = {name: value for name, value in os.environ.items() if name != "TF_CONFIG"}
     if task:
         environment["TF_CONFIG"] = json.dumps(task)
-    command = [sys.executable, "-m", "tests.trainer.replica", str(records), str(batch_size), str(folder)]
+    command = [sys.executable, "-m", "tests.trainer.replica", *map(str, (records, batch_size, folder, local))]
     return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
 
 
-def test_two_workers_learn_what_one_with_the_doubled_batch_does(make_records: RecordsMaker, tmp_path: Path) -> None:
+def test_two_workers_and_two_devices_learn_what_one_with_the_doubled_batch_does(
+    make_records: RecordsMaker, tmp_path: Path
+) -> None:
     records = make_records(tmp_path / "records", ("teal", "crescent"), 3)
     hosts = [f"127.0.0.1:{port}" for port in free_ports(2)]
     tasks = [{"cluster": {"worker": hosts}, "task": {"type": "worker", "index": index}} for index in range(2)]
     running = [start(records, 2, tmp_path / "two", task) for task in tasks]
-    running.append(start(records, 4, tmp_path / "one", None))
+    running.append(start(records, 2, tmp_path / "mirrored", local=2))
+    running.append(start(records, 4, tmp_path / "one"))
     for process in running:
         _, errors = process.communicate(timeout=200)
         assert process.returncode == 0, errors
     first, second = (np.load(tmp_path / "two" / f"{index}.npy") for index in range(2))
-    alone = np.load(tmp_path / "one" / "alone.npy")
+    mirrored, alone = (np.load(tmp_path / name / "alone.npy") for name in ("mirrored", "one"))
     np.testing.assert_array_equal(first, second)
     # Adam divides by the gradient's size, so the last bit of a sum is seen in small gradients.
     np.testing.assert_allclose(first, alone, atol=2e-3)
+    np.testing.assert_allclose(mirrored, alone, atol=2e-3)
     checkpoint = json.loads((tmp_path / "two" / "checkpoints" / "latest.json").read_text())
     assert checkpoint["step"] == 12
 
