@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import weakref
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy.typing as npt
 import tensorflow as tf
 from PIL import Image
 
-from trainer import autoencoder, records
+from trainer import autoencoder, records, weights
 from trainer.config import Config, ConfigError
 from trainer.presets import PRESETS
 
@@ -76,6 +77,13 @@ class Latents:
                 self.deviation[row] = np.exp(0.5 * np.clip(log_variance, -30.0, 20.0)) * autoencoder.LATENT_SCALE
             if not self._waiting:
                 self._encoder = None
+
+
+def passing(image_encoder: autoencoder.ImageEncoder) -> Encoder:
+    """Compile the VAE's encoder; with the last `Latents` that refers to it, its weights leave memory."""
+    encoder: Encoder = tf.function(image_encoder, autograph=False)
+    weakref.finalize(encoder, weights.let_go, image_encoder.weights).atexit = False
+    return encoder
 
 
 @dataclass(frozen=True)

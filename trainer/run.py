@@ -110,7 +110,7 @@ def _run(
     training, held_out = data.split(data.pictures(records), config)
     # A GPU encodes all views in a second or two; a CPU would take minutes before the first step, so there each waits
     # until it is needed.
-    encoder = tf.function(base.image_encoder(), autograph=False)
+    encoder = data.passing(base.image_encoder())
     latents = data.encode(training, encoder, config, base.preset.views, seed=1, at_once=on_gpu())
     judged = data.encode(held_out or training, encoder, config, _EVALUATION_VIEWS, seed=2, at_once=on_gpu())
     del encoder

@@ -100,6 +100,19 @@ def test_a_view_is_encoded_when_it_is_asked_for_and_only_once(bench: Bench) -> N
     assert len(seen) == 8
 
 
+def test_with_the_last_view_the_vae_leaves_memory(bench: Bench) -> None:
+    image_encoder = bench.base.image_encoder()
+    held = image_encoder.weights
+    encoder = data.passing(image_encoder)
+    picture = data.Picture(np.asarray(world.draw("teal", "crescent", np.random.default_rng(0))), "")
+    views = [data.encode([picture], encoder, settings(), 1, seed=seed, at_once=False) for seed in (1, 2)]
+    del encoder, image_encoder
+    views[0].encode()
+    assert all(np.asarray(weight).size for weight in held)
+    views[1].encode()
+    assert not any(np.asarray(weight).size for weight in held)
+
+
 def test_a_loss_that_is_not_a_number_keeps_the_last_good_checkpoint(bench: Bench, tmp_path: Path) -> None:
     broken = data.Latents(np.full((2, 8, 8, 4), np.nan, "float32"), np.zeros((2, 8, 8, 4), "float32"), ("", ""))
     wanted = settings(max_steps=3)
