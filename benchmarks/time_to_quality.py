@@ -40,6 +40,7 @@ from benchmarks import judge
 from benchmarks.peers import keras_tutorial
 from trainer import checkpoint, config, data, models, prompts, train
 from trainer.base import BaseModel
+from trainer.layers import on_gpu
 from trainer.presets import PRESETS
 from trainer.sampling import Pipeline
 from trainer.tiny import world
@@ -125,14 +126,14 @@ class Contest:
         vectors = tf.Variable(tf.zeros((1, models.TINY_ARCHITECTURE.context_width)))
         clock = Clock()
         with clock.paused():
-            encoder = self.base.image_encoder()
             text_encoder = self.base.text_encoder(self.tokenizer.vocabulary)
             score = self.scorer(lambda tokens: text_encoder.splice(tokens, vectors))
             frozen = train.Frozen(text_encoder, self.unet, self.tokenizer)
             vectors.assign(train.initial_vectors(wanted, frozen))
             points: list[Point] = [{"step": 0, **clock.read(), "right": score()}]
         kept, _ = data.split(self.pictures, wanted)
-        latents = data.encode(kept, encoder, wanted, self.base.preset.views, seed=1)
+        encoder = data.passing(self.base.image_encoder())
+        latents = data.encode(kept, encoder, wanted, self.base.preset.views, seed=1, at_once=on_gpu())
 
         def look(state: checkpoint.State) -> None:
             if state.step in OURS_AT:
