@@ -179,8 +179,7 @@ class ConceptSpec(_Section):
         json_schema_extra={"pattern": f"^{PLACEHOLDER.pattern}$"},
     )
     initializer_token: Annotated[str, AfterValidator(_initializer)] = Field(
-        description="One known word to start from, for example cat. If it fits the images worse than the mean of all "
-        "words, training starts from that, and says so."
+        description="One known word to start from, for example cat."
     )
     learnable_property: Literal["object", "style"] = Field(
         "object", description="Whether the images share a thing or a style; chooses the training prompts."
