@@ -56,22 +56,26 @@ def initial_vectors(config: Config, frozen: Frozen, recipe: Recipe = DEFAULT) ->
 
     An initializer of several tokens gives each its vector when there are as many, else all vectors their mean.
     """
-    table = np.asarray(frozen.text_encoder.table, "float32")
+    table = frozen.text_encoder.table
     ids = frozen.tokenizer.ids(config.initializer_token)
-    row = table[ids].mean(axis=0)
+    # The whole table is 150 MB at full size: it is looked at only where it must be.
+    rows = np.asarray(tf.cast(tf.gather(table, ids), tf.float32))
+    row = rows.mean(axis=0)
     if recipe.initialization == "mean":
-        row = table.mean(axis=0)
+        row = np.asarray(table, "float32").mean(axis=0)
     elif recipe.initialization == "output":
         nothing = tf.zeros((1, table.shape[1]))
         tokens = tf.constant(frozen.tokenizer.rows([config.initializer_token]))
         output = np.asarray(frozen.text_encoder.splice(tokens, nothing))[0, 1 : 1 + len(ids)].mean(axis=0)
         row = output * np.linalg.norm(row) / np.linalg.norm(output)
+    starts = np.repeat(row[None, :], config.num_vectors, axis=0)
+    if config.num_vectors == 1:
+        return np.asarray(starts, "float32")
     rng = np.random.default_rng([config.seed, 7])
     # Equal vectors would get equal gradients for ever, so all but the first start a little aside.
-    aside = rng.standard_normal((config.num_vectors, row.size)) * table.std() * 0.1
-    starts = np.repeat(row[None, :], config.num_vectors, axis=0)
+    aside = rng.standard_normal((config.num_vectors, row.size)) * np.asarray(table, "float32").std() * 0.1
     if recipe.initialization == "row" and len(ids) <= config.num_vectors:
-        starts[: len(ids)] = table[ids]
+        starts[: len(ids)] = rows
         aside[: len(ids)] = 0.0
     aside[0] = 0.0
     return np.asarray(starts + aside, "float32")

@@ -136,7 +136,7 @@ def train(
     shared = state.vectors, np.zeros((), "float32")
     take = devices.compile(gradients(denoising_losses(frozen, recipe)), compiled, like=(*shared, *blank.arrays()))
     evaluation = _Evaluation(latents, frozen, config, devices, compiled)
-    limit = _EXPLODED * float(np.linalg.norm(np.asarray(frozen.text_encoder.table, "float32"), axis=1).mean())
+    limit = _EXPLODED * float(tf.reduce_mean(tf.norm(tf.cast(frozen.text_encoder.table, tf.float32), axis=1)))
     better_start = _better_start(take, config, frozen, recipe, report)
     progress = _Progress(config, recipe, report, state.step)
 
