@@ -60,8 +60,14 @@ def main() -> int:
         return 2
     from trainer import run
 
-    base = {"unverified": options.unverified, "dtype": options.dtype}
-    return run.run(config, options.records, options.base, options.output, **base)
+    return run.run(
+        config,
+        options.records,
+        options.base,
+        options.output,
+        unverified=options.unverified,
+        dtype=options.dtype,
+    )
 
 
 def keep_compiled(folder: Path) -> None:

@@ -66,7 +66,15 @@ class Journal:
         self.write({"event": name, "seconds": self.seconds[name]})
 
 
-def run(config: Config, records: Path, base_dir: Path | None, output: Path, **how: Any) -> int:
+def run(
+    config: Config,
+    records: Path,
+    base_dir: Path | None,
+    output: Path,
+    *,
+    unverified: bool = False,
+    dtype: str | None = None,
+) -> int:
     """Train and write everything. Returns the program's exit code.
 
     Args:
@@ -74,7 +82,8 @@ def run(config: Config, records: Path, base_dir: Path | None, output: Path, **ho
         records: Folder of the pictures.
         base_dir: Folder of the base model's weights.
         output: Folder for what is learned.
-        how: `unverified` and `dtype` of the `BaseModel`.
+        unverified: Take weights that are not the published ones.
+        dtype: Of the frozen weights, "bfloat16" or "float32"; None for the fastest here.
     """
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
@@ -82,7 +91,7 @@ def run(config: Config, records: Path, base_dir: Path | None, output: Path, **ho
     try:
         devices = Devices()
         journal = Journal(output / "progress.jsonl" if devices.is_chief else None)
-        base = BaseModel(config.base_model, base_dir, verify_later=True, **how)
+        base = BaseModel(config.base_model, base_dir, verify_later=True, unverified=unverified, dtype=dtype)
         _run(config, base, records, output, journal, stop, devices)
     except (ConfigError, FileNotFoundError, ValueError) as error:
         print(f"trainer: {error}", file=sys.stderr)
