@@ -26,7 +26,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from trainer import models, weights
+from trainer import models, parts, weights
 from trainer.base import BaseModel
 
 
@@ -58,7 +58,7 @@ def theirs(base: BaseModel, part: str, build: Callable[[], keras.Model]) -> kera
     with models.no_initialization():
         model = build()
     path = base.path(part)
-    weights.assign(model, weights.read(path, part), f"{path}: {part}")
+    models.assign(model, weights.read(path, part), f"{path}: {part}")
     return model
 
 
@@ -80,7 +80,7 @@ def compare(base: BaseModel, side: int) -> dict[str, dict[str, float]]:
     gc.collect()
 
     latent = rng.standard_normal((2, side // 8, side // 8, 4), "float32")
-    inputs = latent, np.asarray(models.timestep_embedding(tf.constant([3, 700]))), context
+    inputs = latent, np.asarray(parts.timestep_embedding(tf.constant([3, 700]))), context
     for count in (1, 2):
         # A picture alone goes another way than several.
         few = tuple(array[:count] for array in inputs)

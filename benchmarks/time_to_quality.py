@@ -38,7 +38,7 @@ import tensorflow as tf
 
 from benchmarks import judge
 from benchmarks.peers import keras_tutorial
-from trainer import checkpoint, config, data, models, prompts, train
+from trainer import checkpoint, config, data, parts, prompts, train
 from trainer.base import BaseModel
 from trainer.layers import on_gpu
 from trainer.presets import PRESETS
@@ -123,7 +123,7 @@ class Contest:
         """`trainer.train` with its defaults, scored more often than it saves."""
         words = {"placeholder_token": "<x>", "initializer_token": self.pair[1], "base_model": "tiny"}
         wanted = config.parse({**words, "training": {"seed": seed}})
-        vectors = tf.Variable(tf.zeros((1, models.TINY_ARCHITECTURE.context_width)))
+        vectors = tf.Variable(tf.zeros((1, parts.TEXT_ENCODERS["tiny"].width)))
         clock = Clock()
         with clock.paused():
             text_encoder = self.base.text_encoder(self.tokenizer.vocabulary)

@@ -36,7 +36,7 @@ import numpy as np
 import tensorflow as tf
 
 from benchmarks import judge
-from trainer import config, data, models, prompts, records, train
+from trainer import config, data, parts, prompts, records, train
 from trainer.base import BaseModel
 from trainer.presets import PRESETS
 from trainer.sampling import Pipeline
@@ -73,11 +73,11 @@ class Bench:
         self.frozen = train.Frozen(
             self.base.text_encoder(tokenizer.vocabulary), self.base.diffusion_model(64, 64), tokenizer
         )
-        self.vectors = tf.Variable(tf.zeros((1, models.TINY_ARCHITECTURE.context_width)))
+        self.vectors = tf.Variable(tf.zeros((1, parts.TEXT_ENCODERS["tiny"].width)))
         self.pipeline = Pipeline(
             self.base,
             tokenizer,
-            lambda tokens: models.splice(self.frozen.text_encoder, tokens, self.vectors),
+            lambda tokens: self.frozen.text_encoder.splice(tokens, self.vectors),
             diffusion_model=self.frozen.diffusion_model,
         )
         self.encoder = self.base.image_encoder()

@@ -14,7 +14,6 @@ SERVING_MODULES = (
     "trainer/fetch.py",
     "trainer/base.py",
     "trainer/weights.py",
-    "trainer/models.py",
     "trainer/autoencoder.py",
     "trainer/parts.py",
     "trainer/layers.py",

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from trainer import data, models, parts, prompts
+from trainer import data, parts, prompts
 from trainer.config import Config
 from trainer.recipe import DEFAULT, Recipe
 from trainer.schedule import TIMESTEPS, alphas_cumprod
@@ -92,8 +92,8 @@ def denoising_losses(frozen: Frozen, recipe: Recipe = DEFAULT) -> Callable[..., 
     def losses(vectors: Any, latents: Any, tokens: Any, timesteps: Any, noise: Any) -> Any:
         alpha = tf.gather(alphas, timesteps)[:, None, None, None]
         noisy = tf.sqrt(alpha) * latents + tf.sqrt(1.0 - alpha) * noise
-        context = models.splice(frozen.text_encoder, tokens, vectors)
-        predicted = frozen.diffusion_model([noisy, models.timestep_embedding(timesteps), context])
+        context = frozen.text_encoder.splice(tokens, vectors)
+        predicted = frozen.diffusion_model([noisy, parts.timestep_embedding(timesteps), context])
         return tf.gather(weights, timesteps) * tf.reduce_mean(tf.square(predicted - noise), axis=(1, 2, 3))
 
     return losses

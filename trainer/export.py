@@ -23,7 +23,7 @@ import numpy.typing as npt
 import tensorflow as tf
 from safetensors.numpy import load_file, save_file
 
-from trainer import models, parts
+from trainer import parts
 from trainer.base import BaseModel
 
 _ROWS = "rows"
@@ -60,7 +60,7 @@ class _Encoder(tf.Module):  # type: ignore[misc]
         self.encode = tf.function(self._encode, input_signature=spec)
 
     def _encode(self, tokens: Any, positions: Any) -> Any:
-        return models.splice(self._text_encoder, tokens, self.rows, positions)
+        return self._text_encoder.splice(tokens, self.rows, positions)
 
 
 def saved_model(path: Path, text_encoder: parts.TextEncoder, rows: npt.NDArray[np.float32], length: int) -> None:

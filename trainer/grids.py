@@ -10,7 +10,7 @@ import numpy.typing as npt
 import tensorflow as tf
 from PIL import Image
 
-from trainer import models, prompts
+from trainer import prompts
 from trainer.base import BaseModel
 from trainer.batches import Frozen
 from trainer.config import Config
@@ -41,7 +41,7 @@ class Grids:
         return Pipeline(
             self._base,
             frozen.tokenizer,
-            lambda tokens: models.splice(frozen.text_encoder, tokens, self._vectors),
+            lambda tokens: frozen.text_encoder.splice(tokens, self._vectors),
             resolution=self._config.resolution,
             diffusion_model=frozen.diffusion_model,
         )

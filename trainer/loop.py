@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from trainer import models
+from trainer import parts
 from trainer.autoencoder import Decoder
 from trainer.base import BaseModel
 from trainer.layers import as_traced
@@ -72,7 +72,7 @@ def _steps(unet: DiffusionModel, guided: bool) -> Callable[..., Any]:
         def step(index: Any, latents: Any, before: Any) -> Any:
             timestep, alpha, sigma, carry, now, earlier = tf.unstack(rows[index])
             both = tf.concat([latents, latents], axis=0) if guided else latents
-            embedding = models.timestep_embedding(tf.repeat(timestep[None], tf.shape(both)[0]))
+            embedding = parts.timestep_embedding(tf.repeat(timestep[None], tf.shape(both)[0]))
             noise = tf.cast(unet([both, embedding, read]), tf.float32)
             if guided:
                 unconditional, wanted = tf.split(noise, 2, axis=0)

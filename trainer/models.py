@@ -1,7 +1,7 @@
-"""The four parts of a Stable Diffusion model, at full size or tiny, with the same call signatures.
+"""KerasCV's Stable Diffusion 1.x, and `tiny` built from its layers at small widths: whose weights the trainer reads.
 
-Full size is KerasCV's Stable Diffusion 1.x. `tiny` is built from the same KerasCV layers at small widths, so that
-everything that works on one works on the other. Shapes, for an image of H x W pixels, a prompt of L tokens and a text
+`tiny` was trained with these; trainer.parts and trainer.autoencoder are compared with them, and nothing that trains a
+token or draws needs them. Shapes, for an image of H x W pixels, a prompt of L tokens and a text
 encoder of width D:
 
 - text encoder: tokens (B, L) int32, positions (B, L) int32 -> context (B, L, D)
@@ -13,15 +13,16 @@ encoder of width D:
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 import keras
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 from keras_cv.src.models.stable_diffusion.attention_block import AttentionBlock
 from keras_cv.src.models.stable_diffusion.decoder import Decoder
@@ -40,28 +41,19 @@ from keras_cv.src.models.stable_diffusion.text_encoder import (
     TextEncoder,
     quick_gelu,
 )
+from safetensors.numpy import save_file
 
+from trainer import weights
 from trainer.autoencoder import LATENT_SCALE
-from trainer.parts import TIMESTEP_WIDTH
-from trainer.parts import TextEncoder as TextEncoderPart
+from trainer.parts import TEXT_ENCODERS, TIMESTEP_WIDTH
 
-
-@dataclass(frozen=True)
-class Architecture:
-    """The sizes that differ between base models: `prompt_length` in tokens, `context_width` of the text encoder."""
-
-    prompt_length: int
-    vocabulary: int
-    context_width: int
-
-
-TINY_ARCHITECTURE = Architecture(prompt_length=24, vocabulary=0, context_width=96)
-SD_ARCHITECTURE = Architecture(prompt_length=77, vocabulary=49408, context_width=768)
+_TINY, _FULL_SIZE = TEXT_ENCODERS["tiny"], TEXT_ENCODERS["sd-v1-4"]
+Array = npt.NDArray[Any]
 
 
 def tiny_text_encoder(vocabulary: int) -> keras.Model:
     """A CLIP text encoder of 3 layers, 4 heads and width 96."""
-    width, length = TINY_ARCHITECTURE.context_width, TINY_ARCHITECTURE.prompt_length
+    width, length = _TINY.width, _TINY.length
     tokens = keras.layers.Input((length,), dtype="int32", name="tokens")
     positions = keras.layers.Input((length,), dtype="int32", name="positions")
     x = CLIPEmbedding(vocabulary, width, length)([tokens, positions])
@@ -73,7 +65,7 @@ def tiny_text_encoder(vocabulary: int) -> keras.Model:
 
 def tiny_diffusion_model(height: int, width: int) -> keras.Model:
     """A denoising UNet of two resolutions, 64 and 96 channels wide."""
-    context = keras.layers.Input((TINY_ARCHITECTURE.prompt_length, TINY_ARCHITECTURE.context_width), name="context")
+    context = keras.layers.Input((_TINY.length, _TINY.width), name="context")
     timestep = keras.layers.Input((TIMESTEP_WIDTH,), name="timestep_embedding")
     latent = keras.layers.Input((height // 8, width // 8, 4), name="latent")
     t = keras.layers.Dense(192)(timestep)
@@ -171,15 +163,14 @@ def text_encoder(base_model: str, vocabulary: int) -> keras.Model:
     """The text encoder of a base model, its weights not loaded yet."""
     if base_model == "tiny":
         return tiny_text_encoder(vocabulary)
-    return TextEncoder(SD_ARCHITECTURE.prompt_length, vocabulary, name="text_encoder", download_weights=False)
+    return TextEncoder(_FULL_SIZE.length, vocabulary, name="text_encoder", download_weights=False)
 
 
 def diffusion_model(base_model: str, height: int, width: int) -> keras.Model:
     """The denoising UNet of a base model for images of `height` x `width` pixels, its weights not loaded yet."""
     if base_model == "tiny":
         return tiny_diffusion_model(height, width)
-    length = SD_ARCHITECTURE.prompt_length
-    return DiffusionModel(height, width, length, name="diffusion_model", download_weights=False)
+    return DiffusionModel(height, width, _FULL_SIZE.length, name="diffusion_model", download_weights=False)
 
 
 def image_encoder(base_model: str) -> keras.Model:
@@ -192,11 +183,6 @@ def decoder(base_model: str, height: int, width: int) -> keras.Model:
     if base_model == "tiny":
         return tiny_decoder(height, width)
     return Decoder(height, width, name="decoder", download_weights=False)
-
-
-def splice(text_encoder: TextEncoderPart, tokens: Any, vectors: Any, positions: Any = None) -> Any:
-    """Encode prompts with rows of its own for the new tokens; see `trainer.parts.TextEncoder.splice`."""
-    return text_encoder.splice(tokens, vectors, positions)
 
 
 @contextmanager
@@ -223,9 +209,35 @@ def no_initialization() -> Iterator[None]:
                 kind.__call__ = original
 
 
-def timestep_embedding(timesteps: Any, width: int = TIMESTEP_WIDTH, max_period: float = 10_000.0) -> Any:
-    """Sinusoids of the timesteps, (B,) -> (B, width): cosines first, as Stable Diffusion's UNet was trained with."""
-    half = width // 2
-    frequencies = np.exp(-np.log(max_period) * np.arange(half, dtype="float32") / half)
-    angles = tf.cast(timesteps, "float32")[:, None] * frequencies[None, :]
-    return tf.concat([tf.cos(angles), tf.sin(angles)], axis=1)
+def _names(part: str, model: keras.Model) -> list[str]:
+    # Keras numbers layers by the order in which a process made them; the order within a model is what stays the same.
+    return [f"{part}/{index:04d}/{weight.name}" for index, weight in enumerate(model.weights)]
+
+
+def save(path: Path, parts: Mapping[str, keras.Model], dtype: str) -> None:
+    """Write the weights of all parts, cast to `dtype` ("float16" or "float32")."""
+    tensors = {
+        name: np.ascontiguousarray(np.asarray(weight).astype(dtype))
+        for part, model in parts.items()
+        for name, weight in zip(_names(part, model), model.weights, strict=True)
+    }
+    save_file(tensors, str(path))
+
+
+def load(path: Path, parts: Mapping[str, keras.Model]) -> None:
+    """Set the weights of the given Keras models as float32; the file may hold more parts. Raises ValueError."""
+    for part, model in parts.items():
+        assign(model, weights.read(path, part), f"{path}: {part}")
+
+
+def assign(model: keras.Model, arrays: Iterator[Array], where: str) -> None:
+    """Set the weights of a Keras model as float32.
+
+    Raises:
+        ValueError: The file does not fit the model: another architecture, or a damaged file.
+    """
+    found, shapes = list(arrays), [tuple(weight.shape) for weight in model.weights]
+    if [array.shape for array in found] != shapes:
+        raise ValueError(f"{where}: the {len(found)} weights are not the {len(shapes)} of this architecture")
+    for weight, array in zip(model.weights, found, strict=True):
+        weight.assign(np.asarray(array, "float32"))

@@ -200,6 +200,14 @@ class DiffusionModel:
         return tf.cast(layers.conv(x, *self.out), tf.float32)
 
 
+def timestep_embedding(timesteps: Any, width: int = TIMESTEP_WIDTH, max_period: float = 10_000.0) -> Any:
+    """Sinusoids of the timesteps, (B,) -> (B, width): cosines first, as Stable Diffusion's UNet was trained with."""
+    half = width // 2
+    frequencies = np.exp(-np.log(max_period) * np.arange(half, dtype="float32") / half)
+    angles = tf.cast(timesteps, "float32")[:, None] * frequencies[None, :]
+    return tf.concat([tf.cos(angles), tf.sin(angles)], axis=1)
+
+
 def _block(take: Take, kind: str, width: int, wanted: int, shape: UNetShape) -> Any:
     if kind == "res":
         return _ResBlock(take, width, wanted, shape.time_width)

@@ -19,7 +19,6 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from trainer import models
 from trainer.base import BaseModel
 from trainer.loop import Callback, Parts, run
 from trainer.parts import DiffusionModel
@@ -214,7 +213,7 @@ def _encoder(base: BaseModel, tokenizer: Tokenizer, text_encoder: str | None) ->
     if text_encoder is None:
         model = base.text_encoder(tokenizer.vocabulary)
         nothing = tf.zeros((1, model.output_shape[-1]))
-        return lambda tokens: models.splice(model, tokens, nothing)
+        return lambda tokens: model.splice(tokens, nothing)
     if not Path(text_encoder, "saved_model.pb").is_file():
         raise FileNotFoundError(f"{text_encoder} holds no SavedModel")
     loaded = tf.saved_model.load(text_encoder)

@@ -2,34 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import h5py
-import keras
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 from safetensors import safe_open
-from safetensors.numpy import save_file
 
 Array = npt.NDArray[Any]
-
-
-def _names(part: str, model: keras.Model) -> list[str]:
-    # Keras numbers layers by the order in which a process made them; the order within a model is what stays the same.
-    return [f"{part}/{index:04d}/{weight.name}" for index, weight in enumerate(model.weights)]
-
-
-def save(path: Path, parts: Mapping[str, keras.Model], dtype: str) -> None:
-    """Write the weights of all parts, cast to `dtype` ("float16" or "float32")."""
-    tensors = {
-        name: np.ascontiguousarray(np.asarray(weight).astype(dtype))
-        for part, model in parts.items()
-        for name, weight in zip(_names(part, model), model.weights, strict=True)
-    }
-    save_file(tensors, str(path))
 
 
 def read(path: Path, part: str) -> Iterator[Array]:
@@ -129,22 +112,3 @@ def let_go(variables: Iterable[tf.Variable]) -> None:
         # Of several replicas each has its own.
         for one in getattr(variable, "values", (variable,)):
             tf.raw_ops.AssignVariableOp(resource=one.handle, value=tf.zeros((0,), one.dtype))
-
-
-def load(path: Path, parts: Mapping[str, keras.Model]) -> None:
-    """Set the weights of the given Keras models as float32; the file may hold more parts. Raises ValueError."""
-    for part, model in parts.items():
-        assign(model, read(path, part), f"{path}: {part}")
-
-
-def assign(model: keras.Model, arrays: Iterator[Array], where: str) -> None:
-    """Set the weights of a Keras model as float32.
-
-    Raises:
-        ValueError: The file does not fit the model: another architecture, or a damaged file.
-    """
-    found, shapes = list(arrays), [tuple(weight.shape) for weight in model.weights]
-    if [array.shape for array in found] != shapes:
-        raise ValueError(f"{where}: the {len(found)} weights are not the {len(shapes)} of this architecture")
-    for weight, array in zip(model.weights, found, strict=True):
-        weight.assign(np.asarray(array, "float32"))

@@ -20,7 +20,7 @@ import tensorflow as tf
 from keras_cv.src.models.stable_diffusion.noise_scheduler import NoiseScheduler
 from PIL import Image
 
-from trainer import autoencoder, data, models, weights
+from trainer import autoencoder, data, models, parts, weights
 from trainer.base import BaseModel
 from trainer.presets import locate
 from trainer.tiny import world
@@ -90,7 +90,7 @@ class Tutorial:
                 times = tf.random.uniform((1,), 0, 1000, tf.int64)
                 noisy = scheduler.add_noise(latents, noise, times)
                 context = self._encoder([tokens, positions])
-                predicted = unet([noisy, models.timestep_embedding(times), context])
+                predicted = unet([noisy, parts.timestep_embedding(times), context])
                 loss = tf.reduce_mean(tf.square(noise - predicted))
             gradient = tf.convert_to_tensor(tape.gradient(loss, self._table.value)) * only_new
             self._optimizer.apply_gradients([(gradient, self._table)])
@@ -115,8 +115,8 @@ class Tutorial:
             unet, vae = models.tiny_diffusion_model(world.SIZE, world.SIZE), models.tiny_image_encoder()
         arrays = list(weights.read(file, "text_encoder"))
         arrays[0] = np.concatenate([arrays[0], arrays[0][start : start + 1]])
-        weights.assign(encoder, iter(arrays), "text_encoder")
-        weights.load(file, {"diffusion_model": unet, "image_encoder": vae})
+        models.assign(encoder, iter(arrays), "text_encoder")
+        models.load(file, {"diffusion_model": unet, "image_encoder": vae})
         unet.trainable = vae.trainable = False
         for layer in encoder.layers[3:]:
             layer.trainable = False

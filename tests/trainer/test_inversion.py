@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from benchmarks.tiny_inversion import Bench
-from trainer import checkpoint, config, data, models, train
+from trainer import checkpoint, config, data, parts, train
 from trainer.devices import Devices
 from trainer.recipe import DEFAULT
 from trainer.tiny import world
@@ -161,11 +161,11 @@ def test_xla_compiles_a_step_and_computes_the_same(bench: Bench, latents: data.L
 def test_no_gradient_reaches_the_frozen_table(bench: Bench) -> None:
     table = bench.frozen.text_encoder.weights[0]
     before = np.asarray(table).tobytes()
-    vectors = tf.Variable(tf.ones((1, models.TINY_ARCHITECTURE.context_width)))
+    vectors = tf.Variable(tf.ones((1, parts.TEXT_ENCODERS["tiny"].width)))
     tokens = tf.constant(bench.frozen.tokenizer.rows(["a photo of <x>"]))
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(vectors)
-        context = models.splice(bench.frozen.text_encoder, tokens, vectors)
+        context = bench.frozen.text_encoder.splice(tokens, vectors)
         loss = tf.reduce_sum(context**2)
     gradients = tape.gradient(loss, [vectors, *bench.frozen.text_encoder.weights])
     assert gradients[0] is not None

@@ -18,7 +18,7 @@ FILE = locate("tiny")["tiny.safetensors"]
 
 
 def from_keras(part: str, model: keras.Model) -> keras.Model:
-    weights.assign(model, weights.read(FILE, part), part)
+    models.assign(model, weights.read(FILE, part), part)
     return model
 
 
@@ -50,7 +50,7 @@ def test_the_unet_is_kerascvs_forward_and_backward(
     monkeypatch.setattr(layers, "MANY_SCORES", many_scores)
     rng = np.random.default_rng(0)
     latent, context = (tf.constant(rng.standard_normal(shape, "float32")) for shape in ((2, 8, 8, 4), (2, 24, 96)))
-    time = models.timestep_embedding(tf.constant([3, 700]))
+    time = parts.timestep_embedding(tf.constant([3, 700]))
 
     def run(model: object) -> list[np.ndarray]:
         with tf.GradientTape() as tape:
@@ -102,7 +102,7 @@ def test_weights_in_bfloat16_give_nearly_the_same(base: BaseModel) -> None:
     exact, rough = (each.text_encoder(tokenizer.vocabulary).splice(tokens, nothing) for each in (base, half))
     assert rough.dtype == tf.float32
     assert np.abs(rough - exact).mean() < 0.02
-    inputs = [tf.ones((1, 8, 8, 4)), models.timestep_embedding(tf.constant([500])), exact]
+    inputs = [tf.ones((1, 8, 8, 4)), parts.timestep_embedding(tf.constant([500])), exact]
     wanted, found = (each.diffusion_model(64, 64)(inputs) for each in (base, half))
     assert found.dtype == tf.float32
     assert np.abs(found - wanted).mean() < 0.05

@@ -27,7 +27,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from trainer import autoencoder, models, weights
+from trainer import autoencoder, models, parts
 from trainer.schedule import TIMESTEPS, alphas_cumprod
 from trainer.tiny import world
 from trainer.tokens import Tokenizer
@@ -122,8 +122,8 @@ def train_vae(images: Array, encoder: keras.Model, decoder: keras.Model) -> None
 def encode(images: Array, encoder: keras.Model) -> tuple[Array, Array]:
     """Mean and standard deviation of every picture's latents, each (N, 8, 8, 4)."""
     run = tf.function(encoder, jit_compile=True)
-    parts = [run(to_unit(images[start : start + 100])).numpy() for start in range(0, len(images), 100)]
-    mean, log_variance = np.split(np.concatenate(parts), 2, axis=-1)
+    found = [run(to_unit(images[start : start + 100])).numpy() for start in range(0, len(images), 100)]
+    mean, log_variance = np.split(np.concatenate(found), 2, axis=-1)
     return mean, np.exp(0.5 * np.clip(log_variance, -20, 10))
 
 
@@ -182,7 +182,7 @@ def train_diffusion(
         weight = tf.minimum(snr, MIN_SNR_GAMMA) / snr
         with tf.GradientTape() as tape:
             context = text([tokens, positions])
-            predicted = unet([noisy, models.timestep_embedding(timesteps), context])
+            predicted = unet([noisy, parts.timestep_embedding(timesteps), context])
             errors = tf.reduce_mean((predicted - noise) ** 2, axis=(1, 2, 3))
             loss = tf.reduce_mean(weight * errors)
         optimizer.apply(tape.gradient(loss, variables), variables)
@@ -203,7 +203,7 @@ def train_diffusion(
             print(f"diffusion {index}/{steps} loss {loss:.4f}, {time.monotonic() - started:.0f} s", flush=True)
         if index % 500 == 0:
             # To look at while it trains; these are not the averaged weights.
-            weights.save(snapshot, {"text_encoder": text, "diffusion_model": unet}, dtype="float32")
+            models.save(snapshot, {"text_encoder": text, "diffusion_model": unet}, dtype="float32")
     optimizer.finalize_variable_values(variables)
 
 
@@ -218,34 +218,34 @@ def main() -> None:
     options.output.mkdir(parents=True, exist_ok=True)
     keras.utils.set_random_seed(SEED)
     write_merges(options.output / "merges.txt.gz")
-    tokenizer = Tokenizer(options.output / "merges.txt.gz", models.TINY_ARCHITECTURE.prompt_length)
-    parts = {
+    tokenizer = Tokenizer(options.output / "merges.txt.gz", parts.TEXT_ENCODERS["tiny"].length)
+    built = {
         "text_encoder": models.text_encoder("tiny", tokenizer.vocabulary),
         "diffusion_model": models.diffusion_model("tiny", world.SIZE, world.SIZE),
         "image_encoder": models.image_encoder("tiny"),
         "decoder": models.decoder("tiny", world.SIZE, world.SIZE),
     }
-    print({name: part.count_params() for name, part in parts.items()}, flush=True)
+    print({name: part.count_params() for name, part in built.items()}, flush=True)
     images, which = pictures(IMAGES, np.random.default_rng(SEED))
-    vae = {name: parts[name] for name in ("image_encoder", "decoder")}
+    vae = {name: built[name] for name in ("image_encoder", "decoder")}
     if (options.work / "vae.safetensors").exists():
-        weights.load(options.work / "vae.safetensors", vae)
+        models.load(options.work / "vae.safetensors", vae)
     else:
-        train_vae(images, parts["image_encoder"], parts["decoder"])
-        mean, _ = encode(images[:2000], parts["image_encoder"])
-        print("latents scaled by", fold_scale(parts["image_encoder"], parts["decoder"], mean), flush=True)
-        weights.save(options.work / "vae.safetensors", vae, dtype="float32")
-    latents = encode(images, parts["image_encoder"])
+        train_vae(images, built["image_encoder"], built["decoder"])
+        mean, _ = encode(images[:2000], built["image_encoder"])
+        print("latents scaled by", fold_scale(built["image_encoder"], built["decoder"], mean), flush=True)
+        models.save(options.work / "vae.safetensors", vae, dtype="float32")
+    latents = encode(images, built["image_encoder"])
     train_diffusion(
         latents,
         which,
         tokenizer,
-        parts["text_encoder"],
-        parts["diffusion_model"],
+        built["text_encoder"],
+        built["diffusion_model"],
         options.steps,
         options.work / "snapshot.safetensors",
     )
-    weights.save(options.output / "tiny.safetensors", parts, dtype="float16")
+    models.save(options.output / "tiny.safetensors", built, dtype="float16")
     write_digests(options.output)
     print("done:", (options.output / "tiny.safetensors").stat().st_size, "bytes", flush=True)
 
