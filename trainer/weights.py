@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,9 @@ import tensorflow as tf
 from safetensors import safe_open
 
 Array = npt.NDArray[Any]
+_ALIGNMENT = 64
+"""Bytes: where TensorFlow's kernels want a tensor to begin."""
+_THREADS, _AHEAD = 2, 8
 
 
 def read(path: Path, part: str) -> Iterator[Array]:
@@ -24,7 +29,7 @@ def read(path: Path, part: str) -> Iterator[Array]:
         ValueError: The file is neither, or is damaged.
     """
     if path.suffix == ".h5":
-        yield from _read_h5(path)
+        yield from _copied_ahead(_read_h5(path))
         return
     with safe_open(str(path), framework="np") as file:
         for name in sorted(name for name in file.keys() if name.startswith(f"{part}/")):  # noqa: SIM118
@@ -57,6 +62,33 @@ def _array(path: Path, dataset: Any) -> Array:
     return np.memmap(path, dataset.dtype, "r", offset, dataset.shape)
 
 
+def _copied_ahead(arrays: Iterator[Array]) -> Iterator[Array]:
+    """The arrays, copied into memory by threads that are a few ahead of who takes them: half of loading is copying."""
+    with ThreadPoolExecutor(_THREADS) as pool:
+        copies: deque[Future[Array]] = deque()
+        for array in arrays:
+            copies.append(pool.submit(_copy, array))
+            if len(copies) > _AHEAD:
+                yield copies.popleft().result()
+        while copies:
+            yield copies.popleft().result()
+
+
+def _copy(array: Array) -> Array:
+    room = np.empty(array.nbytes + _ALIGNMENT, "uint8")
+    start = -room.ctypes.data % _ALIGNMENT
+    copy = room[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+    np.copyto(copy, array)
+    return copy
+
+
+def _tensor(array: Array) -> Any:
+    """An array as a tensor, without copying it (`tf.constant` does so twice) where it lies as TensorFlow wants."""
+    if array.flags.carray and array.ctypes.data % _ALIGNMENT == 0:
+        return tf.experimental.dlpack.from_dlpack(array.__dlpack__())
+    return tf.constant(array)
+
+
 class Taker:
     """Turns arrays into the frozen variables of a part, in order.
 
@@ -81,7 +113,7 @@ class Taker:
         arrays = [self._next(shape) for shape in shapes]
         array = arrays[0] if len(arrays) == 1 else np.concatenate(arrays, axis=-1)
         # A matrix keeps the type that it is multiplied in, a bias or a norm's scale too; they are small.
-        value = tf.cast(tf.constant(array), self._dtype)
+        value = tf.cast(_tensor(array), self._dtype)
         value = tf.transpose(value) if transposed else value
         variable = tf.Variable(value, trainable=False, name=f"{len(self.variables):04d}")
         self.variables.append(variable)

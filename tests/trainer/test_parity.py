@@ -125,8 +125,21 @@ def test_a_file_that_keras_2_wrote_is_read_in_its_order(unet: keras.Model, tmp_p
         save_weights_to_hdf5_group(file, unet)
     stored = list(weights.read(path, "diffusion_model"))
     assert [array.shape for array in stored] == [tuple(weight.shape) for weight in unet.weights]
+    taker = weights.Taker(iter(stored), "float32", "model.h5")
     for array, weight in zip(stored, unet.weights, strict=True):
         np.testing.assert_array_equal(array, weight)
+        np.testing.assert_array_equal(taker(array.shape), weight)
+
+
+def test_weights_are_taken_however_they_lie_in_memory() -> None:
+    matrix = np.arange(128 * 64, dtype="float32").reshape(128, 64)
+    locked = matrix.copy()
+    locked.flags.writeable = False
+    elsewhere = matrix.reshape(-1)[1:4097].reshape(64, 64)
+    laid = [matrix, matrix.T.copy().T, locked, np.asfortranarray(matrix)[::2], elsewhere]
+    taker = weights.Taker(iter(laid), "float32", "here")
+    for array in laid:
+        np.testing.assert_array_equal(taker(array.shape), array)
 
 
 @pytest.mark.parametrize("count", [1, 2])
