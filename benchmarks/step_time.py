@@ -120,12 +120,12 @@ def run(arguments: list[str], limit: float, python: str = sys.executable) -> dic
     command = [python, *arguments]
     try:
         done = subprocess.run(command, capture_output=True, check=False, cwd=HERE.parent, timeout=limit)
-        told, problem = done.stdout, done.stderr.decode()[-1500:] if done.returncode else ""
+        failed, told, problem = done.returncode != 0, done.stdout, done.stderr.decode()[-1500:]
     except subprocess.TimeoutExpired as error:
-        print(error, file=sys.stderr, flush=True)
-        told, problem = error.stdout or b"", ""
+        failed, told, problem = False, error.stdout or b"", str(error)
+        print(problem, file=sys.stderr, flush=True)
     lines = [line for line in told.decode().splitlines() if line.startswith("{")]
-    if problem or not lines:
+    if failed or not lines:
         print(" ".join(command), problem, file=sys.stderr, flush=True)
         return None
     found: dict[str, Any] = json.loads(lines[-1])

@@ -18,6 +18,7 @@ Array = npt.NDArray[Any]
 _ALIGNMENT = 64
 """Bytes: where TensorFlow's kernels want a tensor to begin."""
 _THREADS, _AHEAD = 2, 8
+"""Who copy arrays, and how many of these (150 MB at most at full size) may wait to be taken."""
 
 
 def read(path: Path, part: str) -> Iterator[Array]:
@@ -83,7 +84,10 @@ def _copy(array: Array) -> Array:
 
 
 def _tensor(array: Array) -> Any:
-    """An array as a tensor, without copying it (`tf.constant` does so twice) where it lies as TensorFlow wants."""
+    """An array, which must not change any more, as a tensor.
+
+    It is not copied where it lies as TensorFlow wants; `tf.constant` copies twice.
+    """
     if array.flags.carray and array.ctypes.data % _ALIGNMENT == 0:
         return tf.experimental.dlpack.from_dlpack(array.__dlpack__())
     return tf.constant(array)
