@@ -54,13 +54,15 @@ format: setup ## Mend what ruff can mend by itself
 	@$(UV) run --no-sync ruff check --quiet --fix
 	@$(UV) run --no-sync ruff format --quiet
 
-schema: setup ## Write the JSON Schemas again, after a change of conceptry/
+schema: setup ## Write the JSON Schemas again, after a change of conceptry/ or of trainer/metrics.py
 	@$(UV) run --no-sync python -c 'import json; from conceptry.concept import json_schema; \
 	print(json.dumps(json_schema(), indent=2, ensure_ascii=False))' > concepts/concept.schema.json
 	@$(UV) run --no-sync python -c 'import json; from conceptry.actions import plan_schema; \
 	print(json.dumps(plan_schema(), indent=2, ensure_ascii=False))' > docs/plan.schema.json
 	@$(UV) run --no-sync python -c 'import json; from conceptry.policy import policy_schema; \
 	print(json.dumps(policy_schema(), indent=2, ensure_ascii=False))' > docs/conceptry.schema.json
+	@$(UV) run --no-sync python -c 'import json; from trainer.metrics import metrics_schema; \
+	print(json.dumps(metrics_schema(), indent=2, ensure_ascii=False))' > docs/metrics.schema.json
 
 clean: ## Remove the environment, the caches and the demo's folder
 	@rm -rf .venv .uv .mypy_cache .pytest_cache .ruff_cache .hypothesis .conformance demo

@@ -52,6 +52,7 @@ from flows.audit import FEW
 from flows.served import render_space
 from flows.stack.processes import answers, free_port
 from tasks.hub.card import render_unreleased
+from trainer.metrics import METRICS_FILE, Losses, TrainingMetrics, write_metrics
 
 SIZES = (10, 100, 1000, 5000)
 IMAGES = 5
@@ -174,8 +175,8 @@ class World:
         (folder / "text_encoder").mkdir(parents=True)
         (folder / "text_encoder" / "saved_model.pb").write_bytes(b"graph")
         save_file({token: np.zeros((1, 96), "float32")}, folder / "learned_embeds.safetensors")
-        losses = {"initializer": 0.1, "trained": 0.05, "improvement": 0.5}
-        (folder / "metrics.json").write_text(json.dumps({"loss": losses}))
+        losses = Losses(initializer=0.1, trained=0.05, improvement=0.5)
+        write_metrics(folder / METRICS_FILE, TrainingMetrics(loss=losses))
         return folder
 
 

@@ -38,6 +38,7 @@ import tensorflow as tf
 from benchmarks import judge
 from trainer import config, data, parts, prompts, records, train
 from trainer.base import BaseModel
+from trainer.metrics import METRICS_FILE, read_metrics
 from trainer.presets import PRESETS
 from trainer.sampling import Pipeline
 from trainer.tiny import world
@@ -165,8 +166,8 @@ def whole_program() -> dict[str, float]:
             [*map(str, command), "--config", str(folder / "config.json")], check=True, stdout=subprocess.DEVNULL
         )
         seconds = time.monotonic() - started
-        metrics = json.loads((folder / "output" / "metrics.json").read_text())
-    phases = {name: value for name, value in metrics["seconds"].items() if name != "total"}
+        metrics = read_metrics(folder / "output" / METRICS_FILE)
+    phases = {name: value for name, value in metrics.seconds.items() if name != "total"}
     return {"from_start_to_end": round(seconds, 1), **phases}
 
 

@@ -1,9 +1,9 @@
 """What a Space and an endpoint handler are given: the trainer's modules that they carry, and settings.json."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from conceptry.concept import BaseModel, ConceptSpec
+from trainer.metrics import TrainingMetrics
 
 # Copied beside the Space's app and the handler by the renderers, never by hand: what they draw with, and
 # fetch its weights with, and all that these import.
@@ -24,6 +24,8 @@ SERVING_MODULES = (
     "trainer/loop.py",
     "trainer/sampling.py",
 )
+SPACE_MODULES = (*SERVING_MODULES, "trainer/metrics.py")
+"""What a Space carries: also the schema that its page reads the version's metrics with."""
 
 _EXAMPLES = {
     "object": ("a photo of {}", "a close-up photo of {}", "a rendering of {}", "a photo of a small {}"),
@@ -52,7 +54,7 @@ def serving_settings(
     spec: ConceptSpec,
     base: BaseModel,
     version_name: str,
-    metrics: Mapping[str, Any],
+    metrics: TrainingMetrics,
     model_repo: str,
     revision: str | None,
 ) -> dict[str, Any]:
@@ -63,7 +65,7 @@ def serving_settings(
         spec: the concept.yaml that the version was trained from, with today's `space` and `endpoint`.
         base: the preset that the version was trained on.
         version_name: the version that is served, for example v2.
-        metrics: metrics.json of its training.
+        metrics: of its training.
         model_repo: `owner/name` of the model repo.
         revision: commit that the Space downloads; None in the version's own handler, which lies beside its files.
     """
@@ -79,7 +81,7 @@ def serving_settings(
         "model_repo": model_repo,
         "version": version_name,
         "revision": revision,
-        "metrics": dict(metrics),
+        "metrics": metrics.model_dump(mode="json"),
         "examples": [example.format(spec.placeholder_token) for example in _EXAMPLES[spec.learnable_property]],
         "endpoint": spec.endpoint.model_dump(exclude={"override"}),
     }

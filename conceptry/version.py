@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from conceptry.errors import HubError
+from trainer.metrics import TrainingMetrics
 
 Gate = Literal["passed", "rejected"]
 
@@ -103,7 +104,7 @@ class Manifest(BaseModel):
     prefect_run: str | None = Field(None, description="Id of the Prefect flow run.")
     gate: Gate = Field(description="Whether `release: latest` may release this version.")
     reasons: list[str] = Field(default_factory=list, description="The gate's judgement in words.")
-    metrics: dict[str, Any] = Field(description="metrics.json of the trainer.")
+    metrics: TrainingMetrics = Field(description="metrics.json of the trainer.")
     files: dict[str, str] = Field(
         default_factory=dict, description="sha256 of every other file of the version, by path."
     )

@@ -4,7 +4,6 @@ The version is published under the fingerprint of the concept as it lies in the 
 when it is, the plan finds its inputs published already, and trains nothing.
 """
 
-import json
 import os
 import subprocess
 import sys
@@ -26,7 +25,7 @@ from conceptry.version import Version
 from flows import state
 from flows.lint import read_checkout
 from tasks import dvc, hub
-from tasks.embeds import Embeds
+from tasks.embeds import Embeds, write_imported_metrics
 from tasks.hub.card import EMBEDS
 
 _EXPORT_TIMEOUT = 1800.0
@@ -115,8 +114,7 @@ def _write_trained(
     """Lay down what the trainer leaves, as far as vectors alone can tell."""
     (folder / "samples").mkdir(parents=True)
     save_file({spec.placeholder_token: rows}, folder / EMBEDS, metadata={"format": "pt"})
-    metrics = {"base_model": spec.base_model, "stopped": "imported", "imported": source}
-    (folder / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
+    write_imported_metrics(folder, spec.base_model, **source)
     command = [
         sys.executable,
         "-m",

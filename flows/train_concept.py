@@ -30,7 +30,7 @@ from flows.release import release
 from flows.runs import RunFolder, run_id, slot
 from flows.steps import PATIENT, step
 from tasks import dvc, hub, records
-from tasks.training import Progress, TrainingRequest, train_local
+from tasks.training import Progress, TrainingRequest, read_results, train_local
 
 
 @flow(name="train-concept", flow_run_name="{name} {fingerprint:.8}", on_cancellation=[vertex.end_job])
@@ -53,10 +53,10 @@ def train_concept(name: str, revision: str, fingerprint: str, retrain: str | Non
             write_records(folder, order)
             try:
                 with place(settings, order):
-                    metrics = train(folder, settings, order, lock)
+                    train(folder, settings, order, lock)
             except TrainingCancelled as error:
                 return Cancelled(message=str(error))
-            assemble(folder, settings, order, metrics)
+            assemble(folder, settings, order)
             version = publish(folder, settings, order)
         else:
             logger.info("%s is published already, as %s", fingerprint[:8], version.name)
@@ -109,23 +109,25 @@ def place(settings: Settings, order: Order) -> AbstractContextManager[None]:
 
 
 @step("train", lambda run: run.output)
-def train(run: RunFolder, settings: Settings, order: Order, lock: int) -> dict[str, Any]:
-    """Run the trainer, here or on Vertex AI, show how far it is, and return its metrics."""
+def train(run: RunFolder, settings: Settings, order: Order, lock: int) -> str:
+    """Run the trainer, here or on Vertex AI, and show how far it is; return the folder of its results."""
     tell(order.name, "training", fingerprint=order.fingerprint, revision=order.revision, retrain=order.retrain)
     bar = ProgressBar(order.name)
     if vertex.backend(settings, order) == "vertex":
-        metrics = vertex.train(run, settings, order, bar.show, bar.note)
+        vertex.train(run, settings, order, bar.show, bar.note)
     else:
         request = TrainingRequest(order.name, order.config, run.records, run.output, settings.base_dir, order.scored)
-        metrics = train_local(request, on_progress=bar.show, on_event=bar.note, keep_open=(lock,))
+        train_local(request, on_progress=bar.show, on_event=bar.note, keep_open=(lock,))
     bar.done()
-    return metrics
+    return str(run.output)
 
 
 @step("judge and assemble", lambda run: run.bundle)
-def assemble(run: RunFolder, settings: Settings, order: Order, metrics: Mapping[str, Any]) -> str:
+def assemble(run: RunFolder, settings: Settings, order: Order) -> str:
     """Judge the metrics and put the version together."""
     target = state.target(settings)
+    # From the folder, not from the record of the step before, which an older release may have written.
+    metrics = read_results(run.output, order.name)
     verdict = judge(metrics, order.spec.gate, released_loss(settings, order) if order.retrain else None)
     lineage = hub.Lineage(
         fingerprint=order.fingerprint,
@@ -135,7 +137,7 @@ def assemble(run: RunFolder, settings: Settings, order: Order, metrics: Mapping[
         images=order.wanted.images or (),
         retrain=order.retrain,
         prefect_run=run_id(),
-        seconds=metrics.get("seconds") or {},
+        seconds=metrics.seconds,
         cost=vertex.read_cost(run.output),
     )
     hub.assemble(

@@ -52,8 +52,8 @@ def train(
     order: Order,
     on_progress: "Callable[[Progress], None]",
     on_event: "Callable[[Mapping[str, Any]], None]",
-) -> dict[str, Any]:
-    """Train one concept on Vertex AI and return its metrics; what it cost lies beside its results."""
+) -> None:
+    """Train one concept on Vertex AI; its metrics and what it cost lie beside its results."""
     from tasks.training import vertex  # seconds to import, and only trainings on Vertex AI need it
     from tasks.training.job import JobOrder
 
@@ -64,7 +64,7 @@ def train(
     watcher = vertex.Watcher(
         on_progress=on_progress, on_event=on_event, tell=logger.info, cancelled=cancelled, guard=_one_at_a_time
     )
-    return vertex.train_vertex(request, job, cloud, watcher)
+    vertex.train_vertex(request, job, cloud, watcher)
 
 
 def read_cost(output: Path) -> dict[str, Any] | None:

@@ -18,7 +18,7 @@ from pydantic import SecretStr
 
 from conceptry.cards import code, dump_front_matter, plain
 from conceptry.concept import ConceptSpec
-from conceptry.serving import SERVING_MODULES, hardware
+from conceptry.serving import SPACE_MODULES, hardware
 from trainer.presets import PRESETS
 
 PYTHON = "3.11"
@@ -54,7 +54,7 @@ def render_space(folder: Path, spec: ConceptSpec, settings: Mapping[str, Any]) -
     for source in sorted(template.glob("*.py")):
         _copy(source, folder / _place(source.name))
     shipped = ["trainer/" + file.path for file in PRESETS[settings["base_model"]].files if file.url is None]
-    for path in (*SERVING_MODULES, *shipped):
+    for path in (*SPACE_MODULES, *shipped):
         _copy(ROOT / path, folder / path)
     requirements = (template / "requirements.txt").read_text(encoding="utf-8")
     if not hardware(spec).startswith("cpu-"):
@@ -158,7 +158,7 @@ def _sources(root: Path) -> Iterator[tuple[str, Path]]:
     for file in (root / PACKAGE).iterdir():
         if file.suffix == ".py" or file.name == "requirements.txt":
             yield f"{PACKAGE}/{file.name}", file
-    for path in SERVING_MODULES:
+    for path in SPACE_MODULES:
         yield path, root / path
 
 

@@ -23,6 +23,16 @@ from trainer.config import Config, ConfigError
 from trainer.devices import Devices
 from trainer.grids import Grids, grid, save_grid
 from trainer.layers import on_gpu
+from trainer.metrics import (
+    METRICS_FILE,
+    ClipScores,
+    ImageCounts,
+    Losses,
+    Sample,
+    TrainingMetrics,
+    Weights,
+    write_metrics,
+)
 from trainer.recipe import RECIPE
 from trainer.summaries import Summaries
 
@@ -165,7 +175,7 @@ def _run(
     journal.phase("samples")
 
     on = "held-out images" if held_out else "training images"
-    scores: dict[str, Any] = {}
+    scores: dict[str, ClipScores] = {}
     if scorer:
         # The UNet has drawn its last picture, and CLIP takes half as much memory.
         weights.let_go(frozen.diffusion_model.weights)
@@ -176,29 +186,24 @@ def _run(
     export.finish(exporting)
     journal.phase("export")
 
-    metrics = {
-        "recipe": RECIPE,
-        "base_model": config.base_model,
-        "steps": state.step,
-        "stopped": stopped,
-        "loss": {
-            "initializer": round(before, 6),
-            "trained": round(after, 6),
-            "improvement": round(1.0 - after / before, 4),
-            "on": on,
-        },
+    metrics = TrainingMetrics(
+        recipe=RECIPE,
+        base_model=config.base_model,
+        steps=state.step,
+        stopped=stopped,
+        loss=Losses(
+            initializer=round(before, 6), trained=round(after, 6), improvement=round(1.0 - after / before, 4), on=on
+        ),
         **scores,
-        "images": {"train": len(training), "held_out": len(held_out)},
-        "seconds": journal.seconds,
-        "samples": samples,
-        "device": "GPU" if tf.config.list_physical_devices("GPU") else "CPU",
-        "replicas": devices.replicas,
-        "weights": {"dtype": base.dtype, "verified": not base.unverified},
-        "files": digests(output),
-    }
-    partial = output / "metrics.partial.json"
-    partial.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
-    partial.replace(output / "metrics.json")
+        images=ImageCounts(train=len(training), held_out=len(held_out)),
+        seconds=journal.seconds,
+        samples=samples,
+        device="GPU" if on_gpu() else "CPU",
+        replicas=devices.replicas,
+        weights=Weights(dtype=base.dtype, verified=not base.unverified),
+        files=digests(output),
+    )
+    write_metrics(output / METRICS_FILE, metrics)
     devices.wait()
 
 
@@ -225,7 +230,7 @@ def _scorer(base: BaseModel) -> Scorer | None:
 
 def _draw_samples(
     grids: Grids, config: Config, initial: Vectors, learned: Vectors, folder: Path
-) -> tuple[list[dict[str, Any]], dict[str, Pixels]]:
+) -> tuple[tuple[Sample, ...], dict[str, Pixels]]:
     """Draw the same seeds before and after, as grids and single pictures; returns the latter's list and all pixels."""
     before = grids.draw(initial, config.samples)
     save_grid(before, folder / "initializer.png")
@@ -235,5 +240,5 @@ def _draw_samples(
     for index, pixels in enumerate(drawn):
         name = f"samples/{index}.png"
         Image.fromarray(pixels).save(folder / f"{index}.png")
-        samples.append({"file": name, "prompt": grids.prompt, "seed": config.seed + index})
-    return samples, {"initializer": before, "trained": drawn}
+        samples.append(Sample(file=name, prompt=grids.prompt, seed=config.seed + index))
+    return tuple(samples), {"initializer": before, "trained": drawn}

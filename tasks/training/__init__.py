@@ -6,6 +6,6 @@ there, results back), `logs.py` (what a failed job said), `cost.py`, and `checks
 """
 
 from tasks.training.local import failure, train_local
-from tasks.training.request import Progress, TrainingRequest, base_model
+from tasks.training.request import Progress, TrainingRequest, base_model, read_results
 
-__all__ = ["Progress", "TrainingRequest", "base_model", "failure", "train_local"]
+__all__ = ["Progress", "TrainingRequest", "base_model", "failure", "read_results", "train_local"]

@@ -22,9 +22,10 @@ from tasks.training.job import JobOrder
 from tasks.training.jobs import Job, VertexJobs
 from tasks.training.local import INTERRUPTED, failure
 from tasks.training.logs import last_lines
-from tasks.training.request import Progress, TrainingRequest, relay
+from tasks.training.request import Progress, TrainingRequest, read_results, relay
 from tasks.training.settings import VertexSettings
 from trainer import presets
+from trainer.metrics import TrainingMetrics
 
 COST = "cost.json"
 """Beside the trainer's own results: what they cost."""
@@ -105,7 +106,7 @@ def make_cloud(
     return Cloud(settings, VertexJobs(settings, connect, warn), bucket, read_lines)
 
 
-def train_vertex(request: TrainingRequest, order: JobOrder, cloud: Cloud, watcher: Watcher) -> dict[str, Any]:
+def train_vertex(request: TrainingRequest, order: JobOrder, cloud: Cloud, watcher: Watcher) -> TrainingMetrics:
     """Train, or go on with a training that was interrupted, and return metrics.json.
 
     Beside the trainer's results there will be cost.json, the estimate of what all jobs of this training cost.
@@ -124,7 +125,8 @@ def train_vertex(request: TrainingRequest, order: JobOrder, cloud: Cloud, watche
             _make(request, order, cloud, store, watcher)
         watcher.tell(f"bringing the results from {store.uri}output/")
         store.download_output(request.output)
-    return _with_cost(request.output, order, cloud)
+    _write_cost(request.output, order, cloud)
+    return read_results(request.output, request.concept)
 
 
 def end_jobs(order: JobOrder, cloud: Cloud) -> list[Job]:
@@ -282,15 +284,13 @@ def _inputs(request: TrainingRequest) -> dict[str, Path]:
     }
 
 
-def _with_cost(output: Path, order: JobOrder, cloud: Cloud) -> dict[str, Any]:
+def _write_cost(output: Path, order: JobOrder, cloud: Cloud) -> None:
     if not (output / COST).is_file():
         uses = [job.use() for job in cloud.jobs.of(order)]
         prices = cost.Prices.load(cloud.settings.prices)
         partial = output / f"{COST}.partial"
         partial.write_text(cost.dumps(cost.estimate(uses, prices, cloud.settings.provisioning)), encoding="utf-8")
         partial.replace(output / COST)
-    metrics: dict[str, Any] = json.loads((output / "metrics.json").read_bytes())
-    return metrics
 
 
 def _load(block: Any, name: str) -> Any:

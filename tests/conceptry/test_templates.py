@@ -12,6 +12,7 @@ from conceptry.errors import SpecError
 from conceptry.fingerprint import serving_fingerprint
 from conceptry.serving import serving_settings
 from tests.conceptry.worlds import TINY, spec_of
+from trainer.metrics import TrainingMetrics
 
 GOOD = """
 class EndpointHandler:
@@ -84,5 +85,5 @@ def test_whatever_is_accepted_is_a_program_with_the_class(text: str) -> None:
 def test_a_handler_of_ones_own_belongs_to_the_version_and_renders_no_space_again() -> None:
     plain, ours = spec_of(), spec_of(endpoint={"override": {"handler.py": GOOD}})
     assert serving_fingerprint(plain, None, "t") == serving_fingerprint(ours, None, "t")
-    settings = serving_settings("my-cat", ours, TINY, "v1", {}, "ann/my-cat", None)
+    settings = serving_settings("my-cat", ours, TINY, "v1", TrainingMetrics(), "ann/my-cat", None)
     assert "override" not in settings["endpoint"]

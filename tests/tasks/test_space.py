@@ -19,10 +19,11 @@ from conceptry.cards import split_front_matter
 from conceptry.concept import BaseModel, ConceptSpec, SpaceSpec
 from conceptry.errors import HubError
 from conceptry.fingerprint import serving_fingerprint
-from conceptry.serving import SERVING_MODULES, serving_settings
+from conceptry.serving import SPACE_MODULES, serving_settings
 from space_template.served import read_settings
 from tasks.hub import HubTarget, list_actual, pause_space, push_space
 from tasks.space import equip_space, render_space, templates_digest
+from trainer.metrics import TrainingMetrics
 
 HOSTILE = [
     "</script>{braces} ${d} ' \" \\ `t` *b* <img onload=a()>",
@@ -46,7 +47,8 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def render(folder: Path, spec: ConceptSpec, name: str = "cat") -> Path:
     base = BaseModel("sd-v1-4", "d" * 64, 1, 512)
-    return render_space(folder, spec, serving_settings(name, spec, base, "v1", {}, f"local/{name}", "f" * 40))
+    made = serving_settings(name, spec, base, "v1", TrainingMetrics(), f"local/{name}", "f" * 40)
+    return render_space(folder, spec, made)
 
 
 def concept(title: str) -> ConceptSpec:
@@ -82,13 +84,14 @@ def test_whatever_the_settings_hold_is_written_as_data(
     tmp_path: Path, repo_root: Path, said: dict[str, Any], examples: list[str], metrics: dict[str, Any]
 ) -> None:
     spec, base = concept("Cat"), BaseModel("sd-v1-4", "d" * 64, 1, 512)
-    made = {**serving_settings("cat", spec, base, "v1", metrics, "local/cat", "f" * 40), **said, "examples": examples}
+    measured = TrainingMetrics.model_validate(metrics)
+    made = {**serving_settings("cat", spec, base, "v1", measured, "local/cat", "f" * 40), **said, "examples": examples}
     folder = render_space(tmp_path / "space", spec, made)
 
     assert json.loads((folder / "settings.json").read_text(encoding="utf-8")) == made
     served = read_settings(folder / "settings.json")
     assert {key: getattr(served, key) for key in said} == said
-    assert (list(served.examples), served.metrics) == (examples, metrics)
+    assert (list(served.examples), served.metrics) == (examples, measured)
 
     front, _, body = (folder / "README.md").read_bytes().decode().removeprefix("---\n").partition("---\n")
     # Python reads YAML 1.1, and the Hub YAML 1.2.
@@ -113,7 +116,7 @@ def test_a_space_is_made_anew_and_the_same_each_time(tmp_path: Path) -> None:
     first = contents(render(tmp_path / "space", concept("Cat")))
     (tmp_path / "space" / "left.over").write_text("x")
     assert contents(render(tmp_path / "space", concept("Cat"))) == first
-    assert set(SERVING_MODULES) < set(first)
+    assert set(SPACE_MODULES) < set(first)
     for path, content in first.items():
         if path.endswith(".py"):
             ast.parse(content)
@@ -194,7 +197,7 @@ def test_nothing_released_pauses_the_space_and_a_release_wakes_it(hub: HubTarget
 
     def serve(version: str) -> None:
         base = BaseModel("sd-v1-4", "d" * 64, 1, 512)
-        made = serving_settings("waking", spec, base, version, {}, repo, version[1] * 40)
+        made = serving_settings("waking", spec, base, version, TrainingMetrics(), repo, version[1] * 40)
         folder = render_space(tmp_path / version, spec, made)
         push_space(
             hub, "waking", folder, version, "title=abc", revision=version[1] * 40,
