@@ -32,7 +32,7 @@ def modules(paths: Iterable[str]) -> frozenset[str]:
 
 
 WRITTEN_FOR_CORE = frozenset({"trainer.metrics"})
-WRITTEN_FOR_TASKS = WRITTEN_FOR_CORE | {"trainer.recipe", "trainer.presets", "trainer.records"}
+WRITTEN_FOR_TASKS = WRITTEN_FOR_CORE | {"trainer.recipe", "trainer.presets", "trainer.records", "trainer.tokens"}
 # What a room may import of the project besides itself: whole rooms, or single modules.
 ALLOWED: dict[str, frozenset[str]] = {
     "conceptry": WRITTEN_FOR_CORE,
