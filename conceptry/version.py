@@ -120,13 +120,15 @@ class Manifest(BaseModel):
 class SpaceState:
     """What a Space says that it serves: a version's name and a serving fingerprint.
 
-    `sha` is the commit that was looked at.
+    `sha` is the commit that was looked at. `files` is the sha256 of the record of the files that were pushed; None for
+    a Space that a release without such records pushed.
     """
 
     release: str | None
     serving: str | None
     paused: bool = False
     sha: str | None = None
+    files: str | None = None
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from conceptry.version import Actual, ActualConcept
 from flows import state
 from flows.served import render_space
 from tasks import hub
+from tasks.space import place_in_space
 
 FEW = 20
 """So many repos are looked at in one go."""
@@ -67,17 +68,29 @@ def audit(settings: Settings, desired: Desired, actual: Actual, *, in_turn: bool
 
 
 def find_edits(settings: Settings, desired: Desired, there: ActualConcept, templates: str) -> tuple[str, ...] | None:
-    """Compare a Space's files with what it should be rendered from; None when a plan renders it again anyway."""
+    """Find what was edited by hand in a Space; None when a plan renders it again anyway.
+
+    A Space's files are compared with the record that was pushed with them. A Space of a release that pushed no record
+    is compared with a fresh rendering, in what the concept decides only: README, settings.json and the files that it
+    replaces. All other files are the templates' and the trainer's, which may have been refactored since; that release's
+    are not here any more, so an edit of one of them is found only after the next push.
+    """
     space, wanted = there.space, desired.concepts.get(there.name)
     version = next((version for version in there.versions if space and version.name == space.release), None)
     if space is None or space.sha is None or version is None or wanted is None or wanted.spec is None:
         return None
     if space.serving != serving_fingerprint(wanted.spec, version, templates):
         return None
-    with TemporaryDirectory(prefix="conceptry-space-") as folder:
-        rendered = render_space(settings, there.name, wanted.spec, version, Path(folder) / "space")
-        files = hub.space_files(rendered, version.name, space.serving, version.commit)
-        differing = hub.differing_files(state.target(settings), there.name, space.sha, files)
+    target = state.target(settings)
+    if space.files is not None:
+        differing = hub.edited_files(target, there.name, space.sha, space.files)
+    else:
+        with TemporaryDirectory(prefix="conceptry-space-") as folder:
+            rendered = render_space(settings, there.name, wanted.spec, version, Path(folder) / "space")
+            files = hub.unrecorded_files(rendered, version.name, space.serving, version.commit)
+            own = {"README.md", "settings.json", *map(place_in_space, wanted.spec.space.override)}
+            mine = {path: file for path, file in files.items() if path in own}
+            differing = hub.differing_files(target, there.name, space.sha, mine)
     if not differing:
         return ()
     more = ", ..." if len(differing) > 3 else ""

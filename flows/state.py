@@ -53,8 +53,8 @@ def bases() -> dict[str, BaseModel]:
 
 
 def templates() -> str:
-    """Digest of the templates of Space and handler."""
-    return space.templates_digest()
+    """Identity of the templates of Space and handler."""
+    return space.TEMPLATES_REVISION
 
 
 def read_git(settings: Settings, revision: str | None = None, only: str | None = None) -> Desired:

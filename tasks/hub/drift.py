@@ -4,7 +4,6 @@ A version is a commit. As long as the Hub has it, a branch or a tag that names i
 is gone for good needs a new training.
 """
 
-import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +15,9 @@ from huggingface_hub.hf_api import RepoFile
 
 from conceptry.version import Version
 from tasks.hub.client import HubTarget, telling
+from tasks.hub.file_record import README, RECORD, FileHashes, load_record, without_record
 from tasks.hub.publish import KEPT
-from tasks.hub.refs import Refs, read_manifest, read_refs, tag_name
+from tasks.hub.refs import Refs, read_file, read_manifest, read_refs, tag_name
 
 _MARK = "fp-"
 
@@ -120,35 +120,61 @@ def _exists(api: HfApi, repo: str, commit: str) -> bool:
     return True
 
 
-def differing_files(target: HubTarget, name: str, sha: str, wanted: Mapping[str, bytes | Path]) -> tuple[str, ...]:
-    """List the files of a concept's Space that are not what they should be, missing or too many.
+def edited_files(target: HubTarget, name: str, sha: str, recorded: str) -> tuple[str, ...]:
+    """List the files of a concept's Space that are not those that were pushed: changed, missing, or too many.
 
     Args:
         target: The Hub and the owner.
         name: The concept.
         sha: The commit to look at.
-        wanted: All files as `space_files` gives them.
+        recorded: sha256 of the record that the push left, from the Space's stamp.
 
     Raises:
         HubError, TransientError: the Hub could not be asked.
     """
     api, repo = target.api(), target.repo(name)
     with telling(target, "looking at its Space", name=name):
-        tree = api.list_repo_tree(repo, recursive=True, revision=sha, repo_type="space")
-        there = {entry.path: entry for entry in tree if isinstance(entry, RepoFile) and entry.path != KEPT}
-    return tuple(
+        there = _space_tree(api, repo, sha)
+        record = load_record(read_file(api, repo, RECORD, sha, repo_type="space"), recorded)
+        readme = read_file(api, repo, README, sha, repo_type="space")
+    if record is None:
+        return (RECORD,)
+    wanted = record.files
+    edited = {
         path
-        for path in sorted(there.keys() | wanted.keys())
-        if path not in there or path not in wanted or not _same(there[path], wanted[path])
+        for path in (there.keys() | wanted.keys()) - {README, RECORD}
+        if path not in there or path not in wanted or not wanted[path].match(there[path])
+    }
+    # The README was recorded without the record's own hash.
+    if wanted.get(README) != FileHashes.of(without_record((readme or b"").decode("utf-8", "replace"))):
+        edited.add(README)
+    return tuple(sorted(edited))
+
+
+def differing_files(target: HubTarget, name: str, sha: str, wanted: Mapping[str, bytes | Path]) -> tuple[str, ...]:
+    """List those of the wanted files that a concept's Space has not, or not as they are wanted.
+
+    Args:
+        target: The Hub and the owner.
+        name: The concept.
+        sha: The commit to look at.
+        wanted: Files by their path; others that the Space has are not looked at.
+
+    Raises:
+        HubError, TransientError: the Hub could not be asked.
+    """
+    api, repo = target.api(), target.repo(name)
+    with telling(target, "looking at its Space", name=name):
+        there = _space_tree(api, repo, sha)
+    contents = ((path, file if isinstance(file, bytes) else file.read_bytes()) for path, file in sorted(wanted.items()))
+    return tuple(
+        path for path, content in contents if path not in there or not FileHashes.of(content).match(there[path])
     )
 
 
-def _same(entry: RepoFile, wanted: bytes | Path) -> bool:
-    data = wanted if isinstance(wanted, bytes) else wanted.read_bytes()
-    if entry.lfs is not None:
-        return entry.lfs.sha256 == hashlib.sha256(data).hexdigest()
-    # What git calls the bytes of a file: https://git-scm.com/book/en/v2/Git-Internals-Git-Objects
-    return entry.blob_id == hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
+def _space_tree(api: HfApi, repo: str, sha: str) -> dict[str, RepoFile]:
+    tree = api.list_repo_tree(repo, recursive=True, revision=sha, repo_type="space")
+    return {entry.path: entry for entry in tree if isinstance(entry, RepoFile) and entry.path != KEPT}
 
 
 def delete_version(target: HubTarget, name: str, version: Version) -> None:

@@ -1,5 +1,6 @@
 """Pushing a rendered Space to the Hub, pausing and waking it."""
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,10 +10,10 @@ from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 from conceptry.cards import dump_front_matter, split_front_matter
 from conceptry.errors import ConceptryError, HubError
 from tasks.hub.client import HubTarget, telling
+from tasks.hub.file_record import README, RECORD, dump_record
 from tasks.hub.listing import KEY, PAUSED
 from tasks.hub.refs import read_file
 
-README = "README.md"
 KEPT = ".gitattributes"
 Equip = Callable[[HfApi, str], object]
 """Gives a Space, by its id, what it is to run with."""
@@ -83,7 +84,22 @@ def push_space(
 def space_files(
     folder: Path, release: str | None, serving: str | None, revision: str | None
 ) -> dict[str, bytes | Path]:
-    """All files of a Space as they are pushed: those of a rendered folder, its README saying what it serves."""
+    """List all files of a Space as they are pushed: those of a rendered folder, with a record of them.
+
+    The README's front matter says what the Space serves, and the record's sha256: so an audit can tell what was edited
+    by hand since, whatever a later release of Conceptry would render.
+    """
+    files = unrecorded_files(folder, release, serving, revision)
+    record = dump_record(files)
+    said = {"release": release, "revision": revision, "serving": serving, "files": hashlib.sha256(record).hexdigest()}
+    readme = _stamped((folder / README).read_text(encoding="utf-8"), said)
+    return {**files, RECORD: record, README: readme.encode()}
+
+
+def unrecorded_files(
+    folder: Path, release: str | None, serving: str | None, revision: str | None
+) -> dict[str, bytes | Path]:
+    """List all files of a Space as releases pushed them that left no record."""
     files: dict[str, bytes | Path] = {
         path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()
     }

@@ -31,7 +31,8 @@ from flows import state
 from flows.order import make_order
 from flows.outlook import current_plan
 from flows.runs import RunFolder
-from tasks.hub import Lineage, assemble, publish
+from flows.served import render_space
+from tasks.hub import HubTarget, Lineage, assemble, publish
 
 
 @dataclass
@@ -109,6 +110,21 @@ class World:
     def api(self) -> HfApi:
         """The Hub's own client."""
         return state.target(self.settings).api()
+
+    @property
+    def target(self) -> HubTarget:
+        """The Hub and the account."""
+        return state.target(self.settings)
+
+    def space_file(self, name: str, path: str) -> bytes:
+        """A file of its Space as it is now."""
+        local = self.api().hf_hub_download(f"local/{name}", path, repo_type="space", local_dir=self.root / "space-file")
+        return Path(local).read_bytes()
+
+    def rendered(self, name: str, folder: Path) -> Path:
+        """Render its Space, with the first version, into a folder."""
+        spec = make_order(self.settings, name, None).spec
+        return render_space(self.settings, name, spec, self.there(name).versions[0], folder)
 
     def publish(self, name: str, *, created: str, loss: float) -> None:
         """Publish a version that was made on another day."""
