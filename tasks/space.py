@@ -17,8 +17,8 @@ from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError
 from pydantic import SecretStr
 
-from conceptry.cards import code, dump_front_matter, plain
 from conceptry.concept import BaseModel, ConceptSpec
+from conceptry.markdown import code, dump_front_matter, plain
 from conceptry.serving import SPACE_MODULES, hardware, serving_settings
 from trainer.metrics import TrainingMetrics
 from trainer.presets import PRESETS

@@ -14,7 +14,7 @@ from typing import Annotated
 from huggingface_hub.hf_api import RepoFile
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
-from conceptry.cards import dump_front_matter, split_front_matter
+from conceptry.markdown import dump_front_matter, split_front_matter
 from tasks.hub.listing import KEY
 
 README, RECORD = "README.md", "conceptry.json"

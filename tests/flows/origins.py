@@ -28,10 +28,10 @@ from conceptry.gate import GateResult
 from conceptry.settings import Settings
 from conceptry.version import ActualConcept
 from flows import state
-from flows.order import make_order
 from flows.outlook import current_plan
+from flows.rendering import render_space
 from flows.runs import RunFolder
-from flows.served import render_space
+from flows.training_job import make_order
 from tasks.hub import HubTarget, Lineage, assemble, publish
 
 
