@@ -19,7 +19,7 @@ def fetch(base_model: str, into: Path | None, *, clip: bool = False) -> int:
         err().print(f"Which folder? Give --into FOLDER, or set {variable}, where trainings look for weights.")
         return 2
     folder = into or Path(str(configured))
-    command = [sys.executable, "-m", "trainer.fetch", "--base-model", base_model, "--into", str(folder)]
+    command = [sys.executable, "-m", "trainer.base_weights.fetch", "--base-model", base_model, "--into", str(folder)]
     command += ["--clip"] if clip else []
     code = subprocess.run(command, check=False).returncode
     if code == 0 and str(folder) != configured:

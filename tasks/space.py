@@ -20,8 +20,8 @@ from pydantic import SecretStr
 from conceptry.concept import BaseModel, ConceptSpec
 from conceptry.markdown import code, dump_front_matter, plain
 from conceptry.serving import SPACE_MODULES, hardware, serving_settings
+from trainer.base_weights.presets import PRESETS
 from trainer.metrics import TrainingMetrics
-from trainer.presets import PRESETS
 
 PYTHON = "3.11"
 PACKAGE = "space_template"

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from trainer.presets import PRESETS, find
-from trainer.tokens import load_byte_pairs
+from trainer.base_weights.presets import PRESETS, find
+from trainer.data.tokenizer import load_byte_pairs
 
 _WORD_END = "</w>"
 

@@ -16,13 +16,15 @@ import numpy.typing as npt
 import tensorflow as tf
 from PIL import Image
 
-from trainer import data, export, presets, train, weights
-from trainer.base import BaseModel
+from trainer import export, objective, train
+from trainer.base_weights import presets, weight_reader
+from trainer.base_weights.base_model import BaseModel
 from trainer.checkpoint import State
 from trainer.config import Config, ConfigError
+from trainer.data import batches
+from trainer.data.latents import compile_encoder, encode_views
+from trainer.data.pictures import read_pictures, split_held_out
 from trainer.devices import Devices
-from trainer.grids import Grids, grid, save_grid
-from trainer.layers import on_gpu
 from trainer.metrics import (
     METRICS_FILE,
     ClipScores,
@@ -33,11 +35,13 @@ from trainer.metrics import (
     Weights,
     write_metrics,
 )
+from trainer.models.layers import on_gpu
 from trainer.recipe import RECIPE
+from trainer.sampling.grids import Grids, grid, save_grid
 from trainer.summaries import Summaries
 
 if TYPE_CHECKING:
-    from trainer.clip_scores import Scorer
+    from trainer.sampling.clip_scores import Scorer
 
 EXIT_DONE, EXIT_UNUSABLE, EXIT_FAILED, EXIT_INTERRUPTED = 0, 2, 3, 75
 _EVALUATION_VIEWS = 4
@@ -126,16 +130,16 @@ def _run(
 ) -> None:
     scorer = _scorer(base)
     tokenizer = base.tokenizer(config.placeholder_token, config.num_vectors)
-    training, held_out = data.split(data.pictures(records), config)
+    training, held_out = split_held_out(read_pictures(records), config)
     # A GPU encodes all views in a second or two; a CPU would take minutes before the first step, so there each waits
     # until it is needed.
-    encoder = data.passing(base.image_encoder())
-    latents = data.encode(training, encoder, config, base.preset.views, seed=1, at_once=on_gpu())
-    judged = data.encode(held_out or training, encoder, config, _EVALUATION_VIEWS, seed=2, at_once=on_gpu())
+    encoder = compile_encoder(base.image_encoder())
+    latents = encode_views(training, encoder, config, base.preset.views, seed=1, at_once=on_gpu())
+    judged = encode_views(held_out or training, encoder, config, _EVALUATION_VIEWS, seed=2, at_once=on_gpu())
     del encoder
     with devices.scope():
         text_encoder = base.text_encoder(tokenizer.vocabulary)
-        frozen = train.Frozen(text_encoder, base.diffusion_model(config.resolution, config.resolution), tokenizer)
+        frozen = objective.Frozen(text_encoder, base.diffusion_model(config.resolution, config.resolution), tokenizer)
     base.verify()
     journal.phase("start")
 
@@ -163,10 +167,10 @@ def _run(
     export.learned_embeds(embeds, config.placeholder_token, state.vectors)
     exporting = export.start(base.name, base.base_dir, embeds, output / "text_encoder")
 
-    initial = train.initial_vectors(config, frozen)
-    losses = tf.function(train.denoising_losses(frozen), autograph=False)
-    batch = train.evaluation_batch(judged, frozen, config)
-    before, after = (train.paired_loss(losses, vectors, batch) for vectors in (initial, state.vectors))
+    initial = objective.initial_vectors(config, frozen)
+    losses = tf.function(objective.denoising_losses(frozen), autograph=False)
+    batch = batches.evaluation_batch(judged, frozen.tokenizer, config)
+    before, after = (objective.paired_loss(losses, vectors, batch) for vectors in (initial, state.vectors))
     journal.phase("evaluate")
 
     samples, drawn = _draw_samples(grids, config, initial, state.vectors, output / "samples")
@@ -178,7 +182,7 @@ def _run(
     scores: dict[str, ClipScores] = {}
     if scorer:
         # The UNet has drawn its last picture, and CLIP takes half as much memory.
-        weights.let_go(frozen.diffusion_model.weights)
+        weight_reader.free(frozen.diffusion_model.weights)
         scores["clip"] = scorer.score(drawn, held_out or training, on, config)
         journal.summaries.scalars(state.step, scorer.curves(scores["clip"]))
         journal.phase("clip")
@@ -223,7 +227,7 @@ def _scorer(base: BaseModel) -> Scorer | None:
     folder = presets.clip_folder(base.base_dir)
     if folder is None:
         return None
-    from trainer import clip_scores
+    from trainer.sampling import clip_scores
 
     return clip_scores.load(folder, base)
 

@@ -16,8 +16,8 @@ from conceptry.serving import SERVING_MODULES, serving_settings
 from conceptry.version import Manifest
 from tasks.hub.card import EMBEDS, render_card
 from tasks.hub.refs import MANIFEST
+from trainer.base_weights.presets import PRESETS
 from trainer.metrics import METRICS_FILE, MetricsError, TrainingMetrics, read_metrics
-from trainer.presets import PRESETS
 
 ROOT = Path(__file__).resolve().parents[2]
 """Where the packages lie side by side, in a checkout and in an installation alike."""

@@ -19,7 +19,7 @@ from typing import IO, Any
 import trainer
 from conceptry.errors import TrainingError, TransientError
 from tasks.training.request import Progress, TrainingRequest, read_results, relay
-from trainer import presets
+from trainer.base_weights import presets
 from trainer.metrics import METRICS_FILE, TrainingMetrics
 
 BAD_INPUT, WENT_WRONG, INTERRUPTED = 2, 3, 75

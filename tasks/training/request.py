@@ -8,7 +8,7 @@ from typing import Any
 
 from conceptry.concept import BaseModel
 from conceptry.errors import SettingsError, TrainingError
-from trainer import presets
+from trainer.base_weights import presets
 from trainer.metrics import METRICS_FILE, MetricsError, TrainingMetrics, read_metrics
 from trainer.recipe import RECIPE
 

@@ -24,7 +24,7 @@ from tasks.training.local import INTERRUPTED, failure
 from tasks.training.logs import last_lines
 from tasks.training.request import Progress, TrainingRequest, read_results, relay
 from tasks.training.settings import VertexSettings
-from trainer import presets
+from trainer.base_weights import presets
 from trainer.metrics import TrainingMetrics
 
 COST = "cost.json"

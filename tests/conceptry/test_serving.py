@@ -48,14 +48,16 @@ def test_the_listed_modules_are_all_that_sampling_imports(repo_root: Path) -> No
     for path in sorted(path for path in listed if path.endswith(".py")):
         for node in ast.walk(ast.parse((repo_root / path).read_text(encoding="utf-8"))):
             if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "trainer":
-                names = [f"trainer/{alias.name}.py" for alias in node.names] if node.module == "trainer" else []
-                assert listed >= set(names or [node.module.replace(".", "/") + ".py"]), path
+                place = node.module.replace(".", "/")
+                package = (repo_root / place).is_dir()
+                names = [f"{place}/{alias.name}.py" for alias in node.names] if package else [f"{place}.py"]
+                assert listed >= {*names, *(f"{parent}/__init__.py" for parent in Path(names[0]).parents[:-1])}, path
 
 
 def test_the_presets_can_be_read_from_a_copy(repo_root: Path, tmp_path: Path) -> None:
     for path in SERVING_MODULES:
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(repo_root / path, tmp_path / path)
-    program = "import trainer.presets as p; print(p.__file__, len(p.digest('tiny')))"
+    program = "import trainer.base_weights.presets as p; print(p.__file__, len(p.digest('tiny')))"
     answer = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert answer.stdout.split() == [str(tmp_path / "trainer" / "presets.py"), "64"]
+    assert answer.stdout.split() == [str(tmp_path / "trainer" / "base_weights" / "presets.py"), "64"]

@@ -62,7 +62,7 @@ def test_programs_are_parsed_and_names_are_those_of_a_template() -> None:
     with pytest.raises(ValidationError, match=r"look\.py, line 1 is not Python"):
         SpaceSpec(override={"look.py": "def"})
     with pytest.raises(ValidationError, match="is not a file of a template"):
-        EndpointSpec(override={"trainer/sampling.py": ""})
+        EndpointSpec(override={"trainer/sampling/sampler.py": ""})
     with pytest.raises(SpecError, match=r"endpoint.override: handler.py has no class EndpointHandler"):
         load_spec(
             "placeholder_token: <x>\ninitializer_token: cat\nendpoint:\n  override:\n    handler.py: x = 1\n",

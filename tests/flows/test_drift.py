@@ -99,7 +99,7 @@ def test_an_edited_readme_or_record_of_a_space_is_seen(served: World) -> None:
 def test_a_space_stays_in_sync_when_its_templates_are_refactored(served: World, tmp_path: Path) -> None:
     """As an earlier release would have pushed it: other modules of the same meaning, and a record of them."""
     folder, version = served.rendered("free-dog", tmp_path / "space"), served.there("free-dog").versions[0]
-    (folder / "trainer" / "sampling.py").rename(folder / "trainer" / "older_sampling.py")
+    (folder / "trainer" / "sampling" / "sampler.py").rename(folder / "trainer" / "older_sampling.py")
     (folder / "app.py").write_text("# worded differently\n")
     space = served.there("free-dog").space
     assert space is not None

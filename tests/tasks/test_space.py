@@ -142,7 +142,7 @@ def test_a_concept_may_replace_files_of_the_template(tmp_path: Path) -> None:
         "space_template/look.py", "app.py", "requirements.txt", "space_template/extra.py"
     }  # fmt: skip
     assert serving_fingerprint(spec, None, "t") != serving_fingerprint(changed, None, "t"), "it is rendered again"
-    for name in ("../app.py", "settings.json", "README.md", "trainer/sampling.py", ""):
+    for name in ("../app.py", "settings.json", "README.md", "trainer/sampling/sampler.py", ""):
         with pytest.raises(ValidationError, match="is not a file of a template"):
             SpaceSpec.model_validate({"override": {name: "x"}})
 

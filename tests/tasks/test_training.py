@@ -17,7 +17,7 @@ from conceptry.concept import ConceptSpec, ImageRef
 from conceptry.errors import SettingsError, TrainingError, TransientError
 from conceptry.fingerprint import trainer_config, training_fingerprint
 from tasks.training import TrainingRequest, base_model, failure, train_local
-from trainer.presets import PRESETS
+from trainer.base_weights.presets import PRESETS
 
 SPEC = ConceptSpec(placeholder_token="<x>", initializer_token="circle")
 

@@ -27,7 +27,7 @@ from tasks.hub.bundle import render_handler
 from tasks.space import render_space
 from tests.templates.pages import chromium, draw, fill_seed, needs_chromium, opened, pictures
 from trainer import export
-from trainer.base import BaseModel
+from trainer.base_weights.base_model import BaseModel
 from trainer.metrics import TrainingMetrics
 
 pytestmark = [needs_chromium, pytest.mark.xdist_group("space in a browser")]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.trainer.runs import CLIP, RecordsMaker, Trained, run_trainer
-from trainer import records
+from trainer.data import records
 from trainer.metrics import METRICS_FILE, read_metrics
 from trainer.tiny import world
 

@@ -14,13 +14,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from safetensors.numpy import load_file, save_file
+from trainer.data.pictures import Picture
 
 from tests.trainer.runs import CLIP, RecordsMaker, Trained, run_trainer
-from trainer import clip_scores, config, weights
-from trainer.base import BaseModel
-from trainer.clip import Clip, prepare, read_shape
-from trainer.data import Picture
+from trainer import config
+from trainer.base_weights import weight_reader
+from trainer.base_weights.base_model import BaseModel
 from trainer.metrics import ClipScore
+from trainer.models.clip import Clip, prepare, read_shape
+from trainer.sampling import clip_scores
 
 Expected = dict[str, Any]
 
@@ -163,5 +165,5 @@ def test_a_clip_model_that_cannot_be_used_is_said_before_the_training(
 
 def test_weights_that_are_let_go_hold_nothing() -> None:
     large = tf.Variable(tf.ones((64, 64)))
-    weights.let_go([large])
+    weight_reader.free([large])
     assert np.asarray(large).size == 0

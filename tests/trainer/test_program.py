@@ -10,13 +10,14 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 from safetensors.numpy import load_file
+from trainer.models.text_encoder import TEXT_ENCODERS
 
 from tests.trainer.runs import RecordsMaker, Trained, run_trainer
-from trainer import export, parts
-from trainer.base import BaseModel
+from trainer import export
+from trainer.base_weights.base_model import BaseModel
 from trainer.metrics import METRICS_VERSION, ImageCounts
 from trainer.recipe import RECIPE
-from trainer.sampling import Pipeline
+from trainer.sampling.sampler import Pipeline
 
 NEW_TOKENS = ["<teal-crescent>", "<teal-crescent>_1"]
 
@@ -33,7 +34,7 @@ def read(trained: Trained, name: str) -> np.ndarray:
 def test_the_learned_vectors_are_float32_keyed_by_the_token(trained: Trained) -> None:
     rows = learned_rows(trained)
     assert rows.dtype == np.float32
-    assert rows.shape == (2, parts.TEXT_ENCODERS["tiny"].width)
+    assert rows.shape == (2, TEXT_ENCODERS["tiny"].width)
     assert not np.array_equal(rows[0], rows[1])
 
 
@@ -99,7 +100,7 @@ def test_the_saved_encoder_gives_the_trainers_context(trained: Trained) -> None:
     tokenizer = base.tokenizer("<teal-crescent>", 2)
     tokens = tf.constant(tokenizer.rows(["a photo of <teal-crescent>", "a red circle", ""]))
     positions = tf.repeat(tf.range(tokenizer.prompt_length)[None, :], 3, axis=0)
-    ours = base.text_encoder(tokenizer.vocabulary).splice(tokens, tf.constant(learned_rows(trained)))
+    ours = base.text_encoder(tokenizer.vocabulary).encode_with_placeholders(tokens, tf.constant(learned_rows(trained)))
     signature = tf.saved_model.load(str(trained.output / "text_encoder")).signatures["serving_default"]
     served = signature(tokens=tokens, positions=positions)["context"]
     np.testing.assert_allclose(served.numpy(), ours.numpy(), rtol=0, atol=1e-6)

@@ -17,13 +17,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from trainer import presets, prompts
-from trainer.base import BaseModel
-from trainer.clip import Clip
+from trainer.base_weights import presets
+from trainer.base_weights.base_model import BaseModel
 from trainer.config import Config
-from trainer.data import Picture
+from trainer.data import prompts
+from trainer.data.pictures import Picture
+from trainer.data.tokenizer import Tokenizer
 from trainer.metrics import ClipScore, ClipScores
-from trainer.tokens import Tokenizer
+from trainer.models.clip import Clip
 
 _MERGES = "bpe_simple_vocab_16e6.txt.gz"
 Pixels = npt.NDArray[np.uint8]

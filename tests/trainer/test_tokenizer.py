@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras_cv.src.models.stable_diffusion.clip_tokenizer import SimpleTokenizer
 
-from trainer.presets import locate
+from trainer.base_weights.presets import locate
+from trainer.data.tokenizer import MAX_VOCABULARY, BytePairs, Tokenizer, placeholder_tokens
 from trainer.tiny import world
-from trainer.tokens import MAX_VOCABULARY, BytePairs, Tokenizer, placeholder_tokens
 
 MERGES = locate("tiny")["merges.txt.gz"]
 PLAIN = Tokenizer(MERGES, 24)
@@ -128,7 +128,7 @@ def test_half_a_character_is_refused_as_kerascv_does(both: tuple[BytePairs, Simp
 
 def test_neither_trainer_nor_space_needs_keras_cv_to_tokenize() -> None:
     program = (
-        "import sys\nfrom trainer.presets import locate\nfrom trainer.tokens import Tokenizer\n"
+        "import sys\nfrom trainer.base_weights.presets import locate\nfrom trainer.data.tokenizer import Tokenizer\n"
         "print(Tokenizer(locate('tiny')['merges.txt.gz'], 24).rows(['red circle'])[0, 1])\n"
         "print(*({'keras_cv', 'regex', 'tensorflow'} & sys.modules.keys()))"
     )
