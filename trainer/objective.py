@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -79,6 +79,26 @@ def denoising_losses(frozen: Frozen, recipe: Recipe = DEFAULT) -> Callable[..., 
         return tf.gather(weights, timesteps) * tf.reduce_mean(tf.square(predicted - noise), axis=(1, 2, 3))
 
     return losses
+
+
+class Computed(NamedTuple):
+    """What one step computes of a batch: its mean loss, the vectors' gradient (num_vectors, D), and whether to stop."""
+
+    loss: Any
+    gradient: Any
+    stop: Any
+
+
+def gradients(losses: Callable[..., Any]) -> Callable[..., tuple[Any, ...]]:
+    """Make the function of a step, `(vectors, stop, *batch) -> Computed`, for `Devices.compile`."""
+
+    def compute(vectors: Any, stop: Any, *batch: Any) -> Computed:
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(vectors)
+            loss = tf.reduce_mean(losses(vectors, *batch))
+        return Computed(loss, tf.convert_to_tensor(tape.gradient(loss, vectors)), stop)
+
+    return compute
 
 
 def paired_loss(losses: Callable[..., Any], vectors: Array, batch: Batch) -> float:
