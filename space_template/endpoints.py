@@ -19,7 +19,7 @@ import httpx2
 from huggingface_hub import HfApi, InferenceEndpoint, InferenceEndpointHardware, constants
 from huggingface_hub.errors import HfHubHTTPError
 
-from space_template.served import Served
+from space_template.settings import SpaceSettings
 
 SECURITY = ("authenticated", "public", "private")
 NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?")
@@ -92,21 +92,23 @@ def _hardware(api: HfApi, namespace: str) -> Iterator[InferenceEndpointHardware]
             yield machine
 
 
-def create(order: Order, hardware: Sequence[InferenceEndpointHardware], served: Served, token: str) -> Progress:
+def create(
+    order: Order, hardware: Sequence[InferenceEndpointHardware], settings: SpaceSettings, token: str
+) -> Progress:
     """Create an endpoint from the exact revision that this Space serves.
 
     Raises:
         Refused: the order has mistakes (all of them are named), or the API does not take it.
     """
     machine = next((machine for machine in hardware if machine.id == order.hardware), None)
-    found = problems(order, machine, served)
+    found = problems(order, machine, settings)
     if found or machine is None:
         raise Refused(" ".join(found))
     with _in_words(token, order.name, order.namespace):
         made = _api(token).create_inference_endpoint(
             order.name,
-            repository=served.model_repo,
-            revision=served.revision,
+            repository=settings.model_repo,
+            revision=settings.revision,
             framework="custom",
             task="custom",
             accelerator=machine.accelerator,
@@ -123,10 +125,10 @@ def create(order: Order, hardware: Sequence[InferenceEndpointHardware], served: 
     return progress_of(made)
 
 
-def problems(order: Order, machine: InferenceEndpointHardware | None, served: Served) -> list[str]:
+def problems(order: Order, machine: InferenceEndpointHardware | None, settings: SpaceSettings) -> list[str]:
     """Everything that is wrong with an order, before anybody is asked."""
     found = []
-    if served.revision is None:
+    if settings.revision is None:
         found.append("No version is published yet, so there is nothing to deploy.")
     if not NAME.fullmatch(order.name):
         found.append("The name takes lower-case letters, digits and hyphens, 32 at most.")

@@ -8,7 +8,7 @@ from urllib.parse import quote
 import gradio as gr
 from huggingface_hub import constants
 
-from space_template.served import Served
+from space_template.settings import SpaceSettings
 
 CSS = """
 .gradio-container { max-width: 1120px !important; width: 100% !important;
@@ -117,18 +117,18 @@ def theme() -> gr.Theme:
     )
 
 
-def header_html(served: Served) -> str:
+def header_html(settings: SpaceSettings) -> str:
     """Emoji, title, token and version."""
-    version = served.version or "not published yet"
-    where = f"{served.model_repo} · {version}"
+    version = settings.version or "not published yet"
+    where = f"{settings.model_repo} · {version}"
     chip = f'<span class="chip">{html.escape(where)}</span>'
-    if served.published:
-        page = f"{constants.ENDPOINT}/{quote(served.model_repo)}/tree/{quote(str(served.version), safe='')}"
+    if settings.published:
+        page = f"{constants.ENDPOINT}/{quote(settings.model_repo)}/tree/{quote(str(settings.version), safe='')}"
         chip = f'<a class="chip" href="{html.escape(page)}" target="_blank" rel="noopener">{html.escape(where)}</a>'
     return (
-        f'<div class="top"><span class="emoji" aria-hidden="true">{html.escape(served.emoji)}</span>'
-        f"<div><h1>{html.escape(served.title)}</h1>"
-        f'<div class="chips"><span class="chip token">{html.escape(served.placeholder_token)}</span>{chip}</div>'
+        f'<div class="top"><span class="emoji" aria-hidden="true">{html.escape(settings.emoji)}</span>'
+        f"<div><h1>{html.escape(settings.title)}</h1>"
+        f'<div class="chips"><span class="chip token">{html.escape(settings.placeholder_token)}</span>{chip}</div>'
         f"</div></div>"
     )
 
