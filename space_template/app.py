@@ -23,7 +23,7 @@ SETTINGS = Path(__file__).parent / "settings.json"
 
 
 def build(settings: SpaceSettings, worker: ModelWorker) -> gr.Blocks:
-    """The whole page."""
+    """Build the page: a header and two tabs, with a queue of at most 32 requests."""
     with gr.Blocks(title=settings.title, analytics_enabled=False) as page:
         gr.HTML(header_html(settings))
         with gr.Tab("Playground"):

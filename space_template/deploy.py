@@ -215,7 +215,7 @@ class Deploy:
         return table_html(found), gr.Dropdown(names, value=names[0] if names else None)
 
     def _list_quietly(self, name: str, namespace: str, token: str) -> tuple[Any, Any]:
-        """The list, unless it cannot be had just now: what is being watched is told anyhow."""
+        """List the endpoints, or skip that when the API does not answer: following one endpoint goes on."""
         try:
             found = endpoints.list_all(namespace, token)
         except Refused:
@@ -237,13 +237,13 @@ class Deploy:
 
 
 def in_words(progress: Progress) -> str:
-    """A state as people read it, with what the API adds."""
+    """Describe an endpoint's state in words, with the message that the API adds."""
     words = STATES.get(progress.state, progress.state)
     return f"{words}: {progress.text}" if progress.text and progress.state in endpoints.FAILED else words
 
 
 def lead_html(settings: SpaceSettings) -> str:
-    """What will be deployed."""
+    """Render what will be deployed: the version, its repo and its revision."""
     if settings.revision is None:
         return notice_html("No version is published yet, so there is nothing to deploy.")
     return (
@@ -255,7 +255,7 @@ def lead_html(settings: SpaceSettings) -> str:
 
 
 def steps_html(told: Sequence[str], *, done: bool = False, bad: bool = False) -> str:
-    """What has happened so far, the last line being what happens now."""
+    """Render the steps so far as a list; the last line is what happens now."""
     last = "bad" if bad else "done" if done else "now"
     kinds = ["done"] * (len(told) - 1) + [last]
     items = "".join(f'<li class="{kind}">{html.escape(text)}</li>' for kind, text in zip(kinds, told, strict=True))
@@ -263,7 +263,7 @@ def steps_html(told: Sequence[str], *, done: bool = False, bad: bool = False) ->
 
 
 def usage_html(url: str, settings: SpaceSettings, security: str) -> str:
-    """How to call the endpoint from a terminal; the token is left for the reader to fill in."""
+    """Render how to call the endpoint from a terminal; the reader fills in the token."""
     body = json.dumps({"inputs": next(iter(settings.examples), ""), "parameters": {"seed": 0}}, ensure_ascii=False)
     quoted = body.replace("'", "'\\''")
     bearer = "" if security == "public" else " -H 'Authorization: Bearer $HF_TOKEN'".replace("'", '"')
@@ -274,7 +274,7 @@ def usage_html(url: str, settings: SpaceSettings, security: str) -> str:
 
 
 def table_html(found: Sequence[InferenceEndpoint]) -> str:
-    """The endpoints of an account; everything in it is escaped."""
+    """Render the endpoints of an account as a table; everything in it is escaped."""
     if not found:
         return '<p class="line">There is none in this account.</p>'
     rows = "".join(

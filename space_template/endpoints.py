@@ -1,4 +1,4 @@
-"""Inference Endpoints of somebody's own account: what can be had, and making, watching, calling and ending them.
+"""Inference Endpoints of the visitor's account: look up machines; create, watch, call and delete endpoints.
 
 The token comes in with each call and goes out with it: it is neither kept nor logged, and never part of an answer.
 """
@@ -44,7 +44,7 @@ class Account:
 
 @dataclass(frozen=True)
 class Order:
-    """What somebody asks for. `hardware` is an id of the list that the API gave."""
+    """An order for one endpoint. `hardware` is an id of the list that the API gave."""
 
     name: str
     namespace: str
@@ -74,7 +74,7 @@ class Progress:
 
 
 def look_up(token: str) -> Account:
-    """Who a token belongs to, and which machines the Endpoints API offers them, with its prices.
+    """Look up who a token belongs to, and the machines and prices that the Endpoints API offers them.
 
     Raises:
         Refused: the token is missing or not taken, or the API cannot be reached.
@@ -126,7 +126,7 @@ def create(
 
 
 def problems(order: Order, machine: InferenceEndpointHardware | None, settings: SpaceSettings) -> list[str]:
-    """Everything that is wrong with an order, before anybody is asked."""
+    """List everything that is wrong with an order, before the API is called."""
     found = []
     if settings.revision is None:
         found.append("No version is published yet, so there is nothing to deploy.")
@@ -163,14 +163,14 @@ def watch(name: str, namespace: str, token: str, *, every: float = 2.0, timeout:
 
 
 def progress_of(endpoint: InferenceEndpoint) -> Progress:
-    """An endpoint's state, with what the API says about it."""
+    """Read an endpoint's state, with what the API says about it."""
     status = endpoint.raw.get("status") or {}
     state = str(getattr(endpoint.status, "value", endpoint.status))
     return Progress(state, str(status.get("message") or "")[:300], endpoint.url)
 
 
 def call(url: str, prompt: str, token: str, *, timeout: float = _CALL_SECONDS) -> tuple[bytes, float]:
-    """Let an endpoint draw one picture: the picture, and the seconds that it took.
+    """Call an endpoint for one picture; return its bytes and the seconds that it took.
 
     Raises:
         Refused: it does not answer, or not with a picture.
@@ -192,7 +192,7 @@ def call(url: str, prompt: str, token: str, *, timeout: float = _CALL_SECONDS) -
 
 
 def list_all(namespace: str, token: str) -> list[InferenceEndpoint]:
-    """The endpoints of an account, by name.
+    """List the endpoints of an account, by name.
 
     Raises:
         Refused: the API does not show them.

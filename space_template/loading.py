@@ -50,7 +50,7 @@ def load(settings: SpaceSettings, base_dir: str | None, report: Report) -> Loade
     Args:
         settings: What the Space serves.
         base_dir: A folder with the base model's weights, looked into first.
-        report: Hears of the base model's download.
+        report: Called with the progress of the base model's download.
     """
     folder = None
     if settings.revision is not None:
@@ -76,7 +76,7 @@ def _pictures(folder: Path | None) -> Mapping[str, Image.Image]:
 
 
 def other_versions(settings: SpaceSettings) -> dict[str, str]:
-    """The other published versions, the newest first, and their commits; none when the Hub does not say."""
+    """List the other published versions, the newest first, with their commits; none when the Hub does not answer."""
     if not settings.published:
         return {}
     try:
@@ -90,7 +90,7 @@ def other_versions(settings: SpaceSettings) -> dict[str, str]:
 
 
 def other_version(settings: SpaceSettings, pipeline: Any, revision: str) -> tuple[Any, str]:
-    """The pipeline of another version, sharing the base model, and its token.
+    """Load the pipeline of another version, which shares the base model, and return it with its token.
 
     Raises:
         ValueError: it was trained on another base model.
@@ -117,7 +117,7 @@ def too_little_memory(base_model: str, free: float | None) -> str | None:
 
 
 def free_memory() -> float | None:
-    """GB that this process may still take: what the machine has left, or its container if that is less."""
+    """Measure the GB that this process may still take: of the machine, or of its container if that is less."""
     found = []
     for line in _lines("/proc/meminfo"):
         if line.startswith("MemAvailable:"):
@@ -158,5 +158,5 @@ def explain(error: Exception, settings: SpaceSettings) -> str:
 
 
 def base_dir_of_environment() -> str | None:
-    """Folder with the base model's weights, where the machine has them already (CONCEPTRY_BASE_DIR)."""
+    """Read CONCEPTRY_BASE_DIR: the folder with the base model's weights, where the machine has them already."""
     return os.environ.get(BASE_DIR_VARIABLE) or None

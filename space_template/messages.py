@@ -1,4 +1,4 @@
-"""What the Playground says: how far the model is, which seed made a picture, and why something was not drawn."""
+"""Messages of the Playground: the loading progress, the seed of each picture, and why nothing was drawn."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LOG = logging.getLogger(__name__)
 
 
 def first_notice(settings: SpaceSettings, worker: ModelWorker, fetching: str = "") -> str:
-    """The banner over the Playground, or nothing when all is well; `fetching` is what is being downloaded."""
+    """Render the banner over the Playground, empty when all is well; `fetching` is what is being downloaded."""
     if worker.problem is not None:
         return notice_html(worker.problem, "bad", role="alert")
     if not worker.ready:
@@ -34,7 +34,7 @@ def first_notice(settings: SpaceSettings, worker: ModelWorker, fetching: str = "
 
 
 def captioned(pictures: npt.NDArray[Any], request: DrawingRequest) -> list[tuple[Any, str]]:
-    """Pictures for a gallery, each with the seed that makes it again."""
+    """Pair each picture with the seed that draws it again, as a gallery takes them."""
     return [(picture, f"seed {request.seed + index}") for index, picture in enumerate(pictures)]
 
 
@@ -55,7 +55,7 @@ def errors_on_the_page() -> Iterator[None]:
 
 
 def told(error: gr.Error) -> str:
-    """What such an error says, as text."""
+    """Return the text of such an error, unescaped."""
     return html.unescape(str(error.message))
 
 

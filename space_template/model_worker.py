@@ -108,7 +108,7 @@ class ModelWorker:
         )
 
     def _version(self, name: str) -> tuple[Any, str]:
-        """The pipeline and the token of another version, fetched at the first call."""
+        """Fetch the pipeline and the token of another version; later calls return the same."""
         loaded = self.wait()
         revision = loaded.versions.get(name)
         if revision is None:
@@ -128,7 +128,7 @@ class ModelWorker:
             self._problem = too_little_memory(self.settings.base_model, free_memory())
             if self._problem is None:
                 loaded = load(self.settings, self._base_dir, self._tell)
-                # Nobody shall wait for the compiling.
+                # The first request shall not wait for compilation.
                 loaded.pipeline.warm_up()
                 self._loaded = loaded
         except MemoryError:

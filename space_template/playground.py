@@ -115,7 +115,7 @@ class Playground:
 
     def _wire(self) -> None:
         request = [self.prompt, self.negative, self.guidance, self.steps, self.count, self.seed, self.size]
-        # Whoever waits for others can stop as well.
+        # A visitor who waits for the drawings of others can stop as well.
         waiting = gr.on(
             [self.draw_button.click, self.prompt.submit],
             lambda: (line_html("Waiting for its turn …"), gr.update(interactive=True)),
@@ -165,7 +165,7 @@ class Playground:
         )  # fmt: skip
 
     def _wire_api(self) -> None:
-        """What programs call: the same drawing, without what only a page needs."""
+        """Wire what programs call: the same drawing, without what only the page needs."""
         gr.Button(visible=False).click(
             self._draw_for_programs,
             [self.prompt, self.negative, self.guidance, self.steps, self.count, self.seed, self.size],
@@ -255,7 +255,7 @@ class Playground:
             return self.worker.begin(request, version)
 
     def _keep_seed(self, selected: gr.SelectData) -> tuple[Any, Any]:
-        """Whoever chooses a picture gets its seed, and keeps it."""
+        """Keep the seed of the picture that the visitor chose."""
         caption = (selected.value or {}).get("caption") or ""
         word, _, seed = caption.partition(" ")
         return (int(seed), False) if word == "seed" and seed.isdigit() else (gr.skip(), gr.skip())
@@ -271,7 +271,7 @@ class Playground:
         )  # fmt: skip
 
     def _show_loaded(self, visit: gr.Request) -> Iterator[tuple[Any, ...]]:
-        """What can only be shown when the model is there, and until then how far it is."""
+        """Show the loading progress, then what needs the loaded model."""
         rest = [gr.skip() for _ in range(4)]
         for fetching in self.worker.progress():
             yield first_notice(self.settings, self.worker, fetching), *rest

@@ -1,4 +1,4 @@
-"""What a person asks of the Playground: the choices that there are, and the same as a link that can be shared."""
+"""A drawing request of the Playground: its choices and bounds, and the same as a link that can be shared."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ LINK_JS = """
 
 @dataclass(frozen=True)
 class DrawingRequest:
-    """One drawing: `size` is WIDTHxHEIGHT in pixels, `compare` another version, or empty."""
+    """One drawing request: `size` is WIDTHxHEIGHT in pixels, `compare` names another version, or is empty."""
 
     prompt: str
     negative: str
@@ -49,21 +49,21 @@ class DrawingRequest:
 
 
 def defaults(settings: SpaceSettings) -> DrawingRequest:
-    """What the page proposes before anybody has changed anything."""
+    """Propose the request that the page starts with."""
     steps, guidance, pictures = DEFAULTS.get(settings.base_model, DEFAULTS["sd-v1-4"])
     prompt = next(iter(settings.examples), "")
     return DrawingRequest(prompt, "", guidance, steps, pictures, 0, sizes(settings)[0])
 
 
 def sizes(settings: SpaceSettings) -> list[str]:
-    """The sizes that are offered: what it was trained at, half as wide or as high again, and both."""
+    """List the sizes on offer: as trained, one and a half times as wide, as high, and both."""
     step, side = _STEP.get(settings.base_model, 64), settings.resolution
     longer = max(side + step, round(side * 1.5 / step) * step)
     return [f"{side}x{side}", f"{longer}x{side}", f"{side}x{longer}", f"{longer}x{longer}"]
 
 
 def restored(query: Mapping[str, str], settings: SpaceSettings) -> DrawingRequest | None:
-    """What a shared link asks for; whatever it says that cannot be is left at its default. None: it is no such link."""
+    """Parse a shared link; values out of range take their defaults. None when the link asks for no drawing."""
     if "prompt" not in query:
         return None
     usual = defaults(settings)

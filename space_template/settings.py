@@ -72,7 +72,7 @@ def read_settings(path: Path) -> SpaceSettings:
 
 
 def facts(settings: SpaceSettings) -> list[tuple[str, str]]:
-    """What is settings, as pairs of a name and a value that people read."""
+    """List what the Space serves, as pairs of a name and a value that people read."""
     metrics = settings.metrics
     loss, images = metrics.loss, metrics.images
     pairs = [

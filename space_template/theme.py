@@ -91,7 +91,7 @@ label.float { position: static !important; width: fit-content !important; paddin
 
 
 def theme() -> gr.Theme:
-    """Plain, violet, and without fonts from the web."""
+    """Build the theme: plain, violet, and without fonts from the web."""
     return gr.themes.Default(
         primary_hue="violet",
         neutral_hue="slate",
@@ -118,7 +118,7 @@ def theme() -> gr.Theme:
 
 
 def header_html(settings: SpaceSettings) -> str:
-    """Emoji, title, token and version."""
+    """Render the page's header: emoji, title, token and version."""
     version = settings.version or "not published yet"
     where = f"{settings.model_repo} · {version}"
     chip = f'<span class="chip">{html.escape(where)}</span>'
@@ -134,17 +134,17 @@ def header_html(settings: SpaceSettings) -> str:
 
 
 def notice_html(text: str, kind: str = "", *, role: str = "status") -> str:
-    """A banner; `kind` is good, bad, busy, or nothing."""
+    """Render a banner; `kind` is good, bad, busy, or empty."""
     return f'<div class="notice {kind}" role="{role}">{html.escape(text)}</div>'
 
 
 def line_html(text: str, *, bad: bool = False) -> str:
-    """A quiet line under the pictures, read aloud when it changes."""
+    """Render a quiet line under the pictures, which screen readers read when it changes."""
     kind, role = ("line bad", "alert") if bad else ("line", "status")
     return f'<p class="{kind}" role="{role}">{html.escape(text)}</p>'
 
 
 def facts_html(pairs: list[tuple[str, str]]) -> str:
-    """Names and values as a definition list."""
+    """Render names and values as a definition list."""
     rows = "".join(f"<dt>{html.escape(name)}</dt><dd>{html.escape(value)}</dd>" for name, value in pairs)
     return f'<dl class="facts">{rows}</dl>'

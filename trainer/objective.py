@@ -32,7 +32,7 @@ class Frozen:
 
 
 def initial_vectors(config: Config, frozen: Frozen, recipe: Recipe = DEFAULT) -> Array:
-    """What the vectors start from, (num_vectors, D).
+    """Compute what the vectors start from, float32 (num_vectors, D).
 
     An initializer of several tokens gives each its vector when there are as many, else all vectors their mean.
     """
@@ -64,7 +64,7 @@ def initial_vectors(config: Config, frozen: Frozen, recipe: Recipe = DEFAULT) ->
 
 
 def denoising_losses(frozen: Frozen, recipe: Recipe = DEFAULT) -> Callable[..., Any]:
-    """The loss of each row of a batch: mean squared error of the predicted noise, weighted as the recipe says, (B,)."""
+    """Make the loss of a batch's rows, (B,): squared error of the predicted noise, weighted as the recipe says."""
     alphas = alphas_cumprod()
     weights = np.ones_like(alphas)
     if recipe.min_snr:
@@ -102,7 +102,7 @@ def gradients(losses: Callable[..., Any]) -> Callable[..., tuple[Any, ...]]:
 
 
 def paired_loss(losses: Callable[..., Any], vectors: Array, batch: Batch) -> float:
-    """The mean loss of a fixed batch; `losses` is what `denoising_losses` returned, compiled or not."""
+    """Compute the mean loss of a fixed batch; `losses` is what `denoising_losses` returned, compiled or not."""
     # A few rows at a time: at full size 64 at once take 3 GB more than training does.
     parts = zip(*(np.array_split(array, -(-len(array) // _ROWS_AT_ONCE)) for array in batch.arrays()), strict=True)
     found = [np.asarray(losses(tf.constant(vectors), *map(tf.constant, part))) for part in parts]

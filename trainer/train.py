@@ -42,11 +42,11 @@ class TrainingFailed(RuntimeError):
 
 
 class Interrupted(RuntimeError):
-    """Somebody asked the training to end; the checkpoint is kept."""
+    """The training was asked to end (SIGTERM); its checkpoint is kept."""
 
 
 def settled(evaluations: tuple[float, ...]) -> bool:
-    """Whether the fixed batch's loss has stopped moving (DVAR, Voronov et al. 2023).
+    """Tell whether the fixed batch's loss has stopped moving (DVAR, Voronov et al. 2023).
 
     It has when its variance over the last 310 steps is under 0.15 of its variance over all steps.
     """
@@ -57,7 +57,7 @@ def settled(evaluations: tuple[float, ...]) -> bool:
 
 
 def learning_rate(config: Config, recipe: Recipe, step: int) -> float:
-    """Cosine from the configured rate to a tenth of it, after a warm-up of 10 steps."""
+    """Compute a step's rate: a cosine from the configured rate to a tenth of it, after a warm-up of 10 steps."""
     warm = min(1.0, (step + 1) / 10)
     if recipe.schedule == "constant":
         return float(config.learning_rate * warm)
@@ -66,7 +66,7 @@ def learning_rate(config: Config, recipe: Recipe, step: int) -> float:
 
 
 def adam(state: checkpoint.State, gradient: Array, rate: float, betas: tuple[float, float]) -> checkpoint.State:
-    """One step of Adam (Kingma and Ba 2015), with no weight decay: the vectors are all there is to train."""
+    """Take one step of Adam (Kingma and Ba 2015), without weight decay: only the vectors are trained."""
     step = state.step + 1
     first = np.asarray(betas[0] * state.first_moment + (1.0 - betas[0]) * gradient, "float32")
     second = np.asarray(betas[1] * state.second_moment + (1.0 - betas[1]) * np.square(gradient), "float32")
@@ -156,7 +156,7 @@ def train(
 
 
 def _identity(latents: Latents, config: Config, recipe: Recipe, devices: Devices) -> str:
-    """What a checkpoint belongs to: its settings and its pictures, but not how many samples are drawn afterwards."""
+    """Name what a checkpoint belongs to: settings and pictures, but not how many samples are drawn afterwards."""
     pictures = {"samples": 0, "pictures": latents.digest, "replicas": devices.replicas}
     return json.dumps(asdict(config) | asdict(recipe) | pictures, sort_keys=True)
 
