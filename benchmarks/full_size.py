@@ -20,9 +20,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import h5py
 import numpy as np
-from trainer.models.text_encoder import TEXT_ENCODERS, TextEncoder
 
 from trainer.models import keras_reference
+from trainer.models.text_encoder import TEXT_ENCODERS, TextEncoder
 from trainer.models.unet import UNETS, DiffusionModel
 
 VOCABULARY = 49408

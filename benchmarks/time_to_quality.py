@@ -35,8 +35,6 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 import numpy as np
 import tensorflow as tf
-from trainer.data.pictures import Picture, split_held_out
-from trainer.models.text_encoder import TEXT_ENCODERS
 
 from benchmarks import judge
 from benchmarks.peers import keras_tutorial
@@ -45,7 +43,9 @@ from trainer.base_weights.base_model import BaseModel
 from trainer.base_weights.presets import PRESETS
 from trainer.data import prompts
 from trainer.data.latents import compile_encoder, encode_views
+from trainer.data.pictures import Picture, split_held_out
 from trainer.models.layers import on_gpu
+from trainer.models.text_encoder import TEXT_ENCODERS
 from trainer.sampling.sampler import Pipeline
 from trainer.tiny import world
 

@@ -19,11 +19,11 @@ import numpy.typing as npt
 import tensorflow as tf
 from keras_cv.src.models.stable_diffusion.noise_scheduler import NoiseScheduler
 from PIL import Image
-from trainer.data.pictures import Picture
 
 from trainer.base_weights import weight_reader
 from trainer.base_weights.base_model import BaseModel
 from trainer.base_weights.presets import locate
+from trainer.data.pictures import Picture
 from trainer.models import autoencoder, keras_reference
 from trainer.models.unet import timestep_embedding
 from trainer.tiny import world

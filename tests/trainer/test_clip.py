@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from safetensors.numpy import load_file, save_file
-from trainer.data.pictures import Picture
 
-from tests.trainer.runs import CLIP, RecordsMaker, Trained, run_trainer
+from tests.support.trainer_runs import CLIP, RecordsMaker, Trained, run_trainer
 from trainer import config
 from trainer.base_weights import weight_reader
 from trainer.base_weights.base_model import BaseModel
+from trainer.data.pictures import Picture
 from trainer.metrics import ClipScore
 from trainer.models.clip import Clip, prepare, read_shape
 from trainer.sampling import clip_scores

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras.src.legacy.saving.legacy_h5_format import save_weights_to_hdf5_group
-from trainer.models.text_encoder import TEXT_ENCODERS, TextEncoder
 
 from trainer.base_weights import weight_reader
 from trainer.base_weights.base_model import BaseModel
 from trainer.base_weights.presets import locate
 from trainer.models import keras_reference, layers
+from trainer.models.text_encoder import TEXT_ENCODERS, TextEncoder
 from trainer.models.unet import timestep_embedding
 
 FILE = locate("tiny")["tiny.safetensors"]

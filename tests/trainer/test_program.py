@@ -10,12 +10,12 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 from safetensors.numpy import load_file
-from trainer.models.text_encoder import TEXT_ENCODERS
 
-from tests.trainer.runs import RecordsMaker, Trained, run_trainer
+from tests.support.trainer_runs import RecordsMaker, Trained, run_trainer
 from trainer import export
 from trainer.base_weights.base_model import BaseModel
 from trainer.metrics import METRICS_VERSION, ImageCounts
+from trainer.models.text_encoder import TEXT_ENCODERS
 from trainer.recipe import RECIPE
 from trainer.sampling.sampler import Pipeline
 

@@ -1,4 +1,4 @@
-"""One worker of a training on several: `python -m tests.trainer.replica RECORDS BATCH_SIZE FOLDER DEVICES`.
+"""One worker of a training on several: `python -m tests.support.replica RECORDS BATCH_SIZE FOLDER DEVICES`.
 
 TF_CONFIG says which worker it is; its CPU is divided into so many DEVICES.
 
@@ -14,17 +14,18 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 import tensorflow as tf
-from trainer.data.pictures import read_pictures
 
 from trainer import config, objective, train
 from trainer.base_weights.base_model import BaseModel
 from trainer.data.latents import encode_views
+from trainer.data.pictures import read_pictures
 from trainer.devices import Devices
 
 
 def main(records: Path, batch_size: int, folder: Path, local: int) -> None:
-    parts = [tf.config.LogicalDeviceConfiguration() for _ in range(local)]
-    tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], parts)
+    if local > 1:
+        parts = [tf.config.LogicalDeviceConfiguration() for _ in range(local)]
+        tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], parts)
     devices = Devices()
     assert devices.replicas == local * devices.hosts
     training = {"max_steps": 12, "batch_size": batch_size, "seed": 3}
