@@ -33,6 +33,7 @@ from unittest.mock import patch
 import numpy as np
 import pygit2
 from huggingface_hub import get_session
+from PIL import Image
 from pydantic import SecretStr
 from safetensors.numpy import save_file
 
@@ -155,8 +156,19 @@ class World:
         settings = RepoSettings(owner=OWNER, name=name, space=SpaceSettings())
         store.create(Kind.SPACE, settings, {"README.md": space.encode()}, author)
 
-    def publish(self, installation: Installation) -> None:
-        """Publish and serve every concept, as a training does at its end: few are looked at closely."""
+    def change_title(self, title: str) -> None:
+        """Give the first concept's Space another title."""
+        git = pygit2.Repository(str(self.root / "origin.git"))
+        tree = git.references["refs/heads/main"].peel(pygit2.Commit).tree["concepts"]
+        folder = git.TreeBuilder(tree["concept-00000"])
+        text = tree["concept-00000"]["concept.yaml"].data.decode() + f"space: {{title: {title}}}\n"
+        folder.insert("concept.yaml", git.create_blob(text.encode()), pygit2.enums.FileMode.BLOB)
+        concepts = git.TreeBuilder(tree)
+        concepts.insert("concept-00000", folder.write(), pygit2.enums.FileMode.TREE)
+        self._commit(git, concepts.write())
+
+    def publish(self, installation: Installation, *, release: bool = True) -> None:
+        """Publish every concept, and unless told otherwise serve it, as a training does at its end."""
         session = tasks.hub.HubSession(installation.hub)
         desired = list_desired_images(installation, read_desired(installation))
         for name, wanted in desired.concepts.items():
@@ -171,6 +183,8 @@ class World:
                 ),
             )  # fmt: skip
             version = tasks.hub.publish(session, name, bundle)
+            if not release:
+                continue
             tasks.hub.update_main(session, name, version.name)
             rendered = render_space(self.root / "space", *space_of(session, name, wanted.spec, version))
             serving = serving_fingerprint(wanted.spec, version, self._spaces)
@@ -182,6 +196,9 @@ class World:
         folder = self.root / "trained" / token.strip("<>")
         (folder / "text_encoder").mkdir(parents=True)
         (folder / "text_encoder" / "saved_model.pb").write_bytes(b"graph")
+        (folder / "samples").mkdir()
+        for name in ("grid", "initializer"):
+            Image.new("RGB", (8, 8)).save(folder / "samples" / f"{name}.png")
         save_file({token: np.zeros((1, 96), "float32")}, folder / "learned_embeds.safetensors")
         losses = {"initializer": 0.1, "trained": 0.05, "improvement": 0.5}
         (folder / "metrics.json").write_text(json.dumps({"loss": losses}))

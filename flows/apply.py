@@ -1,6 +1,7 @@
 """Apply: carry out the actions of a plan, one concept after the other. The only step of a reconcile that writes."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -14,7 +15,6 @@ from conceptry.version import LiveConcept, Version
 from flows.observe import Context
 from flows.reconcile import Comparison
 from flows.rendering import space_of
-from tasks.events import emit
 from tasks.hub import RenderedSpace
 from tasks.locks import hold, run_id
 from tasks.space import templates_digest
@@ -66,21 +66,21 @@ def reconcile_serving(
         HubError, TransientError: the Hub refused, or could not be asked.
     """
     name, session, steps = action.concept, context.session, context.steps
-    live = steps.repair(session, live)
+    live = _repair(context, live)
     version = next((version for version in live.versions if version.name == action.version), None)
     release = version.name if version else None
     if (live.versions or live.main) and not _card_is_current(live, desired, version, action):
         steps.update_card(session, name, release)
     if version is None and action.version is not None:
         get_run_logger().warning("%s: %s is gone from the Hub for good; it is planned anew", name, action.version)
-        emit(name, "lost", version=action.version, reason=action.reason, cause=action.cause)
+        steps.emit(name, "lost", version=action.version, reason=action.reason, cause=action.cause)
         return None
     if version is None or desired is None or desired.spec is None:
         steps.pause(session, name)
-        emit(name, "paused", reason=action.reason, cause=action.cause)
+        steps.emit(name, "paused", reason=action.reason, cause=action.cause)
         return None
     address = _push_space(context, name, desired.spec, version)
-    emit(name, "released", version=version.name, reason=action.reason, cause=action.cause, space=address)
+    steps.emit(name, "released", version=version.name, reason=action.reason, cause=action.cause, space=address)
     return release
 
 
@@ -91,6 +91,17 @@ def update_index(context: Context, live: LiveConcept) -> str | None:
     if live.versions and not _index_is_current(live):
         context.steps.update_card(context.session, live.name, release)
     return release
+
+
+def _repair(context: Context, live: LiveConcept) -> LiveConcept:
+    """Reset branches and tags to the commits of their versions; returns the refreshed live state."""
+    if not live.versions:
+        return live
+    repaired, versions = context.steps.repair(context.session, live.name, live.versions)
+    for drift in repaired:
+        get_run_logger().warning("%s: repaired: %s", live.name, drift)
+        context.steps.emit(live.name, "repaired", reason=drift.reason, cause=str(drift))
+    return replace(live, versions=versions, drift=())
 
 
 def _push_space(context: Context, name: str, spec: ConceptSpec, version: Version) -> str:

@@ -1,16 +1,14 @@
 """The steps of a run that read and write the Hub."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from prefect import get_run_logger, task
 
 from conceptry.gate import judge
 from conceptry.training_job import TrainingJob
-from conceptry.version import LiveConcept, Version
+from conceptry.version import Version
 from tasks.cached_task import cached_task
-from tasks.events import emit
 from tasks.hub.bundle import Lineage, assemble
 from tasks.hub.index import update_main
 from tasks.hub.listing import list_live, read_live
@@ -32,18 +30,7 @@ pause = task(name="pause the Space", tags=["hub"], **RETRY_TRANSIENT)(pause_spac
 push = task(name="push the Space", tags=["hub"], **RETRY_TRANSIENT)(push_space)
 
 
-def repair_live(session: HubSession, live: LiveConcept) -> LiveConcept:
-    """Reset version branches and tags to their recorded commits; return the refreshed live state."""
-    if not live.versions:
-        return live
-    repaired, versions = repair_refs(session, live.name, live.versions)
-    for drift in repaired:
-        get_run_logger().warning("%s: repaired: %s", live.name, drift)
-        emit(live.name, "repaired", reason=drift.reason, cause=str(drift))
-    return replace(live, versions=versions, drift=())
-
-
-repair = task(name="repair branches and tags", tags=["hub"], **RETRY_TRANSIENT)(repair_live)
+repair = task(name="repair branches and tags", tags=["hub"], **RETRY_TRANSIENT)(repair_refs)
 
 
 @cached_task("judge and assemble", lambda run: run.bundle)

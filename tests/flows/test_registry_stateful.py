@@ -330,16 +330,15 @@ class Registry(RuleBasedStateMachine):
 
 
 @pytest.fixture
-def plain(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """No server to send events to, and the environment as it was."""
-    monkeypatch.setattr("tasks.events.emit_event", lambda **_: None)
+def environment() -> Iterator[None]:
+    """Put the environment back afterwards: each world writes its own settings into it."""
     before = dict(os.environ)
     yield
     os.environ.clear()
     os.environ.update(before)
 
 
-@pytest.mark.usefixtures("plain")
+@pytest.mark.usefixtures("environment")
 def test_whatever_happens_it_comes_to_rest(tmp_path: Path) -> None:
     numbers = count()
 
