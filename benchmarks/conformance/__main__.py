@@ -5,7 +5,7 @@ with the accounts that they expect; the client is the released one, in an enviro
 the tests, and those of them that are left out, each with its reason. It takes about three minutes after the first time.
 
     make conformance
-    make conformance ARGS="-k discussions"
+    make conformance ARGS="-k branch"
 """
 
 from __future__ import annotations

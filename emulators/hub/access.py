@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,6 @@ from starlette.responses import Response
 from emulators.hub.accounts import Account, Accounts, Credentials
 from emulators.hub.apps.board import Board
 from emulators.hub.apps.limits import Limits
-from emulators.hub.collections import Collections
 from emulators.hub.commits import Author
 from emulators.hub.endpoints import EndpointStore
 from emulators.hub.errors import HubError, bad_request, forbidden, repo_not_found
@@ -31,7 +29,6 @@ from emulators.hub.sessions import COOKIE, Sessions
 from emulators.hub.storage import Repo, RepoStore
 
 _MAX_BODY = 16 << 20
-_PROPOSAL_SECONDS = 3600
 _Body = TypeVar("_Body", bound=BaseModel)
 
 
@@ -50,26 +47,11 @@ class Hub:
         self.summaries = Summaries()
         self.endpoints = EndpointStore(root)
         self.hooks = Webhooks(root)
-        self.collections = Collections(root)
         self.board = Board(root)
-        self._proposals = root / "proposals"
-        self._proposals.mkdir(exist_ok=True)
 
     def may_read(self, account: Account | None, repo: Repo) -> bool:
         """Whether the repo exists for this account."""
         return not repo.settings.private or (account is not None and account.namespace(repo.id.owner))
-
-    def note_proposal(self, account: Account, repo: Repo) -> None:
-        """Remember that an account is about to open a pull request: it may send the bytes of it for an hour."""
-        (self._proposals / f"{repo.settings.uid}.{account.name}").touch()
-
-    def proposes(self, account: Account, repo: Repo) -> bool:
-        """Whether that was noted in the last hour."""
-        try:
-            noted = (self._proposals / f"{repo.settings.uid}.{account.name}").stat().st_mtime
-        except FileNotFoundError:
-            return False
-        return time.time() - noted < _PROPOSAL_SECONDS
 
     def look_at(self, repo: Repo) -> None:
         """Let the keeper look at a Space that was changed; other repos run nothing."""
@@ -186,19 +168,12 @@ class Call:
     def files_of(self, repo: Repo) -> Repo:
         """The repo, if its files may be read: gated ones are listed for everybody, but open only to their owners."""
         mine = self.account is not None and self.account.namespace(repo.id.owner)
-        granted = self.account is not None and _has_access(repo, self.account)
-        if repo.settings.gated and not mine and not granted:
+        if repo.settings.gated and not mine:
             what = f"Access to {repo.id.kind.singular} {repo.id} is restricted"
-            visit = f"Visit {self.base}/{repo.id.path} to ask for access."
             if self.account is None:
-                raise HubError(401, f"{what}. You must have access to it and be authenticated. {visit}", "GatedRepo")
-            raise HubError(403, f"{what} and you are not in the authorized list. {visit}", "GatedRepo")
+                raise HubError(401, f"{what}. You must have access to it and be authenticated.", "GatedRepo")
+            raise HubError(403, f"{what} and you are not in the authorized list.", "GatedRepo")
         return repo
-
-
-def _has_access(repo: Repo, account: Account) -> bool:
-    request = repo.settings.access.get(account.name)
-    return request is not None and request.status == "accepted"
 
 
 @contextlib.contextmanager

@@ -15,16 +15,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from emulators.hub import (
     pages,
     pages_more,
-    routes_collections,
     routes_commits,
-    routes_discussions,
     routes_endpoints,
     routes_files,
     routes_git,
     routes_lfs,
-    routes_lfs_files,
     routes_lists,
-    routes_people,
     routes_refs,
     routes_repos,
     routes_spaces,
@@ -96,11 +92,7 @@ def _broken(request: Request, error: Exception) -> Response:
 
 ROUTES = [
     *routes_endpoints.ROUTES,
-    *routes_discussions.ROUTES,
     *routes_webhooks.ROUTES,
-    *routes_people.ROUTES,
-    *routes_collections.ROUTES,
-    *routes_lfs_files.ROUTES,
     *routes_spaces.ROUTES,
     *routes_repos.ROUTES,
     *routes_lists.ROUTES,

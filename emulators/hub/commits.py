@@ -86,12 +86,6 @@ def commit_tree(git: Any, tree: str, parents: Sequence[str], message: str, autho
     return str(git.create_commit(None, who, who, message, pygit2.Oid(hex=tree), [pygit2.Oid(hex=p) for p in parents]))
 
 
-def copy_commit(git: Any, old: Any, tree: str, parents: Sequence[str]) -> str:
-    """Write a commit again with another tree and other parents: author, times and message stay."""
-    ids = [pygit2.Oid(hex=parent) for parent in parents]
-    return str(git.create_commit(None, old.author, old.committer, old.message, pygit2.Oid(hex=tree), ids))
-
-
 def create_ref(git: Any, ref: str, target: str) -> None:
     """Make a new ref; call with the repo's lock held. 409 when it is there, or when git cannot have both names."""
     if ref in git.references:

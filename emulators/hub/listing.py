@@ -204,7 +204,7 @@ def describe(item: Listed, fields: Sequence[str] | None, *, blobs: bool = False)
         "private": lambda: settings.private,
         "gated": lambda: settings.gated,
         "disabled": lambda: False,
-        "likes": lambda: len(settings.likes),
+        "likes": lambda: 0,
         "trendingScore": lambda: 0,
         "downloads": lambda: 0,
         "tags": lambda: item.tags,

@@ -1,4 +1,4 @@
-"""More pages for people: two versions side by side, and the discussions of a repo."""
+"""A page for people: two versions side by side."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ import re
 from starlette.responses import Response
 from starlette.routing import Route
 
-from emulators.hub import compare, discussions, history, render
+from emulators.hub import compare, history, render
 from emulators.hub.access import Call, endpoint
 from emulators.hub.addresses import REPO_FILES
 from emulators.hub.errors import bad_request
 from emulators.hub.pages import branches, frame
-from emulators.hub.routes_discussions import diff_of
 from emulators.hub.storage import Repo
 
 GRID = "samples/grid.png"
@@ -56,26 +55,7 @@ def _compared(call: Call, repo: Repo, names: tuple[str, str]) -> Response:
     )
 
 
-def discussion_list(call: Call) -> Response:
-    """All discussions and pull requests, newest first."""
-    repo = call.repo()
-    found = list(reversed(discussions.read(repo)))
-    return render.page("discussions.html", **frame(call, repo, "main"), discussions=found)
-
-
-def discussion_page(call: Call) -> Response:
-    """One discussion with everything that happened in it, and what a pull request changes."""
-    repo, number = call.repo(), call.params["num"]
-    found = discussions.find(discussions.read(repo), int(number) if re.fullmatch(r"\d{1,9}", number) else 0)
-    comments = {e.id: render.comment_html(e.data["latest"]["raw"]) for e in found.events if e.type == "comment"}
-    diff = diff_of(repo.git(), found) if found.is_pull_request else None
-    values = frame(call, repo, found.ref if found.is_pull_request else "main")
-    return render.page("discussion.html", **values, discussion=found, comments=comments, diff=diff)
-
-
 ROUTES = [
     Route(f"{REPO_FILES}/compare", endpoint(choose)),
     Route(f"{REPO_FILES}/compare/{{revisions:part}}", endpoint(compared)),
-    Route(f"{REPO_FILES}/discussions", endpoint(discussion_list)),
-    Route(f"{REPO_FILES}/discussions/{{num:part}}", endpoint(discussion_page)),
 ]

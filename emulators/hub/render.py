@@ -46,11 +46,6 @@ def card_html(text: str, repo_path: str, revision: str) -> str:
     return nh3.clean(_markdown.render(body), attribute_filter=rewrite, url_schemes={"http", "https", "mailto"})
 
 
-def comment_html(text: str) -> str:
-    """A comment's Markdown as clean HTML."""
-    return nh3.clean(_markdown.render(text), url_schemes={"http", "https", "mailto"})
-
-
 def address(repo_path: str, view: str, revision: str, path: str) -> str:
     """Where a relative link of a card leads; absolute ones stay as they are."""
     if _ABSOLUTE.match(path):

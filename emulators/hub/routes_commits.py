@@ -16,21 +16,20 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from emulators.hub import commits, discussions, history, news
+from emulators.hub import commits, history, news
 from emulators.hub.access import Call, endpoint, identify
 from emulators.hub.addresses import REPO
 from emulators.hub.commits import Change, Put, Remove
-from emulators.hub.discussions import Event
-from emulators.hub.errors import HubError, bad_request, forbidden, revision_not_found
+from emulators.hub.errors import HubError, bad_request, revision_not_found
 from emulators.hub.lfs import is_oid
 from emulators.hub.names import check_path
 from emulators.hub.news import RefChange
-from emulators.hub.routes_discussions import open_discussion
 from emulators.hub.storage import Repo
 
 _MAX_REGULAR = 10 * 1024 * 1024
 _MAX_LINE = 64 << 20
 _SPOOL = 4 << 20
+_PULL_REQUESTS = "refs/pr/"
 _STALE_PARENT = "The branch was updated since you opened this page. Please refresh and try again."
 
 
@@ -98,9 +97,7 @@ class Draft:
 
 def preupload(call: Call) -> Response:
     """Say how each file is to be sent: what .gitattributes names, what is big and what is binary goes to LFS."""
-    repo, asked = _target(call), call.json(PreuploadRequest)
-    if call.flag("create_pr"):
-        call.hub.note_proposal(call.writer(), repo)
+    repo, asked = call.repo(write=True), call.json(PreuploadRequest)
     git = repo.git()
     commit = history.resolve(git, call.params["revision"])
     ignored = _ignored(git, commit, asked.gitIgnore)
@@ -135,7 +132,7 @@ def _is_binary(sample: str) -> bool:
 async def commit(request: Request) -> Response:
     """POST commit/REVISION. The body may be large, so it goes through a file, not through memory."""
     call = identify(request)
-    await run_in_threadpool(_target, call)  # refuse before the body arrives
+    await run_in_threadpool(lambda: call.repo(write=True))  # refuse before the body arrives
     with tempfile.SpooledTemporaryFile(max_size=_SPOOL, dir=str(call.hub.root / "tmp")) as body:
         try:
             async for chunk in request.stream():
@@ -146,73 +143,49 @@ async def commit(request: Request) -> Response:
         return await run_in_threadpool(_commit, call, body)
 
 
-def _target(call: Call) -> Repo:
-    """The repo that is committed to. Whoever can read it may propose a change; the rest is for those who may write."""
-    revision: str = call.params["revision"]
-    proposing = call.flag("create_pr") or revision.startswith("refs/pr/")
-    repo = call.repo(write=not proposing)
-    account = call.writer()
-    if revision.startswith("refs/pr/") and not account.namespace(repo.id.owner):
-        number = revision.removeprefix("refs/pr/")
-        known = discussions.read(repo)
-        if not any(str(d.num) == number and d.author == account.name for d in known):
-            raise forbidden(f"You don't have the rights to change {revision} of {repo.id}")
-    return repo
-
-
 def _commit(call: Call, body: IO[bytes]) -> Response:
-    repo, revision = _target(call), call.params["revision"]
+    repo, revision = call.repo(write=True), call.params["revision"]
     draft = read_draft(call, repo, _lines(body))
     with repo.lock() as git:
-        # Of a pull request only the first commit opens it; later ones name its ref as their revision.
-        opening = call.flag("create_pr") and not revision.startswith("refs/pr/")
         head, ref = _branch(git, revision)
         if draft.parent is not None and draft.parent != head:
             raise HubError(412, _STALE_PARENT)
-        tree = commits.build_tree(git, head, draft.changes)
-        oid = head
-        if opening or tree != str(git[head].tree.id):
+        # `create_pr` stores the commit under a new refs/pr/N and leaves the branch alone; this Hub has no page, list or
+        # merge of pull requests. A later commit of the same pull request names that ref as its revision.
+        proposed = call.flag("create_pr") and not ref.startswith(_PULL_REQUESTS)
+        old: str | None = head
+        if proposed:
+            old, ref = None, f"{_PULL_REQUESTS}{_next_number(git)}"
+        tree, oid = commits.build_tree(git, head, draft.changes), head
+        if proposed or tree != str(git[head].tree.id):
             oid = commits.commit_tree(git, tree, [head], draft.message, call.author())
         for large in draft.large:
             call.hub.lfs.grant(large, f"repo:{repo.id.key}")
-        number = _note_proposal(call, repo, git, draft, ref, oid) if opening or ref.startswith("refs/pr/") else None
-        if opening:
-            commits.create_ref(git, f"refs/pr/{number}", oid)
-        elif oid != head:
+        if oid != old:
             commits.move_ref(git, ref, oid)
-    if opening:
-        news.content_changed(call, repo, RefChange(f"refs/pr/{number}", None, oid))
-    elif oid != head:
+    if oid != old:
         call.hub.summaries.prepare([repo])
         call.hub.look_at(repo)
-        news.content_changed(call, repo, RefChange(ref, head, oid))
+        news.content_changed(call, repo, RefChange(ref, old, oid))
     page = f"{call.base}/{repo.id.path}"
     answer = {"success": True, "commitOid": oid, "commitUrl": f"{page}/commit/{oid}", "hookOutput": ""}
-    if opening:
-        answer["pullRequestUrl"] = f"{page}/discussions/{number}"
+    if proposed:
+        answer["pullRequestUrl"] = f"{page}/discussions/{ref.removeprefix(_PULL_REQUESTS)}"
     return JSONResponse(answer)
+
+
+def _next_number(git: Any) -> int:
+    numbers = (ref.removeprefix(_PULL_REQUESTS) for ref in git.references if ref.startswith(_PULL_REQUESTS))
+    return max((int(number) for number in numbers if number.isdecimal()), default=0) + 1
 
 
 def _branch(git: Any, revision: str) -> tuple[str, str]:
     """Head and ref of what can be committed to: a branch or a pull request, no tag and no commit."""
     ref = revision if revision.startswith("refs/") else f"refs/heads/{revision}"
     head = history.resolve(git, ref)
-    if not ref.startswith(("refs/heads/", "refs/pr/", "refs/convert/")):
+    if not ref.startswith(("refs/heads/", _PULL_REQUESTS, "refs/convert/")):
         raise revision_not_found(revision)
     return head, ref
-
-
-def _note_proposal(call: Call, repo: Repo, git: Any, draft: Draft, ref: str, oid: str) -> int:
-    """Write down a commit in its pull request, opening that one unless the ref names it; return its number."""
-    title, _, text = draft.message.partition("\n")
-    author = call.writer().name
-    event = Event(type="commit", author=author, data={"subject": title, "oid": oid})
-    with discussions.changing(repo) as found:
-        number = ref.removeprefix("refs/pr/")
-        known = next((d for d in found if ref.startswith("refs/pr/") and str(d.num) == number), None)
-        proposal = known or open_discussion(found, git, title, author, text.strip(), pull=True)
-        proposal.add(event)
-    return proposal.num
 
 
 def _lines(body: IO[bytes]) -> Iterator[bytes]:

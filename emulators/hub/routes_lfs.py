@@ -46,7 +46,7 @@ def batch(call: Call) -> Response:
     call_name = call.params["name"].removesuffix(".git")
     uploading = asked.operation == "upload"
     repo = call.find(call.params["kind"], call.params["owner"], call_name)
-    if uploading and not call.writer().namespace(repo.id.owner) and not call.hub.proposes(call.writer(), repo):
+    if uploading and not call.writer().namespace(repo.id.owner):
         raise forbidden(f"You don't have the rights to change {repo.id}")
     call.files_of(repo)
     # One transfer is named for all objects, but a client looks at each one's action.

@@ -1,18 +1,19 @@
-"""Repos: whoami, create, duplicate, delete, move, settings."""
+"""Repos: whoami, create, delete, move, settings."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from emulators.hub import cards, history, news
+from emulators.hub import cards, news
 from emulators.hub.access import Call, endpoint
 from emulators.hub.accounts import Account
 from emulators.hub.addresses import REPO
 from emulators.hub.errors import HubError, bad_request, forbidden
+from emulators.hub.listing import timestamp
 from emulators.hub.names import Kind, RepoId, check_repo_name
 from emulators.hub.routes_spaces import SpaceRequest
 from emulators.hub.storage import RepoSettings
@@ -37,13 +38,6 @@ class CreateRequest(SpaceRequest):
     private: bool | None = None
     visibility: Literal["public", "private", "protected"] | None = None
     sdk: str | None = None
-
-
-class DuplicateRequest(SpaceRequest):
-    """POST /api/KIND/owner/name/duplicate."""
-
-    repository: str
-    visibility: Literal["public", "private", "protected"] | None = None
 
 
 class DeleteRequest(BaseModel):
@@ -125,38 +119,6 @@ def create(call: Call) -> Response:
     return JSONResponse({"url": f"{call.base}/{made.id.path}", "name": str(made.id), "id": made.settings.uid})
 
 
-def duplicate(call: Call) -> Response:
-    """Make a repo with the branches and tags of another one."""
-    source, asked, account = call.files_of(call.repo()), call.json(DuplicateRequest), call.writer()
-    kind = source.id.kind
-    target = asked.repository.split("/")
-    if len(target) != 2:
-        raise bad_request("Repos are named namespace/name")
-    owner, name = _namespace(account, target[0]), check_repo_name(target[1])
-    if not account.namespace(owner):
-        raise forbidden(f'You don\'t have the rights to create a {kind.singular} under the namespace "{owner}"')
-    space = None
-    if source.settings.space is not None:
-        # What was secret stays where it was; variables go along.
-        given = asked.model_copy(update={"sdk": source.settings.space.sdk}).apply()
-        variables = dict(source.settings.space.variables) | dict(given.variables)
-        space = given.model_copy(update={"variables": variables})
-    private = asked.visibility != "public" if asked.visibility else source.settings.private
-    settings = RepoSettings(owner=owner, name=name, private=private, space=space)
-    try:
-        made = call.hub.repos.create(kind, settings, {}, call.author(), source)
-    except HubError as error:
-        raise (_exists(call, RepoId(kind, owner, name)) if error.status == 409 else error) from None
-    git = made.git()
-    for ref in git.references:
-        for entry in history.walk(git, history.peel(git, ref), recursive=True):
-            if entry.lfs:
-                call.hub.lfs.grant(entry.lfs.oid, f"repo:{made.id.key}")
-    news.tell(call, made, "create", "repo")
-    call.hub.look_at(made)
-    return JSONResponse({"url": f"{call.base}/{made.id.path}", "name": str(made.id), "id": made.settings.uid})
-
-
 def _namespace(account: Account, owner: str | None) -> str:
     """The owner, spelled as in the accounts."""
     if owner is None or owner.lower() == account.name.lower():
@@ -212,6 +174,23 @@ def settings(call: Call) -> Response:
     return JSONResponse({"private": changed.settings.private, "gated": changed.settings.gated})
 
 
+def owned(call: Call) -> Response:
+    """GET settings/repositories: every repo of the account, or of one of its organizations, with its size in bytes."""
+    account, owner = call.account, call.params.get("owner")
+    if account is None:
+        raise HubError(401, "Invalid username or password.")
+    if owner is not None and not account.namespace(owner):
+        raise forbidden(f"You are not in {owner[:100]}")
+    found: list[dict[str, Any]] = []
+    for kind in Kind:
+        for repo in call.hub.repos.all(kind, owner or account.name):
+            summary, hidden = call.hub.summaries.of(repo), repo.settings.private
+            one: dict[str, Any] = {"id": str(repo.id), "type": kind.singular, "updatedAt": timestamp(summary.modified)}
+            found.append(one | {"visibility": "private" if hidden else "public", "storage": summary.bytes})
+    total = sum(one["storage"] for one in found) or 1
+    return JSONResponse([one | {"storagePercent": one["storage"] / total} for one in found])
+
+
 def validate_yaml(call: Call) -> Response:
     """Check a card before it is committed."""
     asked = call.json(CardRequest)
@@ -223,10 +202,11 @@ def validate_yaml(call: Call) -> Response:
 ROUTES = [
     Route("/healthz", endpoint(health)),
     Route("/api/whoami-v2", endpoint(whoami)),
+    Route("/api/settings/repositories", endpoint(owned)),
+    Route("/api/organizations/{owner:name}/settings/repositories", endpoint(owned)),
     Route("/api/validate-yaml", endpoint(validate_yaml), methods=["POST"]),
     Route("/api/repos/create", endpoint(create), methods=["POST"]),
     Route("/api/repos/delete", endpoint(delete), methods=["DELETE"]),
     Route("/api/repos/move", endpoint(move), methods=["POST"]),
-    Route(f"{REPO}/duplicate", endpoint(duplicate), methods=["POST"]),
     Route(f"{REPO}/settings", endpoint(settings), methods=["PUT"]),
 ]

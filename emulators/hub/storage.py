@@ -45,17 +45,6 @@ class SpaceSettings(BaseModel):
     variables: Mapping[str, Mapping[str, str]] = Field(default_factory=dict)
 
 
-class Request(BaseModel):
-    """A request to read the files of a gated repo."""
-
-    model_config = ConfigDict(frozen=True)
-
-    id: str = Field(default_factory=lambda: secrets.token_hex(12))
-    status: Literal["pending", "accepted", "rejected"] = "pending"
-    at: datetime = Field(default_factory=lambda: datetime.now(UTC))
-    reason: str | None = None
-
-
 class RepoSettings(BaseModel):
     """hub.json: what git does not know about a repo."""
 
@@ -68,9 +57,6 @@ class RepoSettings(BaseModel):
     gated: Literal["auto", "manual", False] = False
     created_at: datetime = Field(default_factory=lambda: datetime.now(UTC))
     space: SpaceSettings | None = None
-    # Who has asked to read the files of a gated repo, and the answer; who likes it.
-    access: Mapping[str, Request] = Field(default_factory=dict)
-    likes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -170,15 +156,8 @@ class RepoStore:
                 if repo := self._read(kind, f"{base}/{folder}/{name}.git"):
                     yield repo
 
-    def create(
-        self,
-        kind: Kind,
-        settings: RepoSettings,
-        files: Mapping[str, bytes],
-        author: Author,
-        source: Repo | None = None,
-    ) -> Repo:
-        """Make a repo with its first commit, or with the branches and tags of another one.
+    def create(self, kind: Kind, settings: RepoSettings, files: Mapping[str, bytes], author: Author) -> Repo:
+        """Make a repo with its first commit.
 
         It appears whole or not at all. 409 when the name is taken.
         """
@@ -189,12 +168,9 @@ class RepoStore:
             for sample in ("hooks", "info"):
                 shutil.rmtree(draft / sample)
             (draft / "description").unlink()
-            if source is None:
-                puts = [Put(path, commits.write_blob(git, data)) for path, data in files.items()]
-                tree = commits.build_tree(git, None, puts)
-                commits.create_ref(git, MAIN, commits.commit_tree(git, tree, [], "initial commit", author))
-            else:
-                _copy_history(source, git, draft)
+            puts = [Put(path, commits.write_blob(git, data)) for path, data in files.items()]
+            tree = commits.build_tree(git, None, puts)
+            commits.create_ref(git, MAIN, commits.commit_tree(git, tree, [], "initial commit", author))
             (draft / "hub.lock").touch()
             disk.write_file(draft / "hub.json", settings.model_dump_json(indent=1).encode())
             # libgit2 has synced the objects and the ref; these are what it only wrote.
@@ -272,13 +248,3 @@ def _names(folder: str) -> list[str]:
         return sorted(entry.name for entry in os.scandir(folder))
     except FileNotFoundError:
         return []
-
-
-def _copy_history(source: Repo, git: Any, folder: Path) -> None:
-    """Give an empty repo the objects, branches and tags of another one."""
-    shutil.copytree(source.folder / "objects", folder / "objects", dirs_exist_ok=True)
-    there = source.git()
-    for ref in there.references:
-        if ref.startswith(("refs/heads/", "refs/tags/")):
-            commits.create_ref(git, ref, str(there.references[ref].target))
-    disk.sync(*(path for path in (folder / "objects").rglob("*")))

@@ -146,5 +146,5 @@ def test_nothing_makes_the_hub_fail(
 
 def test_every_route_is_asked() -> None:
     """What is drawn from is all that the hub answers."""
-    assert len(ROUTES) > 100
+    assert len(ROUTES) > 70
     assert all(isinstance(route, Route) for route in ROUTES)

@@ -307,6 +307,7 @@ def test_repos_are_renamed_hidden_and_deleted(api: HfApi, stranger: HfApi, new_r
     assert api.create_repo(renamed, exist_ok=True).repo_id == renamed
     api.update_repo_settings(renamed, private=True)
     assert not stranger.repo_exists(renamed)
+    assert renamed in {mine.id for mine in api.list_user_repos()}
     api.delete_repo(renamed)
     with pytest.raises(RepositoryNotFoundError):
         api.model_info(renamed)
@@ -317,3 +318,37 @@ def test_request_ids_are_echoed(hub: RunningHub) -> None:
     assert answer.headers["X-Request-Id"] == "abc-1"
     assert answer.headers["X-Error-Code"] == "RepoNotFound"
     assert len(httpx2.get(f"{hub.url}/healthz").headers["X-Request-Id"]) == 32
+
+
+def test_an_old_name_leads_to_files_and_pages(api: HfApi, stranger: HfApi, hub: RunningHub, new_repo: NewRepo) -> None:
+    repo = new_repo()
+    api.upload_file(path_or_fileobj=b"x", path_in_repo="x.txt", repo_id=repo)
+    api.move_repo(repo, f"{repo}-b")
+    api.move_repo(f"{repo}-b", f"{repo}-c")
+    moved = httpx2.get(f"{hub.url}/{repo}/resolve/main/x.txt")
+    assert (moved.status_code, moved.headers["Location"]) == (307, f"/{repo}-c/resolve/main/x.txt")
+    assert Path(stranger.hf_hub_download(repo, "x.txt")).read_bytes() == b"x"
+    api.update_repo_settings(f"{repo}-c", private=True)
+    assert httpx2.get(f"{hub.url}/{repo}/resolve/main/x.txt").status_code == 401
+    assert api.create_repo(repo).repo_id == repo  # a new repo takes the name back
+
+
+def test_what_git_ignores_is_not_sent(api: HfApi, new_repo: NewRepo, tmp_path: Path) -> None:
+    (tmp_path / "cache").mkdir()
+    for name, text in ((".gitignore", "cache/\n*.log\n"), ("a.txt", "a"), ("b.log", "b"), ("cache/c.txt", "c")):
+        (tmp_path / name).write_text(text)
+    repo = new_repo()
+    api.upload_folder(folder_path=tmp_path, repo_id=repo)
+    assert set(api.list_repo_files(repo)) == {".gitattributes", ".gitignore", "a.txt"}
+
+
+def test_a_proposed_commit_leaves_the_branch_alone(api: HfApi, ben: HfApi, new_repo: NewRepo) -> None:
+    repo = new_repo()
+    proposed = api.upload_file(path_or_fileobj=b"1", path_in_repo="new.txt", repo_id=repo, create_pr=True)
+    assert proposed.pr_revision == "refs/pr/1"
+    assert "new.txt" not in api.list_repo_files(repo)
+    api.upload_file(path_or_fileobj=b"2", path_in_repo="more.txt", repo_id=repo, revision="refs/pr/1")
+    assert {"new.txt", "more.txt"} <= set(api.list_repo_files(repo, revision="refs/pr/1"))
+    assert api.upload_file(path_or_fileobj=b"3", path_in_repo="x", repo_id=repo, create_pr=True).pr_num == 2
+    with pytest.raises(HfHubHTTPError, match="403"):
+        ben.upload_file(path_or_fileobj=b"4", path_in_repo="y", repo_id=repo, create_pr=True)
