@@ -37,10 +37,10 @@ from pydantic import SecretStr
 from safetensors.numpy import save_file
 
 import tasks.hub
-from conceptry.cards import dump_front_matter
 from conceptry.concept import ConceptSpec, ImageRef
 from conceptry.fingerprint import content_keys, serving_fingerprint, training_fingerprint, training_keys
 from conceptry.gate import GateResult
+from conceptry.markdown import dump_front_matter
 from conceptry.plan import Plan
 from conceptry.settings import Settings
 from conceptry.version import Version
@@ -48,9 +48,9 @@ from emulators.hub.commits import Author
 from emulators.hub.names import Kind
 from emulators.hub.storage import RepoSettings, RepoStore, SpaceSettings
 from flows import outlook, state
-from flows.audit import FEW
-from flows.served import render_space
-from flows.stack.processes import answers, free_port
+from flows.drift import FEW
+from flows.rendering import render_space
+from local.child_process import answers, free_port
 from tasks.hub.card import render_unreleased
 
 SIZES = (10, 100, 1000, 5000)

@@ -33,9 +33,9 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from flows.stack import embedded
-from flows.stack.folder import Folder, Setup
-from flows.stack.pushed import install
+from local import servers as embedded
+from local.post_receive_hook import install
+from local.setup_folder import Folder, Setup
 
 PUSHES = 7
 PATIENCE = 60.0

@@ -14,8 +14,8 @@ from pydantic import AfterValidator, ConfigDict, Discriminator, Field, Tag
 from pydantic import BaseModel as Model
 
 from conceptry.errors import ConceptryError, Problem, SpecError
-from conceptry.reading import read_dvc_md5, validate_yaml
 from conceptry.templates import handler_files, programs, template_file
+from conceptry.yaml_spec import read_dvc_md5, validate_yaml
 
 NAME = re.compile(r"(?=.{1,63}\Z)[a-z0-9]+(?:-[a-z0-9]+)*")
 PLACEHOLDER = re.compile(r"<[a-z0-9][a-z0-9_-]{0,61}>")

@@ -7,8 +7,8 @@ from types import MappingProxyType
 
 from conceptry.actions import IDLE, Action, ActionKind, Attempt, Health, Plan, Sync
 from conceptry.concept import BaseModel, Desired, DesiredConcept
-from conceptry.deciding import Case, choose_release
 from conceptry.estimate import Rate
+from conceptry.planner import Case, choose_release
 from conceptry.version import Actual, ActualConcept
 
 __all__ = ["Action", "ActionKind", "Attempt", "Health", "Plan", "Sync", "choose_release", "plan"]

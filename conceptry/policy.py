@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from conceptry.reading import validate_yaml
+from conceptry.yaml_spec import validate_yaml
 
 PATH = "conceptry.yaml"
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]

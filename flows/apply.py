@@ -15,10 +15,10 @@ from prefect.states import Failed
 from conceptry.actions import Action, ActionKind, Plan
 from conceptry.errors import StalePlanError
 from conceptry.settings import Settings
-from flows.attempts import trainings
 from flows.outlook import AS_TASKS, PLAINLY, conclude, each, look
 from flows.runs import hold, run_id
 from flows.train_concept import train_concept
+from flows.training_runs import trainings
 from flows.watch import carry_out, serve
 
 

@@ -22,9 +22,9 @@ from conceptry.rollout import pace
 from conceptry.settings import Settings
 from conceptry.version import Actual
 from flows import state
-from flows.attempts import Trainings, trainings
-from flows.audit import audit
+from flows.drift import audit
 from flows.steps import PATIENT
+from flows.training_runs import Trainings, trainings
 
 
 @dataclass(frozen=True)

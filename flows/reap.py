@@ -13,8 +13,8 @@ from prefect.states import Completed
 from prefect.types._datetime import now
 
 from conceptry.settings import Settings
-from flows.attempts import MOST_RUNS, trainings
 from flows.events import tell
+from flows.training_runs import MOST_RUNS, trainings
 from flows.vertex import TERMINAL, installation
 from tasks.training.settings import VertexSettings
 

@@ -21,8 +21,8 @@ from conceptry.settings import Settings
 from conceptry.version import Actual, ActualConcept, Version
 from flows import state
 from flows.events import tell
+from flows.rendering import read_manifest, render_space, trained_spec
 from flows.runs import hold, run_id
-from flows.served import read_manifest, render_space, trained_spec
 from flows.steps import PATIENT
 from tasks import hub
 from tasks import space as spaces

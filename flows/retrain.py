@@ -11,8 +11,8 @@ from prefect.types._datetime import now
 
 from conceptry.actions import Action
 from conceptry.settings import Settings
-from flows.attempts import trainings
 from flows.outlook import AS_TASKS, conclude, each, look
+from flows.training_runs import trainings
 
 
 @flow(name="retrain")

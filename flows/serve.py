@@ -2,8 +2,8 @@
 
     PREFECT_API_URL=http://127.0.0.1:4200/api CONCEPTRY_REPO=... python -m flows.serve [--watch-every SECONDS]
 
-Watches run in this process (see flows.resident). Trainings have a runner of their own, which starts as many as the
-settings allow and one more: a queue of them never keeps the others from their work. Prefect's deployment limits are
+Watches run in this process (see flows.in_process_watcher). Trainings have a runner of their own, which starts as many
+as the settings allow and one more: a queue of them never keeps the others from their work. Prefect's limits are
 left out here: their counts do not survive a server that is stopped in the middle of a run.
 """
 
@@ -29,8 +29,8 @@ from pydantic import TypeAdapter
 import conceptry
 from conceptry.errors import SettingsError
 from conceptry.settings import Settings
-from flows.attempts import TRAINING
-from flows.resident import Resident
+from flows.in_process_watcher import Resident
+from flows.training_runs import TRAINING
 from tasks.training.settings import VertexSettings
 
 FILE = Path(conceptry.__path__[0]).parent / "prefect.yaml"

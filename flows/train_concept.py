@@ -22,13 +22,14 @@ from conceptry.gate import judge
 from conceptry.plan import choose_release
 from conceptry.settings import Settings
 from conceptry.version import Manifest, Version
-from flows import report, state, vertex
-from flows.attempts import trainings
+from flows import artifacts as report
+from flows import state, vertex
 from flows.events import tell
-from flows.order import Order, make_order
 from flows.release import release
 from flows.runs import RunFolder, run_id, slot
 from flows.steps import PATIENT, step
+from flows.training_job import Order, make_order
+from flows.training_runs import trainings
 from tasks import dvc, hub, records
 from tasks.training import Progress, TrainingRequest, train_local
 

@@ -19,8 +19,8 @@ from conceptry.fingerprint import training_fingerprint, training_keys
 from conceptry.settings import Settings
 from conceptry.version import ActualConcept, Manifest, Version
 from flows import state
-from flows.audit import find_edits
-from flows.served import read_manifest
+from flows.drift import find_edits
+from flows.rendering import read_manifest
 from tasks import dvc, git, hub
 from tasks.hub.refs import MANIFEST, version_of
 

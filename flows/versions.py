@@ -20,7 +20,7 @@ from conceptry.version import ActualConcept, Manifest, Version
 from flows import state
 from flows.contact_sheet import Panel, Row, contact_sheet
 from flows.flat import flat
-from flows.served import read_manifest
+from flows.rendering import read_manifest
 from tasks import hub
 from tasks.hub.card import BEFORE, EMBEDS, GRID
 

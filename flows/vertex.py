@@ -16,10 +16,10 @@ from prefect.logging import get_logger
 from prefect.settings import get_current_settings
 
 from conceptry.settings import Settings
-from flows.attempts import trainings
-from flows.connection import connected
-from flows.order import Order
+from flows.prefect_client import connected
 from flows.runs import RunFolder, run_id
+from flows.training_job import Order
+from flows.training_runs import trainings
 from tasks.training import Progress, TrainingRequest
 from tasks.training.settings import VertexSettings
 

@@ -15,12 +15,12 @@ from prefect.states import Completed
 from conceptry.actions import Action, ActionKind
 from conceptry.settings import Settings
 from conceptry.version import ActualConcept
-from flows import report
-from flows.attempts import Trainings, skip_late, trainings
+from flows import artifacts as report
 from flows.events import tell_changes
 from flows.outlook import AS_TASKS, Outlook, conclude, current_plan, each, look
 from flows.release import bring_about
 from flows.runs import hold, run_id, try_hold
+from flows.training_runs import Trainings, skip_late, trainings
 
 __all__ = ["current_plan", "watch"]
 

@@ -16,8 +16,8 @@ from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError
 from pydantic import SecretStr
 
-from conceptry.cards import code, dump_front_matter, plain
 from conceptry.concept import ConceptSpec
+from conceptry.markdown import code, dump_front_matter, plain
 from conceptry.serving import SERVING_MODULES, hardware
 from trainer.presets import PRESETS
 

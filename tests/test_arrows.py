@@ -15,10 +15,12 @@ from conceptry.serving import SERVING_MODULES
 
 ROOMS = (
     "benchmarks",
+    "cli",
     "conceptry",
     "emulators",
     "flows",
     "handler_template",
+    "local",
     "space_template",
     "tasks",
     "tests",
@@ -31,6 +33,8 @@ ALLOWED: dict[str, frozenset[str]] = {
     "conceptry": frozenset(),
     "tasks": frozenset({"conceptry"}) | WRITTEN_FOR_TASKS,
     "flows": frozenset({"conceptry", "tasks"}),
+    "local": frozenset({"conceptry", "tasks", "flows"}),
+    "cli": frozenset({"conceptry", "tasks", "flows", "local"}),
     "trainer": frozenset(),
     "emulators": frozenset(),
     "space_template": SERVED,
@@ -38,7 +42,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     "benchmarks": frozenset(ROOMS) - {"tests"},
 }
 # The person of the demo photographs the world that the tiny model knows.
-EXCEPTIONS = {"flows/demo/person.py": frozenset({"trainer.tiny.world"})}
+EXCEPTIONS = {"local/demo/user.py": frozenset({"trainer.tiny.world"})}
 PURE = frozenset({"pydantic", "pydantic_core", "pydantic_settings", "yaml"})
 NOT_PURE = frozenset({"asyncio", "http", "shutil", "socket", "subprocess", "tempfile", "threading", "urllib"})
 HEAVY = frozenset({"keras", "keras_cv", "tensorflow"})

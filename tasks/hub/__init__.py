@@ -2,11 +2,11 @@
 
 from tasks.hub.bundle import Lineage, assemble
 from tasks.hub.client import HubTarget
-from tasks.hub.drift import delete_concept, delete_version, differing_files, find_moved, mend_refs
 from tasks.hub.index import update_main
 from tasks.hub.listing import list_actual
 from tasks.hub.publish import download, publish
 from tasks.hub.refs import find_version, read_bytes, read_versions, releases
+from tasks.hub.repair import delete_concept, delete_version, differing_files, find_moved, mend_refs
 from tasks.hub.spaces import pause_space, push_space, space_files
 
 __all__ = [

@@ -1,12 +1,12 @@
 """The model card: what people and the Hub's pages read about a version, and on main the index that we read.
 
-Whatever a concept's strings contain is shown as it was written: see conceptry.cards for the escaping.
+Whatever a concept's strings contain is shown as it was written: see conceptry.markdown for the escaping.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from conceptry.cards import code, code_block, dump_front_matter, literal, plain, table
+from conceptry.markdown import code, code_block, dump_front_matter, literal, plain, table
 from conceptry.scores import clip_scores
 from conceptry.version import Manifest, Version
 

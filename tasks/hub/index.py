@@ -5,8 +5,8 @@ from collections.abc import Collection, Mapping
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 from huggingface_hub.errors import HfHubHTTPError
 
-from conceptry.cards import split_front_matter
 from conceptry.errors import HubError, PublishConflictError
+from conceptry.markdown import split_front_matter
 from conceptry.version import Manifest, Version
 from tasks.hub.card import BEFORE, EMBEDS, GRID, render_card, render_unreleased
 from tasks.hub.client import HubTarget, telling

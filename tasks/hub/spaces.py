@@ -6,8 +6,8 @@ from pathlib import Path
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 
-from conceptry.cards import dump_front_matter, split_front_matter
 from conceptry.errors import ConceptryError, HubError
+from conceptry.markdown import dump_front_matter, split_front_matter
 from tasks.hub.client import HubTarget, telling
 from tasks.hub.listing import KEY, PAUSED
 from tasks.hub.refs import read_file

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 import typer
 
-from flows.cli.app import app
+from cli.app import app
 
 
 def _commands(command: object, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], object]]:
@@ -42,7 +42,7 @@ def test_the_commands_are_those_of_the_readme() -> None:
 def test_help_imports_nothing_heavy() -> None:
     heavy = "{'prefect', 'tensorflow', 'keras', 'huggingface_hub', 'dvc', 'gradio', 'pydantic', 'numpy'}"
     program = (
-        "import sys\nfrom flows.cli import main\nsys.argv = ['conceptry', '--help']\n"
+        "import sys\nfrom cli import main\nsys.argv = ['conceptry', '--help']\n"
         f"try:\n    main()\nexcept SystemExit:\n    sys.exit(str({heavy} & set(sys.modules) or '') or 0)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)

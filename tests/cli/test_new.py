@@ -11,9 +11,9 @@ import pytest
 import yaml
 from PIL import Image
 
+from cli.new import Wanted, add_concept, concept_yaml
 from conceptry.concept import load_spec
 from conceptry.errors import ConceptryError, SpecError
-from flows.cli.new import Wanted, add_concept, concept_yaml
 
 CAT = Wanted("my-cat", Path("photos"), "<my-cat>", "cat")
 

@@ -14,14 +14,14 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
+from cli import versions
+from cli.plan import BROKEN, NOTHING_TO_DO, SOMETHING_TO_DO, exit_code, print_plan
 from conceptry.errors import ConceptryError, SettingsError
 from conceptry.plan import Action, ActionKind, Plan
 from conceptry.version import ActualConcept, SpaceState, Version
-from flows.cli import versions
-from flows.cli.plan import BROKEN, NOTHING_TO_DO, SOMETHING_TO_DO, exit_code, print_plan
-from flows.cli.playground import choose
 from flows.contact_sheet import Panel, Row, contact_sheet
-from flows.stack.folder import Folder, Setup, branch_here, load_settings, repository_here
+from local.playground import choose
+from local.setup_folder import Folder, Setup, branch_here, load_settings, repository_here
 
 IDLE = Action("my-cat", ActionKind.NOTHING, "serves v1", "f" * 64, "v1", "Synced", "Healthy")
 TRAIN = Action("my-dog", ActionKind.TRAIN, "images +2 -1", "e" * 64, None, "OutOfSync", "Progressing")

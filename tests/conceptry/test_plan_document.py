@@ -14,8 +14,8 @@ from conceptry.errors import ConceptryError
 from conceptry.estimate import Rate, estimate
 from conceptry.fingerprint import training_keys
 from conceptry.plan import plan
+from conceptry.plan_text import markdown, summary
 from conceptry.policy import policy_schema
-from conceptry.telling import markdown, summary
 from conceptry.version import Actual, ActualConcept
 from tests.conceptry.worlds import BASES, TEMPLATES, TINY, act, images_of, serving_of, spec_of, version_of, wanted_of
 

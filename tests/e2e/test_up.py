@@ -11,10 +11,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from flows.stack.folder import Folder
-from flows.stack.processes import answers
+from local.child_process import answers
+from local.setup_folder import Folder
 
-CONCEPTRY = [sys.executable, "-m", "flows.cli"]
+CONCEPTRY = [sys.executable, "-m", "cli"]
 
 
 def _start(clone: Path) -> tuple[subprocess.Popen[str], str]:

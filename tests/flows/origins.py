@@ -28,9 +28,9 @@ from conceptry.gate import GateResult
 from conceptry.settings import Settings
 from conceptry.version import ActualConcept
 from flows import state
-from flows.order import make_order
 from flows.outlook import current_plan
 from flows.runs import RunFolder
+from flows.training_job import make_order
 from tasks.hub import Lineage, assemble, publish
 
 

@@ -7,7 +7,7 @@ import pytest
 from conceptry.actions import Plan
 from conceptry.errors import ConceptryError
 from flows.apply import apply
-from flows.audit import audit
+from flows.drift import audit
 from flows.outlook import current_plan
 from flows.train_concept import train_concept
 from flows.watch import watch
@@ -106,14 +106,14 @@ def test_a_repo_that_cannot_be_understood_stops_no_other_one(served: World) -> N
 
 
 def test_many_concepts_are_looked_at_in_turn(served: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("flows.audit.FEW", 0)
+    monkeypatch.setattr("flows.drift.FEW", 0)
     served.api().delete_branch("local/free-dog", branch="v1")
     assert served.action("free-dog").kind == "nothing", "a plan asks no single repos where there are many"
     from flows import state
 
     settings = served.settings
     desired = state.list_images(settings, state.read_git(settings))
-    monkeypatch.setattr("flows.audit.FEW", 1)
+    monkeypatch.setattr("flows.drift.FEW", 1)
     looked = audit(settings, desired, state.list_hub(settings), in_turn=True)
     assert looked.concepts["free-dog"].drift == ("the branch v1 is gone",)
 

@@ -12,8 +12,8 @@ from typing import Any
 import psutil
 import pytest
 
-from flows.order import make_order
 from flows.runs import RunFolder
+from flows.training_job import make_order
 from tests.flows.origins import World, events_of, last_run, tasks_of, wait_until
 
 # Forks for every attempt, so that each of them starts at once and can be killed without the others.

@@ -4,7 +4,7 @@ from itertools import count
 
 import pytest
 
-from flows.cli import lint as printing
+from cli import lint as printing
 from flows.lint import Finding, find_top, lint
 from flows.train_concept import train_concept
 from tests.flows.origins import World

@@ -28,8 +28,8 @@ from conceptry.gate import GateResult
 from conceptry.plan import choose_release
 from emulators.hub.server import running
 from flows import release, state
-from flows.order import make_order
 from flows.outlook import PLAINLY, Outlook, look
+from flows.training_job import make_order
 from flows.watch import serve
 from tasks import hub
 from tasks.hub.refs import read_manifest, read_refs

@@ -12,10 +12,11 @@ import pytest
 from PIL import Image
 from safetensors.numpy import load_file, save_file
 
+from cli import inspect, keep
 from conceptry.errors import ConceptryError, DataCorruptError
 from conceptry.policy import Keep
-from flows import importing, tidy
-from flows.cli import inspect, keep
+from flows import garbage_collection as tidy
+from flows import importing
 from flows.history import history
 from flows.outlook import current_plan
 from flows.train_concept import train_concept

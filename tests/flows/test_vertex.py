@@ -21,15 +21,15 @@ from prefect.client.schemas.objects import FlowRun, State
 from prefect.client.schemas.sorting import LogSort
 from prefect.states import Cancelling, Failed
 
+from cli import setup
+from cli.setup import register_blocks
 from conceptry.version import Manifest
 from emulators.vertex.cloud import Cloud
 from emulators.vertex.runner import Image
-from flows.attempts import trainings
-from flows.cli import setup
-from flows.cli.setup import register_blocks
-from flows.order import make_order
 from flows.reap import reap
 from flows.train_concept import train_concept
+from flows.training_job import make_order
+from flows.training_runs import trainings
 from flows.vertex import TERMINAL, installation
 from flows.watch import watch
 from tasks.training import vertex

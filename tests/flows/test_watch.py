@@ -5,8 +5,8 @@ from prefect.client.orchestration import get_client
 from prefect.states import Crashed, Failed, Scheduled
 from prefect.types._datetime import now
 
-from flows.attempts import MOST_RUNS
 from flows.train_concept import train_concept, train_now
+from flows.training_runs import MOST_RUNS
 from flows.watch import watch
 from tests.flows.origins import World, artifact, events_of, last_run, python, run, set_state, training_runs, wait_until
 

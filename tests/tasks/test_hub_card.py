@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from conceptry.cards import code, code_block, dump_front_matter, plain, split_front_matter, table
 from conceptry.errors import TrainingError
 from conceptry.gate import GateResult
+from conceptry.markdown import code, code_block, dump_front_matter, plain, split_front_matter, table
 from conceptry.version import Manifest, Version
 from tasks.hub import Lineage, assemble
 from tasks.hub.card import render_card

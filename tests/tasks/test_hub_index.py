@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from huggingface_hub import ModelCard, hf_hub_download
 
-from conceptry.cards import split_front_matter
 from conceptry.errors import HubError
+from conceptry.markdown import split_front_matter
 from tasks.hub import HubTarget, list_actual, pause_space, publish, push_space, read_versions, update_main
 from tests.tasks.hubs import make_bundle
 

@@ -15,10 +15,10 @@ from markdown_it import MarkdownIt
 from pydantic import SecretStr, ValidationError
 from ruamel.yaml import YAML
 
-from conceptry.cards import split_front_matter
 from conceptry.concept import BaseModel, ConceptSpec, SpaceSpec
 from conceptry.errors import HubError
 from conceptry.fingerprint import serving_fingerprint
+from conceptry.markdown import split_front_matter
 from conceptry.serving import SERVING_MODULES, serving_settings
 from space_template.served import read_settings
 from tasks.hub import HubTarget, list_actual, pause_space, push_space

@@ -1,0 +1,1 @@
+"""The commands with their options. Bodies import what they use: see the docstring of cli."""

@@ -1,0 +1,73 @@
+"""What people read in Prefect: the plan as a table, the metrics and samples of a training."""
+
+from prefect.artifacts import create_image_artifact, create_markdown_artifact
+
+from conceptry.actions import Plan
+from conceptry.markdown import code, plain, table
+from conceptry.plan_text import markdown, why
+from conceptry.scores import clip_scores
+from conceptry.version import Manifest, Version
+
+
+def plan_lines(plan: Plan) -> str:
+    """The plan for a log: one line for each concept that is not as it should be."""
+    telling = [action for action in plan.actions if action.kind != "nothing" or action.health != "Healthy"]
+    lines = [f"  {action.concept}: {action.kind}: {why(action)}" for action in telling]
+    return "\n".join([f"commit {plan.revision[:12]}: {len(plan.actions)} concepts", *lines])
+
+
+def show_plan(plan: Plan) -> None:
+    """Attach the plan to the run."""
+    create_markdown_artifact(markdown(plan), key="plan", description=f"The plan at commit {plan.revision[:12]}")
+
+
+def show_version(version: Version, manifest: Manifest, address: str) -> None:
+    """Attach a published version to the run: its figures, the gate's reasons, and its pictures.
+
+    Args:
+        version: as published.
+        manifest: its concept.json.
+        address: of the model repo's page on the Hub.
+    """
+    name = manifest.name
+    create_markdown_artifact(
+        version_page(version, manifest, address),
+        key=f"{name}-metrics",
+        description=f"{name} {version.name}: figures and gate",
+    )
+    create_image_artifact(
+        f"{address}/resolve/{version.name}/samples/grid.png",
+        key=f"{name}-samples",
+        description=f"{name} {version.name}: what the learned token draws",
+    )
+
+
+def version_page(version: Version, manifest: Manifest, address: str) -> str:
+    """The page of `show_version`, in Markdown."""
+    metrics = manifest.metrics
+    loss, seconds = metrics.get("loss") or {}, metrics.get("seconds") or {}
+    figures = [
+        [f"loss on {loss.get('on', 'held-out images')}, initializer", _figure(loss.get("initializer"))],
+        ["the same with the learned token", _figure(loss.get("trained"))],
+        *([plain(score.what), str(score)] for score in clip_scores(metrics).values()),
+        ["steps", f"{metrics.get('steps')} (stopped: {metrics.get('stopped')})"],
+        ["seconds", f"{seconds.get('total', 0):.0f}, of which {seconds.get('train', 0):.0f} training"],
+    ]
+    judged = "passed" if manifest.gate == "passed" else "**rejected**: `release: latest` will not take it"
+    return "\n".join(
+        [
+            f"# {plain(manifest.name)} {version.name}",
+            "",
+            f"Gate: {judged}",
+            "",
+            *(f"- {plain(reason)}" for reason in manifest.reasons),
+            "",
+            table(["measure", "value"], figures),
+            f"[Model card]({address}/blob/{version.name}/README.md) · [files]({address}/tree/{version.name}) · "
+            f"fingerprint {code(version.fingerprint[:16])}",
+        ]
+    )
+
+
+def _figure(value: object) -> str:
+    return f"{value:.4f}" if isinstance(value, (int, float)) else "not judged"

@@ -1,0 +1,134 @@
+"""One child process of the embedded set-up: start, wait until it answers, end."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
+
+from conceptry.errors import ConceptryError
+
+GRACE = 12.0
+"""Seconds that a child has to tidy up after it was asked to end."""
+
+
+class StackError(ConceptryError):
+    """A server of the embedded set-up did not start, or ended by itself."""
+
+    retryable: ClassVar[bool] = False
+
+
+@dataclass
+class Child:
+    """A command under the guard, with its output in a log file.
+
+    `ready` is asked, every tenth of a second, whether the command does its work yet.
+    """
+
+    title: str
+    command: Sequence[str]
+    environment: Mapping[str, str]
+    log: Path
+    ready: Callable[[], bool]
+    folder: Path
+    _process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+
+    def start(self) -> None:
+        """Start the command in the background."""
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "local.process_guard", str(GRACE), *self.command],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=dict(self.environment),
+                cwd=self.folder,
+                start_new_session=True,
+            )
+
+    def check(self) -> None:
+        """Raise StackError when the command has ended."""
+        if self._process is None or self._process.poll() is None:
+            return
+        raise StackError(
+            f"{self.title} ended with exit code {self._process.returncode}.\n"
+            f"{_last_lines(self.log)}\nThe whole log: {self.log}"
+        )
+
+    def wait_until_ready(self, timeout: float) -> float:
+        """Block until the command is ready; return the seconds it took.
+
+        Raises:
+            StackError: it ended, or is not ready after `timeout` seconds.
+        """
+        start = time.monotonic()
+        while not self.ready():
+            self.check()
+            if time.monotonic() - start > timeout:
+                raise StackError(
+                    f"{self.title} did not answer within {timeout:.0f} s.\n{_last_lines(self.log)}\n"
+                    f"The whole log: {self.log}"
+                )
+            time.sleep(0.1)
+        return time.monotonic() - start
+
+    def ask_to_end(self) -> None:
+        """Close the guard's pipe, which ends the command and all it started."""
+        if self._process is not None and self._process.stdin is not None:
+            with suppress(BrokenPipeError):
+                self._process.stdin.close()
+
+    def wait(self) -> None:
+        """Block until nothing of the command is left."""
+        if self._process is not None:
+            self._process.wait()
+
+
+def answers(url: str) -> bool:
+    """Whether a GET of `url` is answered with a 2xx."""
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with direct.open(url, timeout=5) as reply:
+            return bool(200 <= reply.status < 300)
+    except OSError:  # refused, reset, timed out, or an answer that is not 2xx
+        return False
+
+
+def free_port(wanted: int) -> int:
+    """`wanted` when nothing listens there on 127.0.0.1, else a port that is free."""
+    for port in (wanted, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with suppress(OSError):
+                probe.bind(("127.0.0.1", port))
+                return int(probe.getsockname()[1])
+    raise StackError("No port is free on 127.0.0.1.")
+
+
+def clean_environment() -> dict[str, str]:
+    """This process' environment without what would lead a child to somebody's real accounts."""
+    dropped = ("PREFECT_", "CONCEPTRY_", "HF_", "HUGGING_FACE_", "HUGGINGFACE_")
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(dropped)}
+    return kept | loopback_without_proxy()
+
+
+def loopback_without_proxy() -> dict[str, str]:
+    """The variables that keep a proxy out of the way of 127.0.0.1."""
+    return {
+        name: ",".join(filter(None, (os.environ.get(name), "127.0.0.1", "localhost")))
+        for name in ("NO_PROXY", "no_proxy")
+    }
+
+
+def _last_lines(log: Path, count: int = 12) -> str:
+    text = log.read_text(errors="replace") if log.exists() else ""
+    return "\n".join(f"  | {line}" for line in text.splitlines()[-count:])

@@ -1,0 +1,136 @@
+"""Before and after the story: the folder, the servers, the contact sheet, and what to do next."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.panel import Panel
+
+from conceptry.errors import ConceptryError
+from conceptry.version import Version
+from flows.contact_sheet import Panel as SheetPanel
+from flows.contact_sheet import Row, contact_sheet
+from local.demo.console import Teller
+from local.demo.story import Story, setup
+from local.demo.subjects import NIGHT_LIGHT, Subject
+from local.servers import Stack, end_on_sigterm
+from local.setup_folder import Folder, enter
+
+_WIDTH = 110
+
+
+def perform(root: Path, *, fresh: bool) -> int:
+    """Tell the story in `root`.
+
+    Raises:
+        ConceptryError: the folder is in use, or something in the story did not happen.
+    """
+    folder = Folder.at(root)
+    _clear(folder, fresh)
+    console = Console(highlight=False)
+    console = console if console.is_terminal else Console(highlight=False, width=_WIDTH)
+    teller = Teller(console)
+    end_on_sigterm()
+    console.print("[bold]Conceptry[/]: pictures in git become words that Stable Diffusion knows.")
+    with Stack(folder, setup(folder)) as stack:
+        sheet = _tell(folder, stack, teller)
+        with console.status("stopping the servers"):
+            stack.stop()
+    console.print()
+    console.print(teller.table())
+    console.print()
+    console.print(_farewell(root, sheet, teller.elapsed))
+    return 0
+
+
+def _tell(folder: Folder, stack: Stack, teller: Teller) -> Path:
+    story = Story(folder, stack, teller)
+    story.prepare()
+    enter(folder, stack.setup)
+    from prefect.client.orchestration import get_client  # reads the environment that `enter` has just set
+
+    from local.demo.observer import Witness
+
+    with get_client(sync_client=True) as client:
+        witness = Witness(stack, client)
+        story.first_training_begins(witness)
+        story.forgotten_push(witness)
+        story.first_version(witness)
+        story.two_more_pictures(witness)
+        story.second_versions(witness)
+        story.back_to_v1(witness)
+    return _draw_sheet(folder, stack, story.versions)
+
+
+def _clear(folder: Folder, fresh: bool) -> None:
+    """Begin with an empty folder, and never delete one that is not a demo's."""
+    if not folder.root.exists() or not any(folder.root.iterdir()):
+        return
+    if not folder.exists():
+        raise ConceptryError(
+            f"{folder.root} is not empty and was not made by the demo", next_step="give another folder with --root"
+        )
+    if not fresh:
+        raise ConceptryError(
+            f"{folder.root} holds an earlier demo",
+            next_step=f"look around in it with `conceptry up --root {_shown(folder.root)}`, or start over with --fresh",
+        )
+    shutil.rmtree(folder.root)
+
+
+def _draw_sheet(folder: Folder, stack: Stack, versions: Sequence[tuple[Subject, Version]]) -> Path:
+    from tasks.hub import HubTarget, download
+
+    target = HubTarget(stack.setup.hub_endpoint, stack.setup.hub_owner, None)
+    rows = []
+    for subject, version in versions:
+        place = folder.work / "demo" / f"{subject.name}-{version.name}"
+        download(target, subject.name, version.name, place)
+        samples = place / "samples"
+        loss = "" if version.loss is None else f"held-out loss {version.loss:.3f}, "
+        rows.append(
+            Row(
+                f"{subject.name} {version.name}",
+                f"“a photo of {subject.token}”, {loss}gate {version.gate}",
+                [
+                    SheetPanel(f"{len(version.images)} pictures", _taught(folder, subject, len(version.images))),
+                    SheetPanel(f"before: drawn with “{subject.initializer}”", [samples / "initializer.png"]),
+                    SheetPanel(f"after: drawn with {subject.token}", [samples / "grid.png"]),
+                ],
+            )
+        )
+    return contact_sheet(rows, folder.root / "contact-sheet.png")
+
+
+def _taught(folder: Folder, subject: Subject, count: int) -> list[Path]:
+    """The pictures of a version: the first ones that the person took."""
+    from local.demo.story import places
+
+    _, _, clone = places(folder)
+    pictures = sorted(
+        (clone / "concepts" / subject.name / "images").glob("*.png"), key=lambda path: path.stat().st_mtime
+    )
+    return pictures[:count]
+
+
+def _farewell(root: Path, sheet: Path, seconds: float) -> Panel:
+    minutes, rest = divmod(round(seconds), 60)
+    shown = _shown(root)
+    lines = [
+        f"Look at     [bold]{_shown(sheet)}[/]   the pictures, and what was drawn before and after",
+        f"Look around [bold]conceptry up --root {shown}[/]   the same folder: Prefect, the Hub's pages",
+        f"Draw        [bold]conceptry playground {NIGHT_LIGHT.name}@v2 --root {shown}[/]",
+        f"Ask         [bold]conceptry versions {NIGHT_LIGHT.name} --root {shown}[/]   while `up` runs",
+    ]
+    title = f"Everything happened as told, in {minutes} min {rest} s; the servers are stopped"
+    return Panel("\n".join(lines), title=title, title_align="left", expand=False)
+
+
+def _shown(path: Path) -> str:
+    """A path as a person would type it here."""
+    relative = os.path.relpath(path)
+    return str(path) if relative.startswith("..") else relative

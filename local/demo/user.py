@@ -1,0 +1,90 @@
+"""The person of the story: types git, dvc and conceptry commands in a clone, and takes pictures."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from conceptry.errors import ConceptryError
+from local.child_process import clean_environment
+from trainer.tiny.world import draw
+
+# What a person types, and how it is run with the very interpreter that runs the demo.
+_PROGRAMS = {"dvc": ("-m", "dvc"), "conceptry": ("-m", "cli")}
+
+
+class Person:
+    """Works in one clone. Every command is shown as it is typed; one that fails ends the story with its output.
+
+    Args:
+        clone: the working tree, which `run` uses as working directory.
+        scratch: folder for DVC's own caches, so that nothing is left outside the demo's folder.
+        show: is told each command before it is run.
+    """
+
+    def __init__(self, clone: Path, scratch: Path, show: Callable[[str], None]) -> None:
+        self.clone = clone
+        self._show = show
+        self._environment = clean_environment() | {
+            "DVC_NO_ANALYTICS": "1",
+            "DVC_SITE_CACHE_DIR": str(scratch / "site"),
+            "DVC_GLOBAL_CONFIG_DIR": str(scratch / "global"),
+            "DVC_SYSTEM_CONFIG_DIR": str(scratch / "system"),
+            # Somebody's signing key or commit hooks have no part in the story.
+            "GIT_CONFIG_GLOBAL": os.devnull,
+            "GIT_CONFIG_NOSYSTEM": "1",
+            "GIT_AUTHOR_NAME": "Ada",
+            "GIT_AUTHOR_EMAIL": "ada@example.org",
+            "GIT_COMMITTER_NAME": "Ada",
+            "GIT_COMMITTER_EMAIL": "ada@example.org",
+        }
+
+    def run(self, *command: str, show: bool = True, where: Path | None = None) -> str:
+        """Run one command and return what it printed.
+
+        Raises:
+            ConceptryError: it failed; the message holds its output.
+        """
+        if show:
+            self._show(shlex.join(command))
+        done = subprocess.run(
+            _resolved(command),
+            cwd=where or self.clone,
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise ConceptryError(
+                f"`{shlex.join(command)}` ended with exit code {done.returncode}:\n{done.stdout.strip()}"
+            )
+        return done.stdout.strip()
+
+    def commit_and_push(self, message: str, *paths: str) -> str:
+        """Commit `paths`, push, and return the new revision."""
+        self.run("git", "add", *paths)
+        self.run("git", "commit", "--quiet", "-m", message)
+        self.run("git", "push", "--quiet")
+        return self.run("git", "rev-parse", "HEAD", show=False)
+
+
+def take_pictures(folder: Path, colour: str, shape: str, names: Sequence[str], seed: int) -> None:
+    """Draw one picture of a `shape` in `colour` for each name, 64 x 64 pixels, the same for the same seed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(seed)
+    for name in names:
+        draw(colour, shape, rng).save(folder / f"{name}.png")
+
+
+def _resolved(command: Sequence[str]) -> list[str]:
+    program, *rest = command
+    return [sys.executable, *_PROGRAMS[program], *rest] if program in _PROGRAMS else [program, *rest]

@@ -1,0 +1,216 @@
+"""The three servers of a laptop: local Hub, Prefect, and the flows; started together, ended together."""
+
+from __future__ import annotations
+
+import fcntl
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from types import FrameType, TracebackType
+from typing import Any, TextIO
+
+from local.child_process import Child, StackError, answers, clean_environment, free_port
+from local.setup_folder import CLOUD_BUCKET, Folder, Setup
+
+START_TIMEOUT = 600.0
+"""Seconds that a server may take to answer. Prefect needs 15 to 30 on two idle cores; busy ones take minutes."""
+LOCK = "lock"
+"""The file in a set-up's folder that whoever serves it holds."""
+
+_PREFECT = {
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+    "PREFECT_CLI_PROMPT": "false",
+    "PREFECT_RUNNER_POLL_FREQUENCY": "2",
+    "DO_NOT_TRACK": "1",
+}
+_QUIET = {
+    "DVC_NO_ANALYTICS": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_HUB_DISABLE_XET": "1",  # the local Hub has no Xet storage; the client would not ask
+    "TF_CPP_MIN_LOG_LEVEL": "2",
+    "PYTHONUNBUFFERED": "1",
+}
+
+
+class Stack:
+    """The servers of one root folder.
+
+    Use it as a context manager: leaving the block ends every process. `start` moves a port that is taken to a free one
+    and writes the set-up as it runs into the folder, so that `--root` finds it from another terminal.
+
+    Args:
+        folder: where everything is kept.
+        setup: what to serve.
+        report: is told in a few words whenever a server answers.
+    """
+
+    def __init__(self, folder: Folder, setup: Setup, report: Callable[[str], None] = lambda _: None) -> None:
+        self.folder, self.setup, self._report = folder, setup, report
+        self._children: list[Child] = []
+        self._lock: TextIO | None = None
+
+    def start(self) -> Setup:
+        """Start all three and return the set-up with the ports they listen on.
+
+        Raises:
+            StackError: one of them did not come up; the rest is ended by leaving the `with` block.
+        """
+        for place in (self.folder.hub, self.folder.prefect, self.folder.work, self.folder.logs):
+            place.mkdir(parents=True, exist_ok=True)
+        self._open_alone()
+        setup = replace(
+            self.setup,
+            hub_port=free_port(self.setup.hub_port),
+            prefect_port=free_port(self.setup.prefect_port),
+            **(self._cloud_ports() if self.setup.cloud_emulated else {}),
+        )
+        self.setup = setup
+        self.folder.write(setup)
+        hub, prefect, flows = self._hub(), self._prefect(), self._flows()
+        servers = [hub, prefect, *([self._cloud()] if setup.cloud_emulated else [])]
+        for child in servers:
+            self._begin(child)
+        for child in servers:
+            self._await(child)
+        if setup.cloud_emulated:
+            self._register_blocks()
+        self._begin(flows)  # registers its deployments with the server, so it cannot start earlier
+        self._await(flows)
+        return setup
+
+    def start_hub(self) -> Setup:
+        """Start the local Hub alone, on its remembered port."""
+        self.folder.logs.mkdir(parents=True, exist_ok=True)
+        self.setup = replace(self.setup, hub_port=free_port(self.setup.hub_port))
+        hub = self._hub()
+        self._begin(hub)
+        self._await(hub)
+        return self.setup
+
+    def check(self) -> None:
+        """Raise StackError when one of the servers has ended."""
+        for child in self._children:
+            child.check()
+
+    def run_until_interrupted(self) -> None:
+        """Block until Ctrl-C or SIGTERM.
+
+        Raises:
+            StackError: a server ended by itself.
+            KeyboardInterrupt: the normal end.
+        """
+        while True:
+            self.check()
+            time.sleep(0.5)
+
+    def stop(self) -> None:
+        """End every process: the flows first, while the server still listens to what became of their runs."""
+        for child in reversed(self._children):
+            child.ask_to_end()
+            child.wait()
+        self._children.clear()
+        if self._lock is not None:
+            self._lock.close()
+
+    def __enter__(self) -> Stack:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _open_alone(self) -> None:
+        """Two Prefect servers on one database would not do; the lock goes with this process, however it ends."""
+        self._lock = (self.folder.root / LOCK).open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as taken:
+            raise StackError(f"{self.folder.root} is open in another terminal", next_step="end it there") from taken
+
+    def _begin(self, child: Child) -> None:
+        self._children.append(child)
+        child.start()
+
+    def _await(self, child: Child) -> None:
+        seconds = child.wait_until_ready(START_TIMEOUT)
+        self._report(f"{child.title} is up ({seconds:.0f} s)")
+
+    def _child(self, title: str, name: str, command: list[str], ready: Callable[[], bool]) -> Child:
+        environment = (
+            clean_environment()
+            | _QUIET
+            | _PREFECT
+            | self.setup.variables(self.folder)
+            | {"PREFECT_HOME": str(self.folder.prefect), "PREFECT_API_URL": self.setup.prefect_api}
+        )
+        log = self.folder.logs / f"{name}.log"
+        return Child(title, [sys.executable, "-m", *command], environment, log, ready, self.folder.root)
+
+    def _hub(self) -> Child:
+        port = str(self.setup.hub_port)
+        command = ["emulators.hub", "--root", str(self.folder.hub), "--host", "127.0.0.1", "--port", port]
+        return self._child("the local Hub", "hub", command, lambda: answers(f"{self.setup.hub_endpoint}/healthz"))
+
+    def _prefect(self) -> Child:
+        port = str(self.setup.prefect_port)
+        command = ["prefect", "server", "start", "--host", "127.0.0.1", "--port", port]
+        return self._child("Prefect", "prefect", command, lambda: answers(f"{self.setup.prefect_api}/health"))
+
+    def _cloud(self) -> Child:
+        ports = {"port": self.setup.vertex_port, "web": self.setup.cloud_port, "storage": self.setup.storage_port}
+        command = ["emulators.vertex", "--root", str(self.folder.cloud), "--port", str(ports["port"])]
+        command += ["--web-port", str(ports["web"]), "--storage-port", str(ports["storage"])]
+        return _says("cloud: ready", self._child("the emulated Google Cloud", "cloud", command, bool))
+
+    def _cloud_ports(self) -> dict[str, Any]:
+        names = ("vertex_port", "cloud_port", "storage_port")
+        return {name: free_port(getattr(self.setup, name)) for name in names}
+
+    def _register_blocks(self) -> None:
+        """Do what a person does for a real cloud: `conceptry setup gcp`."""
+        key, log = self.setup.cloud_key(self.folder), self.folder.logs / "setup.log"
+        options = ["setup", "gcp", "--credentials", str(key), "--bucket", CLOUD_BUCKET]
+        child = self._child("setup gcp", "setup", ["cli", *options], bool)
+        done = subprocess.run(child.command, env=dict(child.environment), cwd=child.folder, capture_output=True)
+        log.write_bytes(done.stdout + done.stderr)
+        if done.returncode != 0:
+            raise StackError(f"`conceptry setup gcp` found something missing in the emulated cloud; see {log}")
+
+    def _flows(self) -> Child:
+        command = ["flows.serve", "--watch-every", str(self.setup.watch_every)]
+        return _says("serve: ready", self._child("the watcher", "flows", command, bool))
+
+
+def is_open(folder: Folder) -> bool:
+    """Whether some process serves the set-up in `folder`: then the remembered ports are those that it listens on."""
+    try:
+        with (folder.root / LOCK).open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
+def _says(words: str, child: Child) -> Child:
+    """Let a child be ready when its log says so; the log of an earlier start said it too."""
+    seen = child.log.stat().st_size if child.log.exists() else 0
+    child.ready = lambda: words.encode() in child.log.read_bytes()[seen:]
+    return child
+
+
+def end_on_sigterm() -> None:
+    """Let SIGTERM and a closed terminal end this program the way Ctrl-C does."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        del number, frame
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, interrupt)

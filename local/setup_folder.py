@@ -1,0 +1,250 @@
+"""Where the embedded set-up keeps everything, and the file by which it is opened again.
+
+ROOT/conceptry.toml      settings and ports; every command that is given `--root ROOT` reads it
+ROOT/hub/                the local Hub: bare git repos and LFS objects
+ROOT/prefect/            Prefect's database and results
+ROOT/work/               scratch of the flows: images, records and checkpoints of each run
+ROOT/cloud/              with `--cloud-emulated`: jobs, buckets and keys of the emulated Google Cloud
+ROOT/logs/               hub.log, prefect.log, flows.log
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from conceptry.errors import SettingsError
+from conceptry.settings import Settings
+from local.child_process import answers, loopback_without_proxy
+
+DEFAULT_ROOT = Path(".conceptry")
+HUB_PORT, PREFECT_PORT = 4280, 4200
+VERTEX_PORT, CLOUD_PORT, STORAGE_PORT = 4270, 4271, 4272
+CLOUD_PROJECT = CLOUD_BUCKET = "conceptry-local"
+"""The project and the bucket that the emulated cloud has without being told."""
+CLOUD_IMAGE = f"us-central1-docker.pkg.dev/{CLOUD_PROJECT}/conceptry/trainer@sha256:" + "0" * 64
+"""An image that the emulated cloud does not know, and so runs in the environment of its own process."""
+LOCAL_OWNER, LOCAL_TOKEN = "local", "hf_local"
+"""The account that the local Hub knows without being told."""
+
+_HEADER = (
+    "# Written by Conceptry. `conceptry up --root {root}` opens this folder; other commands take the same --root.\n"
+)
+
+
+@dataclass(frozen=True)
+class Folder:
+    """The paths under one root; `root` is absolute."""
+
+    root: Path
+
+    @classmethod
+    def at(cls, root: Path) -> Folder:
+        """The folder at `root`, which need not exist yet."""
+        return cls(root.expanduser().resolve())
+
+    @property
+    def file(self) -> Path:
+        """The file that makes a folder an embedded set-up."""
+        return self.root / "conceptry.toml"
+
+    @property
+    def hub(self) -> Path:
+        """The local Hub's own folder."""
+        return self.root / "hub"
+
+    @property
+    def prefect(self) -> Path:
+        """PREFECT_HOME."""
+        return self.root / "prefect"
+
+    @property
+    def work(self) -> Path:
+        """Scratch of the flows."""
+        return self.root / "work"
+
+    @property
+    def cloud(self) -> Path:
+        """The emulated Google Cloud's own folder."""
+        return self.root / "cloud"
+
+    @property
+    def logs(self) -> Path:
+        """One log for each server."""
+        return self.root / "logs"
+
+    def exists(self) -> bool:
+        """Whether there is a set-up in this folder."""
+        return self.file.is_file()
+
+    def read(self) -> Setup:
+        """The remembered set-up.
+
+        Raises:
+            SettingsError: there is none, or its file cannot be read.
+        """
+        if not self.exists():
+            raise SettingsError(
+                f"there is no set-up in {self.root}",
+                next_step=f"`conceptry up --root {self.root}` makes one for the git repository you are in, "
+                "`conceptry demo` makes one with a story in it",
+            )
+        try:
+            return Setup(**tomllib.loads(self.file.read_text(encoding="utf-8")))
+        except (tomllib.TOMLDecodeError, TypeError) as problem:
+            raise SettingsError(
+                f"cannot be read: {problem}", file=str(self.file), next_step="mend it or delete it"
+            ) from problem
+
+    def write(self, setup: Setup) -> None:
+        """Remember `setup`; only the owner may read it, for it holds a token."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        # The folder may lie in somebody's clone, and nothing of it is for git.
+        (self.root / ".gitignore").write_text("*\n", encoding="utf-8")
+        lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in vars(setup).items()]
+        fresh = self.file.with_suffix(".part")
+        fresh.touch(mode=0o600)
+        fresh.write_text(_HEADER.format(root=self.root.name) + "\n".join(lines) + "\n", encoding="utf-8")
+        fresh.replace(self.file)
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What `conceptry.toml` remembers. `watch_every` is in seconds; ports are on 127.0.0.1."""
+
+    repo: str
+    branch: str = "main"
+    hub_owner: str = LOCAL_OWNER
+    hub_token: str = LOCAL_TOKEN
+    hub_port: int = HUB_PORT
+    prefect_port: int = PREFECT_PORT
+    watch_every: int = 30
+    backend: str = "local"
+    max_parallel: int = 1
+    cloud_emulated: bool = False
+    vertex_port: int = VERTEX_PORT
+    cloud_port: int = CLOUD_PORT
+    storage_port: int = STORAGE_PORT
+
+    @property
+    def cloud_pages(self) -> str:
+        """The emulated cloud's HTTP side."""
+        return f"http://127.0.0.1:{self.cloud_port}"
+
+    @property
+    def hub_endpoint(self) -> str:
+        """The local Hub's address."""
+        return f"http://127.0.0.1:{self.hub_port}"
+
+    @property
+    def prefect_ui(self) -> str:
+        """The Prefect server's address."""
+        return f"http://127.0.0.1:{self.prefect_port}"
+
+    @property
+    def prefect_api(self) -> str:
+        """PREFECT_API_URL."""
+        return f"{self.prefect_ui}/api"
+
+    def variables(self, folder: Folder) -> dict[str, str]:
+        """The same as environment variables, as the flows read them."""
+        return {
+            "CONCEPTRY_REPO": self.repo,
+            "CONCEPTRY_BRANCH": self.branch,
+            "CONCEPTRY_WORK": str(folder.work),
+            "CONCEPTRY_HUB_ENDPOINT": self.hub_endpoint,
+            "CONCEPTRY_HUB_OWNER": self.hub_owner,
+            "CONCEPTRY_HUB_TOKEN": self.hub_token,
+            "CONCEPTRY_BACKEND": self.backend,
+            "CONCEPTRY_MAX_PARALLEL": str(self.max_parallel),
+            **(self.cloud_variables(folder) if self.cloud_emulated else {}),
+        }
+
+    def cloud_variables(self, folder: Folder) -> dict[str, str]:
+        """What leads the clients of Google to the emulated cloud, and the flows' own settings of it."""
+        return {
+            "CONCEPTRY_BACKEND": "vertex",
+            "CONCEPTRY_VERTEX_PROJECT": CLOUD_PROJECT,
+            "CONCEPTRY_VERTEX_IMAGE": CLOUD_IMAGE,
+            "CONCEPTRY_VERTEX_API_ENDPOINT": f"localhost:{self.vertex_port}",
+            "CONCEPTRY_VERTEX_GOOGLE_APIS": self.cloud_pages,
+            "CONCEPTRY_VERTEX_CONSOLE": self.cloud_pages,
+            "CONCEPTRY_VERTEX_POLL_SECONDS": "1",
+            "STORAGE_EMULATOR_HOST": f"http://127.0.0.1:{self.storage_port}",
+            # Else gcsfs waits for ever for the bucket's layout, which an emulator does not know.
+            "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false",
+            "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH": str(folder.cloud / "keys" / "localhost.pem"),
+            "GOOGLE_APPLICATION_CREDENTIALS": str(self.cloud_key(folder)),
+        }
+
+    def cloud_key(self, folder: Folder) -> Path:
+        """The service account's key, which the emulated cloud writes when it starts."""
+        return folder.cloud / "keys" / "service-account.json"
+
+
+def load_settings(root: Path | None) -> Settings:
+    """Settings of the set-up in `root`, else of the environment, else of `.conceptry/` in the working directory.
+
+    The environment is left as a flow expects it: a run started from this process sees the same set-up, and
+    PREFECT_API_URL is set when the set-up's Prefect server is up.
+
+    Raises:
+        SettingsError: nothing of the three is complete; it names all that is missing.
+    """
+    if folder := folder_in_use(root):
+        enter(folder, folder.read())
+    return Settings()
+
+
+def folder_in_use(root: Path | None) -> Folder | None:
+    """The folder that `load_settings` reads; None when settings come from the environment."""
+    folder = Folder.at(root or DEFAULT_ROOT)
+    from_environment = root is None and any(key.startswith("CONCEPTRY_") for key in os.environ)
+    return folder if root is not None or (folder.exists() and not from_environment) else None
+
+
+def enter(folder: Folder, setup: Setup) -> None:
+    """Make this process, and those it starts, work with the set-up in `folder`; call it before Prefect is imported."""
+    os.environ.update(setup.variables(folder))
+    os.environ.update(loopback_without_proxy())
+    os.environ.update({"HF_HUB_DISABLE_XET": "1", "PREFECT_HOME": str(folder.prefect), "DO_NOT_TRACK": "1"})
+    if answers(f"{setup.prefect_api}/health"):
+        os.environ["PREFECT_API_URL"] = setup.prefect_api
+    if setup.cloud_emulated:
+        # Google's client asks Google, emulated or not, where its key may be used, and warns of each failed try.
+        logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
+
+
+def repository_here(start: Path) -> str:
+    """The address that flows read concepts from when nobody says: `origin` of the git repository around `start`.
+
+    Raises:
+        SettingsError: `start` is in no git repository.
+    """
+
+    def git(*arguments: str) -> str:
+        done = subprocess.run(["git", "-C", str(start), *arguments], capture_output=True, text=True, check=False)
+        return done.stdout.strip()
+
+    top = git("rev-parse", "--show-toplevel")
+    if not top:
+        raise SettingsError(
+            f"{start} is in no git repository", next_step="go to your repository, or set CONCEPTRY_REPO"
+        )
+    address = git("remote", "get-url", "origin") or top
+    local = Path(top, address)
+    return str(local.resolve()) if "://" not in address and local.exists() else address
+
+
+def branch_here(start: Path) -> str:
+    """The branch that is checked out around `start`, else `main`."""
+    done: Any = subprocess.run(
+        ["git", "-C", str(start), "symbolic-ref", "--short", "HEAD"], capture_output=True, text=True, check=False
+    )
+    return done.stdout.strip() or "main"

@@ -1,0 +1,72 @@
+"""`conceptry playground` and `endpoint` talk to the Hub of their set-up, whoever else listens where it used to be."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from huggingface_hub import HfApi
+
+from conceptry.errors import SpecError
+from conceptry.settings import Settings
+from emulators.hub.server import running
+from local.playground import spec_of_today, with_hub
+from local.servers import Stack, is_open
+from local.setup_folder import Folder, Setup
+
+
+@pytest.fixture(autouse=True)
+def _environment() -> Iterator[None]:
+    """A set-up writes itself into the environment."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
+def test_a_hub_of_somebody_else_at_the_remembered_port_is_left_alone(tmp_path: Path) -> None:
+    folder = Folder.at(tmp_path / "setup")
+    with running(tmp_path / "theirs") as theirs, ExitStack() as ours:
+        HfApi(endpoint=theirs.url, token="hf_local").create_repo("local/my-cat")
+        folder.write(Setup(repo="r", hub_port=int(theirs.url.rpartition(":")[2])))
+        settings = with_hub(folder.root, ours)
+        assert settings.hub_endpoint != theirs.url
+        assert list(HfApi(endpoint=settings.hub_endpoint, token="hf_local").list_models()) == []
+
+
+def test_the_hub_that_up_runs_is_used(tmp_path: Path) -> None:
+    folder = Folder.at(tmp_path / "setup")
+    with running(folder.hub) as hub, Stack(folder, Setup(repo="r")) as up, ExitStack() as ours:
+        folder.write(Setup(repo="r", hub_port=int(hub.url.rpartition(":")[2])))
+        assert not is_open(folder)
+        up._open_alone()
+        assert is_open(folder)
+        assert with_hub(folder.root, ours).hub_endpoint == hub.url
+
+
+def test_the_space_looks_as_concept_yaml_says_today(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clone, file = tmp_path / "clone", Path("concepts/my-cat/concept.yaml")
+    text = "placeholder_token: <my-cat>\ninitializer_token: cat\nspace: {title: Committed}\n"
+    subprocess.run(["git", "init", "-q", str(clone)], check=True)
+    (clone / file).parent.mkdir(parents=True)
+    (clone / file).write_text(text)
+    for command in (["add", "."], ["commit", "-qm", "Add my-cat"]):
+        subprocess.run(["git", "-C", str(clone), *command], check=True)
+    settings = Settings(repo=str(clone), hub_owner="local", work=tmp_path / "work")
+
+    def title(name: str = "my-cat") -> str | None:
+        spec = spec_of_today(settings, name)
+        return spec.space.title if spec else None
+
+    assert title() == "Committed"
+    assert title("my-dog") is None
+    monkeypatch.chdir(clone)
+    file.write_text(text.replace("Committed", "Being tried"))
+    assert title() == "Being tried"
+    file.write_text("nonsense: 1\n")
+    with pytest.raises(SpecError, match="nonsense"):
+        title()
+    monkeypatch.chdir(tmp_path)
+    assert title() == "Committed", "what lies elsewhere is not looked at"
