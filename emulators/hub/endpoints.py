@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from emulators.hub import disk
+from emulators import atomic_files
 from emulators.hub.errors import HubError
 
 Wanted = Literal["running", "paused", "scaledToZero"]
@@ -114,7 +114,7 @@ class EndpointStore:
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
-        with disk.locked(self._folder / "lock"):
+        with atomic_files.locked(self._folder / "lock"):
             yield
 
     def get(self, namespace: str, name: str) -> Endpoint | None:
@@ -154,8 +154,8 @@ class EndpointStore:
         path = self._path(namespace, name)
         with self._locked():
             path.unlink(missing_ok=True)
-            disk.sync(path.parent)
+            atomic_files.sync(path.parent)
 
     def _write(self, path: Path, endpoint: Endpoint) -> None:
         path.parent.mkdir(exist_ok=True)
-        disk.write_file(path, endpoint.model_dump_json(indent=1).encode())
+        atomic_files.write_file(path, endpoint.model_dump_json(indent=1).encode())

@@ -21,7 +21,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import quote, urlencode
 
-from emulators.hub import disk
+from emulators import atomic_files
 from emulators.hub.errors import HubError, bad_request
 
 URL_SECONDS = 3600
@@ -81,7 +81,7 @@ class LfsStore:
             HubError: the bytes are not those that were announced (400).
         """
         target = self.path(oid)
-        draft = disk.scratch(self.root, ".lfs")
+        draft = atomic_files.scratch(self.root, ".lfs")
         digest, received = hashlib.sha256(), 0
         loop = asyncio.get_running_loop()
         try:
@@ -162,16 +162,16 @@ def keep(draft: Path, target: Path) -> None:
     for folder in (target.parent.parent.parent, target.parent.parent, target.parent):
         if not folder.exists():
             folder.mkdir(exist_ok=True, parents=True)
-            disk.sync(folder.parent)
+            atomic_files.sync(folder.parent)
     draft.rename(target)
-    disk.sync(target.parent)
+    atomic_files.sync(target.parent)
 
 
 def _secret(path: Path) -> bytes:
     # Made once; of several servers that start together the first link wins and all read that one.
     if not path.exists():
         draft = path.with_name(f".secret.{secrets.token_hex(8)}")
-        disk.write_file(draft, secrets.token_bytes(32))
+        atomic_files.write_file(draft, secrets.token_bytes(32))
         with contextlib.suppress(FileExistsError):
             os.link(draft, path)
         draft.unlink()

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from emulators.hub import disk
+from emulators import atomic_files
 from emulators.hub.errors import HubError, bad_request
 from emulators.hub.lfs import LfsStore, blocks, keep
 
@@ -98,7 +98,7 @@ class MultipartUploads:
         Raises:
             HubError: the bytes are not those that were announced (400), or the upload is over (404).
         """
-        draft, whole, digest = self._draft(upload), disk.scratch(self._store.root, ".lfs"), hashlib.sha256()
+        draft, whole, digest = self._draft(upload), atomic_files.scratch(self._store.root, ".lfs"), hashlib.sha256()
         try:
             # Copied, not renamed: whoever still holds a part's request open could write into what was measured.
             with draft.open("rb", buffering=0) as source, whole.open("xb", buffering=0) as target:

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import uvicorn
 
-from emulators.hub.access import Hub
 from emulators.hub.accounts import Accounts
-from emulators.hub.app import make_app
-from emulators.hub.apps.keeper import Keeper
 from emulators.hub.apps.limits import Limits
+from emulators.hub.apps.supervisor import Keeper
+from emulators.hub.asgi import make_app
+from emulators.hub.context import Hub
 from emulators.hub.names import Kind
-from emulators.hub.postman import Postman
+from emulators.hub.webhook_delivery import Postman
 
 
 @dataclass(frozen=True)

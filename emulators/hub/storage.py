@@ -21,7 +21,8 @@ from typing import Any, Literal
 import pygit2
 from pydantic import BaseModel, ConfigDict, Field
 
-from emulators.hub import commits, disk
+from emulators import atomic_files
+from emulators.hub import commits
 from emulators.hub.commits import Author, Put
 from emulators.hub.errors import conflict, repo_not_found
 from emulators.hub.names import Kind, RepoId, is_repo_name
@@ -91,7 +92,7 @@ class Repo:
             HubError: the repo was deleted or moved meanwhile (404).
         """
         try:
-            with disk.locked(self.folder / "hub.lock") as still_here:
+            with atomic_files.locked(self.folder / "hub.lock") as still_here:
                 if not still_here:
                     raise repo_not_found(anonymous=False)
                 yield self.git()
@@ -110,7 +111,7 @@ class RepoStore:
         for kind in Kind:
             (root / "repos" / kind.value).mkdir(parents=True, exist_ok=True)
         (root / "tmp").mkdir(exist_ok=True)
-        disk.sweep(root)
+        atomic_files.sweep(root)
 
     def _folder(self, repo: RepoId) -> Path:
         return self.root / "repos" / f"{repo.key}.git"
@@ -162,7 +163,7 @@ class RepoStore:
         It appears whole or not at all. 409 when the name is taken.
         """
         target = RepoId(kind, settings.owner, settings.name)
-        draft = disk.scratch(self.root, ".git")
+        draft = atomic_files.scratch(self.root, ".git")
         git = pygit2.init_repository(str(draft), bare=True, initial_head="main")
         try:
             for sample in ("hooks", "info"):
@@ -172,9 +173,9 @@ class RepoStore:
             tree = commits.build_tree(git, None, puts)
             commits.create_ref(git, MAIN, commits.commit_tree(git, tree, [], "initial commit", author))
             (draft / "hub.lock").touch()
-            disk.write_file(draft / "hub.json", settings.model_dump_json(indent=1).encode())
+            atomic_files.write_file(draft / "hub.json", settings.model_dump_json(indent=1).encode())
             # libgit2 has synced the objects and the ref; these are what it only wrote.
-            disk.sync(draft / "config", draft / "HEAD", draft / "objects", draft / "refs", draft)
+            atomic_files.sync(draft / "config", draft / "HEAD", draft / "objects", draft / "refs", draft)
             self._place(draft, target)
         except BaseException:
             shutil.rmtree(draft, ignore_errors=True)
@@ -190,7 +191,7 @@ class RepoStore:
             if not folder.exists():
                 raise
             raise conflict(f"A {target.kind.singular} repository called {target} already exists") from error
-        disk.sync(folder.parent)
+        atomic_files.sync(folder.parent)
 
     def update(self, repo: Repo, change: Callable[[RepoSettings], RepoSettings]) -> Repo:
         """Change a repo's settings as they are now, not as they were when it was looked up."""
@@ -199,7 +200,7 @@ class RepoStore:
             if current is None:
                 raise repo_not_found(anonymous=False)
             settings = change(current.settings)
-            disk.write_file(repo.folder / "hub.json", settings.model_dump_json(indent=1).encode())
+            atomic_files.write_file(repo.folder / "hub.json", settings.model_dump_json(indent=1).encode())
         return Repo(repo.id, repo.folder, settings)
 
     def move(self, repo: Repo, owner: str, name: str) -> Repo:
@@ -211,11 +212,11 @@ class RepoStore:
             settings = current.settings.model_copy(update={"owner": owner, "name": name})
             if folder != repo.folder:
                 self._place(repo.folder, target)
-            disk.write_file(folder / "hub.json", settings.model_dump_json(indent=1).encode())
+            atomic_files.write_file(folder / "hub.json", settings.model_dump_json(indent=1).encode())
             if folder != repo.folder:
                 sign = self._moved(repo.id)
                 sign.parent.mkdir(parents=True, exist_ok=True)
-                disk.write_file(sign, target.key.encode())
+                atomic_files.write_file(sign, target.key.encode())
         return Repo(target, folder, settings)
 
     def _moved(self, repo: RepoId) -> Path:
@@ -235,10 +236,10 @@ class RepoStore:
 
     def delete(self, repo: Repo) -> None:
         """Remove a repo: gone at once for everybody, its files a moment later."""
-        grave = disk.scratch(self.root, ".deleted")
+        grave = atomic_files.scratch(self.root, ".deleted")
         with repo.lock():
             repo.folder.rename(grave)
-            disk.sync(repo.folder.parent)
+            atomic_files.sync(repo.folder.parent)
         shutil.rmtree(grave, ignore_errors=True)
 
 

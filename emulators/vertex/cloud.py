@@ -12,7 +12,7 @@ from pathlib import Path
 import uvicorn
 from google.cloud import storage as gcs
 
-from emulators.vertex import storage
+from emulators.vertex import cloud_storage
 from emulators.vertex.certificate import Keys
 from emulators.vertex.faults import Faults
 from emulators.vertex.jobs import Jobs
@@ -50,14 +50,14 @@ class Cloud:
 
     def environment(self) -> dict[str, str]:
         """What the unmodified clients of a process need to find in their environment."""
-        return storage.environment(self.storage) | {
+        return cloud_storage.environment(self.storage) | {
             "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH": str(self.keys.roots),
             "GOOGLE_APPLICATION_CREDENTIALS": str(self.keys.account_file),
         }
 
     def client(self) -> gcs.Client:
         """A client of the storage."""
-        return storage.client(self.storage, self.project.name)
+        return cloud_storage.client(self.storage, self.project.name)
 
 
 @contextlib.contextmanager
@@ -84,10 +84,10 @@ def running(
         variables: what every container finds in its environment.
         keys: of a cloud that this process has met already; gRPC reads the roots that it trusts only once.
     """
-    with storage.running(root / "storage", root / "logs" / "storage.log", storage_port) as storage_url:
+    with cloud_storage.running(root / "storage", root / "logs" / "storage.log", storage_port) as storage_url:
         keys, faults, jobs = keys or Keys(root / "keys"), Faults(), Jobs(root / "jobs")
         project = Project(PROJECT, quotas_of({"nvidia_a100": 1, "nvidia_a100_80gb": 1, "nvidia_t4": 1}, LOCATIONS))
-        client = storage.client(storage_url, PROJECT)
+        client = cloud_storage.client(storage_url, PROJECT)
         if not client.bucket(BUCKET).exists():
             client.create_bucket(BUCKET, location="us-central1")
         images: dict[str, Image] = {}
@@ -95,7 +95,7 @@ def running(
             jobs,
             faults,
             root,
-            lambda: storage.client(storage_url, PROJECT),
+            lambda: cloud_storage.client(storage_url, PROJECT),
             images=images,
             capacity=capacity,
             grace=grace,
@@ -117,7 +117,7 @@ def running(
 
 @contextlib.contextmanager
 def _serving(web: Web, port: int) -> Iterator[str]:
-    port = port or storage.free_port()
+    port = port or cloud_storage.free_port()
     config = uvicorn.Config(
         web.app(), host="127.0.0.1", port=port, log_level="warning", access_log=False, lifespan="off"
     )

@@ -57,7 +57,7 @@ def api(hub: RunningHub) -> HfApi:
 @pytest.fixture
 def new_space(api: HfApi, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
     """A Space that runs `app.py`: with no sdk to install, its Python is the hub's own."""
-    monkeypatch.setattr("emulators.hub.apps.wishes._sdk_requirements", lambda *_: ())
+    monkeypatch.setattr("emulators.hub.apps.desired_state._sdk_requirements", lambda *_: ())
 
     def make(name: str, app: bytes = APP, **options: object) -> str:
         repo = f"anna/{name}"
@@ -180,7 +180,7 @@ def test_more_apps_than_room_take_turns(api: HfApi, new_space: Callable[..., str
     assert 'http-equiv="refresh"' in page.text
     assert httpx2.get(address(api, sleeper), timeout=60).status_code == 200  # a program is made to wait
     assert until(api, sleeper) == "RUNNING"
-    assert sum(1 for p in psutil.Process().children() if "box.py" in " ".join(p.cmdline())) == 2
+    assert sum(1 for p in psutil.Process().children() if "sandbox_program.py" in " ".join(p.cmdline())) == 2
     for name in names:
         api.delete_repo(name, repo_type="space")
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 from starlette.routing import Route
 
-from emulators.hub.app import ROUTES
+from emulators.hub.asgi import ROUTES
 from emulators.hub.server import RunningHub, running
 
 from .conftest import ACCOUNTS

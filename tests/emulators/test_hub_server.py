@@ -150,7 +150,7 @@ def test_apps_end_with_their_server_and_go_on_with_another(tmp_path: Path) -> No
         return [
             p
             for p, command in commands
-            if str(root) in command and "http.server" in command and "box.py" not in command
+            if str(root) in command and "http.server" in command and "sandbox_program.py" not in command
         ]
 
     with process(root) as (first, url):

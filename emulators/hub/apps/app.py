@@ -10,12 +10,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from emulators.hub.apps.board import Board, Stage, Status
-from emulators.hub.apps.boxed import Boxed, last_lines
 from emulators.hub.apps.build import BuildError, BuildLog, Environments, check_out
-from emulators.hub.apps.gate import Gate, Head, Pass, Refusal, Route, free_port
+from emulators.hub.apps.control_dir import Board, Stage, Status
+from emulators.hub.apps.desired_state import Wish
 from emulators.hub.apps.limits import Limits
-from emulators.hub.apps.wishes import Wish
+from emulators.hub.apps.reverse_proxy import Gate, Head, Pass, Refusal, Route, free_port
+from emulators.hub.apps.sandbox import Boxed, last_lines
 from emulators.hub.lfs import LfsStore
 
 _PATIENCE = 60.0

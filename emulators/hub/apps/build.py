@@ -16,7 +16,8 @@ from pathlib import Path
 
 from packaging.requirements import InvalidRequirement, Requirement
 
-from emulators.hub import disk, history
+from emulators import atomic_files
+from emulators.hub import history
 from emulators.hub.lfs import LfsStore
 from emulators.hub.storage import Repo
 
@@ -168,7 +169,7 @@ class Environments:
             pip = [str(python), "-m", "pip", "--disable-pip-version-check", "--no-input"]
             self._run([*pip, "install", "--no-color", "--progress-bar=off", "-r", str(listed)], say)
         listed.unlink()
-        disk.write_file(place / "complete", b"")
+        atomic_files.write_file(place / "complete", b"")
         return python
 
     def _forget_old(self) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from emulators.hub.apps.limits import Limits
 
-_BOX = Path(__file__).with_name("box.py")
+_BOX = Path(__file__).with_name("sandbox_program.py")
 _LAST_LINES = 12
 _END_SECONDS = 15.0
 

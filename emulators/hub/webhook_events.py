@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from emulators.hub.access import Call
-from emulators.hub.hooks import Action
+from emulators.hub.context import Call
 from emulators.hub.listing import subdomain
 from emulators.hub.names import RepoId
 from emulators.hub.storage import Repo
+from emulators.hub.webhooks import Action
 
 
 @dataclass(frozen=True)

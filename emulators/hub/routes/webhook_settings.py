@@ -9,10 +9,10 @@ from pydantic import BaseModel
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from emulators.hub.access import Call, endpoint, refusing_invalid
 from emulators.hub.accounts import Account
+from emulators.hub.context import Call, endpoint, refusing_invalid
 from emulators.hub.errors import HubError, bad_request
-from emulators.hub.hooks import Watched, Webhook
+from emulators.hub.webhooks import Watched, Webhook
 
 
 class WebhookRequest(BaseModel):

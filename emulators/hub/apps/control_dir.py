@@ -18,7 +18,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from emulators.hub import disk
+from emulators import atomic_files
 
 LogName = Literal["build", "run"]
 
@@ -77,7 +77,7 @@ class Board:
 
     def ask(self, uid: str, place: str) -> None:
         """Let the keeper look at an app soon; harmless when there is none."""
-        disk.write_file(self._asked / uid, place.encode())
+        atomic_files.write_file(self._asked / uid, place.encode())
 
     def take_asked(self) -> list[Asked]:
         """The requests since the last call."""
@@ -119,7 +119,7 @@ class Board:
         """Tell everybody what became of an app."""
         folder = self.app_folder(uid)
         folder.mkdir(parents=True, exist_ok=True)
-        disk.write_file(folder / "status.json", status.model_dump_json(indent=1).encode())
+        atomic_files.write_file(folder / "status.json", status.model_dump_json(indent=1).encode())
 
     def log(self, uid: str, name: LogName) -> Path:
         """An app's log: lines of a time in UTC, a space and the text."""

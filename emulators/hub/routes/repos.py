@@ -8,15 +8,15 @@ from pydantic import BaseModel
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from emulators.hub import cards, news
-from emulators.hub.access import Call, endpoint
+from emulators.hub import cards, webhook_events
 from emulators.hub.accounts import Account
-from emulators.hub.addresses import REPO
+from emulators.hub.context import Call, endpoint
 from emulators.hub.errors import HubError, bad_request, forbidden
 from emulators.hub.listing import timestamp
 from emulators.hub.names import Kind, RepoId, check_repo_name
-from emulators.hub.routes_spaces import SpaceRequest
+from emulators.hub.routes.spaces import SpaceRequest
 from emulators.hub.storage import RepoSettings
+from emulators.hub.url_patterns import REPO
 
 # What the Hub writes into a new repo, so that weights and archives go to LFS.
 _LFS_PATTERNS = (
@@ -115,7 +115,7 @@ def create(call: Call) -> Response:
     except HubError as error:
         raise (_exists(call, repo) if error.status == 409 else error) from None
     call.hub.summaries.prepare([made])
-    news.tell(call, made, "create", "repo")
+    webhook_events.tell(call, made, "create", "repo")
     return JSONResponse({"url": f"{call.base}/{made.id.path}", "name": str(made.id), "id": made.settings.uid})
 
 
@@ -137,7 +137,7 @@ def delete(call: Call) -> Response:
     asked = call.json(DeleteRequest)
     owner = asked.organization or call.writer().name
     repo = call.find(Kind.parse(asked.type), owner, asked.name, write=True)
-    news.tell(call, repo, "delete", "repo")
+    webhook_events.tell(call, repo, "delete", "repo")
     call.hub.repos.delete(repo)
     call.hub.look_at(repo)
     return PlainTextResponse("OK")
@@ -157,7 +157,7 @@ def move(call: Call) -> Response:
     for entry in call.hub.summaries.of(moved).files:
         if entry.lfs:
             call.hub.lfs.grant(entry.lfs.oid, f"repo:{moved.id.key}")
-    news.tell(call, repo, "move", "repo", movedTo=news.moved_to(moved.id))
+    webhook_events.tell(call, repo, "move", "repo", movedTo=webhook_events.moved_to(moved.id))
     call.hub.look_at(moved)
     return JSONResponse({"url": f"{call.base}/{moved.id.path}"})
 
@@ -169,7 +169,7 @@ def settings(call: Call) -> Response:
     changes = {"private": private, "gated": asked.gated}
     given = {key: value for key, value in changes.items() if value is not None}
     changed = call.hub.repos.update(call.repo(write=True), lambda now: now.model_copy(update=given))
-    news.tell(call, changed, "update", "repo.config")
+    webhook_events.tell(call, changed, "update", "repo.config")
     call.hub.look_at(changed)
     return JSONResponse({"private": changed.settings.private, "gated": changed.settings.gated})
 

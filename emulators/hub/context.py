@@ -15,18 +15,18 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from emulators.hub.accounts import Account, Accounts, Credentials
-from emulators.hub.apps.board import Board
+from emulators.hub.apps.control_dir import Board
 from emulators.hub.apps.limits import Limits
 from emulators.hub.commits import Author
 from emulators.hub.endpoints import EndpointStore
 from emulators.hub.errors import HubError, bad_request, forbidden, repo_not_found
-from emulators.hub.hooks import Webhooks
 from emulators.hub.lfs import LfsStore
 from emulators.hub.listing import Summaries
 from emulators.hub.multipart import MultipartUploads
 from emulators.hub.names import Kind, RepoId, is_repo_name
 from emulators.hub.sessions import COOKIE, Sessions
 from emulators.hub.storage import Repo, RepoStore
+from emulators.hub.webhooks import Webhooks
 
 _MAX_BODY = 16 << 20
 _Body = TypeVar("_Body", bound=BaseModel)

@@ -7,12 +7,13 @@ import re
 from starlette.responses import Response
 from starlette.routing import Route
 
-from emulators.hub import compare, history, render
-from emulators.hub.access import Call, endpoint
-from emulators.hub.addresses import REPO_FILES
+from emulators.hub import history
+from emulators.hub.context import Call, endpoint
 from emulators.hub.errors import bad_request
-from emulators.hub.pages import branches, frame
+from emulators.hub.pages import manifest_diff, render
+from emulators.hub.pages.browse import branches, frame
 from emulators.hub.storage import Repo
+from emulators.hub.url_patterns import REPO_FILES
 
 GRID = "samples/grid.png"
 
@@ -40,8 +41,8 @@ def compared(call: Call) -> Response:
 def _compared(call: Call, repo: Repo, names: tuple[str, str]) -> Response:
     git = repo.git()
     old, new = (history.resolve(git, name) for name in names)
-    manifests = [compare.manifest(git, commit) for commit in (old, new)]
-    groups = compare.differences(manifests[0] or {}, manifests[1] or {}) if any(manifests) else None
+    manifests = [manifest_diff.manifest(git, commit) for commit in (old, new)]
+    groups = manifest_diff.differences(manifests[0] or {}, manifests[1] or {}) if any(manifests) else None
     grids = [commit if history.find(git, commit, GRID) else None for commit in (old, new)]
     return render.page(
         "compare.html",

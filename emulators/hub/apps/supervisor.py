@@ -15,13 +15,13 @@ import time
 from collections.abc import Awaitable
 from dataclasses import replace
 
-from emulators.hub.access import Hub
 from emulators.hub.apps.app import App, Shop
-from emulators.hub.apps.board import Asked, Stage
 from emulators.hub.apps.build import Environments
-from emulators.hub.apps.gate import Head, Pass, Refusal
+from emulators.hub.apps.control_dir import Asked, Stage
+from emulators.hub.apps.desired_state import Wish, endpoint_wish, space_wish
 from emulators.hub.apps.limits import Limits
-from emulators.hub.apps.wishes import Wish, endpoint_wish, space_wish
+from emulators.hub.apps.reverse_proxy import Head, Pass, Refusal
+from emulators.hub.context import Hub
 from emulators.hub.errors import HubError
 from emulators.hub.names import Kind, RepoId
 

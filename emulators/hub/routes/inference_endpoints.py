@@ -13,11 +13,11 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from emulators.hub import catalog, history
-from emulators.hub.access import Call, endpoint, refusing_invalid
 from emulators.hub.accounts import Account
-from emulators.hub.apps.board import Stage, Status
+from emulators.hub.apps.control_dir import Stage, Status
+from emulators.hub.apps.desired_state import endpoint_wish
 from emulators.hub.apps.logs import text_of
-from emulators.hub.apps.wishes import endpoint_wish
+from emulators.hub.context import Call, endpoint, refusing_invalid
 from emulators.hub.endpoints import Endpoint, EndpointBody, not_found
 from emulators.hub.errors import HubError, bad_request, forbidden
 from emulators.hub.listing import timestamp

@@ -17,8 +17,8 @@ import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from emulators.hub import disk
-from emulators.hub.hooks import Message, Webhooks
+from emulators import atomic_files
+from emulators.hub.webhooks import Message, Webhooks
 
 _LOOK_EVERY = 0.2
 _PATIENCE = 10.0
@@ -80,7 +80,7 @@ class Postman:
                 later = message.model_copy(
                     update={"attempts": message.attempts + 1, "due": time.time() + 4**message.attempts}
                 )
-                disk.write_file(path, later.model_dump_json().encode())
+                atomic_files.write_file(path, later.model_dump_json().encode())
         except Exception:
             log.exception("webhook %s", message.webhook)
         finally:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from emulators.hub.apps.board import Stage
+from emulators.hub.apps.control_dir import Stage
 from emulators.hub.endpoints import Endpoint
 from emulators.hub.listing import Summary
 from emulators.hub.storage import Repo, SpaceSettings

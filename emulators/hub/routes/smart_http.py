@@ -17,10 +17,10 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from emulators.hub.access import Call, identify
-from emulators.hub.addresses import REPO_FILES
+from emulators.hub.context import Call, identify
 from emulators.hub.errors import HubError, bad_request
 from emulators.hub.storage import Repo
+from emulators.hub.url_patterns import REPO_FILES
 
 _MAX_REQUEST = 64 << 20
 _BLOCK = 1 << 16

@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from emulators.hub import disk
+from emulators import atomic_files
 from emulators.hub.names import Kind
 
 Action = Literal["create", "delete", "move", "update"]
@@ -96,7 +96,7 @@ class Webhooks:
         """Keep a webhook."""
         path = self._path(hook.owner, hook.id)
         path.parent.mkdir(exist_ok=True)
-        disk.write_file(path, hook.model_dump_json(indent=1).encode())
+        atomic_files.write_file(path, hook.model_dump_json(indent=1).encode())
 
     def delete(self, hook: Webhook) -> None:
         """Forget a webhook."""
@@ -115,7 +115,7 @@ class Webhooks:
         payload = payload | {"webhook": {"id": hook.id, "version": 3}}
         name = f"{time.time_ns():020d}-{secrets.token_hex(4)}.json"
         message = Message(owner=hook.owner, webhook=hook.id, payload=payload)
-        disk.write_file(self.outbox / name, message.model_dump_json().encode())
+        atomic_files.write_file(self.outbox / name, message.model_dump_json().encode())
 
     def waiting(self) -> list[tuple[Path, Message]]:
         """The messages of the outbox, oldest first."""

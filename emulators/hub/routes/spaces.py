@@ -12,16 +12,16 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from emulators.hub import news
-from emulators.hub.access import Call, Hub, endpoint, identify
-from emulators.hub.addresses import REPO
-from emulators.hub.apps.board import Stage, Status
+from emulators.hub import webhook_events
+from emulators.hub.apps.control_dir import Stage, Status
+from emulators.hub.apps.desired_state import APP_FILES, space_wish
 from emulators.hub.apps.logs import events
-from emulators.hub.apps.wishes import APP_FILES, space_wish
+from emulators.hub.context import Call, Hub, endpoint, identify
 from emulators.hub.errors import HubError, bad_request
 from emulators.hub.listing import Summary, subdomain, timestamp
 from emulators.hub.names import Kind
 from emulators.hub.storage import Repo, SpaceSettings
+from emulators.hub.url_patterns import REPO
 
 Sdk = Literal["gradio", "docker", "static", "streamlit"]
 _BUSY = (Stage.BUILDING, Stage.APP_STARTING, Stage.RUNNING, Stage.RUNNING_BUILDING)
@@ -132,7 +132,7 @@ def _change(call: Call, change: Callable[[SpaceSettings], SpaceSettings]) -> Rep
         _space(call, write=True),
         lambda now: now.model_copy(update={"space": change(now.space or SpaceSettings())}),
     )
-    news.tell(call, changed, "update", "repo.config")
+    webhook_events.tell(call, changed, "update", "repo.config")
     call.hub.look_at(changed)
     return changed
 

@@ -16,15 +16,15 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from emulators.hub import commits, history, news
-from emulators.hub.access import Call, endpoint, identify
-from emulators.hub.addresses import REPO
+from emulators.hub import commits, history, webhook_events
 from emulators.hub.commits import Change, Put, Remove
+from emulators.hub.context import Call, endpoint, identify
 from emulators.hub.errors import HubError, bad_request, revision_not_found
 from emulators.hub.lfs import is_oid
 from emulators.hub.names import check_path
-from emulators.hub.news import RefChange
 from emulators.hub.storage import Repo
+from emulators.hub.url_patterns import REPO
+from emulators.hub.webhook_events import RefChange
 
 _MAX_REGULAR = 10 * 1024 * 1024
 _MAX_LINE = 64 << 20
@@ -166,7 +166,7 @@ def _commit(call: Call, body: IO[bytes]) -> Response:
     if oid != old:
         call.hub.summaries.prepare([repo])
         call.hub.look_at(repo)
-        news.content_changed(call, repo, RefChange(ref, old, oid))
+        webhook_events.content_changed(call, repo, RefChange(ref, old, oid))
     page = f"{call.base}/{repo.id.path}"
     answer = {"success": True, "commitOid": oid, "commitUrl": f"{page}/commit/{oid}", "hookOutput": ""}
     if proposed:

@@ -12,22 +12,21 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from emulators.hub import (
-    pages,
-    pages_more,
-    routes_commits,
-    routes_endpoints,
-    routes_files,
-    routes_git,
-    routes_lfs,
-    routes_lists,
-    routes_refs,
-    routes_repos,
-    routes_spaces,
-    routes_webhooks,
-)
-from emulators.hub.access import Call, Hub, endpoint
+from emulators.hub.context import Call, Hub, endpoint
 from emulators.hub.errors import HubError, header_safe, repo_not_found
+from emulators.hub.pages import browse, comparison
+from emulators.hub.routes import (
+    commit,
+    files,
+    inference_endpoints,
+    lfs_batch,
+    refs,
+    repo_info,
+    repos,
+    smart_http,
+    spaces,
+    webhook_settings,
+)
 
 log = logging.getLogger("hub")
 
@@ -76,7 +75,7 @@ def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, HubError)
     for_people = request.method == "GET" and "text/html" in request.headers.get("Accept", "")
     if for_people and not request.url.path.startswith(("/api/", "/v2/", "/login")):
-        return pages.refusal(request.scope["path"], error)
+        return browse.refusal(request.scope["path"], error)
     return error.response()
 
 
@@ -91,19 +90,19 @@ def _broken(request: Request, error: Exception) -> Response:
 
 
 ROUTES = [
-    *routes_endpoints.ROUTES,
-    *routes_webhooks.ROUTES,
-    *routes_spaces.ROUTES,
-    *routes_repos.ROUTES,
-    *routes_lists.ROUTES,
-    *routes_refs.ROUTES,
-    *routes_commits.ROUTES,
-    *routes_files.ROUTES,
-    *routes_lfs.ROUTES,
-    *routes_git.ROUTES,
+    *inference_endpoints.ROUTES,
+    *webhook_settings.ROUTES,
+    *spaces.ROUTES,
+    *repos.ROUTES,
+    *repo_info.ROUTES,
+    *refs.ROUTES,
+    *commit.ROUTES,
+    *files.ROUTES,
+    *lfs_batch.ROUTES,
+    *smart_http.ROUTES,
     Route("/api/{kind:kind}/{path:rest}", endpoint(unknown_api), methods=["GET", "POST", "PUT", "DELETE"]),
-    *pages_more.ROUTES,
-    *pages.ROUTES,
+    *comparison.ROUTES,
+    *browse.ROUTES,
     Route("/{path:rest}", endpoint(unknown_page), methods=["GET", "POST", "PUT", "DELETE"]),
 ]
 

@@ -14,12 +14,12 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from emulators.hub import lfs, multipart
-from emulators.hub.access import Call, Hub, endpoint
 from emulators.hub.accounts import Account
-from emulators.hub.addresses import REPO_FILES
+from emulators.hub.context import Call, Hub, endpoint
 from emulators.hub.download import Served, serve
 from emulators.hub.errors import bad_request, forbidden
 from emulators.hub.storage import Repo
+from emulators.hub.url_patterns import REPO_FILES
 
 _MEDIA_TYPE = "application/vnd.git-lfs+json"
 

@@ -13,12 +13,12 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from emulators.hub import history
-from emulators.hub.access import Call, endpoint, identify
-from emulators.hub.addresses import REPO, REPO_FILES
+from emulators.hub.context import Call, endpoint, identify
 from emulators.hub.download import Served, serve
 from emulators.hub.errors import HubError, bad_request, entry_not_found
 from emulators.hub.history import Entry, LogEntry
 from emulators.hub.listing import timestamp
+from emulators.hub.url_patterns import REPO, REPO_FILES
 
 _TREE_PAGE = 1000
 _COMMIT_HEADER = "X-Repo-Commit"

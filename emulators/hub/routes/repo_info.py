@@ -9,14 +9,14 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from emulators.hub import history
-from emulators.hub.access import Call, Hub, endpoint
 from emulators.hub.accounts import Account
-from emulators.hub.addresses import REPO
+from emulators.hub.context import Call, Hub, endpoint
 from emulators.hub.errors import bad_request
 from emulators.hub.listing import PAGE, SORTS, Listed, Query, describe, select, summarize
 from emulators.hub.names import Kind, check_repo_name
-from emulators.hub.routes_spaces import runtime
+from emulators.hub.routes.spaces import runtime
 from emulators.hub.storage import Repo
+from emulators.hub.url_patterns import REPO
 
 
 def info(call: Call) -> Response:

@@ -12,14 +12,14 @@ from pygit2.enums import ObjectType
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from emulators.hub import commits, history, news
-from emulators.hub.access import Call, endpoint
-from emulators.hub.addresses import REPO
+from emulators.hub import commits, history, webhook_events
+from emulators.hub.context import Call, endpoint
 from emulators.hub.errors import bad_request, forbidden, revision_not_found
 from emulators.hub.listing import timestamp
 from emulators.hub.names import check_ref_name, is_ref
-from emulators.hub.news import RefChange
 from emulators.hub.storage import MAIN
+from emulators.hub.url_patterns import REPO
+from emulators.hub.webhook_events import RefChange
 
 _COMMITS_PAGE = 50
 
@@ -71,7 +71,7 @@ def create_branch(call: Call) -> Response:
         else:
             target = history.resolve(git, asked.startingPoint or "main")
         commits.create_ref(git, f"refs/heads/{branch}", target)
-    news.content_changed(call, repo, RefChange(f"refs/heads/{branch}", None, target))
+    webhook_events.content_changed(call, repo, RefChange(f"refs/heads/{branch}", None, target))
     return JSONResponse({"success": True})
 
 
@@ -86,7 +86,7 @@ def delete_branch(call: Call) -> Response:
             raise revision_not_found(branch)
         old = history.peel(git, ref)
         commits.delete_ref(git, ref)
-    news.content_changed(call, repo, RefChange(ref, old, None))
+    webhook_events.content_changed(call, repo, RefChange(ref, old, None))
     return JSONResponse({"success": True})
 
 
@@ -101,7 +101,7 @@ def create_tag(call: Call) -> Response:
             who = call.author().signature()
             target = str(_annotate(git, tag, target, who, asked.message))
         commits.create_ref(git, ref, target)
-    news.content_changed(call, repo, RefChange(ref, None, commit))
+    webhook_events.content_changed(call, repo, RefChange(ref, None, commit))
     return JSONResponse({"success": True})
 
 
@@ -120,7 +120,7 @@ def delete_tag(call: Call) -> Response:
             raise revision_not_found(tag)
         old = history.peel(git, ref)
         commits.delete_ref(git, ref)
-    news.content_changed(call, repo, RefChange(ref, old, None))
+    webhook_events.content_changed(call, repo, RefChange(ref, old, None))
     return JSONResponse({"success": True})
 
 
@@ -161,7 +161,7 @@ def super_squash(call: Call) -> Response:
         message = asked.message or f"Super-squash branch '{branch}'"
         new = commits.commit_tree(git, str(git[old].tree.id), [], message, call.author())
         commits.move_ref(git, ref, new)
-    news.content_changed(call, repo, RefChange(ref, old, new))
+    webhook_events.content_changed(call, repo, RefChange(ref, old, new))
     return JSONResponse({"success": True})
 
 

@@ -12,18 +12,19 @@ from urllib.parse import quote
 from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from emulators.hub import history, render, sessions
-from emulators.hub.access import Call, endpoint
-from emulators.hub.addresses import REPO_FILES
-from emulators.hub.apps.board import Stage
+from emulators.hub import history, sessions
+from emulators.hub.apps.control_dir import Stage
 from emulators.hub.apps.logs import lines_of
+from emulators.hub.context import Call, endpoint
 from emulators.hub.errors import HubError, entry_not_found
 from emulators.hub.history import Entry, LogEntry
 from emulators.hub.listing import Listed, Query, Summary, select, summarize
 from emulators.hub.names import Kind, check_repo_name
-from emulators.hub.routes_endpoints import describe as describe_endpoint
-from emulators.hub.routes_spaces import runtime, status_of
+from emulators.hub.pages import render
+from emulators.hub.routes.inference_endpoints import describe as describe_endpoint
+from emulators.hub.routes.spaces import runtime, status_of
 from emulators.hub.storage import Repo
+from emulators.hub.url_patterns import REPO_FILES
 
 _MAX_SHOWN = 512 * 1024
 _COMMITS_SHOWN = 50
