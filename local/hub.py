@@ -8,6 +8,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from local.hub_config import hub_arguments
+
 
 @dataclass(frozen=True)
 class Apps:
@@ -25,7 +27,7 @@ class Apps:
 
 def serve(root: Path, host: str, port: int, accounts: Path | None, apps: Apps) -> int:
     """Run the Hub in the foreground and return its exit code; Ctrl-C and SIGTERM are the Hub's to handle."""
-    command = [sys.executable, "-m", "emulators.hub", "--root", str(root), "--host", host, "--port", str(port)]
+    command = [sys.executable, "-m", *hub_arguments(root, host, port)]
     if accounts is not None:
         command += ["--accounts", str(accounts)]
     hub = subprocess.Popen([*command, *apps.flags()])

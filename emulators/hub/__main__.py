@@ -12,6 +12,7 @@ from pathlib import Path
 
 from emulators.hub.accounts import Accounts
 from emulators.hub.apps.limits import Limits
+from emulators.hub.config import HubConfig
 from emulators.hub.server import is_loopback, serve
 
 
@@ -26,6 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: only this machine)")
     parser.add_argument("--port", type=int, default=8600, help="port to listen on; 0 takes a free one (default: 8600)")
     parser.add_argument("--accounts", type=Path, help="YAML list of accounts (default: user local, token hf_local)")
+    parser.add_argument("--config", type=Path, help="YAML: what pages show of files, and the environment of apps")
     parser.add_argument(
         "--run",
         action=argparse.BooleanOptionalAction,
@@ -41,7 +43,8 @@ def main(arguments: list[str] | None = None) -> int:
         limits = None
         if is_loopback(options.host) if options.run is None else options.run:
             limits = Limits(apps=max(options.max_apps, 1), memory=int(options.app_memory * 1e9))
-        serve(options.root, options.host, options.port, accounts, _tell, limits)
+        config = HubConfig.load(options.config) if options.config else None
+        serve(options.root, options.host, options.port, accounts, _tell, limits, config)
     except (ValueError, OSError) as error:
         print(f"hub: {error}", file=sys.stderr)
         return 2

@@ -18,6 +18,7 @@ from emulators.hub.accounts import Account, Accounts, Credentials
 from emulators.hub.apps.control_dir import Board
 from emulators.hub.apps.limits import Limits
 from emulators.hub.commits import Author
+from emulators.hub.config import HubConfig
 from emulators.hub.endpoints import EndpointStore
 from emulators.hub.errors import HubError, bad_request, forbidden, repo_not_found
 from emulators.hub.lfs import LfsStore
@@ -35,8 +36,11 @@ _Body = TypeVar("_Body", bound=BaseModel)
 class Hub:
     """A hub's parts, made once per server process over one root folder."""
 
-    def __init__(self, root: Path, accounts: Accounts, limits: Limits | None = None) -> None:
+    def __init__(
+        self, root: Path, accounts: Accounts, limits: Limits | None = None, config: HubConfig | None = None
+    ) -> None:
         self.root = root
+        self.config = config or HubConfig()
         # What apps may use; without limits this server runs none (another one of the same root may).
         self.limits = limits
         self.accounts = accounts

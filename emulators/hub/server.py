@@ -16,6 +16,7 @@ from emulators.hub.accounts import Accounts
 from emulators.hub.apps.limits import Limits
 from emulators.hub.apps.supervisor import Keeper
 from emulators.hub.asgi import make_app
+from emulators.hub.config import HubConfig
 from emulators.hub.context import Hub
 from emulators.hub.names import Kind
 from emulators.hub.webhook_delivery import Postman
@@ -75,6 +76,7 @@ def serve(
     accounts: Accounts | None,
     ready: Callable[[str], None],
     limits: Limits | None = None,
+    config: HubConfig | None = None,
 ) -> None:
     """Serve until interrupted; `ready` is called with the address as soon as connections are taken.
 
@@ -86,7 +88,7 @@ def serve(
     """
     if accounts is None and not is_loopback(host):
         raise ValueError(f"{host} can be reached from other machines: give an accounts file, or stay on 127.0.0.1")
-    hub = Hub(root, accounts or Accounts(), limits)
+    hub = Hub(root, accounts or Accounts(), limits, config)
     server = _server(hub)
     listener, url = _listen(host, port)
     with listener, _background(hub, url, host):
@@ -124,14 +126,18 @@ def _running_apps(hub: Hub, url: str, host: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def running(
-    root: Path | str, port: int = 0, accounts: Accounts | None = None, limits: Limits | None = None
+    root: Path | str,
+    port: int = 0,
+    accounts: Accounts | None = None,
+    limits: Limits | None = None,
+    config: HubConfig | None = None,
 ) -> Iterator[RunningHub]:
     """A hub on 127.0.0.1 in a thread of this process, for as long as the `with` block lasts.
 
     The socket listens before this yields, so the first request is answered as soon as the server's loop turns. Spaces
     and endpoints run only when limits are given.
     """
-    hub = Hub(Path(root), accounts or Accounts(), limits)
+    hub = Hub(Path(root), accounts or Accounts(), limits, config)
     server = _server(hub)
     listener, url = _listen("127.0.0.1", port)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="hub", daemon=True)

@@ -91,7 +91,7 @@ class Postman:
         hook = self._hooks.get(message.owner, message.webhook)
         if hook is None or hook.disabled:
             return None
-        headers = {"Content-Type": "application/json", "User-Agent": "conceptry-hub-webhook"}
+        headers = {"Content-Type": "application/json", "User-Agent": "hub-emulator-webhook"}
         if hook.secret is not None:
             headers["X-Webhook-Secret"] = hook.secret
         body = json.dumps(message.payload).encode()

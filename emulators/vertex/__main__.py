@@ -12,7 +12,7 @@ import sys
 import threading
 from pathlib import Path
 
-from emulators.vertex.cloud import running
+from emulators.vertex.cloud import BUCKET, PROJECT, running
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -25,6 +25,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--web-port", type=int, default=4271, help="tokens, quotas, images and the jobs' pages (4271)")
     parser.add_argument("--storage-port", type=int, default=4272, help="Cloud Storage (4272)")
     parser.add_argument("--capacity", type=int, default=1, help="jobs that have machines at the same time (1)")
+    parser.add_argument("--project", default=PROJECT, help=f"id of the only project ({PROJECT})")
+    parser.add_argument("--bucket", default=BUCKET, help=f"bucket that exists from the start ({BUCKET})")
     given = parser.parse_args(arguments)
     stopped = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -32,6 +34,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         with running(
             given.root.resolve(),
+            project=given.project,
+            bucket=given.bucket,
             endpoint_port=given.port,
             web_port=given.web_port,
             storage_port=given.storage_port,

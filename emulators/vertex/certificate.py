@@ -57,7 +57,7 @@ class Keys:
             "project_id": project,
             "private_key_id": "emulated",
             "private_key": key_file.read_text(encoding="ascii"),
-            "client_email": f"conceptry@{project}.iam.gserviceaccount.com",
+            "client_email": f"emulator@{project}.iam.gserviceaccount.com",
             "client_id": "1",
             "auth_uri": "https://accounts.google.com/o/oauth2/auth",
             "token_uri": token_uri,

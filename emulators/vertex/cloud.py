@@ -12,6 +12,7 @@ from pathlib import Path
 import uvicorn
 from google.cloud import storage as gcs
 
+from emulators.host import free_port
 from emulators.vertex import cloud_storage
 from emulators.vertex.certificate import Keys
 from emulators.vertex.faults import Faults
@@ -20,7 +21,7 @@ from emulators.vertex.runner import Image, Runner
 from emulators.vertex.service import Service, listen
 from emulators.vertex.web import Project, Web, quotas_of
 
-PROJECT, BUCKET = "conceptry-local", "conceptry-local"
+PROJECT, BUCKET = "local-project", "local-bucket"
 LOCATIONS = ("us-central1", "us-east1", "europe-west4", "asia-southeast1")
 
 
@@ -64,6 +65,8 @@ class Cloud:
 def running(
     root: Path,
     *,
+    project: str = PROJECT,
+    bucket: str = BUCKET,
     endpoint_port: int = 0,
     web_port: int = 0,
     storage_port: int = 0,
@@ -76,6 +79,8 @@ def running(
 
     Args:
         root: a folder; made when missing.
+        project: id of the only project.
+        bucket: name of a bucket that exists from the start.
         endpoint_port: of JobService; 0 takes a free one, here and below.
         web_port: of the HTTP side.
         storage_port: of the storage.
@@ -86,30 +91,28 @@ def running(
     """
     with cloud_storage.running(root / "storage", root / "logs" / "storage.log", storage_port) as storage_url:
         keys, faults, jobs = keys or Keys(root / "keys"), Faults(), Jobs(root / "jobs")
-        project = Project(PROJECT, quotas_of({"nvidia_a100": 1, "nvidia_a100_80gb": 1, "nvidia_t4": 1}, LOCATIONS))
-        client = cloud_storage.client(storage_url, PROJECT)
-        if not client.bucket(BUCKET).exists():
-            client.create_bucket(BUCKET, location="us-central1")
+        known = Project(project, quotas_of({"nvidia_a100": 1, "nvidia_a100_80gb": 1, "nvidia_t4": 1}, LOCATIONS))
+        client = cloud_storage.client(storage_url, project)
+        if not client.bucket(bucket).exists():
+            client.create_bucket(bucket, location="us-central1")
         images: dict[str, Image] = {}
         runner = Runner(
             jobs,
             faults,
             root,
-            lambda: cloud_storage.client(storage_url, PROJECT),
+            lambda: cloud_storage.client(storage_url, project),
             images=images,
             capacity=capacity,
             grace=grace,
             variables=variables or {},
         )
-        web = Web(project, keys, faults, jobs, runner)
+        web = Web(known, keys, faults, jobs, runner)
         with _serving(web, web_port) as web_url:
-            keys.write_service_account(PROJECT, f"{web_url}/token")
-            service = Service(jobs, runner, faults, web.believes, PROJECT, LOCATIONS)
+            keys.write_service_account(project, f"{web_url}/token")
+            service = Service(jobs, runner, faults, web.believes, project, LOCATIONS)
             server, port = listen(service, keys.server, endpoint_port)
             try:
-                yield Cloud(
-                    root, f"localhost:{port}", web_url, storage_url, BUCKET, project, keys, faults, jobs, images
-                )
+                yield Cloud(root, f"localhost:{port}", web_url, storage_url, bucket, known, keys, faults, jobs, images)
             finally:
                 runner.close()
                 server.stop(0).wait()
@@ -117,7 +120,7 @@ def running(
 
 @contextlib.contextmanager
 def _serving(web: Web, port: int) -> Iterator[str]:
-    port = port or cloud_storage.free_port()
+    port = port or free_port()
     config = uvicorn.Config(
         web.app(), host="127.0.0.1", port=port, log_level="warning", access_log=False, lifespan="off"
     )

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import platform
-import socket
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ from pathlib import Path
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
 
+from emulators.host import free_port
 from emulators.vertex.replicas import leash
 
 _PATIENCE = 30.0
@@ -73,13 +73,6 @@ def running(root: Path, log: Path, port: int = 0) -> Iterator[str]:
 def client(url: str, project: str) -> storage.Client:
     """The unmodified client, as somebody whom the emulator does not ask for credentials."""
     return storage.Client(project=project, credentials=AnonymousCredentials(), client_options={"api_endpoint": url})
-
-
-def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _wait(server: subprocess.Popen[bytes], url: str, log: Path) -> None:

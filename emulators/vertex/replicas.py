@@ -9,18 +9,18 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from google.cloud.aiplatform_v1.types import CustomJob
 
+from emulators.host import free_ports, inherited_environment
 from emulators.vertex.mount import Mount
 
 # The kernel ends a replica when the thread that started it dies, whatever ended this process (Linux).
@@ -30,8 +30,6 @@ if sys.platform == "linux":
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 sys.exit(75) if os.getppid() != int(sys.argv[1]) else os.execvp(sys.argv[2], sys.argv[2:])
 """
-# What leads a process to somebody's accounts; a container starts without it.
-_FOREIGN = ("CONCEPTRY_", "PREFECT_", "HF_", "HUGGING", "GOOGLE_", "STORAGE_EMULATOR", "GRPC_", "DVC_", "PYTHON")
 _TASKS = ("chief", "worker", "ps", "evaluator")
 
 
@@ -116,7 +114,6 @@ class Replicas:
                     process.wait(max(0.0, deadline - time.monotonic()) if number == signal.SIGTERM else None)
 
     def _environment(self, cluster: dict[str, list[str]], pool: int, number: int) -> dict[str, str]:
-        kept = {key: value for key, value in os.environ.items() if not key.startswith(_FOREIGN)}
         _, project, _, location, _, job_id = self.job.name.split("/")
         path = os.pathsep.join([str(self.binaries), os.environ.get("PATH", os.defpath)])
         output = self.mount.map(self.job.job_spec.base_output_directory.output_uri_prefix.replace("gs://", "/gcs/"))
@@ -127,7 +124,7 @@ class Replicas:
         }
         tasks = {_TASKS[index]: addresses for index, addresses in enumerate(cluster.values())}
         return {
-            **kept,
+            **inherited_environment(["HOME", "USER"]),
             "PATH": path,
             **({"PYTHONPATH": str(self.root)} if self.root else {}),
             "PYTHONUNBUFFERED": "1",
@@ -148,12 +145,8 @@ def _json(cluster: Mapping[str, Any], kind: str, index: int) -> str:
 
 
 def _addresses(replicas: Sequence[int]) -> dict[str, list[str]]:
-    """A free port of localhost for each replica, by pool; all are held until all are known."""
-    with ExitStack() as probes:
-
-        def address() -> str:
-            probe = probes.enter_context(socket.socket())
-            probe.bind(("127.0.0.1", 0))
-            return f"localhost:{probe.getsockname()[1]}"
-
-        return {f"workerpool{index}": [address() for _ in range(count)] for index, count in enumerate(replicas)}
+    """Assign a free port of localhost to each replica; returns the addresses by pool."""
+    ports = iter(free_ports(sum(replicas)))
+    return {
+        f"workerpool{index}": [f"localhost:{next(ports)}" for _ in range(count)] for index, count in enumerate(replicas)
+    }

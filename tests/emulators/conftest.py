@@ -9,6 +9,7 @@ import pytest
 from huggingface_hub import HfApi
 
 from emulators.hub.accounts import Account, Accounts, Organization
+from emulators.hub.config import HubConfig
 from emulators.hub.server import RunningHub, running
 
 TOKENS = {"anna": "hf_anna", "ben": "hf_ben", "reader": "hf_reader"}
@@ -24,12 +25,20 @@ ACCOUNTS = Accounts(
         Account(name="reader", token=TOKENS["reader"], role="read"),
     ]
 )
+# What an application that publishes models might ask of a Hub's pages.
+VERDICTS = {"list": "registry.versions", "revision": "v{number}", "verdict": "verdict", "shown": ["passed", "rejected"]}
+CONFIG = HubConfig.model_validate(
+    {
+        "pages": {"manifest": "manifest.json", "picture": "samples/grid.png", "verdicts": VERDICTS},
+        "apps": {"inherit": ["APP_CACHE"], "variables": {"APP_API": "{hub}/v2"}},
+    }
+)
 
 
 @pytest.fixture(scope="session")
 def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHub]:
     """One hub for all tests of this room; each test makes repos of its own."""
-    with running(tmp_path_factory.mktemp("hub"), accounts=ACCOUNTS) as hub:
+    with running(tmp_path_factory.mktemp("hub"), accounts=ACCOUNTS, config=CONFIG) as hub:
         yield hub
 
 

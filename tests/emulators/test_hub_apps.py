@@ -12,7 +12,7 @@ from huggingface_hub.errors import HfHubHTTPError
 
 from emulators.hub.apps.limits import Limits
 from emulators.hub.server import RunningHub, running
-from tests.emulators.conftest import ACCOUNTS
+from tests.emulators.conftest import ACCOUNTS, CONFIG
 
 # A Space needs no framework: whatever listens at its port is its app.
 APP = b"""
@@ -23,6 +23,8 @@ class Page(http.server.BaseHTTPRequestHandler):
         if self.path == "/exit": os._exit(3)
         if self.path == "/eat": self.server.eaten = b"x" * 200_000_000
         said = [os.environ.get("COLOUR", "none"), str("Authorization" in self.headers), os.environ["HF_ENDPOINT"]]
+        if self.path == "/given":
+            said = [os.environ.get(name, "none") for name in ("APP_API", "APP_CACHE", "APP_OTHER")]
         self.send_response(200); self.end_headers(); self.wfile.write("\\n".join(said).encode())
     def log_message(self, *a): pass
 http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Page).serve_forever()
@@ -45,8 +47,11 @@ LIMITS = Limits(apps=2, memory=150_000_000, processes=8, start_seconds=30)
 
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHub]:
-    with running(tmp_path_factory.mktemp("apps"), accounts=ACCOUNTS, limits=LIMITS) as hub:
-        yield hub
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("APP_CACHE", "/cache")
+        patched.setenv("APP_OTHER", "not for apps")
+        with running(tmp_path_factory.mktemp("apps"), accounts=ACCOUNTS, limits=LIMITS, config=CONFIG) as hub:
+            yield hub
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +94,7 @@ def test_a_space_runs_fails_restarts_and_pauses(api: HfApi, hub: RunningHub, new
     assert until(api, repo) == "RUNNING"
     url = address(api, repo)
     assert httpx2.get(url, headers={"Authorization": "Bearer hf_anna"}).text == f"teal\nFalse\n{hub.url}"
+    assert httpx2.get(f"{url}/given").text == f"{hub.url}/v2\n/cache\nnone"
     assert api.space_info(repo).host == url
     assert any("starting anna/lively" in line for line in log(hub, repo, "run"))
     assert any("meets all requirements" in line for line in log(hub, repo, "build"))
@@ -142,7 +148,7 @@ def test_what_cannot_run_says_why(api: HfApi, new_space: Callable[..., str], mon
     broken = new_space("broken", b"raise SystemExit('no luck today')")
     assert until(api, broken) == "RUNTIME_ERROR"
     assert "no luck today" in api.get_space_runtime(broken).raw["errorMessage"]
-    push(api, broken, {"requirements.txt": b"conceptry-no-such-package==1\n"})
+    push(api, broken, {"requirements.txt": b"no-such-package-anywhere==1\n"})
     assert until(api, broken) == "BUILD_ERROR"
     push(api, broken, {"README.md": b"---\nsdk: docker\n---\n", "Dockerfile": b"FROM x"})
     assert until(api, broken) == "CONFIG_ERROR"

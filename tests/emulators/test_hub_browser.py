@@ -15,7 +15,7 @@ from PIL import Image
 
 from emulators.hub.apps.limits import Limits
 from emulators.hub.server import RunningHub, running
-from tests.emulators.conftest import ACCOUNTS
+from tests.emulators.conftest import ACCOUNTS, CONFIG
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
@@ -65,7 +65,7 @@ def browse(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Seen]:
 
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHub]:
-    with running(tmp_path_factory.mktemp("browsed"), accounts=ACCOUNTS, limits=Limits(apps=1)) as hub:
+    with running(tmp_path_factory.mktemp("browsed"), accounts=ACCOUNTS, limits=Limits(apps=1), config=CONFIG) as hub:
         yield hub
 
 
@@ -79,7 +79,7 @@ def concept(hub: RunningHub) -> str:
     for number in (1, 2):
         manifest = {"spec": {"steps": 1000 * number}, "images": {f"{number}.jpg": str(number) * 32}, "name": "<seen>"}
         files = {"README.md": CARD.encode(), "samples/grid.png": buffer.getvalue()}
-        files["concept.json"] = json.dumps(manifest).encode()
+        files["manifest.json"] = json.dumps(manifest).encode()
         operations = [CommitOperationAdd(path, data) for path, data in files.items()]
         api.create_commit("anna/seen", operations, commit_message=f"v{number}")
         api.create_branch("anna/seen", branch=f"v{number}")
@@ -107,7 +107,7 @@ def test_two_versions_are_compared(hub: RunningHub, concept: str, browse: Callab
     assert "images 1.jpg − 111111111111… 2.jpg + 222222222222…" in text
     assert "spec steps − 1000 + 2000 +100.0%" in text
     assert re.search(r'<option selected="">v1</option>', seen.document)
-    assert "modified concept.json" in text
+    assert "modified manifest.json" in text
     assert seen.shows(TEAL)
     assert seen.complaints == []
 

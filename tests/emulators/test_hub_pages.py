@@ -1,5 +1,6 @@
 """What people see in a browser."""
 
+import json
 import re
 from collections.abc import Callable
 
@@ -12,9 +13,11 @@ from emulators.hub.server import RunningHub
 NewRepo = Callable[..., str]
 CARD = b"""---
 tags: [cats]
-conceptry:
+registry:
   versions:
-  - {number: 1, gate: passed}
+  - {number: 1, verdict: passed}
+  - {number: 2, verdict: doubtful}
+  - 3
 ---
 # A cat
 
@@ -54,6 +57,7 @@ def test_a_card_is_shown_and_can_do_no_harm(hub: RunningHub, concept: str) -> No
     assert picture is not None
     assert httpx2.get(hub.url + picture[1]).headers["Content-Type"] == "image/png"
     assert re.search(r"v1</a>\s*<span class=\"pill passed\">", html)
+    assert "doubtful</span>" not in html
 
 
 def test_every_link_of_the_pages_leads_somewhere(hub: RunningHub, concept: str) -> None:
@@ -67,6 +71,20 @@ def test_every_link_of_the_pages_leads_somewhere(hub: RunningHub, concept: str) 
             links = set(re.findall(r'(?:href|src)="(/[^"#]*)"', answer.text))
             todo |= {link for link in links if link.startswith(f"/{concept}")} - seen
     assert len(seen) > 12
+
+
+def test_two_revisions_are_compared(hub: RunningHub, api: HfApi, concept: str) -> None:
+    for number in (2, 3):
+        manifest = json.dumps({"spec": {"steps": 1000 * number}, "name": "<cat>", "images": {f"{number}.jpg": "x"}})
+        api.upload_file(path_or_fileobj=manifest.encode(), path_in_repo="manifest.json", repo_id=concept)
+        api.create_branch(concept, branch=f"v{number}")
+    html = page(f"{hub.url}/{concept}/compare")
+    text = " ".join(re.sub(r"<[^>]+>", " ", html).split())
+    assert "spec steps − 2000 + 3000 +50.0%" in text
+    assert "modified manifest.json" in text
+    assert html.count("/samples/grid.png") == 2
+    assert "<cat>" not in html
+    assert "Neither revision has a manifest.json" in page(f"{hub.url}/{concept}/compare/v1...v1")
 
 
 def test_files_are_shown_as_text_and_never_run(hub: RunningHub, concept: str) -> None:
@@ -90,7 +108,7 @@ def test_the_front_page_lists_and_searches(hub: RunningHub, api: HfApi, concept:
 
 def test_a_space_shows_its_state_and_front_matter(hub: RunningHub, api: HfApi, new_repo: NewRepo) -> None:
     repo = new_repo(repo_type="space", space_sdk="gradio")
-    front = b"---\ntitle: Draw a cat\nsdk: gradio\nconceptry:\n  release: v2\n---\n"
+    front = b"---\ntitle: Draw a cat\nsdk: gradio\nregistry:\n  release: v2\n---\n"
     operations = [CommitOperationAdd("README.md", front), CommitOperationAdd("app.py", b"print()")]
     api.create_commit(repo, operations, commit_message="render", repo_type="space")
     assert "Stopped" in page(f"{hub.url}/spaces/{repo}")

@@ -45,7 +45,7 @@ def test_a_version_is_committed_branched_tagged_and_downloaded(api: HfApi, new_r
     repo = new_repo()
     weights = os.urandom(300_000)
     api.create_branch(repo, branch="staging/abc")
-    head = commit(api, repo, {"a/b.bin": weights, "concept.json": b"{}", "é ü.txt": b"hi"}, revision="staging/abc")
+    head = commit(api, repo, {"a/b.bin": weights, "manifest.json": b"{}", "é ü.txt": b"hi"}, revision="staging/abc")
     api.create_branch(repo, branch="v1", revision="staging/abc")
     api.create_tag(repo, tag="fp-0123", revision=head, tag_message="the first")
     api.delete_branch(repo, branch="staging/abc")
@@ -173,7 +173,7 @@ def test_refs_refuse_what_cannot_be(api: HfApi, new_repo: NewRepo) -> None:
 
 def card(number: int) -> bytes:
     tag = "even" if number % 2 == 0 else "odd"
-    return f"---\ntags:\n- paged\n- {tag}\nconceptry:\n  versions:\n  - number: {number}\n---\n# c\n".encode()
+    return f"---\ntags:\n- paged\n- {tag}\nregistry:\n  versions:\n  - number: {number}\n---\n# c\n".encode()
 
 
 def test_lists_are_filtered_and_paged(api: HfApi, hub: RunningHub, new_repo: NewRepo) -> None:
@@ -182,7 +182,7 @@ def test_lists_are_filtered_and_paged(api: HfApi, hub: RunningHub, new_repo: New
         commit(api, name, {"README.md": card(number)})
     found = list(api.list_models(author="anna", filter=["paged", "even"], cardData=True))
     assert {m.id for m in found} == {names[0], names[2], names[4]}
-    versions = {m.id: m.card_data["conceptry"]["versions"] for m in found if m.card_data}
+    versions = {m.id: m.card_data["registry"]["versions"] for m in found if m.card_data}
     assert versions[names[4]] == [{"number": 4}]
     assert [m.id for m in api.list_models(search=names[3])] == [names[3]]
     assert next(iter(api.list_models(search=names[3], full=True))).sha == api.model_info(names[3]).sha
@@ -273,7 +273,7 @@ def test_a_card_is_checked_before_it_is_committed(api: HfApi, new_repo: NewRepo)
 def test_spaces_keep_what_they_were_asked(api: HfApi, ben: HfApi, new_repo: NewRepo) -> None:
     repo = new_repo(repo_type="space", space_sdk="gradio", space_secrets=[{"key": "TOKEN", "value": "very-secret"}])
     assert api.get_space_runtime(repo).stage == "NO_APP_FILE"
-    front = b"---\ntitle: T\nsdk: gradio\nconceptry:\n  release: v2\n---\n"
+    front = b"---\ntitle: T\nsdk: gradio\nregistry:\n  release: v2\n---\n"
     commit(api, repo, {"app.py": b"print()", "README.md": front}, repo_type="space")
     assert api.get_space_runtime(repo).stage == "STOPPED"
     assert api.pause_space(repo).stage == "PAUSED"
@@ -286,7 +286,7 @@ def test_spaces_keep_what_they_were_asked(api: HfApi, ben: HfApi, new_repo: NewR
     assert list(api.get_space_secrets(repo)) == ["TOKEN"]
     listed = next(s for s in api.list_spaces(author="anna", full=True) if s.id == repo)
     assert listed.card_data is not None
-    assert listed.card_data["conceptry"] == {"release": "v2"}
+    assert listed.card_data["registry"] == {"release": "v2"}
     expanded = next(s for s in api.list_spaces(author="anna", expand=["cardData", "runtime"]) if s.id == repo)
     assert expanded.runtime is not None
     with pytest.raises(HfHubHTTPError, match="rights"):

@@ -54,6 +54,10 @@ def test_a_public_address_needs_accounts(
     told = capsys.readouterr().err
     assert "0.name" in told
     assert "1.token" in told
+    config = tmp_path / "config.yaml"
+    config.write_text("pages: {manifest: m.json, colour: red}\n", encoding="utf-8")
+    assert main(["--root", str(tmp_path / "hub"), "--config", str(config)]) == 2
+    assert "pages.colour" in capsys.readouterr().err
     assert is_loopback("127.0.0.1")
     assert is_loopback("::1")
     assert not is_loopback("192.168.1.2")

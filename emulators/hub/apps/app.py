@@ -6,15 +6,16 @@ import asyncio
 import contextlib
 import shutil
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from emulators.host import free_port
 from emulators.hub.apps.build import BuildError, BuildLog, Environments, check_out
 from emulators.hub.apps.control_dir import Board, Stage, Status
 from emulators.hub.apps.desired_state import Wish
 from emulators.hub.apps.limits import Limits
-from emulators.hub.apps.reverse_proxy import Gate, Head, Pass, Refusal, Route, free_port
+from emulators.hub.apps.reverse_proxy import Gate, Head, Pass, Refusal, Route
 from emulators.hub.apps.sandbox import Boxed, last_lines
 from emulators.hub.lfs import LfsStore
 
@@ -33,6 +34,7 @@ class Shop:
     lfs: LfsStore
     environments: Environments
     limits: Limits
+    environment: Mapping[str, str]
     host: str
     building: asyncio.Semaphore
     room: Callable[[App], Awaitable[None]]
@@ -145,7 +147,7 @@ class App:
         self._boxed = await Boxed.start(
             wish.command(python, folder, self._port),
             folder=folder,
-            environment=wish.variables(folder, home, self._port, self._address),
+            environment={**self.shop.environment, **wish.variables(folder, home, self._port, self._address)},
             log=log,
             limits=self.shop.limits,
         )

@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from emulators.host import inherited_environment
 from emulators.hub.apps.control_dir import Stage
+from emulators.hub.config import AppsConfig
 from emulators.hub.endpoints import Endpoint
 from emulators.hub.listing import Summary
 from emulators.hub.storage import Repo, SpaceSettings
@@ -20,9 +22,6 @@ APP_FILES = {"gradio": "app.py", "streamlit": "app.py", "docker": "Dockerfile", 
 # Downloads to machines with PyTorch leave out what other frameworks read: a folder named so never arrives.
 NOT_FOR_PYTORCH = ("tf*", "rust*", "*onnx*", "*mlmodel", "*tflite", "*openvino*")
 _TOOLKIT = Path(__file__).with_name("toolkit.py")
-# What an app may know of the machine; the rest of the hub's environment is none of its business.
-_PASSED = ("LANG", "LC_", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "CUDA_", "OMP_", "OPENBLAS_", "TF_", "SSL_CERT_")
-_PASSED_EXACTLY = frozenset({"CONCEPTRY_BASE_DIR"})
 
 Access = Literal["everybody", "accounts", "owners"]
 
@@ -76,7 +75,7 @@ class Wish:
         return [str(python), *filled]
 
 
-def space_wish(repo: Repo, summary: Summary, base: str = "") -> Wish:
+def space_wish(repo: Repo, summary: Summary) -> Wish:
     """What a Space should be, by its main branch and its settings."""
     space = repo.settings.space or SpaceSettings()
     sdk = _text(summary.card.get("sdk")) or space.sdk
@@ -113,12 +112,12 @@ def space_wish(repo: Repo, summary: Summary, base: str = "") -> Wish:
         sleep_after=float(space.sleep_time) if space.sleep_time and space.sleep_time > 0 else None,
         requirements=_sdk_requirements(sdk, summary.card.get("sdk_version")),
         fresh=space.fresh_at == space.restarts,
-        environment=machine_environment(base) | environment,
+        environment=environment,
         arguments=_arguments(sdk, app),
     )
 
 
-def endpoint_wish(endpoint: Endpoint, repo: Repo | None, base: str = "") -> Wish | None:
+def endpoint_wish(endpoint: Endpoint, repo: Repo | None) -> Wish | None:
     """What an endpoint should be; none when its model repo is gone."""
     if repo is None:
         return None
@@ -146,27 +145,27 @@ def endpoint_wish(endpoint: Endpoint, repo: Repo | None, base: str = "") -> Wish
         sleep_after=60.0 * timeout if timeout and scaling.minReplica == 0 else None,
         sleepy=scaling.minReplica == 0,
         skipped=skipped,
-        environment=machine_environment(base) | environment,
+        environment=environment,
         arguments=(str(_TOOLKIT), "--model-dir", "{folder}", "--port", "{port}"),
     )
 
 
-def machine_environment(base: str) -> dict[str, str]:
-    """What every app is told: the machine, and that the Hub is this one."""
-    passed = {k: v for k, v in os.environ.items() if k.startswith(_PASSED) or k in _PASSED_EXACTLY}
-    return passed | {
+def common_environment(hub: str, config: AppsConfig) -> dict[str, str]:
+    """Return the variables of every app: the machine's, those that send clients to the Hub at `hub`, the config's."""
+    given = {key: value.replace("{hub}", hub) for key, value in config.variables.items()}
+    return inherited_environment(config.inherit) | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
         "PYTHONUNBUFFERED": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
-        "HF_ENDPOINT": base,
+        "HF_ENDPOINT": hub,
         "HF_HUB_DISABLE_XET": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-        "CONCEPTRY_ENDPOINTS_API": f"{base}/v2",
         "GRADIO_ANALYTICS_ENABLED": "False",
         "NO_PROXY": "127.0.0.1,localhost",
         "no_proxy": "127.0.0.1,localhost",
         "CPU_CORES": str(os.cpu_count() or 1),
+        **given,
     }
 
 

@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import html
 import json
-import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -216,10 +215,3 @@ def _refuse(refusal: Refusal, head: Head) -> bytes:
     if refusal.wait:
         lines.append("Retry-After: 2")
     return ("\r\n".join(lines) + "\r\n\r\n").encode() + body
-
-
-def free_port() -> int:
-    """A port of this machine that nobody listens on at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -18,7 +18,7 @@ from dataclasses import replace
 from emulators.hub.apps.app import App, Shop
 from emulators.hub.apps.build import Environments
 from emulators.hub.apps.control_dir import Asked, Stage
-from emulators.hub.apps.desired_state import Wish, endpoint_wish, space_wish
+from emulators.hub.apps.desired_state import Wish, common_environment, endpoint_wish, space_wish
 from emulators.hub.apps.limits import Limits
 from emulators.hub.apps.reverse_proxy import Head, Pass, Refusal
 from emulators.hub.context import Hub
@@ -85,6 +85,7 @@ class Keeper:
             lfs=self._hub.lfs,
             environments=self._environments,
             limits=self._limits,
+            environment=common_environment(self._base, self._hub.config.apps),
             host=self._host,
             building=asyncio.Semaphore(2),
             room=self._room,
@@ -146,9 +147,9 @@ class Keeper:
             endpoint = self._hub.endpoints.get(owner, name)
             if endpoint is None:
                 return None
-            return endpoint_wish(endpoint, self._hub.repos.named(endpoint.body.model.repository), self._base)
+            return endpoint_wish(endpoint, self._hub.repos.named(endpoint.body.model.repository))
         repo = self._hub.repos.get(RepoId(Kind.SPACE, owner, name))
-        return None if repo is None else space_wish(repo, self._hub.summaries.of(repo), self._base)
+        return None if repo is None else space_wish(repo, self._hub.summaries.of(repo))
 
     async def _apply(self, shop: Shop, wish: Wish, *, crowded: bool = False) -> None:
         app = self._apps.get(wish.uid)

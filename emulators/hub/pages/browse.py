@@ -46,11 +46,11 @@ class Tile:
 
 @dataclass(frozen=True)
 class Branch:
-    """A branch or tag in the sidebar; `gate` is the verdict on a version, if the card has one."""
+    """A branch or tag in the sidebar; `verdict` is that of the card, where HubConfig says how to find it."""
 
     name: str
     commit: LogEntry
-    gate: str | None = None
+    verdict: str | None = None
 
 
 def home(call: Call) -> Response:
@@ -67,7 +67,15 @@ def home(call: Call) -> Response:
             groups[kind] = tiles
     if owner is not None and not groups:
         raise entry_not_found(owner)
-    return render.page("index.html", account=call.account, groups=groups, owner=owner, search=search, next="/")
+    return render.page(
+        "index.html",
+        account=call.account,
+        groups=groups,
+        owner=owner,
+        search=search,
+        next="/",
+        empty=call.hub.config.pages.empty,
+    )
 
 
 def _tile(call: Call, item: Listed) -> Tile:
@@ -78,7 +86,7 @@ def _tile(call: Call, item: Listed) -> Tile:
         item,
         title=_line(card.get("title")) or item.repo.id.name,
         emoji=_line(card.get("emoji"), 8) or ("🚀" if item.repo.settings.space else "🧩"),
-        cover=render.cover(text, files, item.repo.id.path, sha),
+        cover=render.cover(text, files, item.repo.id.path, sha, call.hub.config.pages.picture),
         stage=status_of(call.hub, item.repo, item.summary).stage if item.repo.settings.space else None,
     )
 
@@ -96,7 +104,9 @@ def repo_page(call: Call) -> Response:
     # At a commit's address nothing that the page shows can change while somebody reads it.
     card = render.card_html(text, repo.id.path, summary.sha)
     values = frame(call, repo, revision, summary) | {"card": card, "summary": summary}
-    values |= {"branches": branches(git, summary.card, "refs/heads/"), "tags": branches(git, {}, "refs/tags/")}
+    verdicts = call.hub.config.pages.verdicts
+    known = verdicts.of(summary.card) if verdicts else {}
+    values |= {"branches": branches(git, "refs/heads/", known), "tags": branches(git, "refs/tags/")}
     values |= {"entries": list(history.walk(git, summary.sha)), "folder": ""}
     values["metadata"] = summary.card
     values |= _space(call, repo, summary) if repo.settings.space else {"runtime": None}
@@ -200,31 +210,19 @@ def frame(call: Call, repo: Repo, revision: str, summary: Summary | None = None)
     }
 
 
-def branches(git: Any, card: Mapping[str, Any], prefix: str) -> list[Branch]:
-    """The branches, or tags, below a prefix: main first, then the newest version."""
-    gates = _gates(card)
+def branches(git: Any, prefix: str, verdicts: Mapping[str, str] | None = None) -> list[Branch]:
+    """The branches, or tags, below a prefix: main first, then the newest version (v10 before v9)."""
+    verdicts = verdicts or {}
     found = []
     for ref in git.references:
         if ref.startswith(prefix):
             name = ref.removeprefix(prefix)
-            found.append(Branch(name, history.log_entry(git[history.peel(git, ref)]), gates.get(name)))
-    # main first, then the newest version: v10 before v9.
+            found.append(Branch(name, history.log_entry(git[history.peel(git, ref)]), verdicts.get(name)))
     return sorted(found, key=lambda b: (b.name != "main", -_number(b.name), b.name))
 
 
 def _number(name: str) -> int:
     return int(name[1:]) if name.startswith("v") and name[1:].isdecimal() and len(name) < 12 else 0
-
-
-def _gates(card: Mapping[str, Any]) -> dict[str, str]:
-    """The verdict on each version, from the index that a Conceptry card carries."""
-    index = card.get("conceptry")
-    versions = index.get("versions") if isinstance(index, dict) else None
-    gates = {}
-    for version in versions if isinstance(versions, list) else []:
-        if isinstance(version, dict) and version.get("gate") in ("passed", "rejected"):
-            gates[f"v{version.get('number')}"] = str(version["gate"])
-    return gates
 
 
 def login(call: Call) -> Response:

@@ -15,15 +15,13 @@ from emulators.hub.pages.browse import branches, frame
 from emulators.hub.storage import Repo
 from emulators.hub.url_patterns import REPO_FILES
 
-GRID = "samples/grid.png"
-
 
 def choose(call: Call) -> Response:
     """Two revisions chosen in the form; without a choice the last two versions."""
     repo, query = call.repo(), call.query
     old, new = query.get("old"), query.get("new")
     if not old or not new:
-        names = [b.name for b in branches(repo.git(), {}, "refs/heads/") if re.fullmatch(r"v\d{1,9}", b.name)]
+        names = [b.name for b in branches(repo.git(), "refs/heads/") if re.fullmatch(r"v\d{1,9}", b.name)]
         newest, previous = (*names, "main", "main")[:2]
         old, new = previous, newest
     return _compared(call, repo, (old, new))
@@ -39,20 +37,23 @@ def compared(call: Call) -> Response:
 
 
 def _compared(call: Call, repo: Repo, names: tuple[str, str]) -> Response:
-    git = repo.git()
+    git, config = repo.git(), call.hub.config.pages
     old, new = (history.resolve(git, name) for name in names)
-    manifests = [manifest_diff.manifest(git, commit) for commit in (old, new)]
+    manifests = [manifest_diff.manifest(git, commit, config.manifest) for commit in (old, new)]
     groups = manifest_diff.differences(manifests[0] or {}, manifests[1] or {}) if any(manifests) else None
-    grids = [commit if history.find(git, commit, GRID) else None for commit in (old, new)]
+    shown = config.picture
+    pictures = [commit if shown and history.find(git, commit, shown) else None for commit in (old, new)]
     return render.page(
         "compare.html",
         **frame(call, repo, names[1]),
         names=names,
         commits=(old, new),
         groups=groups,
-        grids=grids,
+        manifest=config.manifest,
+        picture=shown,
+        pictures=pictures,
         changes=history.changes_between(git, old, new),
-        branches=branches(git, {}, "refs/heads/"),
+        branches=branches(git, "refs/heads/"),
     )
 
 

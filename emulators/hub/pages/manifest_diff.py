@@ -1,4 +1,4 @@
-"""What differs between two versions: their manifests (concept.json) key by key, and their files."""
+"""What differs between the JSON manifests of two revisions, key by key."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 from emulators.hub import history
 
-MANIFEST = "concept.json"
 _MAX_MANIFEST = 4 << 20
 _DIGEST = 32
 
@@ -25,9 +24,9 @@ class Difference:
     change: str = ""
 
 
-def manifest(git: Any, commit: str) -> dict[str, Any] | None:
-    """The manifest of a revision; none when it has none that can be read."""
-    data = history.read(git, commit, MANIFEST)
+def manifest(git: Any, commit: str, path: str | None) -> dict[str, Any] | None:
+    """Read the JSON object at a path of a revision; none when there is no path or no such object."""
+    data = history.read(git, commit, path) if path else None
     if data is None or len(data) > _MAX_MANIFEST:
         return None
     try:

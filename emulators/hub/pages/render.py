@@ -53,15 +53,15 @@ def address(repo_path: str, view: str, revision: str, path: str) -> str:
     return f"/{repo_path}/{view}/{quote(revision, safe='')}/{path.removeprefix('./')}"
 
 
-def cover(text: str, files: set[str], repo_path: str, revision: str) -> str | None:
-    """Address of the picture that stands for a repo: the first of its card that this server has, or its sample grid."""
+def cover(text: str, files: set[str], repo_path: str, revision: str, default: str | None) -> str | None:
+    """Address of the picture that stands for a repo: the first of its card that this server has, else `default`."""
     for source in _IMAGE.findall(cards.split(text[:_MAX_CARD])[1]):
         inside = source.removeprefix("./")
         if inside in files:
             return address(repo_path, "resolve", revision, quote(inside))
         if source.startswith(f"/{repo_path}/resolve/"):
             return str(source)
-    return address(repo_path, "resolve", revision, "samples/grid.png") if "samples/grid.png" in files else None
+    return address(repo_path, "resolve", revision, quote(default)) if default in files and default else None
 
 
 def metadata_text(card: dict[str, Any]) -> str:
