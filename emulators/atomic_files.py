@@ -1,4 +1,4 @@
-"""Files that survive: written beside their place, synced, then renamed; and locks that hold between processes."""
+"""Atomic, durable writes of files (temporary file, sync, rename), and locks between processes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LEFTOVER_SECONDS = 24 * 3600
 
 
 def sync(*paths: Path) -> None:
-    """Make files' bytes, or folders' names, durable."""
+    """Sync files' content, or folders' entries, to disk."""
     for path in paths:
         fd = os.open(path, os.O_RDONLY)
         try:
@@ -25,7 +25,7 @@ def sync(*paths: Path) -> None:
 
 
 def write_file(path: Path, data: bytes, mode: int = 0o600) -> None:
-    """Replace a file as a whole: readers see the old bytes or the new ones, also after a crash."""
+    """Replace a file atomically: readers see the old bytes or the new ones, also after a crash."""
     draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
@@ -42,10 +42,12 @@ def write_file(path: Path, data: bytes, mode: int = 0o600) -> None:
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[bool]:
-    """Hold an exclusive lock on a file (created if missing). It goes with the process, so kill -9 leaves none behind.
+    """Hold an exclusive lock on a file (created if missing) while the block runs; it ends with the process.
 
-    Yields whether the lock file is still where it was: false means that its folder was moved away while we waited.
-    Raises FileNotFoundError when the folder does not exist.
+    Yields whether the lock file is still at its path: false if its folder was moved or deleted while this waited.
+
+    Raises:
+        FileNotFoundError: the folder does not exist.
     """
     with path.open("ab") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -59,12 +61,12 @@ def locked(path: Path) -> Iterator[bool]:
 
 
 def scratch(root: Path, suffix: str = "") -> Path:
-    """A fresh name in the hub's folder for unfinished things, on the same file system as what they become."""
+    """Return an unused path below root/tmp for an unfinished file, on the file system of its final path."""
     return root / "tmp" / f"{uuid.uuid4().hex}{suffix}"
 
 
 def sweep(root: Path) -> None:
-    """Remove what killed processes left unfinished long ago (younger things may belong to another live server)."""
+    """Remove unfinished files of killed processes; younger than a day they may belong to a live process."""
     for entry in (root / "tmp").iterdir():
         with contextlib.suppress(OSError):
             if time.time() - entry.stat().st_mtime < _LEFTOVER_SECONDS:

@@ -1,4 +1,4 @@
-"""The application: all routes of the hub, on raw paths, with the headers that every answer carries."""
+"""The ASGI application: all routes, matched on raw paths, and the headers of every answer."""
 
 from __future__ import annotations
 
@@ -32,31 +32,31 @@ log = logging.getLogger("hub")
 
 
 def unknown_api(call: Call) -> Response:
-    """Any other address below a repo: the repo is missing, or this hub has no such function."""
+    """Answer any other API address: the repo is missing, or the Hub has no such function."""
     kind, _, rest = call.params["kind"], None, call.params["path"].split("/")
     if len(rest) < 2:
         rest = [(call.account.name if call.account else "-"), rest[0]]
     call.find(kind, rest[0], rest[1])
-    raise HubError(404, f"This hub has no {call.request.method} {call.request.url.path}")
+    raise HubError(404, f"This Hub has no {call.request.method} {call.request.url.path}")
 
 
 def unknown_page(call: Call) -> Response:
-    """Files and git of repos that cannot exist, such as one without an owner."""
+    """Answer addresses of repos that cannot exist, such as one without an owner."""
     raise repo_not_found(anonymous=call.account is None)
 
 
-class Envelope:
-    """What all requests share: routing on the raw path, and an id that is echoed."""
+class RequestEnvelope:
+    """Middleware of all requests: routes on the raw path, and echoes the request's id."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on."""
+        """Handle one request."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        # %2F inside a revision must not become a slash before the routes have taken the path apart.
+        # %2F inside a revision must not become a slash before the routes have split the path.
         raw = scope.get("raw_path") or scope["path"].encode()
         scope["path"] = raw.decode("latin-1")
         headers = dict(scope["headers"])
@@ -73,9 +73,9 @@ class Envelope:
 
 def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, HubError)
-    for_people = request.method == "GET" and "text/html" in request.headers.get("Accept", "")
-    if for_people and not request.url.path.startswith(("/api/", "/v2/", "/login")):
-        return browse.refusal(request.scope["path"], error)
+    wants_page = request.method == "GET" and "text/html" in request.headers.get("Accept", "")
+    if wants_page and not request.url.path.startswith(("/api/", "/v2/", "/login")):
+        return browse.error_page(request.scope["path"], error)
     return error.response()
 
 
@@ -86,7 +86,7 @@ def _unrouted(request: Request, error: Exception) -> Response:
 
 def _broken(request: Request, error: Exception) -> Response:
     log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-    return HubError(500, "Internal error of the hub; its log says more").response()
+    return HubError(500, "Internal error of the Hub; see its log").response()
 
 
 ROUTES = [
@@ -108,8 +108,8 @@ ROUTES = [
 
 
 def make_app(hub: Hub) -> ASGIApp:
-    """The routes of a hub, as an ASGI application."""
+    """Return the ASGI application of a Hub."""
     handlers = {HubError: _refused, HTTPException: _unrouted, Exception: _broken}
     app = Starlette(routes=ROUTES, exception_handlers=handlers)
     app.state.hub = hub
-    return Envelope(app)
+    return RequestEnvelope(app)

@@ -1,6 +1,6 @@
-"""Signed-in browsers: a cookie that names the account, signed, for reading only (see Call.writer).
+"""Browser sessions: a signed cookie that names the account, valid for reading only (see Call.writer).
 
-Browsers do not send a token to pages that do not ask for one, so /login asks once and this remembers it.
+Browsers send Basic credentials only after a challenge, so /login challenges once and sets the cookie.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ SECONDS = 30 * 24 * 3600
 
 
 class Sessions:
-    """Makes and checks the cookie's values with the root's secret."""
+    """Creates and verifies cookies, signed with the root's secret."""
 
     def __init__(self, root: Path, accounts: Accounts) -> None:
         self._secret = (root / "secret").read_bytes()
         self._accounts = accounts
 
     def make(self, account: Account) -> str:
-        """A value that stands for the account for a month, or until its token changes."""
+        """Return a cookie value for an account, valid for 30 days or until the account's token changes."""
         expires = int(time.time()) + SECONDS
         return f"{account.name}:{expires}:{self._sign(account, expires)}"
 
     def find(self, value: str | None) -> Account | None:
-        """The account of a cookie; none when there is no such cookie, or it is forged or too old."""
+        """Return the account of a cookie; none when the cookie is missing, forged or expired."""
         name, _, rest = (value or "").partition(":")
         expires, _, signature = rest.partition(":")
         account = self._accounts.named(name) if name.isascii() else None

@@ -1,10 +1,10 @@
-"""The grammar of addresses: how the parts of a raw, still quoted path are told apart.
+"""Convertors of URL patterns, which match raw, still quoted paths.
 
 {x:part}     one segment; a revision in it may hold quoted slashes
 {x:name}     one segment that can name an owner or a repo
-{x:rest}     all that is left
-{x:kind}     models, datasets or spaces, in API addresses
-{x:prefix}   the same in the addresses of pages and files, where models have no word
+{x:rest}     the rest of the path
+{x:kind}     models, datasets or spaces, in API URLs
+{x:prefix}   the same in URLs of pages and files, where models have no prefix
 {x:table}    secrets or variables
 {x:switch}   enable or disable
 """
@@ -23,7 +23,7 @@ REPO_FILES = "/{kind:prefix}{owner:part}/{name:part}"
 
 
 class _Part(Convertor[str]):
-    """One segment of the raw path, unquoted after the path was taken apart: a revision may hold slashes."""
+    """One segment of the raw path, unquoted after the split, since a revision may hold slashes."""
 
     regex = "[^/]+"
 
@@ -41,13 +41,13 @@ class _Name(_Part):
 
 
 class _Rest(_Part):
-    """All that is left of the path."""
+    """The rest of the path."""
 
     regex = ".*"
 
 
 class _Kind(Convertor[Kind]):
-    """The kind of a repo in API addresses."""
+    """The kind of a repo in API URLs."""
 
     regex = "models|datasets|spaces"
 
@@ -59,7 +59,7 @@ class _Kind(Convertor[Kind]):
 
 
 class _Prefix(_Kind):
-    """The kind of a repo in the addresses of pages and files, where models have no word."""
+    """The kind of a repo in URLs of pages and files, where models have no prefix."""
 
     regex = "(?:datasets/|spaces/)?"
 

@@ -1,7 +1,7 @@
-"""Delivering webhooks: one postman for each root, whichever server holds its lock.
+"""Delivery of webhooks, by the server of a root that holds the outbox's lock.
 
-Each message is tried up to six times within about ten minutes, until its receiver answers with 2xx. The receiver may
-thus see a message twice, and one that is never answered is dropped with a line in the hub's log.
+Each message is tried up to six times within about ten minutes, until its receiver answers with 2xx. So a receiver may
+get a message twice; a message that fails six times is dropped with a line in the Hub's log.
 """
 
 from __future__ import annotations
@@ -20,50 +20,50 @@ from pathlib import Path
 from emulators import atomic_files
 from emulators.hub.webhooks import Message, Webhooks
 
-_LOOK_EVERY = 0.2
-_PATIENCE = 10.0
+_POLL_SECONDS = 0.2
+_TIMEOUT_SECONDS = 10.0
 _ATTEMPTS = 6
 log = logging.getLogger("hub.webhooks")
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
     def redirect_request(self, *_: object) -> None:
-        """A webhook's secret goes where its owner has said, and nowhere else."""
+        """Refuse redirects: a webhook's secret is sent to the webhook's own URL only."""
         return
 
 
-class Postman:
-    """Delivers from a thread of its own."""
+class WebhookDelivery:
+    """Delivers the messages of an outbox from a thread of its own."""
 
-    def __init__(self, hooks: Webhooks) -> None:
-        self._hooks = hooks
+    def __init__(self, webhooks: Webhooks) -> None:
+        self._webhooks = webhooks
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._main, name="postman", daemon=True)
-        # One message of a webhook at a time, so that they arrive in order as long as they are taken.
-        self._on_the_way: set[str] = set()
+        self._thread = threading.Thread(target=self._main, name="webhook-delivery", daemon=True)
+        # One message of a webhook at a time, so that they arrive in order while the receiver accepts them.
+        self._in_flight: set[str] = set()
 
     def start(self) -> None:
-        """Begin."""
+        """Start the thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """End; what is not delivered stays in the outbox."""
+        """Stop the thread; undelivered messages stay in the outbox."""
         self._stopping.set()
         self._thread.join()
 
     def _main(self) -> None:
-        with (self._hooks.outbox / ".lock").open("ab") as lock, ThreadPoolExecutor(4, "webhook") as couriers:
+        with (self._webhooks.outbox / ".lock").open("ab") as lock, ThreadPoolExecutor(4, "webhook") as senders:
             mine = False
-            while not self._stopping.wait(_LOOK_EVERY):
+            while not self._stopping.wait(_POLL_SECONDS):
                 if not mine:
                     with contextlib.suppress(BlockingIOError):
                         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                         mine = True
                 if mine:
-                    for path, message in self._hooks.waiting():
-                        if message.webhook not in self._on_the_way and message.due <= time.time():
-                            self._on_the_way.add(message.webhook)
-                            couriers.submit(self._deliver, path, message)
+                    for path, message in self._webhooks.pending():
+                        if message.webhook not in self._in_flight and message.due <= time.time():
+                            self._in_flight.add(message.webhook)
+                            senders.submit(self._deliver, path, message)
 
     def _deliver(self, path: Path, message: Message) -> None:
         try:
@@ -73,22 +73,22 @@ class Postman:
             if problem is None:
                 path.unlink(missing_ok=True)
             elif message.attempts + 1 >= _ATTEMPTS:
-                log.warning("webhook %s: given up after %d attempts: %s", message.webhook, _ATTEMPTS, problem)
+                log.warning("webhook %s: dropped after %d attempts: %s", message.webhook, _ATTEMPTS, problem)
                 path.unlink(missing_ok=True)
             else:
-                # 1, 4, 16, 64, 256 seconds later.
-                later = message.model_copy(
+                # Retry after 1, 4, 16, 64 and 256 seconds.
+                retried = message.model_copy(
                     update={"attempts": message.attempts + 1, "due": time.time() + 4**message.attempts}
                 )
-                atomic_files.write_file(path, later.model_dump_json().encode())
+                atomic_files.write_file(path, retried.model_dump_json().encode())
         except Exception:
             log.exception("webhook %s", message.webhook)
         finally:
-            self._on_the_way.discard(message.webhook)
+            self._in_flight.discard(message.webhook)
 
     def _send(self, message: Message) -> str | None:
-        """Try once; none when it was taken (or is not wanted any more), else what went wrong."""
-        hook = self._hooks.get(message.owner, message.webhook)
+        """Send a message once; return the problem, or none when it was accepted or its webhook is gone."""
+        hook = self._webhooks.get(message.owner, message.webhook)
         if hook is None or hook.disabled:
             return None
         headers = {"Content-Type": "application/json", "User-Agent": "hub-emulator-webhook"}
@@ -97,7 +97,7 @@ class Postman:
         body = json.dumps(message.payload).encode()
         try:
             request = urllib.request.Request(hook.url, body, headers, method="POST")
-            with urllib.request.build_opener(_NoRedirect).open(request, timeout=_PATIENCE) as answer:
+            with urllib.request.build_opener(_NoRedirect).open(request, timeout=_TIMEOUT_SECONDS) as answer:
                 return None if 200 <= answer.status < 300 else f"status {answer.status}"
         except urllib.error.HTTPError as error:
             error.close()

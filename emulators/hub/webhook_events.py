@@ -1,4 +1,4 @@
-"""Telling webhooks what happened to a repo, in the form of the Hub's payloads (version 3)."""
+"""Events of repos for webhooks, in the form of the Hub's payloads (version 3)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from emulators.hub.webhooks import Action
 
 @dataclass(frozen=True)
 class RefChange:
-    """A ref that moved, appeared (no old commit) or went (no new one)."""
+    """A ref that moved, was created (no old commit) or was deleted (no new one)."""
 
     ref: str
     old: str | None = None
@@ -22,23 +22,23 @@ class RefChange:
 
 
 def content_changed(call: Call, repo: Repo, *refs: RefChange) -> None:
-    """Commits, branches or tags: everything that is not done by the repo's settings."""
+    """Emit a change of commits, branches or tags."""
     updated = [{"ref": r.ref, "oldSha": r.old, "newSha": r.new} for r in refs]
-    tell(call, repo, "update", "repo.content", updatedRefs=updated)
+    emit(call, repo, "update", "repo.content", updatedRefs=updated)
 
 
-def tell(call: Call, repo: Repo, action: Action, scope: str, **more: Any) -> None:
-    """Write a message to each webhook that listens to the repo and may see it; delivered soon, by the postman."""
+def emit(call: Call, repo: Repo, action: Action, scope: str, **more: Any) -> None:
+    """Enqueue an event for each webhook that listens to the repo and whose owner may see it."""
     domain = scope.split(".", maxsplit=1)[0]
-    for hook in call.hub.hooks.wanting(domain, repo.id.kind, repo.id.owner, repo.id.name):
+    for hook in call.hub.webhooks.listening_to(domain, repo.id.kind, repo.id.owner, repo.id.name):
         owner = call.hub.accounts.named(hook.owner)
         if owner is not None and call.hub.may_read(owner, repo):
             payload = {"event": {"action": action, "scope": scope}, "repo": describe(call, repo), **more}
-            call.hub.hooks.post(hook, payload)
+            call.hub.webhooks.enqueue(hook, payload)
 
 
 def describe(call: Call, repo: Repo) -> dict[str, Any]:
-    """The repo as payloads show it."""
+    """Describe a repo for a payload."""
     described: dict[str, Any] = {
         "type": repo.id.kind.singular,
         "name": str(repo.id),
@@ -55,5 +55,5 @@ def describe(call: Call, repo: Repo) -> dict[str, Any]:
 
 
 def moved_to(target: RepoId) -> dict[str, Any]:
-    """The new name of a repo, as payloads show it."""
+    """Describe the new name of a repo for a payload."""
     return {"name": str(target), "owner": {"id": target.owner}}

@@ -1,9 +1,9 @@
-"""Webhooks: who wants to hear of what, and the messages that wait to be delivered.
+"""Webhooks, and the outbox of messages that wait for delivery (see webhook_delivery).
 
     root/webhooks/ACCOUNT/ID.json     one webhook
-    root/outbox/TIME-ID.json          one message, written before the change that it tells of is answered
+    root/outbox/TIME-ID.json          one message, written before the request that caused it is answered
 
-The postman delivers what lies in the outbox, so a message outlives the server that wrote it.
+A message in the outbox survives the server that wrote it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Action = Literal["create", "delete", "move", "update"]
 
 
 class Watched(BaseModel):
-    """What a webhook listens to: everything of a user or an organization, or one repo."""
+    """What a webhook listens to: all repos of a user or an organization, or one repo."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -32,7 +32,7 @@ class Watched(BaseModel):
     name: str = Field(min_length=1, max_length=200)
 
     def covers(self, kind: Kind, owner: str, name: str) -> bool:
-        """Whether that repo is meant."""
+        """Whether this includes a repo."""
         if self.type in ("user", "org"):
             return self.name.lower() == owner.lower()
         return self.type == kind.singular and self.name.lower() == f"{owner}/{name}".lower()
@@ -53,7 +53,7 @@ class Webhook(BaseModel):
 
 
 class Message(BaseModel):
-    """A message on its way. `due` is the earliest time of the next attempt, in seconds since the epoch."""
+    """An undelivered message. `due` is the earliest time of the next attempt, in seconds since the epoch."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -65,7 +65,7 @@ class Message(BaseModel):
 
 
 class Webhooks:
-    """All webhooks and the outbox of a root."""
+    """The webhooks and the outbox of a root."""
 
     def __init__(self, root: Path) -> None:
         self._folder = root / "webhooks"
@@ -77,12 +77,12 @@ class Webhooks:
         return self._folder / owner.lower() / f"{uid}.json"
 
     def of(self, owner: str) -> list[Webhook]:
-        """An account's webhooks."""
+        """Return an account's webhooks."""
         paths = sorted((self._folder / owner.lower()).glob("[!.]*.json"))
         return [hook for path in paths if (hook := self._read(path)) is not None]
 
     def get(self, owner: str, uid: str) -> Webhook | None:
-        """One webhook of an account. The id must have been checked: it becomes a path."""
+        """Return one webhook of an account, if it exists. The caller has checked the id, since it becomes a path."""
         return self._read(self._path(owner, uid))
 
     @staticmethod
@@ -93,32 +93,32 @@ class Webhooks:
             return None
 
     def save(self, hook: Webhook) -> None:
-        """Keep a webhook."""
+        """Store a webhook."""
         path = self._path(hook.owner, hook.id)
         path.parent.mkdir(exist_ok=True)
         atomic_files.write_file(path, hook.model_dump_json(indent=1).encode())
 
     def delete(self, hook: Webhook) -> None:
-        """Forget a webhook."""
+        """Delete a webhook."""
         self._path(hook.owner, hook.id).unlink(missing_ok=True)
 
-    def wanting(self, domain: str, kind: Kind, owner: str, name: str) -> Iterator[Webhook]:
-        """The webhooks that listen to a repo."""
+    def listening_to(self, domain: str, kind: Kind, owner: str, name: str) -> Iterator[Webhook]:
+        """Yield the enabled webhooks that listen to a domain of a repo."""
         for path in self._folder.glob("*/[!.]*.json"):
             hook = self._read(path)
             listens = hook is not None and not hook.disabled and domain in hook.domains
             if hook and listens and any(watched.covers(kind, owner, name) for watched in hook.watched):
                 yield hook
 
-    def post(self, hook: Webhook, payload: dict[str, Any]) -> None:
-        """Put a message into the outbox; it is on disk when this returns."""
+    def enqueue(self, hook: Webhook, payload: dict[str, Any]) -> None:
+        """Put a message into the outbox; it is synced to disk when this returns."""
         payload = payload | {"webhook": {"id": hook.id, "version": 3}}
         name = f"{time.time_ns():020d}-{secrets.token_hex(4)}.json"
         message = Message(owner=hook.owner, webhook=hook.id, payload=payload)
         atomic_files.write_file(self.outbox / name, message.model_dump_json().encode())
 
-    def waiting(self) -> list[tuple[Path, Message]]:
-        """The messages of the outbox, oldest first."""
+    def pending(self) -> list[tuple[Path, Message]]:
+        """Return the messages of the outbox, oldest first."""
         found = []
         for path in sorted(self.outbox.glob("[!.]*.json")):
             try:

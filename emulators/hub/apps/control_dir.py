@@ -1,8 +1,8 @@
-"""What the servers and the keeper of a root tell each other: files, so that any number of processes may take part.
+"""State that the servers and the supervisor of a root exchange through files, whatever their number.
 
-root/run/keeper.lock        held by the process that runs the apps
-root/run/asked/UID          somebody asks to look at this app again; says where it is kept
-root/run/apps/UID/          status.json, build.log, run.log, and the app's own folders
+root/run/supervisor.lock     held by the process that runs the apps
+root/run/requests/UID        asks the supervisor to reconcile this app; its content is the app's key
+root/run/apps/UID/           status.json, build.log, run.log, and the app's own folders
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ LogName = Literal["build", "run"]
 
 
 class Stage:
-    """How far an app is; the words are those of Spaces."""
+    """The stages of an app's life, in the words of Spaces."""
 
     NO_APP_FILE = "NO_APP_FILE"
     CONFIG_ERROR = "CONFIG_ERROR"
@@ -40,10 +40,10 @@ class Stage:
 
 
 class Status(BaseModel):
-    """What became of an app.
+    """An app's state as the supervisor last wrote it.
 
-    `version` names the wish that it was made from, `address` is where people reach it (also while it sleeps), `message`
-    says what went wrong.
+    `version` names the desired state that the app was made from; `address` is the app's URL, which it keeps while it
+    sleeps; `message` says what went wrong.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -57,51 +57,51 @@ class Status(BaseModel):
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A request to look at an app again; `place` says where its wish is kept: KIND/OWNER/NAME."""
+class ReconcileRequest:
+    """A request to reconcile one app; `key` says where its desired state is kept: KIND/OWNER/NAME."""
 
     uid: str
-    place: str
+    key: str
 
 
-class Board:
+class ControlDir:
     """The files below root/run."""
 
     def __init__(self, root: Path) -> None:
         self.folder = root / "run"
-        self._asked = self.folder / "asked"
+        self._requests = self.folder / "requests"
         self._apps = self.folder / "apps"
-        for folder in (self._asked, self._apps):
+        for folder in (self._requests, self._apps):
             folder.mkdir(parents=True, exist_ok=True)
         self._statuses: dict[str, tuple[tuple[int, int], Status]] = {}
 
-    def ask(self, uid: str, place: str) -> None:
-        """Let the keeper look at an app soon; harmless when there is none."""
-        atomic_files.write_file(self._asked / uid, place.encode())
+    def request_reconcile(self, uid: str, key: str) -> None:
+        """Ask the supervisor to reconcile an app; without a supervisor nothing happens."""
+        atomic_files.write_file(self._requests / uid, key.encode())
 
-    def take_asked(self) -> list[Asked]:
-        """The requests since the last call."""
+    def take_requests(self) -> list[ReconcileRequest]:
+        """Remove and return the requests that arrived since the last call."""
         found = []
-        for entry in sorted(os.scandir(self._asked), key=lambda e: e.name):
+        for entry in sorted(os.scandir(self._requests), key=lambda e: e.name):
             if entry.name.startswith("."):
                 continue
             path = Path(entry.path)
             with contextlib.suppress(FileNotFoundError):
-                place = path.read_text(encoding="utf-8")
+                key = path.read_text(encoding="utf-8")
                 path.unlink()
-                found.append(Asked(entry.name, place))
+                found.append(ReconcileRequest(entry.name, key))
         return found
 
     def app_folder(self, uid: str) -> Path:
-        """Where everything of an app lies."""
+        """Return the folder of everything that belongs to an app."""
         return self._apps / uid
 
     def known(self) -> list[str]:
-        """The uids of all apps that have a folder."""
+        """Return the uids of all apps that have a folder."""
         return [entry.name for entry in os.scandir(self._apps)]
 
     def status(self, uid: str) -> Status | None:
-        """What the keeper last wrote about an app; none when it never saw it."""
+        """Return what the supervisor last wrote about an app; none when it has not seen the app."""
         path = self.app_folder(uid) / "status.json"
         try:
             stat = path.stat()
@@ -116,18 +116,18 @@ class Board:
         return known[1]
 
     def write_status(self, uid: str, status: Status) -> None:
-        """Tell everybody what became of an app."""
+        """Publish an app's status to every server of the root."""
         folder = self.app_folder(uid)
         folder.mkdir(parents=True, exist_ok=True)
         atomic_files.write_file(folder / "status.json", status.model_dump_json(indent=1).encode())
 
     def log(self, uid: str, name: LogName) -> Path:
-        """An app's log: lines of a time in UTC, a space and the text."""
+        """Return the path of an app's log; its lines are a time in UTC, a space and the text."""
         return self.app_folder(uid) / f"{name}.log"
 
-    def is_kept(self) -> bool:
-        """Whether some process runs apps. Without one, what the statuses say is what was, not what is."""
-        with (self.folder / "keeper.lock").open("ab") as file:
+    def is_supervised(self) -> bool:
+        """Whether some process runs the apps; without one the statuses describe the past."""
+        with (self.folder / "supervisor.lock").open("ab") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -135,9 +135,9 @@ class Board:
         return False
 
     @contextlib.contextmanager
-    def keeping(self) -> Iterator[bool]:
-        """Try to become the keeper; yields whether that worked. The lock goes with the process, however it ends."""
-        with (self.folder / "keeper.lock").open("ab") as file:
+    def try_supervise(self) -> Iterator[bool]:
+        """Try to take the supervisor's lock; yields whether that worked. The kernel frees the lock with its process."""
+        with (self.folder / "supervisor.lock").open("ab") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

@@ -1,4 +1,4 @@
-"""What should run: read from a Space or an endpoint as it is now, never from memory of what happened."""
+"""The desired state of apps, computed from a Space's or an endpoint's current settings, never from past events."""
 
 from __future__ import annotations
 
@@ -19,76 +19,88 @@ from emulators.hub.listing import Summary
 from emulators.hub.storage import Repo, SpaceSettings
 
 APP_FILES = {"gradio": "app.py", "streamlit": "app.py", "docker": "Dockerfile", "static": "index.html"}
-# Downloads to machines with PyTorch leave out what other frameworks read: a folder named so never arrives.
+# The client leaves these out of downloads to machines with PyTorch, so a folder of such a name never arrives there.
 NOT_FOR_PYTORCH = ("tf*", "rust*", "*onnx*", "*mlmodel", "*tflite", "*openvino*")
 _TOOLKIT = Path(__file__).with_name("toolkit.py")
 
-Access = Literal["everybody", "accounts", "owners"]
+Visibility = Literal["public", "authenticated", "private"]
 
 
 @dataclass(frozen=True)
-class Wish:
-    """What should become of one app.
+class DesiredApp:
+    """The desired state of one app.
 
-    `version` changes with everything that needs a new process. `wrong` is a stage and a message when the app cannot
-    run as it is. `asleep` means that it is to wait for its next visitor. `sleep_after` is in seconds.
+    Attributes:
+        uid: id of the Space or endpoint.
+        key: where its settings are kept, KIND/OWNER/NAME.
+        version: digest of everything that needs a new process when it changes.
+        visibility: who may send requests to it: everyone, every account, or accounts of the owner.
+        asleep: it starts with the next request.
+        error: stage and message of an app that cannot run as it is.
+        sleep_after: seconds without a request after which it goes to sleep; none for never.
+        may_sleep: it may be put to sleep to make room for another app.
+        requirements: what the SDK needs besides requirements.txt.
+        excluded: patterns of paths that are not checked out.
+        reinstall: install the requirements anew.
+        environment: variables of its own, which win over those of every app.
+        arguments: of its Python; {folder} and {port} stand for the checkout and the port to listen on.
     """
 
     uid: str
-    place: str
+    key: str
     kind: Literal["space", "endpoint"]
     owner: str
     version: str
     commit: str
     repo: Repo
-    access: Access
+    visibility: Visibility
     paused: bool = False
     asleep: bool = False
-    wrong: tuple[str, str] | None = None
+    error: tuple[str, str] | None = None
     sleep_after: float | None = None
-    sleepy: bool = True
+    may_sleep: bool = True
     requirements: tuple[str, ...] = ()
-    skipped: tuple[str, ...] = ()
-    fresh: bool = False
+    excluded: tuple[str, ...] = ()
+    reinstall: bool = False
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     arguments: tuple[str, ...] = ()
 
-    def needs_change(self, before: Wish) -> bool:
-        """Whether an app that is as was wished before has to become something else."""
-        return (self.version, self.paused, self.asleep, self.wrong) != (
+    def needs_change(self, before: DesiredApp) -> bool:
+        """Whether an app in the state `before` has to change."""
+        return (self.version, self.paused, self.asleep, self.error) != (
             before.version,
             before.paused,
             before.asleep,
-            before.wrong,
+            before.error,
         )
 
     def variables(self, folder: Path, home: Path, port: int, address: str) -> dict[str, str]:
-        """The app's environment."""
+        """Return the variables that this app has besides those of every app."""
         own = {"HOME": str(home), "HF_HOME": str(home / "huggingface"), "PORT": str(port)}
         own |= {"GRADIO_SERVER_NAME": "127.0.0.1", "GRADIO_SERVER_PORT": str(port)}
         own |= {"HF_MODEL_DIR": str(folder)} if self.kind == "endpoint" else {"SPACE_HOST": address.split("://")[1]}
         return own | dict(self.environment)
 
     def command(self, python: Path, folder: Path, port: int) -> list[str]:
-        """The app's command line; it is to listen on 127.0.0.1 at `port`."""
+        """Return the app's command line; the app must listen on 127.0.0.1 at `port`."""
         filled = [a.replace("{folder}", str(folder)).replace("{port}", str(port)) for a in self.arguments]
         return [str(python), *filled]
 
 
-def space_wish(repo: Repo, summary: Summary) -> Wish:
-    """What a Space should be, by its main branch and its settings."""
+def desired_space(repo: Repo, summary: Summary) -> DesiredApp:
+    """Compute the desired state of a Space from its main branch and its settings."""
     space = repo.settings.space or SpaceSettings()
     sdk = _text(summary.card.get("sdk")) or space.sdk
     app = _text(summary.card.get("app_file")) or APP_FILES.get(sdk, "app.py")
     paths = {entry.path for entry in summary.files}
-    wrong = None
+    error = None
     if sdk not in APP_FILES:
-        wrong = (Stage.CONFIG_ERROR, f"Unknown sdk {sdk[:40]!r} in the card")
+        error = (Stage.CONFIG_ERROR, f"Unknown sdk {sdk[:40]!r} in the card")
     elif app not in paths:
-        wrong = (Stage.NO_APP_FILE, f"There is no {app[:200]}")
+        error = (Stage.NO_APP_FILE, f"There is no {app[:200]}")
     elif sdk == "docker":
-        wrong = (Stage.CONFIG_ERROR, "This hub runs no containers: use the sdk gradio, streamlit or static")
-    # Not SYSTEM=spaces: with it Gradio looks for parts of the Hub's own images.
+        error = (Stage.CONFIG_ERROR, "This Hub runs no containers: use the sdk gradio, streamlit or static")
+    # Without SYSTEM=spaces: with it Gradio expects files of the Hub's own images.
     environment = {
         "SPACE_ID": str(repo.id),
         "SPACE_AUTHOR_NAME": repo.id.owner,
@@ -98,27 +110,27 @@ def space_wish(repo: Repo, summary: Summary) -> Wish:
         **_values(space.secrets),
     }
     version = _version(str(repo.id), summary.sha, space.hardware, space.restarts, environment)
-    return Wish(
+    return DesiredApp(
         uid=repo.settings.uid,
-        place=repo.id.key,
+        key=repo.id.key,
         kind="space",
         owner=repo.id.owner,
         version=version,
         commit=summary.sha,
         repo=repo,
-        access="owners" if repo.settings.private else "everybody",
+        visibility="private" if repo.settings.private else "public",
         paused=space.paused,
-        wrong=wrong,
+        error=error,
         sleep_after=float(space.sleep_time) if space.sleep_time and space.sleep_time > 0 else None,
         requirements=_sdk_requirements(sdk, summary.card.get("sdk_version")),
-        fresh=space.fresh_at == space.restarts,
+        reinstall=space.fresh_at == space.restarts,
         environment=environment,
         arguments=_arguments(sdk, app),
     )
 
 
-def endpoint_wish(endpoint: Endpoint, repo: Repo | None) -> Wish | None:
-    """What an endpoint should be; none when its model repo is gone."""
+def desired_endpoint(endpoint: Endpoint, repo: Repo | None) -> DesiredApp | None:
+    """Compute the desired state of an endpoint; none when its model repo is gone."""
     if repo is None:
         return None
     model, scaling = endpoint.body.model, endpoint.body.compute.scaling
@@ -129,22 +141,22 @@ def endpoint_wish(endpoint: Endpoint, repo: Repo | None) -> Wish | None:
         **model.secrets,
     }
     version = _version(endpoint.uid, endpoint.commit, endpoint.restarts, environment)
-    skipped = NOT_FOR_PYTORCH if model.framework in ("pytorch", "custom") else ()
+    excluded = NOT_FOR_PYTORCH if model.framework in ("pytorch", "custom") else ()
     timeout = scaling.scaleToZeroTimeout
-    return Wish(
+    return DesiredApp(
         uid=endpoint.uid,
-        place=endpoint.place,
+        key=endpoint.key,
         kind="endpoint",
         owner=endpoint.namespace,
         version=version,
         commit=endpoint.commit,
         repo=repo,
-        access={"public": "everybody", "private": "owners"}.get(endpoint.body.type, "accounts"),  # type: ignore[arg-type]
+        visibility={"public": "public", "private": "private"}.get(endpoint.body.type, "authenticated"),  # type: ignore[arg-type]
         paused=endpoint.wanted == "paused",
         asleep=endpoint.wanted == "scaledToZero",
         sleep_after=60.0 * timeout if timeout and scaling.minReplica == 0 else None,
-        sleepy=scaling.minReplica == 0,
-        skipped=skipped,
+        may_sleep=scaling.minReplica == 0,
+        excluded=excluded,
         environment=environment,
         arguments=(str(_TOOLKIT), "--model-dir", "{folder}", "--port", "{port}"),
     )

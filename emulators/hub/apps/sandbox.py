@@ -1,4 +1,4 @@
-"""The hub's end of a box: start a command in it, wait for its end, or end it."""
+"""A command that runs within limits: start it, wait for its end, or end it."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from pathlib import Path
 
 from emulators.hub.apps.limits import Limits
 
-_BOX = Path(__file__).with_name("sandbox_program.py")
+_PROGRAM = Path(__file__).with_name("sandbox_program.py")
 _LAST_LINES = 12
 _END_SECONDS = 15.0
 
 
-class Boxed:
-    """A command that runs in a box. `ended` is done with a sentence about why."""
+class Sandbox:
+    """A command that runs within limits. `ended` is done with a sentence about why it ended."""
 
     def __init__(self, process: asyncio.subprocess.Process, log: Path, limits: Limits) -> None:
         self._process, self._log, self._limits = process, log, limits
@@ -26,13 +26,13 @@ class Boxed:
     @classmethod
     async def start(
         cls, command: list[str], *, folder: Path, environment: Mapping[str, str], log: Path, limits: Limits
-    ) -> Boxed:
-        """Start a command in a folder, with nothing in its environment but what is given."""
+    ) -> Sandbox:
+        """Start a command in a folder; its environment holds `environment` and nothing else."""
         log.write_bytes(b"")
         bounds = ["--log", str(log), "--memory", str(limits.memory), "--processes", str(limits.processes)]
         process = await asyncio.create_subprocess_exec(
             sys.executable,
-            str(_BOX),
+            str(_PROGRAM),
             *bounds,
             "--",
             *command,
@@ -44,8 +44,8 @@ class Boxed:
         )
         return cls(process, log, limits)
 
-    async def answers(self, port: int) -> bool:
-        """Wait until the command listens on a port; false when it ended, or took too long."""
+    async def wait_until_listening(self, port: int) -> bool:
+        """Wait until the command listens on a port; false when it ended or took longer than the limit."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._limits.start_seconds):
                 while not self.ended.done():
@@ -57,7 +57,7 @@ class Boxed:
         return False
 
     async def end(self) -> None:
-        """End the command and all that it started; returns when it is gone."""
+        """End the command and every process that it started; returns when they are gone."""
         assert self._process.stdin is not None
         self._process.stdin.close()
         try:
@@ -69,12 +69,12 @@ class Boxed:
 
     async def _watch(self) -> str:
         assert self._process.stdout is not None
-        said = await self._process.stdout.read()
+        output = await self._process.stdout.read()
         await self._process.wait()
         try:
-            end = json.loads(said)
+            end = json.loads(output)
         except ValueError:
-            return "The process that watches it was killed"
+            return "The process that supervises it was killed"
         if end["reason"] == "memory":
             return f"Memory limit exceeded ({self._limits.memory / 1e9:.1f} GB)"
         if end["reason"] == "processes":
@@ -83,7 +83,7 @@ class Boxed:
 
 
 def last_lines(log: Path) -> str:
-    """The end of a log, without its times."""
+    """Return the last lines of a log, without their times."""
     try:
         lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LAST_LINES:]
     except OSError:

@@ -1,14 +1,14 @@
-"""A program: run one command within limits, keep its log, and end all of it when whoever asked is gone.
+"""A program: run one command within limits, keep its log, and end its whole process tree when the starter is gone.
 
-    python box.py --log FILE --memory BYTES --processes N -- COMMAND...
+    python sandbox_program.py --log FILE --memory BYTES --processes N -- COMMAND...
 
-The asker holds the other end of standard input. When that closes - on purpose, or because the hub was killed - the
-command gets SIGTERM and a few seconds, then what is left of it, at any depth, is killed. Each line that the command
-prints goes into the log with its time; the log keeps the last lines when it grows too long. What ended the command is
-the one line of JSON on standard output: {"exit": 1, "reason": null}, where the reason is "memory" or "processes" when
-a limit was broken, and "asked" when it was ended from outside.
+The starter holds the other end of standard input. When that closes, because the starter closed it or was killed, the
+command gets SIGTERM and a few seconds; then the processes that are left of it, at any depth, are killed. Each line that
+the command prints goes into the log with its time; a log that grows too long keeps its last lines. The one line of JSON
+on standard output says how the command ended: {"exit": 1, "reason": null}, where the reason is "memory" or "processes"
+when a limit was exceeded, and "stopped" when the starter ended it.
 
-Imports nothing of the hub: it is started by its path, and should be small.
+It imports nothing of the Hub: it is started by its path, and stays small.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ from typing import IO
 import psutil
 
 GRACE = 5.0
-LOOK_EVERY = 0.25
+POLL_SECONDS = 0.25
 LOG_BYTES = 1 << 20
 _LINE_BYTES = 8192
 _PR_SET_CHILD_SUBREAPER = 36
 
 
 class Log:
-    """A file of lines with their times, that never grows beyond twice LOG_BYTES."""
+    """A file of lines with their times that never exceeds twice LOG_BYTES."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -59,20 +59,20 @@ class Log:
 
 
 def copy_lines(stream: IO[bytes], log: Log) -> None:
-    """Carry what the command prints into the log until it closes its end."""
+    """Copy the command's output into the log until the command closes it."""
     while line := stream.readline(_LINE_BYTES):
-        # A progress bar writes over itself: what stands after the last return is what one would see.
+        # A progress bar overwrites itself: a terminal would show what follows the last carriage return.
         text = line.decode("utf-8", "replace").rstrip("\r\n").rsplit("\r", 1)[-1]
         log.write(text)
 
 
 def family() -> list[psutil.Process]:
-    """Everything that runs below this program."""
+    """Return every process below this program."""
     return psutil.Process().children(recursive=True)
 
 
 def broken_limit(memory: int, processes: int) -> str | None:
-    """Which limit the command breaks now, if any."""
+    """Return the limit that the command exceeds now, if any."""
     members, used = family(), 0
     for member in members:
         with contextlib.suppress(psutil.Error):
@@ -83,40 +83,40 @@ def broken_limit(memory: int, processes: int) -> str | None:
 
 
 def end_all(grace: float) -> None:
-    """Ask everything below to end, then make it."""
+    """Send SIGTERM to every process below this program, and SIGKILL to those left after `grace` seconds."""
     deadline = time.monotonic() + grace
-    asked: set[int] = set()
+    signalled: set[int] = set()
     while members := [m for m in family() if m.status() != psutil.STATUS_ZOMBIE]:
         for member in members:
             with contextlib.suppress(psutil.Error):
                 if time.monotonic() > deadline:
                     member.kill()
-                elif member.pid not in asked:
-                    asked.add(member.pid)
+                elif member.pid not in signalled:
+                    signalled.add(member.pid)
                     member.terminate()
         time.sleep(0.05)
 
 
 def start(command: list[str]) -> subprocess.Popen[bytes]:
-    """Start the command in a session of its own, as the first to go when memory gets short."""
+    """Start the command in a session of its own, as the kernel's first choice when memory runs out."""
     if sys.platform == "linux":
-        # A grandchild whose parent died becomes ours, so that it cannot slip away.
+        # The kernel reparents orphaned grandchildren to this process, so that `family` still finds them.
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         with contextlib.suppress(OSError):
             Path("/proc/self/oom_score_adj").write_text("900")
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    os.nice(10)  # whoever works on this machine comes first
+    os.nice(10)  # interactive work on this machine has priority
     return subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
     )
 
 
 def watch(child: subprocess.Popen[bytes], memory: int, processes: int) -> str | None:
-    """Wait until the command ends (none), breaks a limit, or the asker wants its end; return which."""
+    """Wait until the command ends (none), exceeds a limit, or the starter closes its end; return which."""
     while child.poll() is None:
-        readable, _, _ = select.select([sys.stdin], [], [], LOOK_EVERY)
+        readable, _, _ = select.select([sys.stdin], [], [], POLL_SECONDS)
         if readable and not os.read(sys.stdin.fileno(), 1024):
-            return "asked"
+            return "stopped"
         if reason := broken_limit(memory, processes):
             return reason
     return None
@@ -130,7 +130,7 @@ def main() -> int:
     parser.add_argument("--processes", type=int, required=True)
     parser.add_argument("command", nargs=argparse.REMAINDER)
     options = parser.parse_args()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the hub's to handle
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the Hub handles Ctrl-C
     log = Log(options.log)
     try:
         child = start(options.command[1:])
@@ -142,8 +142,8 @@ def main() -> int:
     copier = threading.Thread(target=copy_lines, args=(child.stdout, log), daemon=True)
     copier.start()
     reason = watch(child, options.memory, options.processes)
-    # A command over its limit gets no time to do more of it.
-    end_all(GRACE if reason in (None, "asked") else 0.0)
+    # A command that exceeds a limit is killed at once.
+    end_all(GRACE if reason in (None, "stopped") else 0.0)
     code = child.wait()
     copier.join(timeout=1)
     if reason == "memory":

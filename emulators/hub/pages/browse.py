@@ -1,4 +1,4 @@
-"""Pages for people: repos, cards with their pictures, Spaces, files and commits. All of it without script."""
+"""Pages of repos: lists, cards with their pictures, Spaces, files and commits."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from emulators.hub.url_patterns import REPO_FILES
 _MAX_SHOWN = 512 * 1024
 _COMMITS_SHOWN = 50
 _LOG_LINES = 60
-_UNDER_WAY = (Stage.BUILDING, Stage.RUNNING_BUILDING, Stage.APP_STARTING)
+_TRANSITIONAL = (Stage.BUILDING, Stage.RUNNING_BUILDING, Stage.APP_STARTING)
 _IMAGES = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".svg")
 
 
 @dataclass(frozen=True)
 class Tile:
-    """A repo on the front page."""
+    """A repo of the front page."""
 
     item: Listed
     title: str
@@ -54,7 +54,7 @@ class Branch:
 
 
 def home(call: Call) -> Response:
-    """All repos, or one owner's, or those that a word is found in."""
+    """Answer GET /: all repos, one owner's, or those whose names contain a text."""
     owner, search = call.params.get("owner"), call.query.get("search", "")[:100]
     if owner is not None:
         check_repo_name(owner)
@@ -96,12 +96,12 @@ def _line(value: Any, limit: int = 120) -> str:
 
 
 def repo_page(call: Call) -> Response:
-    """A repo's card, branches and files, at main or at another revision."""
+    """Answer with a repo's card, branches and files, at main or at another revision."""
     repo, revision = call.repo(), call.params.get("revision", "main")
     git = repo.git()
     summary = summarize(repo, history.resolve(git, revision))
     text = (history.read(git, summary.sha, "README.md") or b"").decode("utf-8", "replace")
-    # At a commit's address nothing that the page shows can change while somebody reads it.
+    # Links of the card name the commit, so that they stay valid when the branch moves.
     card = render.card_html(text, repo.id.path, summary.sha)
     values = frame(call, repo, revision, summary) | {"card": card, "summary": summary}
     verdicts = call.hub.config.pages.verdicts
@@ -115,11 +115,11 @@ def repo_page(call: Call) -> Response:
 
 
 def _space(call: Call, repo: Repo, summary: Summary) -> dict[str, Any]:
-    """A Space's state; its logs are for those who may change it."""
-    state, board, uid = runtime(call, repo, summary), call.hub.board, repo.settings.uid
-    values: dict[str, Any] = {"runtime": state, "refresh": state["stage"] in _UNDER_WAY, "logs": {}}
-    if call.account is not None and call.account.namespace(repo.id.owner) and board.is_kept():
-        logs = {"Build log": board.log(uid, "build"), "Log": board.log(uid, "run")}
+    """Return the values of a Space's state; only accounts that may change it get its logs."""
+    state, control, uid = runtime(call, repo, summary), call.hub.control, repo.settings.uid
+    values: dict[str, Any] = {"runtime": state, "refresh": state["stage"] in _TRANSITIONAL, "logs": {}}
+    if call.account is not None and call.account.is_member(repo.id.owner) and control.is_supervised():
+        logs = {"Build log": control.log(uid, "build"), "Log": control.log(uid, "run")}
         values["logs"] = {title: _tail(path) for title, path in logs.items()}
     return values
 
@@ -130,7 +130,7 @@ def _tail(path: Path) -> str:
 
 
 def _endpoints(call: Call, repo: Repo) -> list[dict[str, Any]]:
-    """The endpoints that serve this repo, of those that the visitor may see."""
+    """Describe the endpoints that serve this repo and that the account may see."""
     account = call.account
     if account is None or repo.id.kind is not Kind.MODEL:
         return []
@@ -140,7 +140,7 @@ def _endpoints(call: Call, repo: Repo) -> list[dict[str, Any]]:
 
 
 def folder_page(call: Call) -> Response:
-    """The files of one folder."""
+    """Answer with the entries of one folder."""
     path = call.params["path"].strip("/")
     if not path:
         return repo_page(call)
@@ -152,7 +152,7 @@ def folder_page(call: Call) -> Response:
 
 
 def file_page(call: Call) -> Response:
-    """One file: shown when it is a text or a picture, offered for download when not."""
+    """Answer with one file: texts and pictures are shown, others are offered for download."""
     repo, revision, path = call.repo(), call.params["revision"], call.params["path"]
     git = repo.git()
     commit = history.resolve(git, revision)
@@ -160,7 +160,7 @@ def file_page(call: Call) -> Response:
     if entry is not None and entry.folder:
         return folder_page(call)
     entry = history.find_file(git, commit, path)
-    call.files_of(repo)
+    call.require_file_access(repo)
     is_image = entry.path.lower().endswith(_IMAGES)
     values = frame(call, repo, revision) | {"entry": entry, "is_image": is_image, "commit": commit}
     return render.page("file.html", **values, text=None if is_image else _text(git, entry))
@@ -177,7 +177,7 @@ def _text(git: Any, entry: Entry) -> str | None:
 
 
 def commits_page(call: Call) -> Response:
-    """The last commits of a revision."""
+    """Answer with the latest commits of a revision."""
     repo, revision = call.repo(), call.params["revision"]
     git = repo.git()
     entries = list(islice(history.log(git, history.resolve(git, revision)), _COMMITS_SHOWN + 1))
@@ -187,7 +187,7 @@ def commits_page(call: Call) -> Response:
 
 
 def commit_page(call: Call) -> Response:
-    """What one commit changed."""
+    """Answer with the files that one commit changed."""
     repo, revision = call.repo(), call.params["revision"]
     git = repo.git()
     commit = history.resolve(git, revision)
@@ -196,7 +196,7 @@ def commit_page(call: Call) -> Response:
 
 
 def frame(call: Call, repo: Repo, revision: str, summary: Summary | None = None) -> dict[str, Any]:
-    """What the frame around every page of a repo shows."""
+    """Return the values of the frame that all pages of a repo share."""
     card = (summary or call.hub.summaries.of(repo)).card
     return {
         "account": call.account,
@@ -211,7 +211,7 @@ def frame(call: Call, repo: Repo, revision: str, summary: Summary | None = None)
 
 
 def branches(git: Any, prefix: str, verdicts: Mapping[str, str] | None = None) -> list[Branch]:
-    """The branches, or tags, below a prefix: main first, then the newest version (v10 before v9)."""
+    """Return the branches, or tags, below a prefix: main first, then the newest version (v10 before v9)."""
     verdicts = verdicts or {}
     found = []
     for ref in git.references:
@@ -226,7 +226,11 @@ def _number(name: str) -> int:
 
 
 def login(call: Call) -> Response:
-    """Make the browser ask for the token, remember who it was, and go back."""
+    """Answer GET /login: challenge the browser for a token, set the session cookie, and redirect to `next`.
+
+    Raises:
+        HubError: the request has no credentials yet (401).
+    """
     if call.account is None:
         raise HubError(401, "Sign in with any user name, and your token as the password.")
     target = call.query.get("next", "/")
@@ -238,21 +242,21 @@ def login(call: Call) -> Response:
 
 
 def logout(_: Call) -> Response:
-    """Forget who is signed in."""
+    """Answer GET /logout: delete the session cookie."""
     answer = RedirectResponse("/", status_code=303)
     answer.delete_cookie(sessions.COOKIE, httponly=True, samesite="strict")
     return answer
 
 
 def style(_: Call) -> Response:
-    """The one style sheet."""
+    """Answer with the style sheet."""
     return FileResponse(render.TEMPLATES / "hub.css", media_type="text/css", headers={"Cache-Control": "max-age=300"})
 
 
-def refusal(call_path: str, error: HubError) -> Response:
-    """An error as a page. Whether a repo is missing or hidden does not show."""
+def error_page(path: str, error: HubError) -> Response:
+    """Render an error as a page; missing and invisible repos give the same page."""
     status = 404 if error.code == "RepoNotFound" else error.status
-    return render.page("error.html", status=status, account=None, error=error, code=status, next=call_path)
+    return render.page("error.html", status=status, account=None, error=error, code=status, next=path)
 
 
 ROUTES = [

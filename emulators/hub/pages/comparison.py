@@ -1,4 +1,4 @@
-"""A page for people: two versions side by side."""
+"""The comparison of two revisions: pictures, manifest and changed files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from emulators.hub.url_patterns import REPO_FILES
 
 
 def choose(call: Call) -> Response:
-    """Two revisions chosen in the form; without a choice the last two versions."""
+    """Answer GET compare?old=&new=: two revisions chosen in the form, by default the last two versions."""
     repo, query = call.repo(), call.query
     old, new = query.get("old"), query.get("new")
     if not old or not new:
@@ -28,11 +28,15 @@ def choose(call: Call) -> Response:
 
 
 def compared(call: Call) -> Response:
-    """Two revisions in the address."""
+    """Answer GET compare/OLD...NEW.
+
+    Raises:
+        HubError: the URL does not name two revisions (400).
+    """
     text = call.params["revisions"]
     names = text.split("..." if "..." in text else "..")
     if len(names) != 2 or not all(names):
-        raise bad_request("Two revisions are compared as OLD...NEW")
+        raise bad_request("Name two revisions as OLD...NEW")
     return _compared(call, call.repo(), (names[0], names[1]))
 
 

@@ -1,4 +1,4 @@
-"""What differs between the JSON manifests of two revisions, key by key."""
+"""Differences between the JSON manifests of two revisions, key by key."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _DIGEST = 32
 
 @dataclass(frozen=True)
 class Difference:
-    """One key; `old` and `new` are as people read them, `change` says by how much a number differs."""
+    """One key that differs; `old` and `new` are formatted for people, `change` is the relative change of a number."""
 
     key: str
     status: Literal["added", "deleted", "modified"]
@@ -25,7 +25,7 @@ class Difference:
 
 
 def manifest(git: Any, commit: str, path: str | None) -> dict[str, Any] | None:
-    """Read the JSON object at a path of a revision; none when there is no path or no such object."""
+    """Return the JSON object in a file of a revision; none without a path, or when there is no such object."""
     data = history.read(git, commit, path) if path else None
     if data is None or len(data) > _MAX_MANIFEST:
         return None
@@ -37,22 +37,22 @@ def manifest(git: Any, commit: str, path: str | None) -> dict[str, Any] | None:
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, list[Difference]]:
-    """What differs, by the first part of each key: images, spec, metrics, files; plain keys come first."""
+    """Return the differences, grouped by the first part of each key; top-level values come first."""
     before, after = dict(_flat(old)), dict(_flat(new))
     groups: dict[str, list[Difference]] = {"": []}
     for path in [*before, *(path for path in after if path not in before)]:
-        if before.get(path, _NOTHING) == after.get(path, _NOTHING):
+        if before.get(path, _MISSING) == after.get(path, _MISSING):
             continue
         group, key = (path[0], ".".join(path[1:])) if len(path) > 1 else ("", path[0])
-        groups.setdefault(group, []).append(_difference(key, before.get(path, _NOTHING), after.get(path, _NOTHING)))
+        groups.setdefault(group, []).append(_difference(key, before.get(path, _MISSING), after.get(path, _MISSING)))
     return {group: found for group, found in groups.items() if found}
 
 
-_NOTHING = object()
+_MISSING = object()
 
 
 def _flat(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Leaves with their paths. Lists are compared as wholes: an inserted item must not make all others differ."""
+    """Yield leaves with their paths. A list is one leaf: an inserted item must not make all later ones differ."""
     if isinstance(value, Mapping) and value and len(path) < 20:
         for key, inner in value.items():
             yield from _flat(inner, (*path, str(key)))
@@ -61,16 +61,16 @@ def _flat(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, .
 
 
 def _difference(key: str, old: Any, new: Any) -> Difference:
-    if old is _NOTHING:
-        return Difference(key, "added", new=_shown(new))
-    if new is _NOTHING:
-        return Difference(key, "deleted", old=_shown(old))
-    return Difference(key, "modified", _shown(old), _shown(new), _change(old, new))
+    if old is _MISSING:
+        return Difference(key, "added", new=_format(new))
+    if new is _MISSING:
+        return Difference(key, "deleted", old=_format(old))
+    return Difference(key, "modified", _format(old), _format(new), _change(old, new))
 
 
-def _shown(value: Any) -> str:
+def _format(value: Any) -> str:
     if isinstance(value, str):
-        # A digest is told apart by its beginning.
+        # The beginning of a digest is enough to tell it from another.
         is_digest = len(value) >= _DIGEST and all(c in "0123456789abcdef" for c in value[:_DIGEST])
         return f"{value[:12]}…" if is_digest else value[:500]
     if isinstance(value, float):

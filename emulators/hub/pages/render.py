@@ -1,4 +1,4 @@
-"""Turning cards and templates into HTML. A card is hostile input: it is rendered, then cleaned, and runs nothing."""
+"""Render cards and templates to HTML. A card is untrusted input: its HTML is sanitized and contains no script."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MAX_CARD = 1 << 20
 _UNITS = ((86_400 * 365, "year"), (86_400 * 30, "month"), (86_400, "day"), (3600, "hour"), (60, "minute"))
 _ABSOLUTE = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*:|//|/|#")
 _IMAGE = re.compile(r"!\[[^\]]*\]\(\s*<?([^)\s>]+)")
-# No script, nothing from elsewhere; even a hole in the cleaning could not run or send anything.
+# Forbids scripts and other origins, so that even a flaw in the sanitizer could not run or send anything.
 PAGE_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; img-src 'self'; style-src 'self'; form-action 'self'; "
     "base-uri 'none'; frame-ancestors 'none'",
@@ -33,7 +33,7 @@ _markdown = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethr
 
 
 def card_html(text: str, repo_path: str, revision: str) -> str:
-    """A card's Markdown as clean HTML; its relative pictures and links point into this revision of the repo."""
+    """Render a card's Markdown as sanitized HTML; relative pictures and links point into this revision of the repo."""
     _, body = cards.split(text[:_MAX_CARD])
 
     def rewrite(element: str, attribute: str, value: str) -> str | None:
@@ -47,14 +47,14 @@ def card_html(text: str, repo_path: str, revision: str) -> str:
 
 
 def address(repo_path: str, view: str, revision: str, path: str) -> str:
-    """Where a relative link of a card leads; absolute ones stay as they are."""
+    """Resolve a relative link of a card; absolute ones are returned unchanged."""
     if _ABSOLUTE.match(path):
         return path
     return f"/{repo_path}/{view}/{quote(revision, safe='')}/{path.removeprefix('./')}"
 
 
 def cover(text: str, files: set[str], repo_path: str, revision: str, default: str | None) -> str | None:
-    """Address of the picture that stands for a repo: the first of its card that this server has, else `default`."""
+    """Return the URL of a repo's cover: the first picture of its card that this server has, else `default`."""
     for source in _IMAGE.findall(cards.split(text[:_MAX_CARD])[1]):
         inside = source.removeprefix("./")
         if inside in files:
@@ -65,12 +65,12 @@ def cover(text: str, files: set[str], repo_path: str, revision: str, default: st
 
 
 def metadata_text(card: dict[str, Any]) -> str:
-    """A card's metadata as people write it."""
+    """Format a card's metadata as YAML."""
     return yaml.safe_dump(card, sort_keys=False, allow_unicode=True, width=100)
 
 
 def page(template: str, status: int = 200, **values: Any) -> HTMLResponse:
-    """One of our templates, filled in."""
+    """Render a template."""
     return HTMLResponse(_environment.get_template(template).render(values), status_code=status, headers=PAGE_HEADERS)
 
 
@@ -93,7 +93,7 @@ def _ago(when: datetime) -> str:
 
 
 def segment(text: str) -> str:
-    """One segment of an address."""
+    """Quote a text as one segment of a URL path."""
     return quote(text, safe="")
 
 

@@ -1,4 +1,4 @@
-"""Commits: which files go to LFS (preupload), and the commit itself, a stream of JSON lines."""
+"""Commits: the upload mode of each file (preupload), and the commit itself, a stream of JSON lines."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _STALE_PARENT = "The branch was updated since you opened this page. Please refre
 
 
 class Sample(BaseModel):
-    """A file about to be committed: its path, its size and its first 512 bytes."""
+    """A file that the client is about to commit: its path, its size and its first 512 bytes."""
 
     path: str
     size: int = 0
@@ -42,7 +42,7 @@ class Sample(BaseModel):
 
 
 class PreuploadRequest(BaseModel):
-    """POST preupload/REVISION."""
+    """Body of POST preupload/REVISION."""
 
     files: list[Sample] = Field(default_factory=list, max_length=10_000)
     gitIgnore: str | None = Field(default=None, max_length=1 << 20)  # noqa: N815 - the protocol's name
@@ -65,7 +65,7 @@ class File(BaseModel):
 
 
 class LfsFile(BaseModel):
-    """A line that writes a file whose bytes are in LFS already."""
+    """A line that writes a file whose bytes are already stored by LFS."""
 
     path: str
     oid: str
@@ -87,7 +87,7 @@ class Line(BaseModel):
 
 @dataclass(frozen=True)
 class Draft:
-    """A commit that was read, with its blobs already on disk."""
+    """A parsed commit, whose blobs are already on disk; `large` are the ids of its LFS objects."""
 
     message: str
     parent: str | None
@@ -96,13 +96,13 @@ class Draft:
 
 
 def preupload(call: Call) -> Response:
-    """Say how each file is to be sent: what .gitattributes names, what is big and what is binary goes to LFS."""
-    repo, asked = call.repo(write=True), call.json(PreuploadRequest)
+    """Answer POST preupload/REVISION: files that .gitattributes names, large files and binary files go to LFS."""
+    repo, payload = call.repo(write=True), call.json(PreuploadRequest)
     git = repo.git()
     commit = history.resolve(git, call.params["revision"])
-    ignored = _ignored(git, commit, asked.gitIgnore)
+    ignored = _ignored(git, commit, payload.gitIgnore)
     answers = []
-    for file in asked.files:
+    for file in payload.files:
         path = check_path(file.path)
         large = file.size > _MAX_REGULAR or _is_binary(file.sample) or history.is_lfs_path(git, commit, path)
         entry = history.find(git, commit, path)
@@ -113,7 +113,7 @@ def preupload(call: Call) -> Response:
 
 
 def _ignored(git: Any, commit: str, sent: str | None) -> Callable[[str], bool]:
-    """Whether .gitignore names a path: the one that is being sent along, else the one that is there."""
+    """Return a test whether .gitignore matches a path: the .gitignore that the client sends, else the stored one."""
     text = sent if sent is not None else (history.read(git, commit, ".gitignore") or b"").decode("utf-8", "replace")
     try:
         patterns = GitIgnoreSpec.from_lines(text.splitlines())
@@ -130,7 +130,7 @@ def _is_binary(sample: str) -> bool:
 
 
 async def commit(request: Request) -> Response:
-    """POST commit/REVISION. The body may be large, so it goes through a file, not through memory."""
+    """Answer POST commit/REVISION. The body may be large, so it is spooled to a file."""
     call = identify(request)
     await run_in_threadpool(lambda: call.repo(write=True))  # refuse before the body arrives
     with tempfile.SpooledTemporaryFile(max_size=_SPOOL, dir=str(call.hub.root / "tmp")) as body:
@@ -155,7 +155,7 @@ def _commit(call: Call, body: IO[bytes]) -> Response:
         proposed = call.flag("create_pr") and not ref.startswith(_PULL_REQUESTS)
         old: str | None = head
         if proposed:
-            old, ref = None, f"{_PULL_REQUESTS}{_next_number(git)}"
+            old, ref = None, f"{_PULL_REQUESTS}{_next_pull_request(git)}"
         tree, oid = commits.build_tree(git, head, draft.changes), head
         if proposed or tree != str(git[head].tree.id):
             oid = commits.commit_tree(git, tree, [head], draft.message, call.author())
@@ -164,8 +164,8 @@ def _commit(call: Call, body: IO[bytes]) -> Response:
         if oid != old:
             commits.move_ref(git, ref, oid)
     if oid != old:
-        call.hub.summaries.prepare([repo])
-        call.hub.look_at(repo)
+        call.hub.summaries.preload([repo])
+        call.hub.request_reconcile(repo)
         webhook_events.content_changed(call, repo, RefChange(ref, old, oid))
     page = f"{call.base}/{repo.id.path}"
     answer = {"success": True, "commitOid": oid, "commitUrl": f"{page}/commit/{oid}", "hookOutput": ""}
@@ -174,13 +174,17 @@ def _commit(call: Call, body: IO[bytes]) -> Response:
     return JSONResponse(answer)
 
 
-def _next_number(git: Any) -> int:
+def _next_pull_request(git: Any) -> int:
     numbers = (ref.removeprefix(_PULL_REQUESTS) for ref in git.references if ref.startswith(_PULL_REQUESTS))
     return max((int(number) for number in numbers if number.isdecimal()), default=0) + 1
 
 
 def _branch(git: Any, revision: str) -> tuple[str, str]:
-    """Head and ref of what can be committed to: a branch or a pull request, no tag and no commit."""
+    """Return head and ref of a revision that accepts commits: a branch or a pull request, but no tag or commit.
+
+    Raises:
+        HubError: there is no such branch (404).
+    """
     ref = revision if revision.startswith("refs/") else f"refs/heads/{revision}"
     head = history.resolve(git, ref)
     if not ref.startswith(("refs/heads/", _PULL_REQUESTS, "refs/convert/")):
@@ -197,7 +201,7 @@ def _lines(body: IO[bytes]) -> Iterator[bytes]:
 
 
 def read_draft(call: Call, repo: Repo, lines: Iterable[bytes]) -> Draft:
-    """Read the lines of a commit, writing each file's bytes to disk as it comes.
+    """Parse the lines of a commit, writing the bytes of each file to disk as they arrive.
 
     Raises:
         HubError: a line is malformed, a path leaves the repo, or an LFS object is not here (400).
@@ -235,7 +239,7 @@ def _regular(call: Call, git: Any, file: File, large: list[str]) -> Put:
         data = base64.b64decode(file.content) if file.encoding == "base64" else file.content.encode()
     except (binascii.Error, ValueError):
         raise bad_request(f"{path}: the content is no base64") from None
-    # A file that is a pointer would be served as the object it names, so it needs the same rights.
+    # A pointer would be served as the object that it names, so it needs the same rights as an LFS file.
     if pointer := history.parse_pointer(data):
         _check_object(call, path, pointer.oid, pointer.size)
         large.append(pointer.oid)
@@ -251,7 +255,7 @@ def _large(call: Call, git: Any, file: LfsFile, large: list[str]) -> Put:
 
 def _check_object(call: Call, path: str, oid: str, size: int | None) -> int:
     stored = call.hub.lfs.size(oid) if is_oid(oid) else None
-    if stored is None or not call.hub.may_refer(call.writer(), oid):
+    if stored is None or not call.hub.may_reference(call.writer(), oid):
         raise bad_request(f"{path}: upload the LFS object {oid[:64]} before committing it")
     if size is not None and size != stored:
         raise bad_request(f"{path}: the LFS object {oid} has {stored} bytes, not {size}")

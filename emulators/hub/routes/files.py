@@ -1,4 +1,4 @@
-"""Files: folders, facts about paths, and the bytes themselves."""
+"""Files: folder listings, information about paths, and downloads."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _COMMIT_HEADER = "X-Repo-Commit"
 
 
 class PathsRequest(BaseModel):
-    """POST paths-info/REVISION."""
+    """Body of POST paths-info/REVISION."""
 
     paths: list[str] = Field(default_factory=list, max_length=10_000)
     expand: bool = False
 
 
 def tree(call: Call) -> Response:
-    """A page of the entries below a folder."""
+    """Answer GET tree/REVISION[/PATH]: one page of the entries below a folder."""
     repo = call.repo()
     git = repo.git()
     commit = history.resolve(git, call.params["revision"])
@@ -45,23 +45,23 @@ def tree(call: Call) -> Response:
     headers = {}
     if len(entries) > _TREE_PAGE:
         again = [(k, v) for k, v in call.request.query_params.multi_items() if k != "cursor"]
-        # By commit: a tree never changes, so counting is a safe cursor.
+        # A commit's tree never changes, so an offset is a safe cursor.
         address = f"{call.base}/api/{repo.id.kind.value}/{repo.id}/tree/{commit}/{quote(path, safe='')}".rstrip("/")
         headers["Link"] = f'<{address}?{urlencode([*again, ("cursor", start + _TREE_PAGE)])}>; rel="next"'
     return JSONResponse(_describe_all(git, commit, entries[:_TREE_PAGE], call.flag("expand")), headers=headers)
 
 
 def paths_info(call: Call) -> Response:
-    """Facts about named paths; those that do not exist are left out."""
+    """Answer POST paths-info/REVISION; paths that do not exist are left out."""
     git = call.repo().git()
     commit = history.resolve(git, call.params["revision"])
-    asked = _paths_request(call)
-    found = [entry for path in asked.paths if (entry := history.find(git, commit, path)) and entry.path]
-    return JSONResponse(_describe_all(git, commit, found, asked.expand))
+    payload = _paths_request(call)
+    found = [entry for path in payload.paths if (entry := history.find(git, commit, path)) and entry.path]
+    return JSONResponse(_describe_all(git, commit, found, payload.expand))
 
 
 def _paths_request(call: Call) -> PathsRequest:
-    # The client sends a form, other programs JSON.
+    # The client sends a form, other programs send JSON.
     if call.request.headers.get("Content-Type", "").startswith("application/json"):
         return call.json(PathsRequest)
     form = parse_qs(call.body.decode("utf-8", "replace"))
@@ -88,12 +88,12 @@ def _describe(entry: Entry, change: LogEntry | None) -> dict[str, Any]:
 
 
 async def resolve(request: Request) -> Response:
-    """The bytes of a file at a revision; of an LFS file those of the object."""
+    """Answer GET resolve/REVISION/PATH: the content of a file; of an LFS file that of its object."""
     return serve(request, await run_in_threadpool(_file, identify(request), True))
 
 
 async def raw(request: Request) -> Response:
-    """The bytes as git has them; of an LFS file the pointer."""
+    """Answer GET raw/REVISION/PATH: the content as git stores it; of an LFS file the pointer."""
     return serve(request, await run_in_threadpool(_file, identify(request), False))
 
 
@@ -105,9 +105,9 @@ def _file(call: Call, follow: bool) -> Served:
     try:
         entry = history.find_file(git, commit, call.params["path"])
     except HubError:
-        # The client caches that a file is missing at this commit, so it wants to know which one.
+        # The client caches that a file is missing at a commit, so the answer names the commit.
         raise _missing(call.params["path"], headers) from None
-    call.files_of(repo)
+    call.require_file_access(repo)
     if follow and entry.lfs:
         path = call.hub.lfs.path(entry.lfs.oid)
         if call.hub.lfs.size(entry.lfs.oid) is None:

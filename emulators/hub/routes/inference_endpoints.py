@@ -1,4 +1,4 @@
-"""Inference Endpoints: the API of api.endpoints.huggingface.cloud/v2, at /v2 of this hub.
+"""Inference Endpoints: the API of api.endpoints.huggingface.cloud/v2, at /v2 of this Hub.
 
 huggingface_hub.constants.INFERENCE_ENDPOINTS_ENDPOINT = f"{hub}/v2"
 """
@@ -15,9 +15,9 @@ from starlette.routing import Route
 from emulators.hub import catalog, history
 from emulators.hub.accounts import Account
 from emulators.hub.apps.control_dir import Stage, Status
-from emulators.hub.apps.desired_state import endpoint_wish
+from emulators.hub.apps.desired_state import desired_endpoint
 from emulators.hub.apps.logs import text_of
-from emulators.hub.context import Call, endpoint, refusing_invalid
+from emulators.hub.context import Call, endpoint, reject_invalid
 from emulators.hub.endpoints import Endpoint, EndpointBody, not_found
 from emulators.hub.errors import HubError, bad_request, forbidden
 from emulators.hub.listing import timestamp
@@ -35,7 +35,7 @@ _STATES = {
 
 
 class UpdateRequest(BaseModel):
-    """PUT endpoint/NAMESPACE/NAME: the parts that change, each as a whole or in its keys."""
+    """Body of PUT endpoint/NAMESPACE/NAME: the parts that change, each as a whole or in its keys."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -46,11 +46,15 @@ class UpdateRequest(BaseModel):
 
 
 def _namespace(call: Call, *, write: bool = False) -> str:
-    """The namespace of the address, if the account is in it."""
+    """Return the namespace of the URL, if the sender is a member.
+
+    Raises:
+        HubError: the sender is anonymous (401), or no member (403).
+    """
     name, account = call.params["namespace"], call.account
     if account is None:
         raise HubError(401, "Invalid username or password.")
-    if not is_repo_name(name) or not account.namespace(name):
+    if not is_repo_name(name) or not account.is_member(name):
         raise forbidden(f"You don't have access to the endpoints of {name[:100]}")
     if write:
         call.writer()
@@ -67,7 +71,7 @@ def _found(call: Call, *, write: bool = False) -> Endpoint:
 
 
 def describe(call: Call, endpoint: Endpoint) -> dict[str, Any]:
-    """An endpoint as the API shows it."""
+    """Describe an endpoint as the API does."""
     body = endpoint.body.model_dump()
     model = {k: v for k, v in body["model"].items() if k != "secrets"} | {"revision": endpoint.commit}
     model["task"] = model.get("task") or "custom"
@@ -75,7 +79,7 @@ def describe(call: Call, endpoint: Endpoint) -> dict[str, Any]:
     state = _STATES.get(status.stage, "failed")
     wanted = endpoint.body.compute.scaling.minReplica or 1
     running = state in ("running", "updating")
-    said: dict[str, Any] = {
+    described: dict[str, Any] = {
         "state": state,
         "message": status.message or f"Endpoint is {state}",
         "createdAt": timestamp(endpoint.created_at),
@@ -87,12 +91,12 @@ def describe(call: Call, endpoint: Endpoint) -> dict[str, Any]:
         "targetReplica": 0 if state in ("paused", "scaledToZero") else wanted,
     }
     if status.address and state in ("running", "updating", "scaledToZero"):
-        said["url"] = call.reachable(status.address)
+        described["url"] = call.public_address(status.address)
     compute = body["compute"] | {"id": catalog.compute_id(endpoint.body)}
     return body | {
         "model": model,
         "compute": compute,
-        "status": said,
+        "status": described,
         "healthRoute": "/health",
         "accountId": None,
         "tags": list(endpoint.body.tags),
@@ -100,19 +104,20 @@ def describe(call: Call, endpoint: Endpoint) -> dict[str, Any]:
 
 
 def _status(call: Call, endpoint: Endpoint) -> Status:
-    """What the keeper says of the endpoint as it is wished now; what it said of an earlier wish does not count."""
-    wish = endpoint_wish(endpoint, call.hub.repos.named(endpoint.body.model.repository))
-    if wish is None:
-        return Status(stage=Stage.BUILD_ERROR, message=f"{endpoint.body.model.repository} is not there any more")
-    if wish.paused:
+    """Return the status of an endpoint; a status of an earlier desired state does not count."""
+    desired = desired_endpoint(endpoint, call.hub.repos.named(endpoint.body.model.repository))
+    if desired is None:
+        return Status(stage=Stage.BUILD_ERROR, message=f"{endpoint.body.model.repository} does not exist any more")
+    if desired.paused:
         return Status(stage=Stage.PAUSED, since=endpoint.updated_at)
-    status = call.hub.board.status(endpoint.uid)
-    if not call.hub.board.is_kept():
-        pending = "This hub runs nothing: start it with --run" if call.hub.limits is None else "Waiting to be looked at"
+    status = call.hub.control.status(endpoint.uid)
+    if not call.hub.control.is_supervised():
+        runs_none = call.hub.limits is None
+        pending = "This Hub runs no apps: start it with --run" if runs_none else "Waiting for the supervisor"
         return Status(stage=_PENDING, message=pending, since=endpoint.updated_at)
-    if wish.asleep:
+    if desired.asleep:
         return Status(stage=Stage.SLEEPING, address=status.address if status else None, since=endpoint.updated_at)
-    if status is None or status.version != wish.version or status.stage == Stage.PAUSED:
+    if status is None or status.version != desired.version or status.stage == Stage.PAUSED:
         stage = Stage.RUNNING_BUILDING if status and status.stage == Stage.RUNNING else _PENDING
         return Status(stage=stage, address=status.address if status else None, since=endpoint.updated_at)
     return status
@@ -123,13 +128,13 @@ _STATES[_PENDING] = "pending"
 
 
 def list_all(call: Call) -> Response:
-    """GET endpoint/NAMESPACE."""
+    """Answer GET endpoint/NAMESPACE."""
     namespace = _namespace(call)
     return JSONResponse({"items": [describe(call, e) for e in call.hub.endpoints.all(namespace)]})
 
 
 def create(call: Call) -> Response:
-    """POST endpoint/NAMESPACE."""
+    """Answer POST endpoint/NAMESPACE."""
     namespace, body = _namespace(call, write=True), call.json(EndpointBody)
     account = call.writer()
     problem = catalog.problem(body)
@@ -142,44 +147,48 @@ def create(call: Call) -> Response:
         created_by=account.name,
     )
     call.hub.endpoints.create(made)
-    call.hub.board.ask(made.uid, made.place)
+    call.hub.control.request_reconcile(made.uid, made.key)
     return JSONResponse(describe(call, made))
 
 
 def _commit(call: Call, account: Account, repository: str, revision: str | None) -> str:
-    """The commit that is deployed: an endpoint stays at it while its branch moves on."""
+    """Return the commit to deploy: an endpoint keeps it when its branch moves.
+
+    Raises:
+        HubError: repo or revision are missing (404), or the repo is gated (403).
+    """
     repo = call.hub.repos.named(repository)
     if repo is None or not call.hub.may_read(account, repo):
         raise HubError(404, f"Repository {repository[:200]} not found")
-    return history.resolve(call.files_of(repo).git(), revision or "main")
+    return history.resolve(call.require_file_access(repo).git(), revision or "main")
 
 
 def show(call: Call) -> Response:
-    """GET endpoint/NAMESPACE/NAME."""
+    """Answer GET endpoint/NAMESPACE/NAME."""
     return JSONResponse(describe(call, _found(call)))
 
 
 def update(call: Call) -> Response:
-    """PUT endpoint/NAMESPACE/NAME: another machine, another revision, other variables."""
-    found, asked = _found(call, write=True), call.json(UpdateRequest)
+    """Answer PUT endpoint/NAMESPACE/NAME: change the machine, the revision or the variables."""
+    found, payload = _found(call, write=True), call.json(UpdateRequest)
     account = call.writer()
-    given = asked.model_dump(exclude_none=True)
+    given = payload.model_dump(exclude_none=True)
 
     def change(now: Endpoint) -> Endpoint:
         body = EndpointBody.model_validate(_merged(now.body.model_dump(), given))
         commit = now.commit
-        if "repository" in asked.model or "revision" in asked.model:
-            commit = _commit(call, account, body.model.repository, asked.model.get("revision"))
+        if "repository" in payload.model or "revision" in payload.model:
+            commit = _commit(call, account, body.model.repository, payload.model.get("revision"))
         return now.model_copy(update={"body": body, "commit": commit})
 
-    with refusing_invalid():
+    with reject_invalid():
         if problem := catalog.problem(change(found).body):
             raise bad_request(problem)
         return _changed(call, found, change)
 
 
 def _merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
-    """`new` over `old`, key by key; tables of variables are replaced as a whole."""
+    """Merge `new` into `old`, key by key; tables of variables are replaced as a whole."""
     merged = dict(old)
     for key, value in new.items():
         whole = key in ("env", "secrets", "image") or not isinstance(value, dict)
@@ -189,18 +198,18 @@ def _merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
 
 def _changed(call: Call, found: Endpoint, change: Callable[[Endpoint], Endpoint]) -> Response:
     changed = call.hub.endpoints.update(found.namespace, found.body.name, change)
-    call.hub.board.ask(changed.uid, changed.place)
+    call.hub.control.request_reconcile(changed.uid, changed.key)
     return JSONResponse(describe(call, changed))
 
 
 def pause(call: Call) -> Response:
-    """POST pause: ends it until somebody resumes it."""
+    """Answer POST pause: end the app until it is resumed."""
     found = _found(call, write=True)
     return _changed(call, found, lambda e: e.model_copy(update={"wanted": "paused"}))
 
 
 def resume(call: Call) -> Response:
-    """POST resume: ends a pause, or tries again what failed."""
+    """Answer POST resume: end a pause, or retry after a failure."""
     found = _found(call, write=True)
     if _STATES.get(_status(call, found).stage) in ("running", "initializing", "pending", "updating"):
         raise bad_request(f"Endpoint {found.body.name} is already running")
@@ -208,7 +217,7 @@ def resume(call: Call) -> Response:
 
 
 def scale_to_zero(call: Call) -> Response:
-    """POST scale-to-zero: ends it until the next request."""
+    """Answer POST scale-to-zero: end the app until the next request."""
     found = _found(call, write=True)
     if found.wanted == "paused":
         raise bad_request(f"Endpoint {found.body.name} is paused: resume it first")
@@ -216,38 +225,38 @@ def scale_to_zero(call: Call) -> Response:
 
 
 def delete(call: Call) -> Response:
-    """DELETE endpoint/NAMESPACE/NAME."""
+    """Answer DELETE endpoint/NAMESPACE/NAME."""
     found = _found(call, write=True)
     call.hub.endpoints.delete(found.namespace, found.body.name)
-    call.hub.board.ask(found.uid, found.place)
+    call.hub.control.request_reconcile(found.uid, found.key)
     return JSONResponse({"success": True})
 
 
 def logs(call: Call) -> Response:
-    """GET endpoint/NAMESPACE/NAME/logs: what was built and what the handler printed."""
+    """Answer GET endpoint/NAMESPACE/NAME/logs: the build log, then the handler's output."""
     found = _found(call)
-    board = call.hub.board
-    return PlainTextResponse(text_of(board.log(found.uid, "build")) + text_of(board.log(found.uid, "run")))
+    control = call.hub.control
+    return PlainTextResponse(text_of(control.log(found.uid, "build")) + text_of(control.log(found.uid, "run")))
 
 
 def providers(call: Call) -> Response:
-    """GET provider/NAMESPACE: every machine, by vendor and region."""
+    """Answer GET provider/NAMESPACE: every machine, by vendor and region."""
     _namespace(call)
     return JSONResponse({"vendors": catalog.vendors()})
 
 
 def vendors(_: Call) -> Response:
-    """GET provider."""
+    """Answer GET provider."""
     return JSONResponse({"items": [{k: v for k, v in one.items() if k != "regions"} for one in catalog.vendors()]})
 
 
 def regions(call: Call) -> Response:
-    """GET provider/VENDOR/region."""
+    """Answer GET provider/VENDOR/region."""
     return JSONResponse({"items": [{k: v for k, v in r.items() if k != "computes"} for r in _regions(call)]})
 
 
 def computes(call: Call) -> Response:
-    """GET provider/VENDOR/region/REGION/compute."""
+    """Answer GET provider/VENDOR/region/REGION/compute."""
     for region in _regions(call):
         if region["name"] == call.params["region"]:
             return JSONResponse({"items": region["computes"]})

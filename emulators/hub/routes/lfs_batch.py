@@ -1,4 +1,4 @@
-"""Git LFS: the batch request of git-lfs and of the client, and the signed addresses that it hands out.
+"""Git LFS: the batch request of git-lfs and of the client, and transfers by the signed URLs of its answer.
 
 https://github.com/git-lfs/git-lfs/blob/main/docs/api/batch.md
 """
@@ -25,14 +25,14 @@ _MEDIA_TYPE = "application/vnd.git-lfs+json"
 
 
 class Wanted(BaseModel):
-    """An object by digest and size in bytes."""
+    """An object that the client names by digest and size in bytes."""
 
     oid: str
     size: int = Field(ge=0, le=1 << 40)
 
 
 class BatchRequest(BaseModel):
-    """POST REPO.git/info/lfs/objects/batch."""
+    """Body of POST REPO.git/info/lfs/objects/batch."""
 
     operation: Literal["upload", "download"]
     objects: list[Wanted] = Field(max_length=10_000)
@@ -41,20 +41,20 @@ class BatchRequest(BaseModel):
 
 
 def batch(call: Call) -> Response:
-    """Where to send or fetch each object; nothing to do for those that are here already."""
-    asked = call.json(BatchRequest)
+    """Answer the batch request: a signed URL for each object; uploads of stored objects need none."""
+    payload = call.json(BatchRequest)
     call_name = call.params["name"].removesuffix(".git")
-    uploading = asked.operation == "upload"
+    uploading = payload.operation == "upload"
     repo = call.find(call.params["kind"], call.params["owner"], call_name)
-    if uploading and not call.writer().namespace(repo.id.owner):
+    if uploading and not call.writer().is_member(repo.id.owner):
         raise forbidden(f"You don't have the rights to change {repo.id}")
-    call.files_of(repo)
-    # One transfer is named for all objects, but a client looks at each one's action.
-    in_parts = uploading and "multipart" in asked.transfers
+    call.require_file_access(repo)
+    # The answer names one transfer for all objects, but clients read the action of each.
+    in_parts = uploading and "multipart" in payload.transfers
     if uploading:
-        objects = [_upload(call, wanted, in_parts=in_parts) for wanted in asked.objects]
+        objects = [_upload(call, wanted, in_parts=in_parts) for wanted in payload.objects]
     else:
-        objects = [_download(call, repo, wanted) for wanted in asked.objects]
+        objects = [_download(call, repo, wanted) for wanted in payload.objects]
     chosen = "multipart" if any("header" in o.get("actions", {}).get("upload", {}) for o in objects) else "basic"
     body = {"transfer": chosen, "objects": objects, "hash_algo": "sha256"}
     return JSONResponse(body, media_type=_MEDIA_TYPE)
@@ -72,7 +72,7 @@ def _upload(call: Call, wanted: Wanted, *, in_parts: bool) -> dict[str, Any]:
     stored = call.hub.lfs.size(wanted.oid)
     if stored is not None and stored != wanted.size:
         return wanted.model_dump() | _problem(422, f"This object has {stored} bytes, not {wanted.size}")
-    if stored is not None and call.hub.may_refer(account, wanted.oid):
+    if stored is not None and call.hub.may_reference(account, wanted.oid):
         return wanted.model_dump()
     holder = f"account:{account.name.lower()}"
     if in_parts and wanted.size > multipart.ABOVE_BYTES:
@@ -95,7 +95,7 @@ def _problem(code: int, message: str) -> dict[str, Any]:
 
 
 async def receive(request: Request) -> Response:
-    """PUT of an object to its signed address."""
+    """Answer PUT of an object to its signed URL."""
     hub: Hub = request.app.state.hub
     oid = request.path_params["oid"]
     size, holder = hub.lfs.verify("upload", oid, dict(request.query_params))
@@ -108,7 +108,7 @@ async def receive(request: Request) -> Response:
 
 
 async def receive_part(request: Request) -> Response:
-    """PUT of one part of an object to its signed address."""
+    """Answer PUT of one part of an object to its signed URL."""
     hub: Hub = request.app.state.hub
     upload, number, start, oid = (request.path_params[key] for key in ("upload", "number", "start", "oid"))
     size, _ = hub.lfs.verify(f"part/{upload}/{number}/{start}", oid, dict(request.query_params))
@@ -120,7 +120,7 @@ async def receive_part(request: Request) -> Response:
 
 
 async def complete(request: Request) -> Response:
-    """POST to the signed address that makes an object of its parts."""
+    """Answer POST to the signed URL that completes a multipart upload."""
     hub: Hub = request.app.state.hub
     upload, oid = request.path_params["upload"], request.path_params["oid"]
     size, holder = hub.lfs.verify(f"complete/{upload}", oid, dict(request.query_params))
@@ -130,7 +130,7 @@ async def complete(request: Request) -> Response:
 
 
 async def send(request: Request) -> Response:
-    """GET of an object from its signed address."""
+    """Answer GET of an object from its signed URL."""
     hub: Hub = request.app.state.hub
     oid = request.path_params["oid"]
     size, _ = hub.lfs.verify("download", oid, dict(request.query_params))

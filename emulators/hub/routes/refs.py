@@ -1,4 +1,4 @@
-"""Branches, tags, commits of a revision, super-squash."""
+"""Branches, tags, the log of a revision, super-squash."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ _COMMITS_PAGE = 50
 
 
 class BranchRequest(BaseModel):
-    """POST branch/NAME."""
+    """Body of POST branch/NAME."""
 
     startingPoint: str | None = None  # noqa: N815 - the protocol's name
     emptyBranch: bool = False  # noqa: N815
 
 
 class TagRequest(BaseModel):
-    """POST tag/REVISION."""
+    """Body of POST tag/REVISION."""
 
     tag: str
     message: str | None = None
 
 
 class SquashRequest(BaseModel):
-    """POST super-squash/BRANCH."""
+    """Body of POST super-squash/BRANCH."""
 
     message: str | None = None
 
 
 def refs(call: Call) -> Response:
-    """Every branch, tag and, when asked, pull request."""
+    """Answer GET refs: branches, tags and, with `include_prs`, refs of pull requests."""
     git = call.repo().git()
     found: dict[str, list[dict[str, str]]] = {"branches": [], "tags": [], "converts": []}
     groups = {"refs/heads/": "branches", "refs/tags/": "tags", "refs/convert/": "converts"}
@@ -61,22 +61,22 @@ def refs(call: Call) -> Response:
 
 
 def create_branch(call: Call) -> Response:
-    """Make a branch at a revision, main by default."""
-    asked, repo = call.json(BranchRequest), call.repo(write=True)
+    """Answer POST branch/NAME: create a branch at a revision, main by default."""
+    payload, repo = call.json(BranchRequest), call.repo(write=True)
     branch = check_ref_name(call.params["name_of_ref"], "branch")
     with repo.lock() as git:
-        if asked.emptyBranch:
+        if payload.emptyBranch:
             tree = commits.build_tree(git, None, [])
             target = commits.commit_tree(git, tree, [], "initial commit", call.author())
         else:
-            target = history.resolve(git, asked.startingPoint or "main")
+            target = history.resolve(git, payload.startingPoint or "main")
         commits.create_ref(git, f"refs/heads/{branch}", target)
     webhook_events.content_changed(call, repo, RefChange(f"refs/heads/{branch}", None, target))
     return JSONResponse({"success": True})
 
 
 def delete_branch(call: Call) -> Response:
-    """Remove a branch; main is protected."""
+    """Answer DELETE branch/NAME; main is protected."""
     repo, branch = call.repo(write=True), call.params["name_of_ref"]
     ref = f"refs/heads/{branch}"
     if ref == MAIN:
@@ -91,28 +91,28 @@ def delete_branch(call: Call) -> Response:
 
 
 def create_tag(call: Call) -> Response:
-    """Tag a revision; with a message it becomes an annotated tag."""
-    asked, repo = call.json(TagRequest), call.repo(write=True)
+    """Answer POST tag/REVISION: create a tag, annotated if it has a message."""
+    payload, repo = call.json(TagRequest), call.repo(write=True)
     with repo.lock() as git:
         target = commit = history.resolve(git, call.params["name_of_ref"])
-        tag = check_ref_name(asked.tag, "tag")
+        tag = check_ref_name(payload.tag, "tag")
         ref = f"refs/tags/{tag}"
-        if asked.message and ref not in git.references:
+        if payload.message and ref not in git.references:
             who = call.author().signature()
-            target = str(_annotate(git, tag, target, who, asked.message))
+            target = str(_annotate(git, tag, target, who, payload.message))
         commits.create_ref(git, ref, target)
     webhook_events.content_changed(call, repo, RefChange(ref, None, commit))
     return JSONResponse({"success": True})
 
 
 def _annotate(git: Any, tag: str, target: str, who: Any, message: str) -> Any:
-    # pygit2's create_tag would also make the ref, without our clean-up of stale locks.
+    # pygit2's create_tag would also create the ref, without removing stale locks.
     head = f"object {target}\ntype commit\ntag {tag}\ntagger {who.name} <{who.email}> {who.time} +0000\n\n"
     return git.odb.write(ObjectType.TAG, (head + message.replace("\0", "") + "\n").encode())
 
 
 def delete_tag(call: Call) -> Response:
-    """Remove a tag."""
+    """Answer DELETE tag/NAME."""
     repo, tag = call.repo(write=True), call.params["name_of_ref"]
     ref = f"refs/tags/{tag}"
     with repo.lock() as git:
@@ -125,7 +125,7 @@ def delete_tag(call: Call) -> Response:
 
 
 def log(call: Call) -> Response:
-    """A page of the commits of a revision, newest first."""
+    """Answer GET commits/REVISION: one page of the log, newest first."""
     repo, page = call.repo(), call.query.get("p", "0")
     if not page.isdecimal() or len(page) > 9:
         raise bad_request("p is the number of a page, from 0")
@@ -144,21 +144,21 @@ def log(call: Call) -> Response:
     headers = {}
     if len(found) > _COMMITS_PAGE:
         again = [(k, v) for k, v in call.request.query_params.multi_items() if k != "p"]
-        # By commit, not by name: the pages stay of one history while somebody commits.
+        # The next page names the commit, so that all pages show one history even if the branch moves.
         address = f"{call.base}/api/{repo.id.kind.value}/{repo.id}/commits/{quote(commit)}"
         headers["Link"] = f'<{address}?{urlencode([*again, ("p", int(page) + 1)])}>; rel="next"'
     return JSONResponse(described, headers=headers)
 
 
 def super_squash(call: Call) -> Response:
-    """Replace the history of a branch by one commit."""
-    asked, repo, branch = call.json(SquashRequest), call.repo(write=True), call.params["revision"]
+    """Answer POST super-squash/BRANCH: replace the history of a branch by one commit."""
+    payload, repo, branch = call.json(SquashRequest), call.repo(write=True), call.params["revision"]
     ref = branch if branch.startswith("refs/") else f"refs/heads/{branch}"
     with repo.lock() as git:
         if not is_ref(ref) or ref not in git.references:
             raise revision_not_found(branch)
         old = history.peel(git, ref)
-        message = asked.message or f"Super-squash branch '{branch}'"
+        message = payload.message or f"Super-squash branch '{branch}'"
         new = commits.commit_tree(git, str(git[old].tree.id), [], message, call.author())
         commits.move_ref(git, ref, new)
     webhook_events.content_changed(call, repo, RefChange(ref, old, new))

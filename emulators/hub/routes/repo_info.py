@@ -1,4 +1,4 @@
-"""Repos as they are seen: one with all it says of itself, and pages of many."""
+"""Information about one repo, and pages of lists of repos."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from emulators.hub.url_patterns import REPO
 
 
 def info(call: Call) -> Response:
-    """One repo, at main or at a revision."""
+    """Answer GET KIND/OWNER/NAME[/revision/REVISION]."""
     repo = call.repo()
     if "revision" in call.params:
         summary = summarize(repo, history.resolve(repo.git(), call.params["revision"]))
@@ -40,22 +40,22 @@ def _expand(call: Call) -> list[str] | None:
 
 
 def auth_check(call: Call) -> Response:
-    """GET auth-check[/write]: whether the files of a repo are open to this token."""
-    call.files_of(call.repo(write=call.request.url.path.endswith("/write")))
+    """Answer GET auth-check[/write]: whether the sender may read, or write, a repo."""
+    call.require_file_access(call.repo(write=call.request.url.path.endswith("/write")))
     return JSONResponse({"ok": True})
 
 
 def listing(call: Call) -> Response:
-    """A page of repos; the next page's address is in the Link header."""
+    """Answer GET KIND: one page of repos, with the next page's URL in the Link header."""
     kind, query = call.params["kind"], call.request.query_params
     filters = [tag for value in query.getlist("filter") for tag in value.split(",") if tag]
     filters += query.getlist("pipeline_tag")
     sort = query.get("sort", "id")
     if sort not in SORTS:
         raise bad_request(f"Cannot sort by {sort!r}; it is one of {', '.join(SORTS)}")
-    # Without an order asked for, by name: a reader of many pages then sees every repo exactly once.
+    # The default order is by name, in which a reader of many pages sees every repo exactly once.
     descending = "sort" in query and query.get("direction") != "1"
-    asked = Query(
+    wanted = Query(
         author=query.get("author"),
         search=query.get("search"),
         filters=tuple(filters),
@@ -64,7 +64,7 @@ def listing(call: Call) -> Response:
         limit=_limit(query.get("limit")),
         cursor=query.get("cursor"),
     )
-    page = select(_visible(call.hub, call.account, kind, asked), call.hub.summaries, asked)
+    page = select(_visible(call.hub, call.account, kind, wanted), call.hub.summaries, wanted)
     expand = _expand(call) or _default_fields(call)
     described = []
     for item in page.items:
@@ -88,14 +88,14 @@ def _limit(text: str | None) -> int:
     return min(int(text), PAGE)
 
 
-def _visible(hub: Hub, account: Account | None, kind: Kind, asked: Query) -> Iterator[Repo]:
-    owner = check_repo_name(asked.author) if asked.author else None
-    repos = hub.repos.all(kind, owner, asked.after)
+def _visible(hub: Hub, account: Account | None, kind: Kind, wanted: Query) -> Iterator[Repo]:
+    owner = check_repo_name(wanted.author) if wanted.author else None
+    repos = hub.repos.all(kind, owner, wanted.after)
     return (repo for repo in repos if hub.may_read(account, repo))
 
 
 def _default_fields(call: Call) -> list[str]:
-    """What a listing says of each repo when no fields are named."""
+    """Return the fields of each listed repo when the client names none."""
     fields = ["likes", "trendingScore", "private", "downloads", "tags", "createdAt", "modelId", "pipeline_tag"]
     fields += ["library_name", "sdk"]
     if call.flag("full"):

@@ -1,4 +1,4 @@
-"""Repos: whoami, create, delete, move, settings."""
+"""Repos: create, delete, move, settings; the account and its repos; validation of cards."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from emulators.hub.routes.spaces import SpaceRequest
 from emulators.hub.storage import RepoSettings
 from emulators.hub.url_patterns import REPO
 
-# What the Hub writes into a new repo, so that weights and archives go to LFS.
+# .gitattributes of a new repo: weights and archives go to LFS.
 _LFS_PATTERNS = (
     "*.7z *.arrow *.bin *.bz2 *.ckpt *.ftz *.gz *.h5 *.joblib *.lfs.* *.mlmodel *.model *.msgpack *.npy "
     "*.npz *.onnx *.ot *.parquet *.pb *.pickle *.pkl *.pt *.pth *.rar *.safetensors saved_model/**/* "
@@ -30,7 +30,7 @@ GITATTRIBUTES = "".join(
 
 
 class CreateRequest(SpaceRequest):
-    """POST /api/repos/create."""
+    """Body of POST /api/repos/create."""
 
     name: str
     organization: str | None = None
@@ -41,7 +41,7 @@ class CreateRequest(SpaceRequest):
 
 
 class DeleteRequest(BaseModel):
-    """DELETE /api/repos/delete."""
+    """Body of DELETE /api/repos/delete."""
 
     name: str
     organization: str | None = None
@@ -49,7 +49,7 @@ class DeleteRequest(BaseModel):
 
 
 class MoveRequest(BaseModel):
-    """POST /api/repos/move."""
+    """Body of POST /api/repos/move."""
 
     fromRepo: str  # noqa: N815 - the protocol's name
     toRepo: str  # noqa: N815
@@ -57,7 +57,7 @@ class MoveRequest(BaseModel):
 
 
 class SettingsRequest(BaseModel):
-    """PUT /api/KIND/owner/name/settings."""
+    """Body of PUT /api/KIND/owner/name/settings."""
 
     private: bool | None = None
     visibility: Literal["public", "private", "protected"] | None = None
@@ -65,19 +65,19 @@ class SettingsRequest(BaseModel):
 
 
 class CardRequest(BaseModel):
-    """POST /api/validate-yaml."""
+    """Body of POST /api/validate-yaml."""
 
     content: str
     repoType: str | None = None  # noqa: N815
 
 
 def health(_: Call) -> Response:
-    """GET /healthz."""
+    """Answer GET /healthz."""
     return PlainTextResponse("ok")
 
 
 def whoami(call: Call) -> Response:
-    """GET /api/whoami-v2."""
+    """Answer GET /api/whoami-v2."""
     account = call.account
     if account is None:
         raise HubError(401, "Invalid username or password.")
@@ -92,18 +92,18 @@ def whoami(call: Call) -> Response:
 
 
 def create(call: Call) -> Response:
-    """Make a repo with its first commit."""
-    asked, account = call.json(CreateRequest), call.writer()
-    kind = Kind.parse(asked.type)
-    owner, name = _namespace(account, asked.organization), check_repo_name(asked.name)
+    """Answer POST /api/repos/create: create a repo with its first commit."""
+    payload, account = call.json(CreateRequest), call.writer()
+    kind = Kind.parse(payload.type)
+    owner, name = _namespace(account, payload.organization), check_repo_name(payload.name)
     repo = RepoId(kind, owner, name)
-    if (found := call.hub.repos.get(repo)) and call.hub.may_read(account, found) and account.namespace(owner):
+    if (found := call.hub.repos.get(repo)) and call.hub.may_read(account, found) and account.is_member(owner):
         raise _exists(call, found.id)
-    if not account.namespace(owner):
+    if not account.is_member(owner):
         raise forbidden(f'You don\'t have the rights to create a {kind.singular} under the namespace "{owner}"')
-    space = asked.apply() if kind is Kind.SPACE else None
+    space = payload.apply() if kind is Kind.SPACE else None
     organization = account.organization(owner)
-    private = asked.visibility != "public" if asked.visibility else asked.private
+    private = payload.visibility != "public" if payload.visibility else payload.private
     if private is None:
         private = organization is not None and organization.private_by_default
     settings = RepoSettings(owner=owner, name=name, private=private, space=space)
@@ -114,13 +114,13 @@ def create(call: Call) -> Response:
         made = call.hub.repos.create(kind, settings, files, call.author())
     except HubError as error:
         raise (_exists(call, repo) if error.status == 409 else error) from None
-    call.hub.summaries.prepare([made])
-    webhook_events.tell(call, made, "create", "repo")
+    call.hub.summaries.preload([made])
+    webhook_events.emit(call, made, "create", "repo")
     return JSONResponse({"url": f"{call.base}/{made.id.path}", "name": str(made.id), "id": made.settings.uid})
 
 
 def _namespace(account: Account, owner: str | None) -> str:
-    """The owner, spelled as in the accounts."""
+    """Return the owner in the spelling of the accounts file."""
     if owner is None or owner.lower() == account.name.lower():
         return account.name
     organization = account.organization(owner)
@@ -133,53 +133,53 @@ def _exists(call: Call, repo: RepoId) -> HubError:
 
 
 def delete(call: Call) -> Response:
-    """Remove a repo."""
-    asked = call.json(DeleteRequest)
-    owner = asked.organization or call.writer().name
-    repo = call.find(Kind.parse(asked.type), owner, asked.name, write=True)
-    webhook_events.tell(call, repo, "delete", "repo")
+    """Answer DELETE /api/repos/delete."""
+    payload = call.json(DeleteRequest)
+    owner = payload.organization or call.writer().name
+    repo = call.find(Kind.parse(payload.type), owner, payload.name, write=True)
+    webhook_events.emit(call, repo, "delete", "repo")
     call.hub.repos.delete(repo)
-    call.hub.look_at(repo)
+    call.hub.request_reconcile(repo)
     return PlainTextResponse("OK")
 
 
 def move(call: Call) -> Response:
-    """Rename a repo, or give it to another namespace of the same account."""
-    asked, account = call.json(MoveRequest), call.writer()
-    source, target = asked.fromRepo.split("/"), asked.toRepo.split("/")
+    """Answer POST /api/repos/move: rename a repo, or move it to another namespace of the account."""
+    payload, account = call.json(MoveRequest), call.writer()
+    source, target = payload.fromRepo.split("/"), payload.toRepo.split("/")
     if len(source) != 2 or len(target) != 2:
         raise bad_request("Repos are named namespace/name")
-    repo = call.find(Kind.parse(asked.type), *source, write=True)
+    repo = call.find(Kind.parse(payload.type), *source, write=True)
     owner, name = check_repo_name(target[0]), check_repo_name(target[1])
-    if not account.namespace(owner):
+    if not account.is_member(owner):
         raise forbidden(f"You don't have the rights to move a repo to {owner}")
     moved = call.hub.repos.move(repo, _namespace(account, owner), name)
     for entry in call.hub.summaries.of(moved).files:
         if entry.lfs:
             call.hub.lfs.grant(entry.lfs.oid, f"repo:{moved.id.key}")
-    webhook_events.tell(call, repo, "move", "repo", movedTo=webhook_events.moved_to(moved.id))
-    call.hub.look_at(moved)
+    webhook_events.emit(call, repo, "move", "repo", movedTo=webhook_events.moved_to(moved.id))
+    call.hub.request_reconcile(moved)
     return JSONResponse({"url": f"{call.base}/{moved.id.path}"})
 
 
 def settings(call: Call) -> Response:
-    """Change visibility and gating."""
-    asked = call.json(SettingsRequest)
-    private = asked.visibility != "public" if asked.visibility else asked.private
-    changes = {"private": private, "gated": asked.gated}
+    """Answer PUT settings: change visibility and gating."""
+    payload = call.json(SettingsRequest)
+    private = payload.visibility != "public" if payload.visibility else payload.private
+    changes = {"private": private, "gated": payload.gated}
     given = {key: value for key, value in changes.items() if value is not None}
     changed = call.hub.repos.update(call.repo(write=True), lambda now: now.model_copy(update=given))
-    webhook_events.tell(call, changed, "update", "repo.config")
-    call.hub.look_at(changed)
+    webhook_events.emit(call, changed, "update", "repo.config")
+    call.hub.request_reconcile(changed)
     return JSONResponse({"private": changed.settings.private, "gated": changed.settings.gated})
 
 
 def owned(call: Call) -> Response:
-    """GET settings/repositories: every repo of the account, or of one of its organizations, with its size in bytes."""
+    """Answer GET settings/repositories: the repos of the account or of an organization, with their sizes in bytes."""
     account, owner = call.account, call.params.get("owner")
     if account is None:
         raise HubError(401, "Invalid username or password.")
-    if owner is not None and not account.namespace(owner):
+    if owner is not None and not account.is_member(owner):
         raise forbidden(f"You are not in {owner[:100]}")
     found: list[dict[str, Any]] = []
     for kind in Kind:
@@ -192,9 +192,9 @@ def owned(call: Call) -> Response:
 
 
 def validate_yaml(call: Call) -> Response:
-    """Check a card before it is committed."""
-    asked = call.json(CardRequest)
-    errors, warnings = cards.problems(asked.content, Kind.parse(asked.repoType))
+    """Answer POST /api/validate-yaml: check a card before it is committed."""
+    payload = call.json(CardRequest)
+    errors, warnings = cards.problems(payload.content, Kind.parse(payload.repoType))
     body = {"errors": [{"message": e} for e in errors], "warnings": [{"message": w} for w in warnings]}
     return JSONResponse(body, status_code=400 if errors else 200)
 

@@ -1,4 +1,4 @@
-"""Plain `git clone` and `git fetch`: git's own upload-pack behind smart HTTP. Large files come as pointers.
+"""`git clone` and `git fetch`: git's own upload-pack behind smart HTTP. Large files arrive as pointers.
 
 https://git-scm.com/docs/http-protocol
 """
@@ -27,10 +27,10 @@ _BLOCK = 1 << 16
 
 
 async def advertise(request: Request) -> Response:
-    """GET info/refs: the refs, and what the server can do."""
+    """Answer GET info/refs: the refs and the server's capabilities."""
     service = request.query_params.get("service")
     if service == "git-receive-pack":
-        raise HubError(403, "This hub takes commits from huggingface_hub, not from git push")
+        raise HubError(403, "This Hub takes commits from huggingface_hub, not from git push")
     if service != "git-upload-pack":
         raise bad_request("Only git's smart protocol is spoken here")
     repo = await run_in_threadpool(_repo, identify(request))
@@ -39,7 +39,7 @@ async def advertise(request: Request) -> Response:
 
 
 async def fetch(request: Request) -> Response:
-    """POST git-upload-pack: the wanted objects in a pack."""
+    """Answer POST git-upload-pack: the wanted objects in a pack."""
     repo = await run_in_threadpool(_repo, identify(request))
     body = await _body(request)
     return await _upload_pack(request, repo, body, b"", "", "result")
@@ -47,7 +47,7 @@ async def fetch(request: Request) -> Response:
 
 def _repo(call: Call) -> Repo:
     name = call.params["name"].removesuffix(".git")
-    return call.files_of(call.find(call.params["kind"], call.params["owner"], name))
+    return call.require_file_access(call.find(call.params["kind"], call.params["owner"], name))
 
 
 async def _body(request: Request) -> bytes:
@@ -68,7 +68,7 @@ async def _upload_pack(
     request: Request, repo: Repo, body: bytes, packets: bytes, flag: str, what: str
 ) -> StreamingResponse:
     protocol = request.headers.get("Git-Protocol", "")
-    # Nothing of this process's environment but what finds git; no configuration of the machine or the user.
+    # Of this process's environment only PATH; no git configuration of the machine or the user.
     environment = {"PATH": os.environ.get("PATH", os.defpath), "HOME": "/nonexistent", "GIT_CONFIG_NOSYSTEM": "1"}
     environment |= {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "safe.directory", "GIT_CONFIG_VALUE_0": "*"}
     if re.fullmatch(r"version=[0-2]", protocol):

@@ -1,4 +1,4 @@
-"""Spaces: what they were asked to be, what became of them, and their logs. The keeper (see apps) runs them."""
+"""Spaces: their settings, their runtime status and their logs. The supervisor (see apps) runs them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 from emulators.hub import webhook_events
 from emulators.hub.apps.control_dir import Stage, Status
-from emulators.hub.apps.desired_state import APP_FILES, space_wish
+from emulators.hub.apps.desired_state import APP_FILES, desired_space
 from emulators.hub.apps.logs import events
 from emulators.hub.context import Call, Hub, endpoint, identify
 from emulators.hub.errors import HubError, bad_request
@@ -29,14 +29,14 @@ HARDWARE = ("cpu-basic", "cpu-upgrade", "t4-small", "t4-medium", "l4x1", "a10g-s
 
 
 class Variable(BaseModel):
-    """A variable or a secret, as the client writes it."""
+    """A variable or a secret as the client sends it."""
 
     key: str = Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,99}$")
     value: str = Field(default="", max_length=32_768)
     description: str = Field(default="", max_length=1000)
 
     def stored(self) -> dict[str, str]:
-        """As hub.json keeps it."""
+        """Return the form that hub.json stores."""
         return {"value": self.value, "description": self.description, "updatedAt": timestamp(datetime.now(UTC))}
 
 
@@ -52,7 +52,11 @@ class SpaceRequest(BaseModel):
     variables: list[Variable] = Field(default_factory=list)
 
     def apply(self) -> SpaceSettings:
-        """The settings of a new Space. Raises HubError (400) for an unknown sdk or hardware."""
+        """Return the settings of a new Space.
+
+        Raises:
+            HubError: the sdk or the hardware is unknown (400).
+        """
         if self.sdk not in APP_FILES:
             raise bad_request(f"A Space needs an sdk, one of {', '.join(APP_FILES)}")
         return SpaceSettings(
@@ -65,14 +69,14 @@ class SpaceRequest(BaseModel):
 
 
 class HardwareRequest(BaseModel):
-    """POST hardware."""
+    """Body of POST hardware."""
 
     flavor: str
     sleepTimeSeconds: int | None = None  # noqa: N815
 
 
 class SleepRequest(BaseModel):
-    """POST sleeptime."""
+    """Body of POST sleeptime."""
 
     seconds: int
 
@@ -84,27 +88,27 @@ def _hardware(name: str) -> str:
 
 
 def status_of(hub: Hub, repo: Repo, summary: Summary) -> Status:
-    """How far a Space is. What the keeper said of it before it was changed does not count."""
-    wish, status = space_wish(repo, summary), hub.board.status(repo.settings.uid)
+    """Return the status of a Space; a status of an earlier desired state does not count."""
+    desired, status = desired_space(repo, summary), hub.control.status(repo.settings.uid)
     address = status.address if status else None
-    if wish.paused:
+    if desired.paused:
         return Status(stage=Stage.PAUSED, address=address)
-    if wish.wrong:
-        stage, message = wish.wrong
+    if desired.error:
+        stage, message = desired.error
         return Status(stage=stage, message=message, address=address)
-    if not hub.board.is_kept():
+    if not hub.control.is_supervised():
         return Status(stage=Stage.STOPPED)
-    if status is None or status.version != wish.version or status.stage == Stage.PAUSED:
+    if status is None or status.version != desired.version or status.stage == Stage.PAUSED:
         was_running = status is not None and status.stage in (Stage.RUNNING, Stage.RUNNING_BUILDING)
         return Status(stage=Stage.RUNNING_BUILDING if was_running else Stage.BUILDING, address=address)
     return status
 
 
 def runtime(call: Call, repo: Repo, summary: Summary) -> dict[str, Any]:
-    """A Space's runtime, as the client reads it."""
+    """Describe a Space's runtime as the client reads it."""
     space, status = repo.settings.space or SpaceSettings(), status_of(call.hub, repo, summary)
     running = status.stage in (Stage.RUNNING, Stage.RUNNING_BUILDING)
-    said: dict[str, Any] = {
+    described: dict[str, Any] = {
         "stage": status.stage,
         "hardware": {"current": space.hardware if running else None, "requested": space.hardware},
         "storage": None,
@@ -115,12 +119,12 @@ def runtime(call: Call, repo: Repo, summary: Summary) -> dict[str, Any]:
         "sha": status.commit or summary.sha,
     }
     if status.message:
-        said["errorMessage"] = status.message
+        described["errorMessage"] = status.message
     if status.address:
-        address = call.reachable(status.address)
-        said["domains"] = [{"domain": address.partition("://")[2], "stage": "READY" if running else "PENDING"}]
-        said["host"] = address
-    return said
+        address = call.public_address(status.address)
+        described["domains"] = [{"domain": address.partition("://")[2], "stage": "READY" if running else "PENDING"}]
+        described["host"] = address
+    return described
 
 
 def _space(call: Call, *, write: bool) -> Repo:
@@ -132,8 +136,8 @@ def _change(call: Call, change: Callable[[SpaceSettings], SpaceSettings]) -> Rep
         _space(call, write=True),
         lambda now: now.model_copy(update={"space": change(now.space or SpaceSettings())}),
     )
-    webhook_events.tell(call, changed, "update", "repo.config")
-    call.hub.look_at(changed)
+    webhook_events.emit(call, changed, "update", "repo.config")
+    call.hub.request_reconcile(changed)
     return changed
 
 
@@ -142,17 +146,17 @@ def _runtime_of(call: Call, repo: Repo) -> Response:
 
 
 def get_runtime(call: Call) -> Response:
-    """GET runtime."""
+    """Answer GET runtime."""
     return _runtime_of(call, _space(call, write=False))
 
 
 def pause(call: Call) -> Response:
-    """POST pause."""
+    """Answer POST pause."""
     return _runtime_of(call, _change(call, lambda s: s.model_copy(update={"paused": True})))
 
 
 def restart(call: Call) -> Response:
-    """POST restart: ends a pause, tries again what failed; with `factory` its requirements are installed anew."""
+    """Answer POST restart: end a pause or retry; with `factory` the requirements are installed anew."""
     fresh = call.flag("factory")
 
     def change(space: SpaceSettings) -> SpaceSettings:
@@ -165,46 +169,46 @@ def restart(call: Call) -> Response:
 
 
 def host(call: Call) -> Response:
-    """GET host: the address of the running app."""
+    """Answer GET host: the address of the running app."""
     repo = _space(call, write=False)
     status = status_of(call.hub, repo, call.hub.summaries.of(repo))
     if status.address is None:
         raise HubError(404, f"{repo.id} has no address: it never ran here")
-    return JSONResponse({"subdomain": subdomain(repo.id), "host": call.reachable(status.address)})
+    return JSONResponse({"subdomain": subdomain(repo.id), "host": call.public_address(status.address)})
 
 
 async def logs(request: Request) -> Response:
-    """GET logs/build or logs/run, as server-sent events."""
+    """Answer GET logs/build or logs/run, as server-sent events."""
     call = identify(request)
     repo = await run_in_threadpool(_space, call, write=True)
-    board, uid = call.hub.board, repo.settings.uid
-    path = board.log(uid, "build" if call.params["log"] == "build" else "run")
+    control, uid = call.hub.control, repo.settings.uid
+    path = control.log(uid, "build" if call.params["log"] == "build" else "run")
 
-    def goes_on() -> bool:
-        status = board.status(uid)
-        return board.is_kept() and status is not None and status.stage in _BUSY
+    def is_growing() -> bool:
+        status = control.status(uid)
+        return control.is_supervised() and status is not None and status.stage in _BUSY
 
     headers = {"Cache-Control": "no-store"}
-    return StreamingResponse(events(path, goes_on), media_type="text/event-stream", headers=headers)
+    return StreamingResponse(events(path, is_growing), media_type="text/event-stream", headers=headers)
 
 
 def hardware(call: Call) -> Response:
-    """POST hardware."""
-    asked = call.json(HardwareRequest)
-    update: dict[str, Any] = {"hardware": _hardware(asked.flavor)}
-    if asked.sleepTimeSeconds is not None:
-        update["sleep_time"] = asked.sleepTimeSeconds
+    """Answer POST hardware."""
+    payload = call.json(HardwareRequest)
+    update: dict[str, Any] = {"hardware": _hardware(payload.flavor)}
+    if payload.sleepTimeSeconds is not None:
+        update["sleep_time"] = payload.sleepTimeSeconds
     return _runtime_of(call, _change(call, lambda s: s.model_copy(update=update)))
 
 
 def sleep_time(call: Call) -> Response:
-    """POST sleeptime."""
+    """Answer POST sleeptime."""
     seconds = call.json(SleepRequest).seconds
     return _runtime_of(call, _change(call, lambda s: s.model_copy(update={"sleep_time": seconds})))
 
 
 def list_hardware(_: Call) -> Response:
-    """GET /api/spaces/hardware."""
+    """Answer GET /api/spaces/hardware."""
     return JSONResponse(
         [
             {"name": name, "prettyName": name, "cpu": "", "ram": "", "accelerator": None, "unitCostMicroUSD": 0}
@@ -220,16 +224,16 @@ def _shown(values: Mapping[str, Mapping[str, str]], *, secret: bool) -> Response
 
 
 def variables(call: Call) -> Response:
-    """GET, POST and DELETE of secrets and variables; a secret's value never comes back."""
+    """GET, POST and DELETE of secrets and variables; values of secrets are never returned."""
     table = call.params["table"]
     if call.request.method == "GET":
         settings = _space(call, write=table == "secrets").settings.space or SpaceSettings()
         return _shown(getattr(settings, table), secret=table == "secrets")
-    asked, adding = call.json(Variable), call.request.method == "POST"
+    payload, adding = call.json(Variable), call.request.method == "POST"
 
     def change(space: SpaceSettings) -> SpaceSettings:
-        values = {k: v for k, v in getattr(space, table).items() if k != asked.key}
-        return space.model_copy(update={table: values | ({asked.key: asked.stored()} if adding else {})})
+        values = {k: v for k, v in getattr(space, table).items() if k != payload.key}
+        return space.model_copy(update={table: values | ({payload.key: payload.stored()} if adding else {})})
 
     changed = _change(call, change).settings.space or SpaceSettings()
     return _shown(getattr(changed, table), secret=table == "secrets")

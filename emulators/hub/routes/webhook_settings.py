@@ -1,4 +1,4 @@
-"""Webhooks of an account: made, changed, listed, removed. What they tell: see `news`; how it arrives: `postman`."""
+"""Webhooks of an account: create, change, list, delete. See webhook_events for payloads."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from emulators.hub.accounts import Account
-from emulators.hub.context import Call, endpoint, refusing_invalid
+from emulators.hub.context import Call, endpoint, reject_invalid
 from emulators.hub.errors import HubError, bad_request
 from emulators.hub.webhooks import Watched, Webhook
 
 
 class WebhookRequest(BaseModel):
-    """POST /api/settings/webhooks and /api/settings/webhooks/ID."""
+    """Body of POST /api/settings/webhooks and /api/settings/webhooks/ID."""
 
     url: str | None = None
     watched: list[Watched] | None = None
@@ -25,7 +25,7 @@ class WebhookRequest(BaseModel):
     jobSourceId: str | None = None  # noqa: N815 - the protocol's name
 
     def changes(self) -> dict[str, Any]:
-        """What the client said, by the names of `Webhook`."""
+        """Return the fields that the client sent, by the names of `Webhook`."""
         return {k: v for k, v in self.model_dump(exclude={"jobSourceId"}).items() if v is not None}
 
 
@@ -37,7 +37,7 @@ def _account(call: Call) -> Account:
 
 def _found(call: Call) -> Webhook:
     owner, uid = _account(call), call.params["webhook"]
-    found = call.hub.hooks.get(owner.name, uid) if re.fullmatch(r"[0-9a-f]{24}", uid) else None
+    found = call.hub.webhooks.get(owner.name, uid) if re.fullmatch(r"[0-9a-f]{24}", uid) else None
     if found is None:
         raise HubError(404, "Webhook not found")
     return found
@@ -49,48 +49,48 @@ def _described(hook: Webhook) -> dict[str, Any]:
 
 def _saved(call: Call, hook: Webhook) -> Response:
     call.writer()
-    call.hub.hooks.save(hook)
+    call.hub.webhooks.save(hook)
     return JSONResponse({"webhook": _described(hook)})
 
 
 def list_all(call: Call) -> Response:
-    """GET /api/settings/webhooks."""
-    return JSONResponse([_described(hook) for hook in call.hub.hooks.of(_account(call).name)])
+    """Answer GET /api/settings/webhooks."""
+    return JSONResponse([_described(hook) for hook in call.hub.webhooks.of(_account(call).name)])
 
 
 def create(call: Call) -> Response:
-    """POST /api/settings/webhooks."""
-    asked, owner = call.json(WebhookRequest), call.writer()
-    if asked.jobSourceId is not None:
-        raise bad_request("This hub runs no jobs: give a url")
-    with refusing_invalid():
-        hook = Webhook.model_validate({"owner": owner.name, **asked.changes()})
+    """Answer POST /api/settings/webhooks."""
+    payload, owner = call.json(WebhookRequest), call.writer()
+    if payload.jobSourceId is not None:
+        raise bad_request("This Hub runs no jobs: give a url")
+    with reject_invalid():
+        hook = Webhook.model_validate({"owner": owner.name, **payload.changes()})
     return _saved(call, hook)
 
 
 def show(call: Call) -> Response:
-    """GET /api/settings/webhooks/ID."""
+    """Answer GET /api/settings/webhooks/ID."""
     return JSONResponse({"webhook": _described(_found(call))})
 
 
 def update(call: Call) -> Response:
-    """POST /api/settings/webhooks/ID."""
-    found, asked = _found(call), call.json(WebhookRequest)
-    with refusing_invalid():
-        hook = Webhook.model_validate(found.model_dump() | asked.changes())
+    """Answer POST /api/settings/webhooks/ID."""
+    found, payload = _found(call), call.json(WebhookRequest)
+    with reject_invalid():
+        hook = Webhook.model_validate(found.model_dump() | payload.changes())
     return _saved(call, hook)
 
 
 def switch(call: Call) -> Response:
-    """POST /api/settings/webhooks/ID/enable and /disable."""
+    """Answer POST /api/settings/webhooks/ID/enable and /disable."""
     return _saved(call, _found(call).model_copy(update={"disabled": call.params["state"] == "disable"}))
 
 
 def delete(call: Call) -> Response:
-    """DELETE /api/settings/webhooks/ID."""
+    """Answer DELETE /api/settings/webhooks/ID."""
     found = _found(call)
     call.writer()
-    call.hub.hooks.delete(found)
+    call.hub.webhooks.delete(found)
     return JSONResponse({"success": True})
 
 
