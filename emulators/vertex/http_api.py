@@ -1,12 +1,12 @@
-"""The rest of the cloud that a training meets, over HTTP: tokens, what a project may do, quotas, images, a job's page.
+"""The cloud's HTTP services: tokens, permissions, quotas, images, logs, and pages of jobs.
 
 POST /token                                                     OAuth 2.0 for the service account
 GET  /v3/projects/ID, POST /v3/projects/ID:testIamPermissions   Resource Manager
 GET  /v1/projects/ID/locations/global/services/S/quotaInfos     Cloud Quotas
 HEAD /v2/REPOSITORY/manifests/REFERENCE                         an image registry
-POST /v2/entries:list                                           Cloud Logging: what a job's replicas printed
-GET  /jobs, /jobs/ID                                            instead of the console
-POST /faults                                                    orders: {"order": "lose", "method": "..."}
+POST /v2/entries:list                                           Cloud Logging: the output of a job's replicas
+GET  /jobs, /jobs/ID                                            pages, in place of the console
+POST /faults                                                    inject a fault: {"fault": "lose", "method": "..."}
 """
 
 from __future__ import annotations
@@ -30,16 +30,18 @@ from emulators.vertex.faults import Faults
 from emulators.vertex.jobs import Jobs
 from emulators.vertex.runner import Runner
 
-_ORDERS = ("lose", "refuse", "hold", "release", "lag", "fail", "preempt", "clear")
+_FAULTS = ("lose", "refuse", "hold", "release", "lag", "fail", "preempt", "clear")
 _SECONDS = 3600
 
 
 @dataclass
 class Project:
-    """What this cloud knows of its one project. May be changed.
+    """The only project of this cloud; its fields may be changed.
 
-    `permissions` None means all of them. `images` maps REPOSITORY@DIGEST or REPOSITORY:TAG to a digest; None means that
-    every digest is there.
+    Attributes:
+        quotas: by metric and region.
+        permissions: of the service account; none for all.
+        images: digests by REPOSITORY@DIGEST or REPOSITORY:TAG; none if every digest exists.
     """
 
     name: str
@@ -49,22 +51,22 @@ class Project:
 
 
 @dataclass
-class Web:
-    """The application's state and routes."""
+class HttpApi:
+    """State and routes of the HTTP services."""
 
     project: Project
     keys: Keys
     faults: Faults
     jobs: Jobs
     runner: Runner
-    given_out: set[str] = field(default_factory=set)
+    issued: set[str] = field(default_factory=set)
 
-    def believes(self, token: str) -> bool:
-        """Whether a bearer token is one of ours."""
-        return token in self.given_out or self.keys.believes(token)
+    def accepts_token(self, token: str) -> bool:
+        """Whether a bearer token was issued here or signed by the service account."""
+        return token in self.issued or self.keys.accepts_token(token)
 
     def app(self) -> Starlette:
-        """The routes."""
+        """Return the ASGI application."""
         project = "/v3/projects/{project}"
         quotas = "/v1/projects/{project}/locations/global/services/{service}/quotaInfos"
         return Starlette(
@@ -76,7 +78,7 @@ class Web:
                 Route(quotas, self._quotas),
                 Route("/v2/{repository:path}/manifests/{reference}", self._manifest, methods=["HEAD", "GET"]),
                 Route("/v2/entries:list", self._entries, methods=["POST"]),
-                Route("/faults", self._order, methods=["POST"]),
+                Route("/faults", self._inject, methods=["POST"]),
                 Route("/jobs", self._list),
                 Route("/jobs/{job}", self._job),
             ]
@@ -85,15 +87,15 @@ class Web:
     async def _token(self, request: Request) -> Response:
         form = await request.form()
         refusal = self.faults.take_refusal("token")
-        if refusal is not None or not self.keys.believes(str(form.get("assertion", ""))):
+        if refusal is not None or not self.keys.accepts_token(str(form.get("assertion", ""))):
             return JSONResponse({"error": "invalid_grant", "error_description": "Invalid JWT Signature."}, 400)
         token = f"emulated.{secrets.token_urlsafe(24)}"
-        self.given_out.add(token)
+        self.issued.add(token)
         return JSONResponse({"access_token": token, "token_type": "Bearer", "expires_in": _SECONDS})
 
     def _refused(self, request: Request) -> Response | None:
         bearer = request.headers.get("Authorization", "").removeprefix("Bearer ")
-        if not self.believes(bearer):
+        if not self.accepts_token(bearer):
             return _error(401, "UNAUTHENTICATED", "Request had invalid authentication credentials.")
         if request.path_params.get("project", self.project.name) != self.project.name:
             return _error(403, "PERMISSION_DENIED", "The caller does not have permission, or there is no such project.")
@@ -153,13 +155,13 @@ class Web:
         newest_first = lines[::-1][: int(asked.get("pageSize", 50))]
         return JSONResponse({"entries": [{"jsonPayload": {"message": line}} for line in newest_first]})
 
-    async def _order(self, request: Request) -> Response:
-        order: dict[str, Any] = await request.json()
-        name = order.pop("order", "")
-        if name not in _ORDERS:
-            return JSONResponse({"error": f"order must be one of {', '.join(_ORDERS)}"}, 400)
+    async def _inject(self, request: Request) -> Response:
+        arguments: dict[str, Any] = await request.json()
+        name = arguments.pop("fault", "")
+        if name not in _FAULTS:
+            return JSONResponse({"error": f"fault must be one of {', '.join(_FAULTS)}"}, 400)
         try:
-            getattr(self.faults, name)(**order)
+            getattr(self.faults, name)(**arguments)
         except (TypeError, KeyError) as error:
             return JSONResponse({"error": f"{name}: {error}"}, 400)
         return JSONResponse({})
@@ -211,7 +213,7 @@ def _page(title: str, body: str) -> Response:
 
 
 def quotas_of(accelerators: Mapping[str, int], regions: Sequence[str]) -> dict[tuple[str, str], int]:
-    """Vertex AI's quotas on accelerators for training, by metric and region, on demand and Spot."""
+    """Return Vertex AI's quotas on accelerators for training, by metric and region, on demand and Spot."""
     return {
         (f"custom_model_training_{kind}{name}_gpus", region): count
         for name, count in accelerators.items()
