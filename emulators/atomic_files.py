@@ -60,6 +60,28 @@ def locked(path: Path) -> Iterator[bool]:
             yield False
 
 
+@contextlib.contextmanager
+def try_locked(path: Path) -> Iterator[bool]:
+    """Try to hold an exclusive lock on a file (created if missing) while the block runs; yields whether that worked."""
+    with path.open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield True
+
+
+def is_locked(path: Path) -> bool:
+    """Whether some process holds the exclusive lock on a file (created if missing)."""
+    with path.open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
 def scratch(root: Path, suffix: str = "") -> Path:
     """Return an unused path below root/tmp for an unfinished file, on the file system of its final path."""
     return root / "tmp" / f"{uuid.uuid4().hex}{suffix}"

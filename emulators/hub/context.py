@@ -26,6 +26,7 @@ from emulators.hub.listing import Summaries
 from emulators.hub.multipart import MultipartUploads
 from emulators.hub.names import Kind, RepoId, is_repo_name
 from emulators.hub.sessions import COOKIE, Sessions
+from emulators.hub.signing import Signer
 from emulators.hub.storage import Repo, RepoStore
 from emulators.hub.webhooks import Webhooks
 
@@ -47,9 +48,10 @@ class Hub:
         self.limits = limits
         self.accounts = accounts
         self.repos = RepoStore(root)
-        self.lfs = LfsStore(root)
+        signer = Signer(root)
+        self.lfs = LfsStore(root, signer)
         self.multipart = MultipartUploads(self.lfs)
-        self.sessions = Sessions(root, accounts)
+        self.sessions = Sessions(accounts, signer)
         self.summaries = Summaries()
         self.endpoints = EndpointStore(root)
         self.webhooks = Webhooks(root)

@@ -10,12 +10,9 @@ uploaded it, or can read a repo that contains it. Other accounts must send the b
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
-import hmac
 import os
 import re
-import secrets
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -23,6 +20,7 @@ from urllib.parse import quote, urlencode
 
 from emulators import atomic_files
 from emulators.hub.errors import HubError, bad_request
+from emulators.hub.signing import Signer
 
 URL_SECONDS = 3600
 _BUFFER = 1 << 20
@@ -37,9 +35,8 @@ def is_oid(text: str) -> bool:
 class LfsStore:
     """All large files of a Hub."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self._secret = _secret(root / "secret")
+    def __init__(self, root: Path, signer: Signer) -> None:
+        self.root, self._signer = root, signer
 
     def path(self, oid: str) -> Path:
         """Return the path of an object, stored or not.
@@ -125,7 +122,7 @@ class LfsStore:
         """Return path and query of a URL that allows one operation on one object for an hour, without a token."""
         expires = int(time.time()) + URL_SECONDS
         query: dict[str, str | int] = {"size": size, "holder": holder, "expires": expires}
-        query["signature"] = self._signature(operation, oid, size, holder, expires)
+        query["signature"] = self._signer.sign(operation, oid, size, holder, expires)
         return f"/_lfs/{operation}/{quote(oid)}?{urlencode(query)}"
 
     def verify(self, operation: str, oid: str, query: dict[str, str]) -> tuple[int, str]:
@@ -139,16 +136,11 @@ class LfsStore:
             holder, signature = query["holder"], query["signature"]
         except (KeyError, ValueError):
             raise HubError(403, "This address is not signed") from None
-        expected = self._signature(operation, oid, size, holder, expires)
-        if not hmac.compare_digest(signature.encode(), expected.encode()):
+        if not self._signer.is_valid(signature, operation, oid, size, holder, expires):
             raise HubError(403, "The signature of this address is wrong")
         if expires < time.time():
             raise HubError(403, "This address has expired")
         return size, holder
-
-    def _signature(self, operation: str, oid: str, size: int, holder: str, expires: int) -> str:
-        message = "\0".join((operation, oid, str(size), holder, str(expires)))
-        return hmac.new(self._secret, message.encode(), hashlib.sha256).hexdigest()
 
 
 async def blocks(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -172,14 +164,3 @@ def move_into_place(draft: Path, target: Path) -> None:
             atomic_files.sync(folder.parent)
     draft.rename(target)
     atomic_files.sync(target.parent)
-
-
-def _secret(path: Path) -> bytes:
-    # Created once: of several servers that start together the first link wins, and all read its key.
-    if not path.exists():
-        draft = path.with_name(f".secret.{secrets.token_hex(8)}")
-        atomic_files.write_file(draft, secrets.token_bytes(32))
-        with contextlib.suppress(FileExistsError):
-            os.link(draft, path)
-        draft.unlink()
-    return path.read_bytes()

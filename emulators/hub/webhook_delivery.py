@@ -6,8 +6,6 @@ get a message twice; a message that fails six times is dropped with a line in th
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import json
 import logging
 import threading
@@ -52,18 +50,18 @@ class WebhookDelivery:
         self._thread.join()
 
     def _main(self) -> None:
-        with (self._webhooks.outbox / ".lock").open("ab") as lock, ThreadPoolExecutor(4, "webhook") as senders:
-            mine = False
+        while not self._stopping.wait(_POLL_SECONDS):
+            with atomic_files.try_locked(self._webhooks.outbox / ".lock") as elected:
+                if elected:
+                    self._deliver_all()
+
+    def _deliver_all(self) -> None:
+        with ThreadPoolExecutor(4, "webhook") as senders:
             while not self._stopping.wait(_POLL_SECONDS):
-                if not mine:
-                    with contextlib.suppress(BlockingIOError):
-                        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                        mine = True
-                if mine:
-                    for path, message in self._webhooks.pending():
-                        if message.webhook not in self._in_flight and message.due <= time.time():
-                            self._in_flight.add(message.webhook)
-                            senders.submit(self._deliver, path, message)
+                for path, message in self._webhooks.pending():
+                    if message.webhook not in self._in_flight and message.due <= time.time():
+                        self._in_flight.add(message.webhook)
+                        senders.submit(self._deliver, path, message)
 
     def _deliver(self, path: Path, message: Message) -> None:
         try:

@@ -8,9 +8,8 @@ root/run/apps/UID/           status.json, build.log, run.log, and the app's own 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -127,20 +126,8 @@ class ControlDir:
 
     def is_supervised(self) -> bool:
         """Whether some process runs the apps; without one the statuses describe the past."""
-        with (self.folder / "supervisor.lock").open("ab") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return True
-        return False
+        return atomic_files.is_locked(self.folder / "supervisor.lock")
 
-    @contextlib.contextmanager
-    def try_supervise(self) -> Iterator[bool]:
-        """Try to take the supervisor's lock; yields whether that worked. The kernel frees the lock with its process."""
-        with (self.folder / "supervisor.lock").open("ab") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                yield False
-                return
-            yield True
+    def try_supervise(self) -> AbstractContextManager[bool]:
+        """Try to hold the supervisor's lock while a block runs; yields whether that worked."""
+        return atomic_files.try_locked(self.folder / "supervisor.lock")
