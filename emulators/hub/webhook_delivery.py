@@ -20,7 +20,7 @@ from emulators.hub.webhooks import Message, Webhooks
 
 _POLL_SECONDS = 0.2
 _TIMEOUT_SECONDS = 10.0
-_ATTEMPTS = 6
+RETRY_SECONDS: tuple[float, ...] = (1, 4, 16, 64, 256)
 log = logging.getLogger("hub.webhooks")
 
 
@@ -70,14 +70,12 @@ class WebhookDelivery:
             problem = self._send(message)
             if problem is None:
                 path.unlink(missing_ok=True)
-            elif message.attempts + 1 >= _ATTEMPTS:
-                log.warning("webhook %s: dropped after %d attempts: %s", message.webhook, _ATTEMPTS, problem)
+            elif message.attempts >= len(RETRY_SECONDS):
+                log.warning("webhook %s: dropped after %d attempts: %s", message.webhook, message.attempts + 1, problem)
                 path.unlink(missing_ok=True)
             else:
-                # Retry after 1, 4, 16, 64 and 256 seconds.
-                retried = message.model_copy(
-                    update={"attempts": message.attempts + 1, "due": time.time() + 4**message.attempts}
-                )
+                due = time.time() + RETRY_SECONDS[message.attempts]
+                retried = message.model_copy(update={"attempts": message.attempts + 1, "due": due})
                 atomic_files.write_file(path, retried.model_dump_json().encode())
         except Exception:
             log.exception("webhook %s", message.webhook)

@@ -1,4 +1,4 @@
-"""What a user of huggingface_hub sees: repos, refs, commits, lists, downloads and Spaces."""
+"""The protocol, through huggingface_hub: repos, refs, commits, lists, downloads and Spaces."""
 
 import hashlib
 import os
@@ -153,7 +153,7 @@ def test_large_files_come_in_parts(
     assert not list((hub.root / "tmp").iterdir())
 
 
-def test_refs_refuse_what_cannot_be(api: HfApi, new_repo: NewRepo) -> None:
+def test_invalid_refs_are_refused(api: HfApi, new_repo: NewRepo) -> None:
     repo = new_repo()
     api.create_branch(repo, branch="v1")
     with pytest.raises(HfHubHTTPError, match="refs/heads/v1 already exists"):
@@ -202,7 +202,7 @@ def test_lists_are_filtered_and_paged(api: HfApi, hub: RunningHub, new_repo: New
 @pytest.mark.parametrize("order", [{}, {"sort": "id"}, {"sort": "createdAt", "direction": "1"}, {"sort": "likes"}])
 @pytest.mark.parametrize("limit", [1, 3])
 def test_pages_hold_every_repo_once(api: HfApi, hub: RunningHub, limit: int, order: dict[str, str]) -> None:
-    # Names whose order depends on what is compared: case, and letters below the dot of ".git" and the slash.
+    # The order of these names depends on case, and on characters below the dot of ".git" and the slash.
     owners, names = ("anna", "team"), ("b", "b-c", "B.d", "b_e", "bgit")
     wanted = {f"{owner}/{name}" for owner in owners for name in names}
     for repo in wanted:
@@ -245,7 +245,7 @@ def test_tree_and_paths(api: HfApi, new_repo: NewRepo) -> None:
     assert not api.file_exists(repo, "e.txt")
 
 
-def test_downloads_in_parts_and_not_again(api: HfApi, hub: RunningHub, new_repo: NewRepo) -> None:
+def test_downloads_by_range_and_etag(api: HfApi, hub: RunningHub, new_repo: NewRepo) -> None:
     repo, data = new_repo(), os.urandom(100_000)
     head = commit(api, repo, {"w.bin": data, "t.txt": b"0123456789"})
     url = f"{hub.url}/{repo}/resolve/main/w.bin"
@@ -270,7 +270,7 @@ def test_a_card_is_checked_before_it_is_committed(api: HfApi, new_repo: NewRepo)
         commit(api, repo, {"README.md": bomb})
 
 
-def test_spaces_keep_what_they_were_asked(api: HfApi, ben: HfApi, new_repo: NewRepo) -> None:
+def test_spaces_keep_their_settings(api: HfApi, ben: HfApi, new_repo: NewRepo) -> None:
     repo = new_repo(repo_type="space", space_sdk="gradio", space_secrets=[{"key": "TOKEN", "value": "very-secret"}])
     assert api.get_space_runtime(repo).stage == "NO_APP_FILE"
     front = b"---\ntitle: T\nsdk: gradio\nregistry:\n  release: v2\n---\n"
@@ -320,7 +320,7 @@ def test_request_ids_are_echoed(hub: RunningHub) -> None:
     assert len(httpx2.get(f"{hub.url}/healthz").headers["X-Request-Id"]) == 32
 
 
-def test_an_old_name_leads_to_files_and_pages(api: HfApi, stranger: HfApi, hub: RunningHub, new_repo: NewRepo) -> None:
+def test_an_old_name_redirects_files_and_pages(api: HfApi, stranger: HfApi, hub: RunningHub, new_repo: NewRepo) -> None:
     repo = new_repo()
     api.upload_file(path_or_fileobj=b"x", path_in_repo="x.txt", repo_id=repo)
     api.move_repo(repo, f"{repo}-b")
@@ -333,7 +333,7 @@ def test_an_old_name_leads_to_files_and_pages(api: HfApi, stranger: HfApi, hub: 
     assert api.create_repo(repo).repo_id == repo  # a new repo takes the name back
 
 
-def test_what_git_ignores_is_not_sent(api: HfApi, new_repo: NewRepo, tmp_path: Path) -> None:
+def test_files_that_git_ignores_are_not_uploaded(api: HfApi, new_repo: NewRepo, tmp_path: Path) -> None:
     (tmp_path / "cache").mkdir()
     for name, text in ((".gitignore", "cache/\n*.log\n"), ("a.txt", "a"), ("b.log", "b"), ("cache/c.txt", "c")):
         (tmp_path / name).write_text(text)

@@ -1,4 +1,4 @@
-"""The emulators know nothing of this project: what they need of it, their starter gives them."""
+"""The emulators know nothing of this project; local/ passes its names to them."""
 
 from pathlib import Path
 
