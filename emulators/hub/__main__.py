@@ -44,7 +44,15 @@ def main(arguments: list[str] | None = None) -> int:
         if is_loopback(options.host) if options.run is None else options.run:
             limits = Limits(apps=max(options.max_apps, 1), memory=int(options.app_memory * 1e9))
         config = HubConfig.load(options.config) if options.config else None
-        serve(options.root, options.host, options.port, accounts, _print_address, limits, config)
+        serve(
+            options.root,
+            host=options.host,
+            port=options.port,
+            ready=_print_address,
+            accounts=accounts,
+            limits=limits,
+            config=config,
+        )
     except (ValueError, OSError) as error:
         print(f"hub: {error}", file=sys.stderr)
         return 2

@@ -80,7 +80,7 @@ def _remove(index: Any, change: Remove) -> None:
         index.remove(name)
 
 
-def commit_tree(git: Any, tree: str, parents: Sequence[str], message: str, author: Author) -> str:
+def commit_tree(git: Any, tree: str, parents: Sequence[str], *, message: str, author: Author) -> str:
     """Write a commit object, without moving a ref, and return its id."""
     who = author.signature()
     return str(git.create_commit(None, who, who, message, pygit2.Oid(hex=tree), [pygit2.Oid(hex=p) for p in parents]))

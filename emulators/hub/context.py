@@ -155,7 +155,11 @@ class Call:
         return self.find(self.params["kind"], self.params["owner"], self.params["name"], write=write)
 
     def find(self, kind: Kind, owner: str, name: str, *, write: bool = False) -> Repo:
-        """Return a repo by its name, with the checks of `repo`."""
+        """Return a repo by its name.
+
+        Raises:
+            HubError: as for `repo`.
+        """
         named = RepoId(kind, owner, name)
         found = self.hub.repos.get(named) if is_repo_name(owner) and is_repo_name(name) else None
         if found is None and not write:

@@ -24,7 +24,7 @@ _GUARDS = {
 
 
 @dataclass(frozen=True)
-class Served:
+class FileToSend:
     """A file to send: bytes in memory, or a file on disk."""
 
     name: str
@@ -41,7 +41,7 @@ class _Range:
     stop: int
 
 
-def serve(request: Request, file: Served) -> Response:
+def send_file(request: Request, file: FileToSend) -> Response:
     """Answer GET or HEAD with the file, the requested range (206), or "not modified" (304)."""
     headers = {
         "ETag": f'"{file.etag}"',

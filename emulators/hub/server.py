@@ -71,10 +71,11 @@ def _server(hub: Hub) -> uvicorn.Server:
 
 def serve(
     root: Path,
+    *,
     host: str,
     port: int,
-    accounts: Accounts | None,
     ready: Callable[[str], None],
+    accounts: Accounts | None = None,
     limits: Limits | None = None,
     config: HubConfig | None = None,
 ) -> None:
@@ -127,6 +128,7 @@ def _running_apps(hub: Hub, url: str, host: str) -> Iterator[None]:
 @contextlib.contextmanager
 def running(
     root: Path | str,
+    *,
     port: int = 0,
     accounts: Accounts | None = None,
     limits: Limits | None = None,

@@ -173,7 +173,7 @@ class RepoStore:
             (draft / "description").unlink()
             puts = [Put(path, commits.write_blob(git, data)) for path, data in files.items()]
             tree = commits.build_tree(git, None, puts)
-            commits.create_ref(git, MAIN, commits.commit_tree(git, tree, [], "initial commit", author))
+            commits.create_ref(git, MAIN, commits.commit_tree(git, tree, [], message="initial commit", author=author))
             (draft / "hub.lock").touch()
             atomic_files.write_file(draft / "hub.json", settings.model_dump_json(indent=1).encode())
             # libgit2 has synced the objects and the ref, but not these.

@@ -115,10 +115,28 @@ def running(
         api = HttpApi(known, keys, faults, jobs, runner)
         with _serving(api, web_port) as web_url:
             keys.write_service_account(project, f"{web_url}/token")
-            service = Service(jobs, runner, faults, api.accepts_token, project, LOCATIONS)
+            service = Service(
+                jobs=jobs,
+                runner=runner,
+                faults=faults,
+                accepts_token=api.accepts_token,
+                project=project,
+                locations=LOCATIONS,
+            )
             server, port = listen(service, keys.server, endpoint_port)
             try:
-                yield Cloud(root, f"localhost:{port}", web_url, storage_url, bucket, known, keys, faults, jobs, images)
+                yield Cloud(
+                    root=root,
+                    endpoint=f"localhost:{port}",
+                    web=web_url,
+                    storage=storage_url,
+                    bucket=bucket,
+                    project=known,
+                    keys=keys,
+                    faults=faults,
+                    jobs=jobs,
+                    images=images,
+                )
             finally:
                 runner.close()
                 server.stop(0).wait()

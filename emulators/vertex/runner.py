@@ -150,7 +150,14 @@ class Runner:
             text for one in containers for text in (*one.command, *one.args, *(variable.value for variable in one.env))
         )
         image = self._images.get(containers[0].image_uri, Image())
-        replicas = Replicas(job, mount, self.logs(job.name), image.binaries, image.root, self._variables)
+        replicas = Replicas(
+            job,
+            mount,
+            logs=self.logs(job.name),
+            binaries=image.binaries,
+            root=image.root,
+            variables=self._variables,
+        )
         try:
             self._jobs.change(job.name, JobState.JOB_STATE_RUNNING)
             replicas.start()

@@ -46,6 +46,7 @@ class Service:
 
     def __init__(
         self,
+        *,
         jobs: Jobs,
         runner: Runner,
         faults: Faults,

@@ -133,7 +133,7 @@ class App:
         log = BuildLog(self.context.control.log(desired.uid, "build"))
 
         def build() -> Path:
-            count = check_out(desired.repo, desired.commit, self.context.lfs, folder, desired.excluded)
+            count = check_out(desired.repo, desired.commit, folder, lfs=self.context.lfs, excluded=desired.excluded)
             log(f"Checked out {count} files of {desired.repo.id} at {desired.commit[:8]}.")
             return self.context.environments.python_for(folder, desired.requirements, log, reinstall=desired.reinstall)
 

@@ -48,7 +48,7 @@ class BuildLog:
             file.write(f"{now} {text}\n")
 
 
-def check_out(repo: Repo, commit: str, lfs: LfsStore, folder: Path, excluded: Iterable[str] = ()) -> int:
+def check_out(repo: Repo, commit: str, folder: Path, *, lfs: LfsStore, excluded: Iterable[str] = ()) -> int:
     """Write a revision's files into a new folder, LFS files with their content; return their number.
 
     Args:

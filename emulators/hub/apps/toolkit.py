@@ -120,7 +120,7 @@ def _plain(value: Any) -> Any:
 
 
 def answer_to(handler: Handler, query: str, headers: Mapping[str, str], body: bytes) -> tuple[int, str, bytes]:
-    """Call the handler for one request; return status, media type and bytes of the answer."""
+    """Call the handler for one request; return status, media type and bytes of the answer, also after an error."""
     try:
         data = read_body(headers.get("content-type"), body)
         if "inputs" not in data and "instances" not in data:

@@ -86,7 +86,9 @@ def _tile(call: Call, item: Listed) -> Tile:
         item,
         title=_line(card.get("title")) or item.repo.id.name,
         emoji=_line(card.get("emoji"), 8) or ("🚀" if item.repo.settings.space else "🧩"),
-        cover=render.cover(text, files, item.repo.id.path, sha, call.hub.config.pages.picture),
+        cover=render.cover(
+            text, files, repo_path=item.repo.id.path, revision=sha, default=call.hub.config.pages.picture
+        ),
         stage=status_of(call.hub, item.repo, item.summary).stage if item.repo.settings.space else None,
     )
 

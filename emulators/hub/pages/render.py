@@ -53,7 +53,7 @@ def address(repo_path: str, view: str, revision: str, path: str) -> str:
     return f"/{repo_path}/{view}/{quote(revision, safe='')}/{path.removeprefix('./')}"
 
 
-def cover(text: str, files: set[str], repo_path: str, revision: str, default: str | None) -> str | None:
+def cover(text: str, files: set[str], *, repo_path: str, revision: str, default: str | None) -> str | None:
     """Return the URL of a repo's cover: the first picture of its card that this server has, else `default`."""
     for source in _IMAGE.findall(cards.split(text[:_MAX_CARD])[1]):
         inside = source.removeprefix("./")

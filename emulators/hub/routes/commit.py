@@ -158,7 +158,7 @@ def _commit(call: Call, body: IO[bytes]) -> Response:
             old, ref = None, f"{_PULL_REQUESTS}{_next_pull_request(git)}"
         tree, oid = commits.build_tree(git, head, draft.changes), head
         if proposed or tree != str(git[head].tree.id):
-            oid = commits.commit_tree(git, tree, [head], draft.message, call.author())
+            oid = commits.commit_tree(git, tree, [head], message=draft.message, author=call.author())
         for large in draft.large:
             call.hub.lfs.grant(large, f"repo:{repo.id.key}")
         if oid != old:

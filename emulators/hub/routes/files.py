@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 from emulators.hub import history
 from emulators.hub.context import Call, endpoint, identify
-from emulators.hub.download import Served, serve
+from emulators.hub.download import FileToSend, send_file
 from emulators.hub.errors import HubError, bad_request, entry_not_found
 from emulators.hub.history import Entry, LogEntry
 from emulators.hub.listing import timestamp
@@ -89,15 +89,15 @@ def _describe(entry: Entry, change: LogEntry | None) -> dict[str, Any]:
 
 async def resolve(request: Request) -> Response:
     """Answer GET resolve/REVISION/PATH: the content of a file; of an LFS file that of its object."""
-    return serve(request, await run_in_threadpool(_file, identify(request), True))
+    return send_file(request, await run_in_threadpool(_file, identify(request), True))
 
 
 async def raw(request: Request) -> Response:
     """Answer GET raw/REVISION/PATH: the content as git stores it; of an LFS file the pointer."""
-    return serve(request, await run_in_threadpool(_file, identify(request), False))
+    return send_file(request, await run_in_threadpool(_file, identify(request), False))
 
 
-def _file(call: Call, follow: bool) -> Served:
+def _file(call: Call, follow: bool) -> FileToSend:
     repo = call.repo()
     git = repo.git()
     commit = history.resolve(git, call.params["revision"])
@@ -113,9 +113,9 @@ def _file(call: Call, follow: bool) -> Served:
         if call.hub.lfs.size(entry.lfs.oid) is None:
             raise _missing(call.params["path"], headers)
         headers |= {"X-Linked-Size": str(entry.size), "X-Linked-Etag": f'"{entry.lfs.oid}"'}
-        return Served(entry.path, entry.size, entry.lfs.oid, path=path, headers=headers)
+        return FileToSend(entry.path, entry.size, entry.lfs.oid, path=path, headers=headers)
     data = bytes(git[entry.oid].data)
-    return Served(entry.path, len(data), entry.oid, data=data, headers=headers)
+    return FileToSend(entry.path, len(data), entry.oid, data=data, headers=headers)
 
 
 def _missing(path: str, headers: dict[str, str]) -> HubError:

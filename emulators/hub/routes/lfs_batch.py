@@ -16,7 +16,7 @@ from starlette.routing import Route
 from emulators.hub import lfs, multipart
 from emulators.hub.accounts import Account
 from emulators.hub.context import Call, Hub, endpoint
-from emulators.hub.download import Served, serve
+from emulators.hub.download import FileToSend, send_file
 from emulators.hub.errors import bad_request, forbidden
 from emulators.hub.storage import Repo
 from emulators.hub.url_patterns import REPO_FILES
@@ -134,7 +134,7 @@ async def send(request: Request) -> Response:
     hub: Hub = request.app.state.hub
     oid = request.path_params["oid"]
     size, _ = hub.lfs.verify("download", oid, dict(request.query_params))
-    return serve(request, Served(oid, size, etag=oid, path=hub.lfs.path(oid)))
+    return send_file(request, FileToSend(oid, size, etag=oid, path=hub.lfs.path(oid)))
 
 
 ROUTES = [

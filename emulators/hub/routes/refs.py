@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from emulators.hub import commits, history, webhook_events
+from emulators.hub.commits import Author
 from emulators.hub.context import Call, endpoint
 from emulators.hub.errors import bad_request, forbidden, revision_not_found
 from emulators.hub.listing import timestamp
@@ -67,7 +68,7 @@ def create_branch(call: Call) -> Response:
     with repo.lock() as git:
         if payload.emptyBranch:
             tree = commits.build_tree(git, None, [])
-            target = commits.commit_tree(git, tree, [], "initial commit", call.author())
+            target = commits.commit_tree(git, tree, [], message="initial commit", author=call.author())
         else:
             target = history.resolve(git, payload.startingPoint or "main")
         commits.create_ref(git, f"refs/heads/{branch}", target)
@@ -98,17 +99,18 @@ def create_tag(call: Call) -> Response:
         tag = check_ref_name(payload.tag, "tag")
         ref = f"refs/tags/{tag}"
         if payload.message and ref not in git.references:
-            who = call.author().signature()
-            target = str(_annotate(git, tag, target, who, payload.message))
+            target = _annotated_tag(git, target, payload, call.author())
         commits.create_ref(git, ref, target)
     webhook_events.content_changed(call, repo, RefChange(ref, None, commit))
     return JSONResponse({"success": True})
 
 
-def _annotate(git: Any, tag: str, target: str, who: Any, message: str) -> Any:
+def _annotated_tag(git: Any, target: str, payload: TagRequest, author: Author) -> str:
     # pygit2's create_tag would also create the ref, without removing stale locks.
-    head = f"object {target}\ntype commit\ntag {tag}\ntagger {who.name} <{who.email}> {who.time} +0000\n\n"
-    return git.odb.write(ObjectType.TAG, (head + message.replace("\0", "") + "\n").encode())
+    who = author.signature()
+    head = f"object {target}\ntype commit\ntag {payload.tag}\ntagger {who.name} <{who.email}> {who.time} +0000\n\n"
+    message = (payload.message or "").replace("\0", "")
+    return str(git.odb.write(ObjectType.TAG, f"{head}{message}\n".encode()))
 
 
 def delete_tag(call: Call) -> Response:
@@ -159,7 +161,7 @@ def super_squash(call: Call) -> Response:
             raise revision_not_found(branch)
         old = history.peel(git, ref)
         message = payload.message or f"Super-squash branch '{branch}'"
-        new = commits.commit_tree(git, str(git[old].tree.id), [], message, call.author())
+        new = commits.commit_tree(git, str(git[old].tree.id), [], message=message, author=call.author())
         commits.move_ref(git, ref, new)
     webhook_events.content_changed(call, repo, RefChange(ref, old, new))
     return JSONResponse({"success": True})

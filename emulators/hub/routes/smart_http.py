@@ -34,15 +34,16 @@ async def advertise(request: Request) -> Response:
     if service != "git-upload-pack":
         raise bad_request("Only git's smart protocol is spoken here")
     repo = await run_in_threadpool(_repo, identify(request))
-    packets = b"" if request.headers.get("Git-Protocol") == "version=2" else b"001e# service=git-upload-pack\n0000"
-    return await _upload_pack(request, repo, b"", packets, "--advertise-refs", "advertisement")
+    version_2 = request.headers.get("Git-Protocol") == "version=2"
+    greeting = b"" if version_2 else b"001e# service=git-upload-pack\n0000"
+    return await _upload_pack(request, repo, greeting=greeting, advertise=True)
 
 
 async def fetch(request: Request) -> Response:
     """Answer POST git-upload-pack: the wanted objects in a pack."""
     repo = await run_in_threadpool(_repo, identify(request))
     body = await _body(request)
-    return await _upload_pack(request, repo, body, b"", "", "result")
+    return await _upload_pack(request, repo, body=body)
 
 
 def _repo(call: Call) -> Repo:
@@ -65,7 +66,7 @@ async def _body(request: Request) -> bytes:
 
 
 async def _upload_pack(
-    request: Request, repo: Repo, body: bytes, packets: bytes, flag: str, what: str
+    request: Request, repo: Repo, *, body: bytes = b"", greeting: bytes = b"", advertise: bool = False
 ) -> StreamingResponse:
     protocol = request.headers.get("Git-Protocol", "")
     # Of this process's environment only PATH; no git configuration of the machine or the user.
@@ -77,23 +78,24 @@ async def _upload_pack(
         "git",
         "upload-pack",
         "--stateless-rpc",
-        *([flag] if flag else []),
+        *(["--advertise-refs"] if advertise else []),
         str(Path(repo.folder)),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,
         env=environment,
     )
-    headers = {"Cache-Control": "no-cache", "Content-Type": f"application/x-git-upload-pack-{what}"}
-    return StreamingResponse(_output(process, body, packets), headers=headers)
+    kind = "advertisement" if advertise else "result"
+    headers = {"Cache-Control": "no-cache", "Content-Type": f"application/x-git-upload-pack-{kind}"}
+    return StreamingResponse(_output(process, body, greeting), headers=headers)
 
 
-async def _output(process: asyncio.subprocess.Process, body: bytes, packets: bytes) -> AsyncIterator[bytes]:
+async def _output(process: asyncio.subprocess.Process, body: bytes, greeting: bytes) -> AsyncIterator[bytes]:
     assert process.stdin is not None
     assert process.stdout is not None
     try:
-        if packets:
-            yield packets
+        if greeting:
+            yield greeting
         process.stdin.write(body)
         process.stdin.close()
         while block := await process.stdout.read(_BLOCK):
