@@ -33,10 +33,10 @@ log = logging.getLogger("hub")
 
 def unknown_api(call: Call) -> Response:
     """Answer any other API address: the repo is missing, or the Hub has no such function."""
-    kind, _, rest = call.params["kind"], None, call.params["path"].split("/")
-    if len(rest) < 2:
-        rest = [(call.account.name if call.account else "-"), rest[0]]
-    call.find(kind, rest[0], rest[1])
+    parts = call.params["path"].split("/")
+    if len(parts) < 2:
+        parts = [call.account.name if call.account else "-", parts[0]]
+    call.find(call.params["kind"], parts[0], parts[1])
     raise HubError(404, f"This Hub has no {call.request.method} {call.request.url.path}")
 
 
@@ -71,7 +71,7 @@ class RequestEnvelope:
         await self.app(scope, receive, tagged)
 
 
-def _refused(request: Request, error: Exception) -> Response:
+def _error_answer(request: Request, error: Exception) -> Response:
     assert isinstance(error, HubError)
     wants_page = request.method == "GET" and "text/html" in request.headers.get("Accept", "")
     if wants_page and not request.url.path.startswith(("/api/", "/v2/", "/login")):
@@ -79,12 +79,12 @@ def _refused(request: Request, error: Exception) -> Response:
     return error.response()
 
 
-def _unrouted(request: Request, error: Exception) -> Response:
+def _http_error_answer(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    return _refused(request, HubError(error.status_code, error.detail))
+    return _error_answer(request, HubError(error.status_code, error.detail))
 
 
-def _broken(request: Request, error: Exception) -> Response:
+def _internal_error_answer(request: Request, error: Exception) -> Response:
     log.error("%s %s failed", request.method, request.url.path, exc_info=error)
     return HubError(500, "Internal error of the Hub; see its log").response()
 
@@ -109,7 +109,7 @@ ROUTES = [
 
 def make_app(hub: Hub) -> ASGIApp:
     """Return the ASGI application of a Hub."""
-    handlers = {HubError: _refused, HTTPException: _unrouted, Exception: _broken}
+    handlers = {HubError: _error_answer, HTTPException: _http_error_answer, Exception: _internal_error_answer}
     app = Starlette(routes=ROUTES, exception_handlers=handlers)
     app.state.hub = hub
     return RequestEnvelope(app)

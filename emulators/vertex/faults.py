@@ -19,7 +19,7 @@ import grpc
 
 
 @dataclass
-class Refusal:
+class InjectedError:
     """An error answer for the next `times` calls of `method` (* for any); `executed` ones take effect all the same."""
 
     method: str
@@ -54,7 +54,7 @@ class Faults:
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
-        self._refusals: list[Refusal] = []
+        self._errors: list[InjectedError] = []
         self._preemptions: list[Preemption] = []
         self._failures: list[Failure] = []
         self._held = False
@@ -62,11 +62,11 @@ class Faults:
 
     def lose(self, method: str, times: int = 1, code: str = "UNAVAILABLE") -> None:
         """Execute the next calls of a method and lose the answers."""
-        self._refuse(Refusal(method, grpc.StatusCode[code], "Connection reset by peer", times, True))
+        self._add(InjectedError(method, grpc.StatusCode[code], "Connection reset by peer", times, True))
 
     def refuse(self, method: str, code: str, times: int = 1, message: str = "injected fault") -> None:
         """Answer the next calls of a method (* for any) with an error, without executing them."""
-        self._refuse(Refusal(method, grpc.StatusCode[code], message, times, False))
+        self._add(InjectedError(method, grpc.StatusCode[code], message, times, False))
 
     def hold(self) -> None:
         """Keep every job waiting for a machine."""
@@ -93,7 +93,7 @@ class Faults:
     def clear(self) -> None:
         """Remove all pending faults."""
         with self._lock:
-            self._refusals.clear()
+            self._errors.clear()
             self._preemptions.clear()
             self._failures.clear()
             self._held, self.lag_seconds = False, 0.0
@@ -103,13 +103,13 @@ class Faults:
         """Whether jobs are kept waiting."""
         return self._held
 
-    def take_refusal(self, method: str) -> Refusal | None:
+    def take_error(self, method: str) -> InjectedError | None:
         """Remove and return the error for a call, if there is one."""
         with self._lock:
-            for refusal in self._refusals:
-                if refusal.method in (method, "*") and refusal.times > 0:
-                    refusal.times -= 1
-                    return refusal
+            for error in self._errors:
+                if error.method in (method, "*") and error.times > 0:
+                    error.times -= 1
+                    return error
         return None
 
     def take_failure(self) -> Failure | None:
@@ -126,6 +126,6 @@ class Faults:
                     return preemption
         return None
 
-    def _refuse(self, refusal: Refusal) -> None:
+    def _add(self, error: InjectedError) -> None:
         with self._lock:
-            self._refusals.append(refusal)
+            self._errors.append(error)

@@ -86,14 +86,14 @@ class HttpApi:
 
     async def _token(self, request: Request) -> Response:
         form = await request.form()
-        refusal = self.faults.take_refusal("token")
-        if refusal is not None or not self.keys.accepts_token(str(form.get("assertion", ""))):
+        injected = self.faults.take_error("token")
+        if injected is not None or not self.keys.accepts_token(str(form.get("assertion", ""))):
             return JSONResponse({"error": "invalid_grant", "error_description": "Invalid JWT Signature."}, 400)
         token = f"emulated.{secrets.token_urlsafe(24)}"
         self.issued.add(token)
         return JSONResponse({"access_token": token, "token_type": "Bearer", "expires_in": _SECONDS})
 
-    def _refused(self, request: Request) -> Response | None:
+    def _unauthorized(self, request: Request) -> Response | None:
         bearer = request.headers.get("Authorization", "").removeprefix("Bearer ")
         if not self.accepts_token(bearer):
             return _error(401, "UNAUTHENTICATED", "Request had invalid authentication credentials.")
@@ -103,20 +103,20 @@ class HttpApi:
 
     async def _project(self, request: Request) -> Response:
         name = self.project.name
-        return self._refused(request) or JSONResponse(
+        return self._unauthorized(request) or JSONResponse(
             {"name": "projects/1", "projectId": name, "state": "ACTIVE", "displayName": name}
         )
 
     async def _permissions(self, request: Request) -> Response:
-        if refused := self._refused(request):
-            return refused
+        if error := self._unauthorized(request):
+            return error
         asked = (await request.json()).get("permissions", [])
         granted = self.project.permissions
         return JSONResponse({"permissions": [one for one in asked if granted is None or one in granted]})
 
     async def _quotas(self, request: Request) -> Response:
-        if refused := self._refused(request):
-            return refused
+        if error := self._unauthorized(request):
+            return error
         infos = [
             {
                 "metric": f"aiplatform.googleapis.com/{metric}",
@@ -133,8 +133,8 @@ class HttpApi:
         return JSONResponse({"quotaInfos": infos})
 
     async def _manifest(self, request: Request) -> Response:
-        if refused := self._refused(request):
-            return refused
+        if error := self._unauthorized(request):
+            return error
         repository, reference = request.path_params["repository"], request.path_params["reference"]
         known = self.project.images
         name = f"{repository}{'@' if reference.startswith('sha256:') else ':'}{reference}"
@@ -146,8 +146,8 @@ class HttpApi:
         )
 
     async def _entries(self, request: Request) -> Response:
-        if refused := self._refused(request):
-            return refused
+        if error := self._unauthorized(request):
+            return error
         asked: dict[str, Any] = await request.json()
         match = re.search(r'resource\.labels\.job_id="(\w+)"', str(asked.get("filter", "")))
         logs = sorted(self.runner.logs(f"/{match[1]}").glob("*.log")) if match else []

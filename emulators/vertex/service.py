@@ -122,9 +122,9 @@ class Service:
 
     def _guarded(self, name: str, method: Callable[[Any], Any]) -> Callable[[Any, grpc.ServicerContext], Any]:
         def answer(request: Any, context: grpc.ServicerContext) -> Any:
-            refusal = self._faults.take_refusal(name)
-            if refusal is not None and not refusal.executed:
-                context.abort(refusal.code, refusal.message)
+            injected = self._faults.take_error(name)
+            if injected is not None and not injected.executed:
+                context.abort(injected.code, injected.message)
             bearer = dict(context.invocation_metadata()).get("authorization", "")
             if not self._accepts_token(str(bearer).removeprefix("Bearer ")):
                 context.abort(grpc.StatusCode.UNAUTHENTICATED, "Request had invalid authentication credentials.")
@@ -132,8 +132,8 @@ class Service:
                 result = method(request)
             except RequestError as error:
                 context.abort(error.code, error.message)
-            if refusal is not None:
-                context.abort(refusal.code, refusal.message)
+            if injected is not None:
+                context.abort(injected.code, injected.message)
             return result
 
         return answer

@@ -15,7 +15,7 @@ from emulators.hub.apps.build import BuildError, BuildLog, Environments, check_o
 from emulators.hub.apps.control_dir import ControlDir, Stage, Status
 from emulators.hub.apps.desired_state import DesiredApp
 from emulators.hub.apps.limits import Limits
-from emulators.hub.apps.reverse_proxy import Authorized, Refusal, RequestHead, ReverseProxy, Route
+from emulators.hub.apps.reverse_proxy import Authorized, Rejection, RequestHead, ReverseProxy, Upstream
 from emulators.hub.apps.sandbox import Sandbox, last_lines
 from emulators.hub.lfs import LfsStore
 
@@ -45,7 +45,7 @@ class AppContext:
     building: asyncio.Semaphore
     acquire_slot: Callable[[App], Awaitable[None]]
     release_slot: Callable[[App], None]
-    authorize: Callable[[DesiredApp, RequestHead], Authorized | Refusal]
+    authorize: Callable[[DesiredApp, RequestHead], Authorized | Rejection]
     on_wake: Callable[[DesiredApp], None]
 
 
@@ -179,7 +179,7 @@ class App:
         host = self.context.host if ":" not in self.context.host else f"[{self.context.host}]"
         return f"http://{host}:{self.proxy.port}"
 
-    async def _set_status(self, stage: str, message: str | None = None) -> None:
+    async def _set_status(self, stage: Stage, message: str | None = None) -> None:
         self.status = Status(
             stage=stage,
             version=self.desired.version,
@@ -191,17 +191,17 @@ class App:
         async with self._changed:
             self._changed.notify_all()
 
-    async def _route(self, head: RequestHead) -> Route | Refusal:
+    async def _route(self, head: RequestHead) -> Upstream | Rejection:
         """Decide where the reverse proxy sends a request, waking the app where necessary."""
         authorized = self.context.authorize(self.desired, head)
-        if isinstance(authorized, Refusal):
+        if isinstance(authorized, Rejection):
             return authorized
         self.last_used = time.monotonic()
         if self.status.stage == Stage.SLEEPING:
             await self._wake()
         if not self.running:
             await self._until_settled(self._hold_seconds(head))
-        return Route(self._port, authorized.authorization) if self.running else self._unavailable()
+        return Upstream(self._port, authorized.authorization) if self.running else self._unavailable()
 
     async def _wake(self) -> None:
         await asyncio.to_thread(self.context.on_wake, self.desired)
@@ -222,19 +222,19 @@ class App:
             async with asyncio.timeout(seconds), self._changed:
                 await self._changed.wait_for(lambda: self.status.stage not in _TRANSITIONAL)
 
-    def _unavailable(self) -> Refusal:
+    def _unavailable(self) -> Rejection:
         stage, endpoint = self.status.stage, self.desired.kind == "endpoint"
         if stage in _TRANSITIONAL:
-            return Refusal(503, "Service Unavailable: it is starting" if endpoint else "Starting…", wait=True)
+            return Rejection(503, "Service Unavailable: it is starting" if endpoint else "Starting…", wait=True)
         if stage == Stage.PAUSED and endpoint:
-            return Refusal(400, "Bad Request: The endpoint is paused, ask a maintainer to restart it")
-        return Refusal(503, f"It does not run: {stage.replace('_', ' ').lower()}")
+            return Rejection(400, "Bad Request: The endpoint is paused, ask a maintainer to restart it")
+        return Rejection(503, f"It does not run: {stage.replace('_', ' ').lower()}")
 
 
 _TRANSITIONAL = (Stage.BUILDING, Stage.APP_STARTING, Stage.SLEEPING)
 
 
-def _idle_status(desired: DesiredApp) -> tuple[str, str | None] | None:
+def _idle_status(desired: DesiredApp) -> tuple[Stage, str | None] | None:
     """Return stage and message of an app that must not run now; none when it must run."""
     if desired.paused:
         return Stage.PAUSED, None

@@ -12,6 +12,7 @@ import os
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import Literal
 
@@ -22,8 +23,8 @@ from emulators import atomic_files
 LogName = Literal["build", "run"]
 
 
-class Stage:
-    """The stages of an app's life, in the words of Spaces."""
+class Stage(StrEnum):
+    """The stages of an app's life, in the words of Spaces; only endpoints are PENDING."""
 
     NO_APP_FILE = "NO_APP_FILE"
     CONFIG_ERROR = "CONFIG_ERROR"
@@ -36,6 +37,7 @@ class Stage:
     SLEEPING = "SLEEPING"
     PAUSED = "PAUSED"
     STOPPED = "STOPPED"
+    PENDING = "PENDING"
 
 
 class Status(BaseModel):
@@ -47,7 +49,7 @@ class Status(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    stage: str = Stage.STOPPED
+    stage: Stage = Stage.STOPPED
     version: str = ""
     commit: str = ""
     address: str | None = None

@@ -56,7 +56,7 @@ class DesiredApp:
     visibility: Visibility
     paused: bool = False
     asleep: bool = False
-    error: tuple[str, str] | None = None
+    error: tuple[Stage, str] | None = None
     sleep_after: float | None = None
     may_sleep: bool = True
     requirements: tuple[str, ...] = ()

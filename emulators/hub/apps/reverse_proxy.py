@@ -46,7 +46,7 @@ class RequestHead:
 
 
 @dataclass(frozen=True)
-class Refusal:
+class Rejection:
     """An error that the proxy itself answers with. `wait` makes a browser try again."""
 
     status: int
@@ -63,7 +63,7 @@ class Authorized:
 
 
 @dataclass(frozen=True)
-class Route:
+class Upstream:
     """The local port that a request is forwarded to."""
 
     port: int
@@ -71,7 +71,7 @@ class Route:
 
 
 # Decides where a request goes, or refuses it. It may take long, since it may wake the app.
-Router = Callable[[RequestHead], Awaitable[Route | Refusal]]
+Router = Callable[[RequestHead], Awaitable[Upstream | Rejection]]
 
 
 class ReverseProxy:
@@ -121,19 +121,19 @@ class ReverseProxy:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         async with asyncio.timeout(_HEAD_SECONDS):
             head = parse_head(await reader.readuntil(b"\r\n\r\n"))
-        route = await self._route(head)
-        if isinstance(route, Refusal):
-            await _answer(reader, writer, _refuse(route, head))
+        target = await self._route(head)
+        if isinstance(target, Rejection):
+            await _answer(reader, writer, _rejection(target, head))
             return
         try:
-            inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", route.port)
+            inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", target.port)
         except OSError:
-            await _answer(reader, writer, _refuse(Refusal(502, "The app does not answer"), head))
+            await _answer(reader, writer, _rejection(Rejection(502, "The app does not answer"), head))
             return
-        inner_writer.write(_forwarded(head, authorization=route.authorization))
+        inner_writer.write(_forwarded(head, authorization=target.authorization))
         try:
             if not await _pass_both(reader, writer, inner_reader, inner_writer):
-                await _answer(reader, writer, _refuse(Refusal(502, "The app ended before it answered"), head))
+                await _answer(reader, writer, _rejection(Rejection(502, "The app ended before it answered"), head))
         finally:
             inner_writer.close()
 
@@ -211,16 +211,16 @@ async def _pass(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> i
     return count
 
 
-def _refuse(refusal: Refusal, head: RequestHead) -> bytes:
-    if head.wants_page and not refusal.challenge:
+def _rejection(rejection: Rejection, head: RequestHead) -> bytes:
+    if head.wants_page and not rejection.challenge:
         kind = "text/html; charset=utf-8"
-        body = _PAGE.format(_REFRESH if refusal.wait else "", html.escape(refusal.message)).encode()
+        body = _PAGE.format(_REFRESH if rejection.wait else "", html.escape(rejection.message)).encode()
     else:
-        kind, body = "application/json", json.dumps({"error": refusal.message}).encode()
-    lines = [f"HTTP/1.1 {refusal.status} {'Refused' if refusal.status < 500 else 'Unavailable'}"]
+        kind, body = "application/json", json.dumps({"error": rejection.message}).encode()
+    lines = [f"HTTP/1.1 {rejection.status} {'Refused' if rejection.status < 500 else 'Unavailable'}"]
     lines += [f"Content-Type: {kind}", f"Content-Length: {len(body)}", "Connection: close", "Cache-Control: no-store"]
-    if refusal.challenge:
+    if rejection.challenge:
         lines.append('WWW-Authenticate: Basic realm="Hub: any user name, the token as password"')
-    if refusal.wait:
+    if rejection.wait:
         lines.append("Retry-After: 2")
     return ("\r\n".join(lines) + "\r\n\r\n").encode() + body

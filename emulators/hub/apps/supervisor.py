@@ -21,7 +21,7 @@ from emulators.hub.apps.build import Environments
 from emulators.hub.apps.control_dir import ReconcileRequest, Stage
 from emulators.hub.apps.desired_state import DesiredApp, common_environment, desired_endpoint, desired_space
 from emulators.hub.apps.limits import Limits
-from emulators.hub.apps.reverse_proxy import Authorized, Refusal, RequestHead
+from emulators.hub.apps.reverse_proxy import Authorized, Rejection, RequestHead
 from emulators.hub.context import Hub
 from emulators.hub.errors import HubError
 from emulators.hub.names import Kind, RepoId
@@ -207,7 +207,7 @@ class Supervisor:
         if app in self._slots:
             self._slots.remove(app)
 
-    def _authorize(self, desired: DesiredApp, head: RequestHead) -> Authorized | Refusal:
+    def _authorize(self, desired: DesiredApp, head: RequestHead) -> Authorized | Rejection:
         """Decide whether a request may reach an app. Tokens of this Hub are not passed on to the app."""
         header = head.get("authorization")
         try:
@@ -217,7 +217,7 @@ class Supervisor:
         if desired.visibility == "public":
             return Authorized(authorization=header is not None and account is None)
         if account is None:
-            return Refusal(401, "This needs a token of the Hub", challenge=True)
+            return Rejection(401, "This needs a token of the Hub", challenge=True)
         if desired.visibility == "private" and not account.is_member(desired.owner):
-            return Refusal(403, f"This is for {desired.owner} only")
+            return Rejection(403, f"This is for {desired.owner} only")
         return Authorized(authorization=False)

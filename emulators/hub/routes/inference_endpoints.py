@@ -31,6 +31,7 @@ _STATES = {
     Stage.PAUSED: "paused",
     Stage.SLEEPING: "scaledToZero",
     Stage.STOPPED: "paused",
+    Stage.PENDING: "pending",
 }
 
 
@@ -114,17 +115,13 @@ def _status(call: Call, endpoint: Endpoint) -> Status:
     if not call.hub.control.is_supervised():
         runs_none = call.hub.limits is None
         pending = "This Hub runs no apps: start it with --run" if runs_none else "Waiting for the supervisor"
-        return Status(stage=_PENDING, message=pending, since=endpoint.updated_at)
+        return Status(stage=Stage.PENDING, message=pending, since=endpoint.updated_at)
     if desired.asleep:
         return Status(stage=Stage.SLEEPING, address=status.address if status else None, since=endpoint.updated_at)
     if status is None or status.version != desired.version or status.stage == Stage.PAUSED:
-        stage = Stage.RUNNING_BUILDING if status and status.stage == Stage.RUNNING else _PENDING
+        stage = Stage.RUNNING_BUILDING if status and status.stage == Stage.RUNNING else Stage.PENDING
         return Status(stage=stage, address=status.address if status else None, since=endpoint.updated_at)
     return status
-
-
-_PENDING = "PENDING"
-_STATES[_PENDING] = "pending"
 
 
 def list_all(call: Call) -> Response:
