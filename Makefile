@@ -47,7 +47,7 @@ lint: setup ## Lint, format and types only
 	@$(UV) run --no-sync ruff format --quiet --check
 	@$(UV) run --no-sync mypy --no-error-summary
 
-conformance: setup ## Run the tests of huggingface_hub itself against the local Hub; flags for pytest: ARGS="-k discussions"
+conformance: setup ## Run the tests of huggingface_hub itself against the local Hub; flags for pytest: ARGS="-k branch"
 	@$(UV) run --no-sync python -m benchmarks.conformance $(ARGS)
 
 format: setup ## Mend what ruff can mend by itself

@@ -7,6 +7,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from local.hub_config import hub_arguments
 from tasks.processes import python_module
 
 
@@ -26,7 +27,7 @@ class AppLimits:
 
 def serve(root: Path, host: str, port: int, accounts: Path | None, apps: AppLimits) -> int:
     """Run the Hub in the foreground and return its exit code; Ctrl-C and SIGTERM are the Hub's to handle."""
-    command = python_module("emulators.hub", "--root", str(root), "--host", host, "--port", str(port))
+    command = python_module(*hub_arguments(root, host, port))
     if accounts is not None:
         command += ["--accounts", str(accounts)]
     hub = subprocess.Popen([*command, *apps.flags()])

@@ -12,7 +12,8 @@ from types import FrameType, TracebackType
 from typing import Any, TextIO
 
 from local.child_process import Child, StackError, answers, clean_environment, free_port
-from local.setup_folder import CLOUD_BUCKET, Folder, Setup
+from local.hub_config import hub_arguments
+from local.setup_folder import CLOUD_BUCKET, CLOUD_PROJECT, Folder, Setup
 from tasks.processes import python_module
 
 START_TIMEOUT = 600.0
@@ -152,8 +153,7 @@ class Stack:
         return Child(title, python_module(*command), environment, log, ready, self.folder.root)
 
     def _hub(self) -> Child:
-        port = str(self.setup.hub_port)
-        command = ["emulators.hub", "--root", str(self.folder.hub), "--host", "127.0.0.1", "--port", port]
+        command = hub_arguments(self.folder.hub, "127.0.0.1", self.setup.hub_port)
         return self._child("the local Hub", "hub", command, lambda: answers(f"{self.setup.hub_endpoint}/healthz"))
 
     def _prefect(self) -> Child:
@@ -164,6 +164,7 @@ class Stack:
     def _cloud(self) -> Child:
         ports = {"port": self.setup.vertex_port, "web": self.setup.cloud_port, "storage": self.setup.storage_port}
         command = ["emulators.vertex", "--root", str(self.folder.cloud), "--port", str(ports["port"])]
+        command += ["--project", CLOUD_PROJECT, "--bucket", CLOUD_BUCKET]
         command += ["--web-port", str(ports["web"]), "--storage-port", str(ports["storage"])]
         return _says("cloud: ready", self._child("the emulated Google Cloud", "cloud", command, bool))
 

@@ -31,7 +31,7 @@ DEFAULT_ROOT = Path(".conceptry")
 HUB_PORT, PREFECT_PORT = 4280, 4200
 VERTEX_PORT, CLOUD_PORT, STORAGE_PORT = 4270, 4271, 4272
 CLOUD_PROJECT = CLOUD_BUCKET = "conceptry-local"
-"""The project and the bucket that the emulated cloud has without being told."""
+"""The project and the bucket that the emulated cloud is started with."""
 CLOUD_IMAGE = f"us-central1-docker.pkg.dev/{CLOUD_PROJECT}/conceptry/trainer@sha256:" + "0" * 64
 """An image that the emulated cloud does not know, and so runs in the environment of its own process."""
 LOCAL_OWNER, LOCAL_TOKEN = "local", "hf_local"
