@@ -59,8 +59,9 @@ from local.child_process import answers, free_port
 from tasks.dvc.tasks import list_desired_images
 from tasks.git.tasks import read_desired
 from tasks.hub.card import render_unreleased
-from tasks.space import render_space, templates_digest
+from tasks.space import TEMPLATES_REVISION, render_space
 from tasks.training import base_model
+from trainer.metrics import METRICS_FILE, Losses, TrainingMetrics, write_metrics
 
 SIZES = (10, 100, 1000, 5000)
 IMAGES = 5
@@ -82,7 +83,7 @@ class World:
 
     def __init__(self, root: Path, count: int) -> None:
         self.root, self.count = root, count
-        self._spaces, self._base = templates_digest(), base_model("tiny")
+        self._spaces, self._base = TEMPLATES_REVISION, base_model("tiny")
         self._store = RepoStore(root / "hub")
 
     def lay_down(self) -> None:
@@ -200,8 +201,8 @@ class World:
         for name in ("grid", "initializer"):
             Image.new("RGB", (8, 8)).save(folder / "samples" / f"{name}.png")
         save_file({token: np.zeros((1, 96), "float32")}, folder / "learned_embeds.safetensors")
-        losses = {"initializer": 0.1, "trained": 0.05, "improvement": 0.5}
-        (folder / "metrics.json").write_text(json.dumps({"loss": losses}))
+        losses = Losses(initializer=0.1, trained=0.05, improvement=0.5)
+        write_metrics(folder / METRICS_FILE, TrainingMetrics(loss=losses))
         return folder
 
 

@@ -6,7 +6,6 @@ when it is, the plan finds its inputs published already, and trains nothing.
 
 from __future__ import annotations
 
-import json
 import subprocess
 from dataclasses import dataclass
 from hashlib import sha256
@@ -33,7 +32,7 @@ from conceptry.version import Version
 from local.console import out
 from local.setup_folder import open_installation
 from tasks import dvc, hub, training
-from tasks.embeds import BASE_MODEL_OF_WIDTH, Embeds, read_embeds
+from tasks.embeds import BASE_MODEL_OF_WIDTH, Embeds, read_embeds, write_imported_metrics
 from tasks.hub.card import EMBEDS
 from tasks.processes import child_environment, python_module
 
@@ -168,8 +167,7 @@ def _write_trained(
     """Lay down what the trainer leaves, as far as vectors alone can tell."""
     (folder / "samples").mkdir(parents=True)
     save_file({spec.placeholder_token: rows}, folder / EMBEDS, metadata={"format": "pt"})
-    metrics = {"base_model": spec.base_model, "stopped": "imported", "imported": source}
-    (folder / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
+    write_imported_metrics(folder, spec.base_model, **source)
     arguments = ["--base-model", spec.base_model, "--embeds", str(folder / EMBEDS)]
     arguments += ["--output", str(folder / "text_encoder"), *(["--base", str(base_dir)] if base_dir else [])]
     done = subprocess.run(

@@ -1,13 +1,11 @@
 """The gate: whether a trained version is good enough for `release: latest`, judged on the trainer's losses."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from conceptry.concept import GateSpec
-from conceptry.scores import clip_scores
 from conceptry.version import Gate
+from trainer.metrics import TrainingMetrics
 
 
 @dataclass(frozen=True)
@@ -23,20 +21,18 @@ class GateResult:
         return "passed" if self.passed else "rejected"
 
 
-def judge(metrics: Mapping[str, Any], gate: GateSpec, previous: float | None = None) -> GateResult:
+def judge(metrics: TrainingMetrics, gate: GateSpec, previous: float | None = None) -> GateResult:
     """Judge the trainer's metrics.json.
 
     Args:
-        metrics: `loss.initializer` and `loss.trained` are mean squared errors of the predicted noise, on the same
-            images (`loss.on` says which), noise and timesteps. `clip` is there where a CLIP model was.
+        metrics: of the training; it has `clip` only where a CLIP model was.
         gate: what the concept asks for.
         previous: trained loss of the released version, given for scheduled retrainings, which must be better.
     """
-    losses = metrics.get("loss")
-    losses = losses if isinstance(losses, Mapping) else {}
-    trained, initializer, on = losses.get("trained"), losses.get("initializer"), losses.get("on", "held-out images")
-    if trained is None or initializer is None:
+    loss = metrics.loss
+    if loss.trained is None or loss.initializer is None:
         return GateResult(False, ("the trainer reported no loss to judge by",))
+    trained, initializer, on = loss.trained, loss.initializer, loss.on
     if not (_usable(trained) and _usable(initializer)):
         return GateResult(False, (f"the loss on {on} is not a number: {initializer} -> {trained}",))
     improvement = 1 - trained / initializer if initializer else 0.0
@@ -56,15 +52,15 @@ def judge(metrics: Mapping[str, Any], gate: GateSpec, previous: float | None = N
     return GateResult(passed, tuple(reasons))
 
 
-def _nearer(metrics: Mapping[str, Any], wanted: float) -> tuple[bool, str]:
+def _nearer(metrics: TrainingMetrics, wanted: float) -> tuple[bool, str]:
     """Whether the samples are nearer to the concept's pictures than the initializer's are, and the sentence for it."""
-    score = clip_scores(metrics).get("image")
+    score = metrics.clip_image
     if score is None:
         return False, "gate.min_clip_gain asks for CLIP scores, and where it was trained there was no CLIP model"
-    gain = round(score.trained - score.initializer, 2)
-    asked = f"at least {wanted:g}" if wanted else "any gain"
-    return gain > 0 and gain >= wanted, f"{score.what}: {score}, a gain of {gain:.1f}; {asked} was asked for"
+    gain, asked = score.gain, f"at least {wanted:g}" if wanted else "any gain"
+    reason = f"CLIP score with {score.on}: {score}, a gain of {gain:.1f}; {asked} was asked for"
+    return gain > 0 and gain >= wanted, reason
 
 
-def _usable(loss: object) -> bool:
-    return isinstance(loss, (int, float)) and not isinstance(loss, bool) and math.isfinite(loss) and loss >= 0
+def _usable(loss: float) -> bool:
+    return math.isfinite(loss) and loss >= 0

@@ -17,7 +17,7 @@ from flows.reconcile import Comparison
 from flows.rendering import space_of
 from tasks.hub import RenderedSpace
 from tasks.locks import hold, run_id
-from tasks.space import templates_digest
+from tasks.space import TEMPLATES_REVISION
 
 StartTraining = Callable[[Action, str], None]
 """Starts the training of an action at a git revision."""
@@ -108,7 +108,7 @@ def _push_space(context: Context, name: str, spec: ConceptSpec, version: Version
     """Render the Space of a version and push it; returns its address."""
     session, installation = context.session, context.installation
     trained, settings = space_of(session, name, spec, version)
-    serving = serving_fingerprint(spec, version, templates_digest())
+    serving = serving_fingerprint(spec, version, TEMPLATES_REVISION)
     token = installation.settings.space_token or installation.hub.token
     with TemporaryDirectory(prefix="conceptry-space-") as folder:
         rendered = context.steps.render(Path(folder) / "space", trained, settings)
@@ -122,7 +122,7 @@ def _card_is_current(
     """Whether main already describes the version: when only what a Space shows has changed, not the templates."""
     if action.kind is not ActionKind.RENDER or not desired or not desired.spec or not live.space or not version:
         return False
-    serving = serving_fingerprint(desired.spec, version, templates_digest())
+    serving = serving_fingerprint(desired.spec, version, TEMPLATES_REVISION)
     changed = serving_changes(live.space.serving or "", serving)
     described = live.main is not None and live.main.release == version.name
     return described and _index_is_current(live) and "templates" not in changed

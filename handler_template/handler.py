@@ -39,8 +39,8 @@ from typing import Any
 
 from PIL import Image
 
-from trainer.fetch import fetch_for_drawing, in_the_log
-from trainer.sampling import MAX_SIDE, MIN_SIDE, Pipeline
+from trainer.base_weights.fetch import fetch_for_drawing, in_the_log
+from trainer.sampling.sampler import MAX_SIDE, MIN_SIDE, Pipeline
 
 MAX_SEED = 2**31 - 1
 MAX_PROMPT = 1000

@@ -17,7 +17,7 @@ from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 from PIL import Image
 
 from space_template.served import Served
-from trainer.fetch import FetchError, Report, fetch_for_drawing
+from trainer.base_weights.fetch import FetchError, Report, fetch_for_drawing
 
 LOG = logging.getLogger(__name__)
 FILES = ["text_encoder/*", "samples/*.png"]
@@ -57,7 +57,7 @@ def load(served: Served, base_dir: str | None, report: Report) -> Loaded:
         folder = Path(snapshot_download(served.model_repo, revision=served.revision, allow_patterns=FILES))
     base_dir = fetch_for_drawing(served.base_model, base_dir, text_encoder=folder is None, report=report)
     # TensorFlow takes seconds to import: not before the page is up.
-    from trainer.sampling import Pipeline
+    from trainer.sampling.sampler import Pipeline
 
     pipeline = Pipeline.load(
         served.base_model,

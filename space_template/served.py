@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from trainer.metrics import TrainingMetrics
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Served:
     model_repo: str
     version: str | None
     revision: str | None
-    metrics: Mapping[str, Any]
+    metrics: TrainingMetrics
     examples: tuple[str, ...]
     endpoint: Mapping[str, Any]
 
@@ -59,7 +61,7 @@ def read_settings(path: Path) -> Served:
             model_repo=str(raw["model_repo"]),
             version=raw["version"],
             revision=raw["revision"],
-            metrics=dict(raw["metrics"] or {}),
+            metrics=TrainingMetrics.model_validate(raw["metrics"] or {}),
             examples=tuple(map(str, raw["examples"])),
             endpoint=dict(raw["endpoint"]),
         )
@@ -71,32 +73,26 @@ def read_settings(path: Path) -> Served:
 
 def facts(served: Served) -> list[tuple[str, str]]:
     """What is served, as pairs of a name and a value that people read."""
-    loss = served.metrics.get("loss") or {}
-    images = served.metrics.get("images") or {}
+    metrics = served.metrics
+    loss, images = metrics.loss, metrics.images
     pairs = [
         ("Version", f"{served.version or 'none'} of {served.model_repo}"),
         ("Token", " ".join(served.placeholder_tokens)),
         ("Base model", f"{served.base_model}, {served.resolution} px"),
     ]
-    if isinstance(loss.get("trained"), (int, float)) and isinstance(loss.get("initializer"), (int, float)):
-        change = f"{loss['initializer']:.4f} → {loss['trained']:.4f}"
-        if isinstance(loss.get("improvement"), (int, float)):
-            change += f" ({loss['improvement']:.0%} lower)"
+    if loss.trained is not None and loss.initializer is not None:
+        change = f"{loss.initializer:.4f} → {loss.trained:.4f}"
+        if loss.improvement is not None:
+            change += f" ({loss.improvement:.0%} lower)"
         pairs.append(("Held-out loss", change))
-    pairs += [("CLIP score", text) for text in _clip_scores(served.metrics.get("clip"))]
-    if images.get("train") is not None:
-        pairs.append(("Learned from", f"{images['train']} pictures, {images.get('held_out', 0)} more to judge it"))
-    if served.metrics.get("steps") is not None:
-        pairs.append(("Steps", str(served.metrics["steps"])))
+    scores = metrics.clip and ((metrics.clip.image, "the pictures"), (metrics.clip.text, "the initializer's words"))
+    for score, what in scores or ():
+        if score and score.measured:
+            pairs.append(("CLIP score", f"{score.initializer:.1f} → {score.trained:.1f} with {what}"))
+    if images.train is not None:
+        pairs.append(("Learned from", f"{images.train} pictures, {images.held_out} more to judge it"))
+    if metrics.steps is not None:
+        pairs.append(("Steps", str(metrics.steps)))
     if served.revision is not None:
         pairs.append(("Revision", served.revision[:12]))
     return pairs
-
-
-def _clip_scores(clip: object) -> Iterator[str]:
-    """How near its samples come to the concept's pictures, and to its initializer's words, where the trainer knew."""
-    for kind, what in (("image", "the pictures"), ("text", "the initializer's words")):
-        score = clip.get(kind) if isinstance(clip, Mapping) else None
-        before, after = (score.get(key) if isinstance(score, Mapping) else None for key in ("initializer", "trained"))
-        if isinstance(before, (int, float)) and isinstance(after, (int, float)):
-            yield f"{before:.1f} → {after:.1f} with {what}"

@@ -18,7 +18,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from trainer.config import ConfigError
-from trainer.layers import as_traced
+from trainer.models.layers import disable_grappler_on_cpu
 
 Arrays = Sequence[npt.NDArray[Any]]
 Compute = Callable[..., tuple[Any, ...]]
@@ -33,7 +33,7 @@ class Devices:
     """
 
     def __init__(self) -> None:
-        as_traced()
+        disable_grappler_on_cpu()
         role, index, hosts = cluster(os.environ.get("TF_CONFIG"))
         self.hosts = hosts
         self._strategy: Any = None

@@ -23,8 +23,8 @@ import numpy.typing as npt
 import tensorflow as tf
 from safetensors.numpy import load_file, save_file
 
-from trainer import parts
-from trainer.base import BaseModel
+from trainer.base_weights.base_model import BaseModel
+from trainer.models.text_encoder import TextEncoder
 
 _ROWS = "rows"
 
@@ -51,7 +51,7 @@ class _OwnShard(tf.train.experimental.ShardingCallback):  # type: ignore[misc]
 class _Encoder(tf.Module):  # type: ignore[misc]
     """The frozen text encoder and the new rows, behind one signature."""
 
-    def __init__(self, text_encoder: parts.TextEncoder, rows: npt.NDArray[np.float32], length: int) -> None:
+    def __init__(self, text_encoder: TextEncoder, rows: npt.NDArray[np.float32], length: int) -> None:
         super().__init__(name="text_encoder")
         self.frozen = text_encoder.weights
         self._text_encoder = text_encoder
@@ -60,10 +60,10 @@ class _Encoder(tf.Module):  # type: ignore[misc]
         self.encode = tf.function(self._encode, input_signature=spec)
 
     def _encode(self, tokens: Any, positions: Any) -> Any:
-        return self._text_encoder.splice(tokens, self.rows, positions)
+        return self._text_encoder.encode_with_placeholders(tokens, self.rows, positions)
 
 
-def saved_model(path: Path, text_encoder: parts.TextEncoder, rows: npt.NDArray[np.float32], length: int) -> None:
+def saved_model(path: Path, text_encoder: TextEncoder, rows: npt.NDArray[np.float32], length: int) -> None:
     """Write a SavedModel: tokens and positions, (B, length) int32 each, to the context, (B, length, D) float32.
 
     Ids from the vocabulary's size on are the new rows. The function is there as `encode` and as the signature

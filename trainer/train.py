@@ -18,20 +18,13 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from trainer import checkpoint, data
-from trainer.batches import (
-    Batch,
-    Frozen,
-    denoising_losses,
-    draw_ahead,
-    draw_batch,
-    evaluation_batch,
-    initial_vectors,
-    paired_loss,
-)
+from trainer import checkpoint
 from trainer.config import Config
+from trainer.data.batches import Batch, draw_ahead, draw_batch, evaluation_batch
+from trainer.data.latents import Latents
 from trainer.devices import Devices
-from trainer.layers import on_gpu
+from trainer.models.layers import on_gpu
+from trainer.objective import Frozen, denoising_losses, initial_vectors, paired_loss
 from trainer.recipe import DEFAULT, Recipe
 
 __all__ = [
@@ -88,7 +81,7 @@ def adam(state: checkpoint.State, gradient: Array, rate: float, betas: tuple[flo
 
 
 def train(
-    latents: data.Latents,
+    latents: Latents,
     frozen: Frozen,
     config: Config,
     folder: Path,
@@ -130,9 +123,11 @@ def train(
     compiled = on_gpu() if recipe.compile is None else recipe.compile
     # On a CPU the first batch's views are encoded now, which goes on while the step is traced.
     batches = draw_ahead(
-        lambda step: draw_batch(latents, frozen, config, step, recipe, devices.replicas), state.step, config.max_steps
+        lambda step: draw_batch(latents, frozen.tokenizer, config, step, recipe, devices.replicas),
+        state.step,
+        config.max_steps,
     )
-    blank = Batch.blank(latents, frozen, config.batch_size * devices.replicas)
+    blank = Batch.blank(latents, frozen.tokenizer.prompt_length, config.batch_size * devices.replicas)
     shared = state.vectors, np.zeros((), "float32")
     take = devices.compile(gradients(denoising_losses(frozen, recipe)), compiled, like=(*shared, *blank.arrays()))
     evaluation = _Evaluation(latents, frozen, config, devices, compiled)
@@ -170,7 +165,7 @@ def train(
     return state, why
 
 
-def _identity(latents: data.Latents, config: Config, recipe: Recipe, devices: Devices) -> str:
+def _identity(latents: Latents, config: Config, recipe: Recipe, devices: Devices) -> str:
     """What a checkpoint belongs to: its settings and its pictures, but not how many samples are drawn afterwards."""
     pictures = {"samples": 0, "pictures": latents.digest, "replicas": devices.replicas}
     return json.dumps(asdict(config) | asdict(recipe) | pictures, sort_keys=True)
@@ -208,12 +203,12 @@ def _better_start(
 class _Evaluation:
     """The loss of one fixed batch, without the recipe's weights."""
 
-    def __init__(self, latents: data.Latents, frozen: Frozen, config: Config, devices: Devices, compiled: bool) -> None:
+    def __init__(self, latents: Latents, frozen: Frozen, config: Config, devices: Devices, compiled: bool) -> None:
         losses = denoising_losses(frozen)
         self._mean = devices.compile(lambda vectors, *batch: (tf.reduce_mean(losses(vectors, *batch)),), compiled)
         size = -(-_EVALUATION_BATCH // devices.replicas) * devices.replicas
         # Made when it is first needed, since views that it asks for may still have to be encoded.
-        self._batch = cache(lambda: evaluation_batch(latents, frozen, config, size).arrays())
+        self._batch = cache(lambda: evaluation_batch(latents, frozen.tokenizer, config, size).arrays())
 
     def loss(self, vectors: Array) -> float:
         """The mean over the batch."""

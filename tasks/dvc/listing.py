@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 from conceptry.concept import DesiredConcept, ImageRef, images_path
 from conceptry.errors import DataCorruptError
 from tasks.dvc.remote import in_parallel, open_remote
-from trainer.records import is_junk
+from trainer.data.records import is_junk
 
 _DIR = re.compile(r"[0-9a-f]{32}\.dir")
 _MD5 = re.compile(r"[0-9a-f]{32}")

@@ -1,8 +1,5 @@
 """The steps of a run that read and write the Hub."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from prefect import get_run_logger, task
 
 from conceptry.gate import judge
@@ -19,6 +16,7 @@ from tasks.hub.session import HubSession
 from tasks.hub.spaces import pause_space, push_space
 from tasks.retries import RETRY_TRANSIENT
 from tasks.run_folder import RunFolder
+from trainer.metrics import TrainingMetrics
 
 list_hub = task(name="list the Hub", tags=["hub"], **RETRY_TRANSIENT)(list_live)
 read_hub = task(name="read the Hub", tags=["hub"], **RETRY_TRANSIENT)(read_live)
@@ -37,7 +35,7 @@ repair = task(name="repair branches and tags", tags=["hub"], **RETRY_TRANSIENT)(
 def assemble_version(
     run: RunFolder,
     job: TrainingJob,
-    metrics: Mapping[str, Any],
+    metrics: TrainingMetrics,
     lineage: Lineage,
     *,
     repo: str,

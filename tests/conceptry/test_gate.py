@@ -7,10 +7,11 @@ import pytest
 
 from conceptry.concept import GateSpec
 from conceptry.gate import GateResult, judge
+from trainer.metrics import ClipScore, ClipScores, Losses, TrainingMetrics
 
 
-def metrics(initializer: object, trained: object) -> dict[str, Any]:
-    return {"loss": {"initializer": initializer, "trained": trained}}
+def metrics(initializer: float | None, trained: float | None, **others: Any) -> TrainingMetrics:
+    return TrainingMetrics(loss=Losses(initializer=initializer, trained=trained), **others)
 
 
 @pytest.mark.parametrize(
@@ -27,14 +28,12 @@ def metrics(initializer: object, trained: object) -> dict[str, Any]:
         (0.0, 0.0, 0.0, None, False, "any improvement was asked for"),
         (0.1, math.nan, 0.0, None, False, "the loss on held-out images is not a number: 0.1 -> nan"),
         (math.inf, 0.1, 0.0, None, False, "the loss on held-out images is not a number: inf -> 0.1"),
-        (0.1, "0.05", 0.0, None, False, "is not a number: 0.1 -> 0.05"),
-        (0.1, True, 0.0, None, False, "is not a number: 0.1 -> True"),
-        (0.1, -1, 0.0, None, False, "is not a number: 0.1 -> -1"),
+        (0.1, -1.0, 0.0, None, False, "is not a number: 0.1 -> -1"),
         (None, 0.1, 0.0, None, False, "the trainer reported no loss to judge by"),
     ],
 )
 def test_judge(
-    initializer: object, trained: object, wanted: float, previous: float | None, passed: bool, reason: str
+    initializer: float | None, trained: float | None, wanted: float, previous: float | None, passed: bool, reason: str
 ) -> None:
     result = judge(metrics(initializer, trained), GateSpec(min_improvement=wanted), previous)
     assert result.passed is passed
@@ -42,14 +41,13 @@ def test_judge(
     assert reason in "; ".join(result.reasons)
 
 
-@pytest.mark.parametrize("broken", [{}, {"loss": None}, {"loss": 0.1}])
-def test_metrics_without_losses_do_not_pass(broken: dict[str, Any]) -> None:
-    assert judge(broken, GateSpec()) == GateResult(False, ("the trainer reported no loss to judge by",))
+def test_metrics_without_losses_do_not_pass() -> None:
+    assert judge(TrainingMetrics(), GateSpec()) == GateResult(False, ("the trainer reported no loss to judge by",))
 
 
 @pytest.mark.parametrize("on", ["held-out images", "training images"])
 def test_the_reason_says_what_was_judged_on(on: str) -> None:
-    measured = {"loss": {"initializer": 0.1, "trained": 0.05, "on": on}}
+    measured = TrainingMetrics(loss=Losses(initializer=0.1, trained=0.05, on=on))
     assert judge(measured, GateSpec()).reasons[0].startswith(f"loss on {on} 0.1000 -> 0.0500")
 
 
@@ -66,10 +64,10 @@ def test_the_reason_says_what_was_judged_on(on: str) -> None:
     ],
 )
 def test_samples_must_be_nearer_to_the_pictures_where_the_gate_asks_for_that(
-    initializer: object, trained: object, wanted: float, passed: bool, reason: str
+    initializer: float | None, trained: float, wanted: float, passed: bool, reason: str
 ) -> None:
-    measured = metrics(0.1, 0.05)
-    measured["clip"] = {"image": {"initializer": initializer, "trained": trained, "on": "held-out images"}}
+    image = ClipScore(initializer=initializer, trained=trained, on="held-out images")
+    measured = metrics(0.1, 0.05, clip=ClipScores(image=image))
     result = judge(measured, GateSpec(min_clip_gain=wanted))
     assert result.passed is passed
     assert reason in result.reasons[-1]
@@ -79,4 +77,3 @@ def test_samples_must_be_nearer_to_the_pictures_where_the_gate_asks_for_that(
 def test_a_gate_that_asks_for_clip_is_not_passed_without() -> None:
     result = judge(metrics(0.1, 0.05), GateSpec(min_clip_gain=0.0))
     assert (result.passed, len(result.reasons)) == (False, 2)
-    assert judge(metrics(0.2, 0.3) | {"clip": 7}, GateSpec()).reasons[1:] == ()

@@ -30,9 +30,11 @@ from conceptry.settings import Settings
 from conceptry.version import LiveConcept
 from flows.installation import build_installation
 from flows.reconcile import current_comparison
+from flows.rendering import space_of
 from flows.train_concept import job_at_head
 from tasks.hub import HubSession, Lineage, assemble, list_live, publish
 from tasks.run_folder import RunFolder
+from tasks.space import render_space
 
 
 @dataclass
@@ -120,6 +122,16 @@ class World:
     def api(self) -> HfApi:
         """The Hub's own client."""
         return self.session.api
+
+    def space_file(self, name: str, path: str) -> bytes:
+        """A file of its Space as it is now."""
+        local = self.api().hf_hub_download(f"local/{name}", path, repo_type="space", local_dir=self.root / "space-file")
+        return Path(local).read_bytes()
+
+    def rendered(self, name: str, folder: Path) -> Path:
+        """Render its Space, with the first version, into a folder."""
+        spec = job_at_head(self.installation, name).spec
+        return render_space(folder, *space_of(self.session, name, spec, self.there(name).versions[0]))
 
     def publish(self, name: str, *, created: str, loss: float) -> None:
         """Publish a version that was made on another day."""

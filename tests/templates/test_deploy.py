@@ -21,7 +21,7 @@ from space_template.loading import ModelUnavailableError, explain, free_memory, 
 from space_template.machines import describe, pick, price_html
 from space_template.served import Served, read_settings
 from space_template.telling import first_notice
-from trainer.fetch import FetchError
+from trainer.base_weights.fetch import FetchError
 
 EXAMPLE = read_settings(Path(__file__).resolve().parents[2] / "space_template" / "settings.json")
 SERVED = replace(EXAMPLE, revision="f" * 40, version="v2", model_repo="local/my-cat")

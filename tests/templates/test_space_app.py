@@ -25,6 +25,7 @@ from space_template.served import Served, facts, read_settings
 from space_template.telling import errors_on_the_page, told
 from tasks.space import render_space
 from tests.templates.hostile import CORPUS, HOSTILE, settings_of, spec
+from trainer.metrics import ClipScore, ClipScores, TrainingMetrics
 
 IN_A_LINK = ("prompt", "negative", "guidance", "steps", "pictures", "seed", "size", "compare")
 TEMPLATE = Path(__file__).resolve().parents[2] / "space_template"
@@ -71,14 +72,15 @@ def test_html_holds_strings_as_text(text: str) -> None:
 
 
 def test_clip_scores_are_facts_where_the_trainer_had_a_model() -> None:
-    image, text = {"initializer": 60.0, "trained": 74.56}, {"initializer": 25.04, "trained": 23.0}
-    pairs = facts(served(metrics={"clip": {"image": image, "text": text}}))
+    image, text = ClipScore(initializer=60.0, trained=74.56), ClipScore(initializer=25.04, trained=23.0)
+    pairs = facts(served(metrics=TrainingMetrics(clip=ClipScores(image=image, text=text))))
     assert [value for name, value in pairs if name == "CLIP score"] == [
         "60.0 → 74.6 with the pictures",
         "25.0 → 23.0 with the initializer's words",
     ]
-    for broken in (None, "7", {"image": None}, {"image": {"trained": 1.0}}):
-        assert not [name for name, _ in facts(served(metrics={"clip": broken})) if name == "CLIP score"]
+    for lacking in (None, ClipScores(), ClipScores(image=ClipScore(trained=1.0))):
+        pairs = facts(served(metrics=TrainingMetrics(clip=lacking)))
+        assert not [name for name, _ in pairs if name == "CLIP score"]
 
 
 @settings(max_examples=6)
@@ -104,7 +106,8 @@ def config_of(text: str, revision: str | None) -> str:
     """JSON of what a browser is told of the page's components when every string of a concept is the same one."""
     something = served(
         title=text, emoji=text, placeholder_token=text, placeholder_tokens=(text,), model_repo=text, version=text,
-        revision=revision, examples=(text,), metrics={"steps": text}, learnable_property=text,
+        revision=revision, examples=(text,), metrics=TrainingMetrics(base_model=text, stopped=text),
+        learnable_property=text,
     )  # fmt: skip
 
     async def config() -> str:

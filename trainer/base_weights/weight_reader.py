@@ -93,7 +93,7 @@ def _tensor(array: Array) -> Any:
     return tf.constant(array)
 
 
-class Taker:
+class WeightReader:
     """Turns arrays into the frozen variables of a part, in order.
 
     Args:
@@ -138,7 +138,7 @@ class Taker:
         return array
 
 
-def let_go(variables: Iterable[tf.Variable]) -> None:
+def free(variables: Iterable[tf.Variable]) -> None:
     """Give back the memory of weights that nothing reads any more.
 
     To forget the variables is not enough: TensorFlow registers the custom gradients of a traced function for good, and

@@ -6,8 +6,6 @@ import hashlib
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,9 +13,11 @@ import numpy.typing as npt
 import tensorflow as tf
 from PIL import Image
 
-from trainer import autoencoder, records, weights
-from trainer.config import Config, ConfigError
-from trainer.presets import PRESETS
+from trainer.base_weights import weight_reader
+from trainer.base_weights.presets import PRESETS
+from trainer.config import Config
+from trainer.data.pictures import Picture
+from trainer.models import autoencoder
 
 Array = npt.NDArray[np.float32]
 Pixels = npt.NDArray[np.uint8]
@@ -79,43 +79,14 @@ class Latents:
                 self._encoder = None
 
 
-def passing(image_encoder: autoencoder.ImageEncoder) -> Encoder:
+def compile_encoder(image_encoder: autoencoder.ImageEncoder) -> Encoder:
     """Compile the VAE's encoder; with the last `Latents` that refers to it, its weights leave memory."""
     encoder: Encoder = tf.function(image_encoder, autograph=False)
-    weakref.finalize(encoder, weights.let_go, image_encoder.weights).atexit = False
+    weakref.finalize(encoder, weight_reader.free, image_encoder.weights).atexit = False
     return encoder
 
 
-@dataclass(frozen=True)
-class Picture:
-    """One decoded record: uint8 (height, width, 3) pixels, and its caption."""
-
-    pixels: Pixels
-    caption: str
-
-
-def pictures(folder: Path) -> list[Picture]:
-    """Read all records in their stored order. Raises ConfigError when there are none or one is damaged."""
-    try:
-        found = [
-            Picture(row[records.PIXELS], row[records.CAPTION].decode())
-            for row in records.read(folder).as_numpy_iterator()
-        ]
-    except (FileNotFoundError, tf.errors.OpError) as error:
-        raise ConfigError(f"--records {folder} cannot be read: {error}") from error
-    if not found:
-        raise ConfigError(f"--records {folder} holds no pictures")
-    return found
-
-
-def split(found: list[Picture], config: Config) -> tuple[list[Picture], list[Picture]]:
-    """Choose the pictures to train on and those held out; at least two are left to train on if there are as many."""
-    held_out = max(0, min(config.held_out, len(found) - 2))
-    order = np.random.default_rng(config.seed).permutation(len(found))
-    return [found[i] for i in sorted(order[held_out:])], [found[i] for i in sorted(order[:held_out])]
-
-
-def encode(
+def encode_views(
     found: list[Picture], encoder: Encoder, config: Config, views: int, seed: int, *, at_once: bool = True
 ) -> Latents:
     """Encode `views` random crops of each picture, half of them mirrored if the base model takes that.

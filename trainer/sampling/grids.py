@@ -10,11 +10,11 @@ import numpy.typing as npt
 import tensorflow as tf
 from PIL import Image
 
-from trainer import prompts
-from trainer.base import BaseModel
-from trainer.batches import Frozen
+from trainer.base_weights.base_model import BaseModel
 from trainer.config import Config
-from trainer.sampling import Pipeline
+from trainer.data import prompts
+from trainer.objective import Frozen
+from trainer.sampling.sampler import Pipeline
 
 Vectors = npt.NDArray[np.float32]
 Pixels = npt.NDArray[np.uint8]
@@ -41,7 +41,7 @@ class Grids:
         return Pipeline(
             self._base,
             frozen.tokenizer,
-            lambda tokens: frozen.text_encoder.splice(tokens, self._vectors),
+            lambda tokens: frozen.text_encoder.encode_with_placeholders(tokens, self._vectors),
             resolution=self._config.resolution,
             diffusion_model=frozen.diffusion_model,
         )

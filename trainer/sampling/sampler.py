@@ -3,10 +3,10 @@
     Pipeline.load("tiny").draw("a large red circle", seed=7)
 
 What makes it quick: both halves of the guidance go through the UNet as one batch, or only one of them where guidance
-is off; the steps are one compiled loop (`trainer.loop`, its table made by `trainer.solver`); cross-attention reads the
-prompt once and not in every step; weights are kept in bfloat16 where the machine computes in it; the context of a
-negative prompt is kept; and sizes share the weights. The same seed gives the same picture everywhere, because it is
-this module everywhere.
+is off; the steps are one compiled loop (`denoise_loop`) over a table of numbers (`solver`); cross-attention keys and
+values are computed once for all steps; weights are kept in bfloat16 where the machine computes in it; the context of a
+negative prompt is kept; and all sizes share the weights. The same seed gives the same picture in trainer, Space and
+endpoint, because all three run this module.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from trainer.base import BaseModel
-from trainer.loop import Callback, Parts, run
-from trainer.parts import DiffusionModel
-from trainer.presets import files_for_drawing
-from trainer.solver import SOLVERS, Solver, table
-from trainer.tokens import Tokenizer
+from trainer.base_weights.base_model import BaseModel
+from trainer.base_weights.presets import files_for_drawing
+from trainer.data.tokenizer import Tokenizer
+from trainer.models.unet import DiffusionModel
+from trainer.sampling.denoise_loop import Callback, CompiledModels, run
+from trainer.sampling.solver import SOLVERS, Solver, table
 
 MAX_IMAGES = 64
 MAX_STEPS = 200
@@ -60,7 +60,7 @@ class Pipeline:
         self.tokenizer = tokenizer
         self._base = base
         self._encode = encode
-        self._parts = Parts(base, self.resolution, diffusion_model)
+        self._models = CompiledModels(base, self.resolution, diffusion_model)
         self._contexts: dict[str, Any] = {}
 
     @classmethod
@@ -146,17 +146,17 @@ class Pipeline:
         shape = (height // 8, width // 8, 4)
         rows = tf.constant(table(solver, steps))
         contexts = [self._context(text) for text in ([prompt] if scale == 1 else [negative_prompt, prompt])]
-        read = self._parts.read(tf.concat(contexts, axis=0))
+        key_values = self._models.cross_attention_kv(tf.concat(contexts, axis=0))
         at_once = max(1, BATCH_PIXELS // (width * height))
         starts = range(0, num_images, at_once)
         pictures = []
         for batch, start in enumerate(starts):
             seeds = range(abs(seed) + start, abs(seed) + min(start + at_once, num_images))
             latents = np.stack([np.random.default_rng(one).standard_normal(shape, "float32") for one in seeds])
-            loop = self._parts.loop(latents.shape, read, guided=scale != 1)
+            loop = self._models.loop(latents.shape, key_values, guided=scale != 1)
             told = _told(callback, batch * steps, len(starts) * steps)
-            clean = run(loop, tf.constant(latents), rows, read, tf.constant(scale, tf.float32), told)
-            pictures.append(self._parts.decode(clean))
+            clean = run(loop, tf.constant(latents), rows, key_values, tf.constant(scale, tf.float32), told)
+            pictures.append(self._models.decode(clean))
         return np.concatenate(pictures)
 
     def _check(
@@ -213,7 +213,7 @@ def _encoder(base: BaseModel, tokenizer: Tokenizer, text_encoder: str | None) ->
     if text_encoder is None:
         model = base.text_encoder(tokenizer.vocabulary)
         nothing = tf.zeros((1, model.output_shape[-1]))
-        return lambda tokens: model.splice(tokens, nothing)
+        return lambda tokens: model.encode_with_placeholders(tokens, nothing)
     if not Path(text_encoder, "saved_model.pb").is_file():
         raise FileNotFoundError(f"{text_encoder} holds no SavedModel")
     loaded = tf.saved_model.load(text_encoder)

@@ -11,8 +11,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from trainer import layers
-from trainer.parts import Affine, Take
+from trainer.models import layers
+from trainer.models.layers import Affine, ReadWeight
 
 Plan = tuple[tuple[str, int], ...]
 """The blocks from the input to the output, each a kind and its width in channels."""
@@ -54,10 +54,10 @@ class ImageEncoder:
 
     weights: Sequence[Any]
 
-    def __init__(self, plan: Plan, take: Take) -> None:
-        self.blocks, width = _blocks(plan, 3, take)
-        self.norm = Affine(take, width)
-        self.narrow, self.out = Affine(take, 3, 3, width, 8), Affine(take, 1, 1, 8, 8)
+    def __init__(self, plan: Plan, read: ReadWeight) -> None:
+        self.blocks, width = _blocks(plan, 3, read)
+        self.norm = Affine(read, width)
+        self.narrow, self.out = Affine(read, 3, 3, width, 8), Affine(read, 1, 1, 8, 8)
 
     def __call__(self, x: Any) -> Any:
         """Pictures (B, H, W, 3) in [-1, 1] to (B, H/8, W/8, 8) float32: mean and log variance, not yet scaled."""
@@ -72,11 +72,11 @@ class Decoder:
 
     weights: Sequence[Any]
 
-    def __init__(self, plan: Plan, take: Take) -> None:
-        self.enter = Affine(take, 1, 1, 4, 4)
-        self.blocks, width = _blocks(plan, 4, take)
-        self.norm = Affine(take, width)
-        self.out = Affine(take, 3, 3, width, 3)
+    def __init__(self, plan: Plan, read: ReadWeight) -> None:
+        self.enter = Affine(read, 1, 1, 4, 4)
+        self.blocks, width = _blocks(plan, 4, read)
+        self.norm = Affine(read, width)
+        self.out = Affine(read, 3, 3, width, 3)
 
     def __call__(self, latents: Any) -> Any:
         """Latents (B, H/8, W/8, 4), scaled to unit variance, to pictures (B, H, W, 3) float32 in about [-1, 1]."""
@@ -86,24 +86,24 @@ class Decoder:
         return tf.cast(layers.conv(layers.swish(layers.group_norm(x, *self.norm)), *self.out), tf.float32)
 
 
-def _blocks(plan: Plan, width: int, take: Take) -> tuple[list[Any], int]:
+def _blocks(plan: Plan, width: int, read: ReadWeight) -> tuple[list[Any], int]:
     """The blocks of a plan for an input of `width` channels, and how many come out."""
     blocks: list[Any] = []
     for kind, wanted in plan:
         if kind == "res":
-            blocks.append(_ResBlock(take, width, wanted))
+            blocks.append(_ResBlock(read, width, wanted))
         elif kind == "attend":
-            blocks.append(_Attention(take, wanted))
+            blocks.append(_Attention(read, wanted))
         else:
-            blocks.append(_Conv(take, kind, width, wanted))
+            blocks.append(_Conv(read, kind, width, wanted))
         width = wanted
     return blocks, width
 
 
 class _Conv:
-    def __init__(self, take: Take, kind: str, width: int, wanted: int) -> None:
+    def __init__(self, read: ReadWeight, kind: str, width: int, wanted: int) -> None:
         self.kind = kind
-        self.conv = Affine(take, 3, 3, width, wanted)
+        self.conv = Affine(read, 3, 3, width, wanted)
 
     def __call__(self, x: Any) -> Any:
         if self.kind != "down":
@@ -115,10 +115,10 @@ class _Conv:
 
 
 class _ResBlock:
-    def __init__(self, take: Take, width: int, wanted: int) -> None:
-        self.norm1, self.conv1 = Affine(take, width), Affine(take, 3, 3, width, wanted)
-        self.norm2, self.conv2 = Affine(take, wanted), Affine(take, 3, 3, wanted, wanted)
-        self.residual = Affine(take, 1, 1, width, wanted) if width != wanted else None
+    def __init__(self, read: ReadWeight, width: int, wanted: int) -> None:
+        self.norm1, self.conv1 = Affine(read, width), Affine(read, 3, 3, width, wanted)
+        self.norm2, self.conv2 = Affine(read, wanted), Affine(read, 3, 3, wanted, wanted)
+        self.residual = Affine(read, 1, 1, width, wanted) if width != wanted else None
 
     def __call__(self, x: Any) -> Any:
         y = layers.conv(layers.swish(layers.group_norm(x, *self.norm1)), *self.conv1)
@@ -127,9 +127,9 @@ class _ResBlock:
 
 
 class _Attention:
-    def __init__(self, take: Take, width: int) -> None:
-        self.norm = Affine(take, width)
-        self.query, self.key, self.value, self.out = (Affine(take, 1, 1, width, width) for _ in range(4))
+    def __init__(self, read: ReadWeight, width: int) -> None:
+        self.norm = Affine(read, width)
+        self.query, self.key, self.value, self.out = (Affine(read, 1, 1, width, width) for _ in range(4))
 
     def __call__(self, x: Any) -> Any:
         _, height, width, channels = x.shape

@@ -2,7 +2,7 @@
 
 The weights are a folder as transformers saves a CLIPModel: `config.json` with the sizes, and `model.safetensors`. Both
 towers compute what transformers' CLIPModel and CLIPImageProcessor do (tests/trainer/test_clip.py; at full size,
-benchmarks/interchange.py), in float32. A tower is read when it is used, and let go after.
+benchmarks/interchange.py), in float32. A tower is read when it is used, and freed after.
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ import tensorflow as tf
 from PIL import Image
 from safetensors import SafetensorError, safe_open
 
-from trainer import layers, parts, weights
+from trainer.base_weights import weight_reader
+from trainer.models import layers
+from trainer.models.layers import Affine, ReadWeight
+from trainer.models.text_encoder import EncoderBlock, TextEncoder, TextEncoderShape
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 MEAN = np.asarray((0.48145466, 0.4578275, 0.40821073), "float32")
@@ -57,7 +60,7 @@ class VisionShape:
 class Shape:
     """Sizes of a CLIP model; the vectors of both towers are `projection` wide."""
 
-    text: parts.TextEncoderShape
+    text: TextEncoderShape
     vision: VisionShape
     vocabulary: int
     projection: int
@@ -83,9 +86,9 @@ class Clip:
 
     def images(self, pictures: Sequence[Pixels]) -> Array:
         """Pictures, each uint8 (H, W, 3) of whatever size, to vectors of length one, (N, projection)."""
-        take = self._taker(_vision_tensors(self.shape))
-        tower = _VisionTower(self.shape.vision, take)
-        kernel = take((self.shape.vision.width, self.shape.projection))
+        read = self._reader(_vision_tensors(self.shape))
+        tower = _VisionTower(self.shape.vision, read)
+        kernel = read((self.shape.vision.width, self.shape.projection))
         found = []
         for start in range(0, len(pictures), _AT_ONCE):
             batch = [prepare(pixels, self.shape.vision.side) for pixels in pictures[start : start + _AT_ONCE]]
@@ -94,15 +97,15 @@ class Clip:
 
     def texts(self, tokens: npt.NDArray[np.int32]) -> Array:
         """Rows of token ids, (N, L), each with the end token, to vectors of length one, (N, projection)."""
-        take = self._taker(_text_tensors(self.shape))
-        tower = parts.TextEncoder(self.shape.text, self.shape.vocabulary, take)
-        kernel = take((self.shape.text.width, self.shape.projection))
-        encoded = tower.splice(tf.constant(tokens), tf.zeros((1, self.shape.text.width)))
+        read = self._reader(_text_tensors(self.shape))
+        tower = TextEncoder(self.shape.text, self.shape.vocabulary, read)
+        kernel = read((self.shape.text.width, self.shape.projection))
+        encoded = tower.encode_with_placeholders(tf.constant(tokens), tf.zeros((1, self.shape.text.width)))
         # The end token has the highest id; rows are padded with more of them, the text ends at the first.
         return _unit(layers.dense(tf.gather(encoded, tokens.argmax(axis=1), batch_dims=1), kernel))
 
-    def _taker(self, tensors: Tensors) -> weights.Taker:
-        return weights.Taker(self._read(tensors), "float32", str(self.weights))
+    def _reader(self, tensors: Tensors) -> weight_reader.WeightReader:
+        return weight_reader.WeightReader(self._read(tensors), "float32", str(self.weights))
 
     def _read(self, tensors: Tensors) -> Iterator[npt.NDArray[Any]]:
         names = [name for name, _ in tensors]
@@ -113,7 +116,7 @@ class Clip:
                     yield _as_ours(name, file.get_tensor(name))
 
     def _check(self, wanted: Mapping[str, tuple[int, ...]]) -> None:
-        """Compare the file's table of contents with what the towers will take, before anything is trained."""
+        """Compare the file's table of contents with what the towers will read, before anything is trained."""
         try:
             with safe_open(str(self.weights), framework="np") as file:
                 there = {name: file.get_slice(name) for name in wanted.keys() & set(file.keys())}
@@ -133,7 +136,7 @@ def read_shape(path: Path) -> Shape:
         document = json.loads(path.read_text(encoding="utf-8"))
         text, vision = (_section(document, name) for name in _DEFAULTS)
         shape = Shape(
-            parts.TextEncoderShape(text["max_position_embeddings"], *_sizes(text)),
+            TextEncoderShape(text["max_position_embeddings"], *_sizes(text)),
             VisionShape(vision["image_size"], vision["patch_size"], *_sizes(vision)),
             text["vocab_size"],
             document.get("projection_dim", 512),
@@ -165,14 +168,14 @@ def _sizes(section: Mapping[str, Any]) -> tuple[int, int, int]:
 class _VisionTower:
     """A picture's patches, and a class token before them, through a transformer (Dosovitskiy et al. 2021)."""
 
-    def __init__(self, shape: VisionShape, take: parts.Take) -> None:
+    def __init__(self, shape: VisionShape, read: ReadWeight) -> None:
         self.shape = shape
-        self.token = take((shape.width,))
-        self.kernel = take((shape.patch * shape.patch * 3, shape.width))
-        self.positions = take((1 + (shape.side // shape.patch) ** 2, shape.width))
-        self.before = parts.Affine(take, shape.width)
-        self.blocks = [parts.EncoderBlock(take, shape.width, shape.heads) for _ in range(shape.layers)]
-        self.after = parts.Affine(take, shape.width)
+        self.token = read((shape.width,))
+        self.kernel = read((shape.patch * shape.patch * 3, shape.width))
+        self.positions = read((1 + (shape.side // shape.patch) ** 2, shape.width))
+        self.before = Affine(read, shape.width)
+        self.blocks = [EncoderBlock(read, shape.width, shape.heads) for _ in range(shape.layers)]
+        self.after = Affine(read, shape.width)
 
     def __call__(self, pictures: Any) -> Any:
         """Prepared pictures, (B, side, side, 3) float32, to what their class tokens have become, (B, width)."""

@@ -17,7 +17,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from trainer.schedule import TIMESTEPS, alphas_cumprod
+from trainer.sampling.noise_schedule import TIMESTEPS, alphas_cumprod
 
 Solver = Literal["dpm++", "dpm++karras", "ddim"]
 SOLVERS: tuple[Solver, ...] = ("dpm++", "dpm++karras", "ddim")

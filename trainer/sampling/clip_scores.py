@@ -17,12 +17,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from trainer import presets, prompts
-from trainer.base import BaseModel
-from trainer.clip import Clip
+from trainer.base_weights import presets
+from trainer.base_weights.base_model import BaseModel
 from trainer.config import Config
-from trainer.data import Picture
-from trainer.tokens import Tokenizer
+from trainer.data import prompts
+from trainer.data.pictures import Picture
+from trainer.data.tokenizer import Tokenizer
+from trainer.metrics import ClipScore, ClipScores
+from trainer.models.clip import Clip
 
 _MERGES = "bpe_simple_vocab_16e6.txt.gz"
 Pixels = npt.NDArray[np.uint8]
@@ -35,9 +37,7 @@ class Scorer:
     clip: Clip
     tokenizer: Tokenizer | None
 
-    def score(
-        self, samples: Mapping[str, Pixels], pictures: Sequence[Picture], on: str, config: Config
-    ) -> dict[str, Any]:
+    def score(self, samples: Mapping[str, Pixels], pictures: Sequence[Picture], on: str, config: Config) -> ClipScores:
         """Score samples, uint8 (N, H, W, 3), by what they were drawn with.
 
         Args:
@@ -47,26 +47,29 @@ class Scorer:
             config: Names the sentence and the initializer.
 
         Returns:
-            What metrics.json holds under `clip`: `model`, and `image` and `text`, each with a score for every key of
-            `samples`. Without a tokenizer there is no `text`.
+            What metrics.json holds under `clip`, with a score for every key of `samples`. Without a tokenizer there is
+            no `text`.
         """
         rows = [picture.pixels for picture in pictures]
         vectors = self.clip.images([*rows, *(row for group in samples.values() for row in group)])
         concept, *groups = np.split(vectors, np.cumsum([len(rows), *map(len, samples.values())])[:-1])
         drawn = dict(zip(samples, groups, strict=True))
-        scores: dict[str, Any] = {"model": _name(self.clip.weights), "image": _scores(drawn, concept) | {"on": on}}
-        if self.tokenizer:
-            text = prompts.evaluation_prompt(config.learnable_property).format(config.initializer_token)
-            words = self.clip.texts(self.tokenizer.rows([text]))
-            scores["text"] = _scores(drawn, words) | {"on": text}
-        return scores
+        model, image = _name(self.clip.weights), _score(drawn, concept, on)
+        if not self.tokenizer:
+            return ClipScores(model=model, image=image)
+        text = prompts.evaluation_prompt(config.learnable_property).format(config.initializer_token)
+        words = self.clip.texts(self.tokenizer.rows([text]))
+        return ClipScores(model=model, image=image, text=_score(drawn, words, text))
 
     @staticmethod
-    def curves(scores: Mapping[str, Any]) -> dict[str, float]:
-        """Scores as TensorBoard names them."""
-        kinds = [kind for kind in ("image", "text") if kind in scores]
-        trained = {f"CLIP {kind} score": scores[kind]["trained"] for kind in kinds}
-        return trained | {f"CLIP {kind} score/initializer": scores[kind]["initializer"] for kind in kinds}
+    def curves(scores: ClipScores) -> dict[str, float]:
+        """Name the scores as TensorBoard's curves: each of the trained vectors, and beside it the initializer's."""
+        curves: dict[str, float] = {}
+        for kind, score in (("image", scores.image), ("text", scores.text)):
+            if score and score.trained is not None and score.initializer is not None:
+                curves[f"CLIP {kind} score"] = score.trained
+                curves[f"CLIP {kind} score/initializer"] = score.initializer
+        return curves
 
 
 def load(folder: Path, base: BaseModel) -> Scorer:
@@ -84,8 +87,9 @@ def load(folder: Path, base: BaseModel) -> Scorer:
     return Scorer(clip, None)
 
 
-def _scores(drawn: Mapping[str, Any], wanted: Any) -> dict[str, Any]:
-    return {key: round(100.0 * float((vectors @ wanted.T).mean(dtype="float64")), 2) for key, vectors in drawn.items()}
+def _score(drawn: Mapping[str, Any], wanted: Any, on: str) -> ClipScore:
+    cosines = {key: float((vectors @ wanted.T).mean(dtype="float64")) for key, vectors in drawn.items()}
+    return ClipScore(on=on, **{key: round(100.0 * cosine, 2) for key, cosine in cosines.items()})
 
 
 def _name(weights: Path) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-HERE = Path(__file__).parent
+TRAINER = Path(__file__).resolve().parents[1]
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Preset:
 
 
 # Written by trainer.tiny.pretrain beside the files it made.
-_TINY: dict[str, str] = json.loads((HERE / "tiny" / "digests.json").read_text(encoding="utf-8"))
+_TINY: dict[str, str] = json.loads((TRAINER / "tiny" / "digests.json").read_text(encoding="utf-8"))
 _KERAS = "https://huggingface.co/fchollet/stable-diffusion/resolve/main/"
 PRESETS: dict[str, Preset] = {
     "tiny": Preset(
@@ -153,7 +153,7 @@ def find(file: PresetFile, base_dir: str | Path | None = None) -> Path | None:
     """Where a file of a base model lies: in `base_dir` if it is there, else in the project; None when in neither."""
     places = [Path(base_dir) / Path(file.path).name] if base_dir else []
     if file.url is None:
-        places.append(HERE / file.path)
+        places.append(TRAINER / file.path)
     return next((place for place in places if place.is_file()), None)
 
 

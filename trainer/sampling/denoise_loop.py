@@ -1,6 +1,6 @@
 """The compiled half of drawing: all steps of a solver as one loop, and the VAE's decoder.
 
-Everything in it is a function of tensors; what a person asks for is `trainer.sampling`'s.
+Everything in it is a function of tensors; what a person asks for is `sampler`'s.
 """
 
 from __future__ import annotations
@@ -12,32 +12,31 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from trainer import parts
-from trainer.autoencoder import Decoder
-from trainer.base import BaseModel
-from trainer.layers import as_traced
-from trainer.parts import DiffusionModel
+from trainer.base_weights.base_model import BaseModel
+from trainer.models.autoencoder import Decoder
+from trainer.models.layers import disable_grappler_on_cpu
+from trainer.models.unet import DiffusionModel, timestep_embedding
 
 Callback = Callable[[int, int], None]
 
 
-class Parts:
-    """UNet and decoder, with one set of weights for pictures of every size."""
+class CompiledModels:
+    """UNet and decoder, compiled for each size of pictures, with one set of weights for all of them."""
 
     def __init__(self, base: BaseModel, resolution: int, diffusion_model: DiffusionModel | None) -> None:
-        as_traced()
+        disable_grappler_on_cpu()
         self._unet = diffusion_model or base.diffusion_model(resolution, resolution)
         self._decoder = base.decoder()
-        self._read = tf.function(self._unet.read, autograph=False)
+        self._cross_attention_kv = tf.function(self._unet.cross_attention_kv, autograph=False)
         self._loops: dict[tuple[Any, ...], Any] = {}
         self._decoders: dict[tuple[int | None, int, int], Any] = {}
 
-    def read(self, contexts: Any) -> list[Any]:
-        """What the UNet takes of contexts, (1 or 2, L, D), once for all steps and pictures: `DiffusionModel.read`."""
-        return list(self._read(contexts))
+    def cross_attention_kv(self, contexts: Any) -> list[Any]:
+        """Precompute what the UNet takes of contexts (1 or 2, L, D): `DiffusionModel.cross_attention_kv`."""
+        return list(self._cross_attention_kv(contexts))
 
-    def loop(self, shape: Sequence[int], read: Sequence[Any], *, guided: bool) -> Any:
-        """The compiled steps for latents of a shape (B, h, w, 4) and what `read` gave: see `_steps`."""
+    def loop(self, shape: Sequence[int], key_values: Sequence[Any], *, guided: bool) -> Any:
+        """Compile, once for each shape, the steps for latents (B, h, w, 4); see `_denoise_steps`."""
         # A picture alone is convolved in another way than several; with guidance there are always two.
         count = 1 if shape[0] == 1 and not guided else None
         key = (count, *shape[1:], guided)
@@ -46,10 +45,12 @@ class Parts:
                 tf.TensorSpec((count, *shape[1:]), tf.float32),
                 tf.TensorSpec((count, *shape[1:]), tf.float32),
                 tf.TensorSpec((None, 6), tf.float32),
-                [tf.TensorSpec(part.shape, part.dtype) for part in read],
+                [tf.TensorSpec(part.shape, part.dtype) for part in key_values],
                 tf.TensorSpec((), tf.float32),
             )
-            self._loops[key] = tf.function(_steps(self._unet, guided), input_signature=signature, autograph=False)
+            self._loops[key] = tf.function(
+                _denoise_steps(self._unet, guided), input_signature=signature, autograph=False
+            )
         return self._loops[key]
 
     def decode(self, latents: Any) -> npt.NDArray[np.uint8]:
@@ -63,17 +64,17 @@ class Parts:
         return np.asarray(self._decoders[key](latents))
 
 
-def _steps(unet: DiffusionModel, guided: bool) -> Callable[..., Any]:
-    """The steps of some rows of a solver's table, as one loop: (latents, clean latents before) -> the same, later."""
+def _denoise_steps(unet: DiffusionModel, guided: bool) -> Callable[..., Any]:
+    """Build a tf.while_loop over solver rows: (x_t, x0_prev) -> (x_s, x0)."""
 
-    def steps(latents: Any, before: Any, rows: Any, read: Sequence[Any], scale: Any) -> Any:
-        read = [tf.repeat(part, tf.shape(latents)[0], axis=0) for part in read]
+    def steps(latents: Any, before: Any, rows: Any, key_values: Sequence[Any], scale: Any) -> Any:
+        key_values = [tf.repeat(part, tf.shape(latents)[0], axis=0) for part in key_values]
 
         def step(index: Any, latents: Any, before: Any) -> Any:
             timestep, alpha, sigma, carry, now, earlier = tf.unstack(rows[index])
             both = tf.concat([latents, latents], axis=0) if guided else latents
-            embedding = parts.timestep_embedding(tf.repeat(timestep[None], tf.shape(both)[0]))
-            noise = tf.cast(unet([both, embedding, read]), tf.float32)
+            embedding = timestep_embedding(tf.repeat(timestep[None], tf.shape(both)[0]))
+            noise = tf.cast(unet([both, embedding, key_values]), tf.float32)
             if guided:
                 unconditional, wanted = tf.split(noise, 2, axis=0)
                 noise = unconditional + scale * (wanted - unconditional)
@@ -90,13 +91,25 @@ def _pixels(decoder: Decoder) -> Callable[[Any], Any]:
     return lambda latents: tf.cast(tf.clip_by_value((decoder(latents) + 1.0) * 127.5 + 0.5, 0.0, 255.0), tf.uint8)
 
 
-def run(loop: Any, latents: Any, rows: Any, read: Sequence[Any], scale: Any, callback: Callback | None) -> Any:
-    """All steps at once, or one at a time when somebody wants to hear of each: the same compiled loop."""
+def run(loop: Any, latents: Any, rows: Any, key_values: Sequence[Any], scale: Any, callback: Callback | None) -> Any:
+    """Take all steps at once, or with a callback one at a time: the same compiled loop, the same numbers.
+
+    Args:
+        loop: What `CompiledModels.loop` gave.
+        latents: Noise, (B, h, w, 4) float32.
+        rows: The solver's table, (steps, 6) float32.
+        key_values: What `CompiledModels.cross_attention_kv` gave.
+        scale: The guidance scale, a scalar float32.
+        callback: Called with (steps done, steps in all).
+
+    Returns:
+        The clean latents, (B, h, w, 4) float32.
+    """
     before = tf.zeros_like(latents)
     steps = int(rows.shape[0])
     if callback is None:
-        return loop(latents, before, rows, read, scale)[0]
+        return loop(latents, before, rows, key_values, scale)[0]
     for index in range(steps):
-        latents, before = loop(latents, before, rows[index : index + 1], read, scale)
+        latents, before = loop(latents, before, rows[index : index + 1], key_values, scale)
         callback(index + 1, steps)
     return latents

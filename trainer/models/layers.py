@@ -11,7 +11,7 @@ as two bands, two to five times faster. On a GPU the library's convolution is le
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import Any
 
@@ -27,6 +27,21 @@ MANY_SCORES = 2**22
 """Scores of a head (2048 tokens to as many) from which on they are not kept for the gradient."""
 
 
+ReadWeight = Callable[..., Any]
+"""Reads the next weight of given shapes, a tf.Variable; see `trainer.base_weights.weight_reader.WeightReader`."""
+
+
+class Affine:
+    """A kernel and a bias, or a norm's gamma and beta."""
+
+    def __init__(self, read: ReadWeight, *shape: int) -> None:
+        self.kernel = read(shape)
+        self.bias = read(shape[-1:])
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter((self.kernel, self.bias))
+
+
 @cache
 def on_gpu() -> bool:
     """Whether TensorFlow sees a GPU."""
@@ -34,11 +49,11 @@ def on_gpu() -> bool:
 
 
 @cache
-def as_traced() -> None:
-    """Let TensorFlow run graphs as they are traced, on a CPU; to be called before the first one runs.
+def disable_grappler_on_cpu() -> None:
+    """Disable Grappler on a CPU; to be called before the first graph runs.
 
-    Its optimizer fuses some small operations, which no step is faster for, and takes the time of a full-size step and a
-    half. On a GPU it is left on.
+    It fuses some small operations, which makes no step faster here, and takes the time of one and a half full-size
+    steps. On a GPU it stays on.
     """
     if not on_gpu():
         tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})

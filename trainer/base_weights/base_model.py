@@ -8,10 +8,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from trainer import parts, precision, weights
-from trainer.autoencoder import DECODERS, IMAGE_ENCODERS, Decoder, ImageEncoder
-from trainer.presets import PRESETS, PresetFile, locate
-from trainer.tokens import Tokenizer
+from trainer.base_weights import precision, weight_reader
+from trainer.base_weights.presets import PRESETS, PresetFile, locate
+from trainer.data.tokenizer import Tokenizer
+from trainer.models.autoencoder import DECODERS, IMAGE_ENCODERS, Decoder, ImageEncoder
+from trainer.models.layers import ReadWeight
+from trainer.models.text_encoder import TEXT_ENCODERS, TextEncoder
+from trainer.models.unet import UNETS, DiffusionModel
 
 _SD_FILES = {
     "text_encoder": "kcv_encoder.h5",
@@ -20,7 +23,7 @@ _SD_FILES = {
     "decoder": "kcv_decoder.h5",
 }
 
-Part = TypeVar("Part", parts.TextEncoder, parts.DiffusionModel, ImageEncoder, Decoder)
+Part = TypeVar("Part", TextEncoder, DiffusionModel, ImageEncoder, Decoder)
 
 
 class BaseModel:
@@ -56,7 +59,7 @@ class BaseModel:
         self.dtype = dtype or precision.storage(name)
         files = self.preset.files if files is None else files
         self._files = locate(name, base_dir, files)
-        self._length = parts.TEXT_ENCODERS[name].length
+        self._length = TEXT_ENCODERS[name].length
         pool = ThreadPoolExecutor(1)
         expected = {self._files[Path(file.path).name]: file.sha256 for file in files}
         checked = () if unverified else expected.items()
@@ -83,31 +86,31 @@ class BaseModel:
         merges = "merges.txt.gz" if self.name == "tiny" else "bpe_simple_vocab_16e6.txt.gz"
         return Tokenizer(self._files[merges], self._length, placeholder, num_vectors)
 
-    def text_encoder(self, vocabulary: int, dtype: str | None = None) -> parts.TextEncoder:
+    def text_encoder(self, vocabulary: int, dtype: str | None = None) -> TextEncoder:
         """The text encoder with its weights; `dtype` overrides the base model's."""
-        shape = parts.TEXT_ENCODERS[self.name]
-        return self._take("text_encoder", lambda take: parts.TextEncoder(shape, vocabulary, take), dtype)
+        shape = TEXT_ENCODERS[self.name]
+        return self._load("text_encoder", lambda read: TextEncoder(shape, vocabulary, read), dtype)
 
-    def diffusion_model(self, _height: int, _width: int) -> parts.DiffusionModel:
+    def diffusion_model(self, _height: int, _width: int) -> DiffusionModel:
         """The UNet with its weights; it takes pictures of any size."""
-        return self._take("diffusion_model", lambda take: parts.DiffusionModel(parts.UNETS[self.name], take))
+        return self._load("diffusion_model", lambda read: DiffusionModel(UNETS[self.name], read))
 
     def image_encoder(self) -> ImageEncoder:
         """The VAE's encoder with its weights."""
-        return self._take("image_encoder", lambda take: ImageEncoder(IMAGE_ENCODERS[self.name], take))
+        return self._load("image_encoder", lambda read: ImageEncoder(IMAGE_ENCODERS[self.name], read))
 
     def decoder(self) -> Decoder:
         """The VAE's decoder with its weights; it makes pictures of any size."""
-        return self._take("decoder", lambda take: Decoder(DECODERS[self.name], take))
+        return self._load("decoder", lambda read: Decoder(DECODERS[self.name], read))
 
     def path(self, part: str) -> Path:
         """The file that holds a part's weights."""
         return self._files["tiny.safetensors" if self.name == "tiny" else _SD_FILES[part]]
 
-    def _take(self, part: str, make: Callable[[parts.Take], Part], dtype: str | None = None) -> Part:
+    def _load(self, part: str, make: Callable[[ReadWeight], Part], dtype: str | None = None) -> Part:
         path = self.path(part)
-        taker = weights.Taker(weights.read(path, part), dtype or self.dtype, f"{path}: {part}")
-        made = make(taker)
-        taker.finish()
-        made.weights = taker.variables
+        reader = weight_reader.WeightReader(weight_reader.read(path, part), dtype or self.dtype, f"{path}: {part}")
+        made = make(reader)
+        reader.finish()
+        made.weights = reader.variables
         return made

@@ -1,6 +1,6 @@
 """Bring a base model's weights into a folder, each checked by its sha256:
 
-    python -m trainer.fetch --base-model sd-v1-4 --into FOLDER [--clip]
+    python -m trainer.base_weights.fetch --base-model sd-v1-4 --into FOLDER [--clip]
 
 With --clip also the CLIP model that samples are scored with, into FOLDER/clip. What is there already and right stays
 as it is; a download that was cut off goes on where it ended. With CONCEPTRY_BASE_URL the files come from that address,
@@ -27,7 +27,7 @@ from http.client import HTTPException
 from pathlib import Path
 from urllib.parse import quote
 
-from trainer.presets import CLIP, CLIP_NAME, PRESETS, PresetFile, files_for_drawing, find
+from trainer.base_weights.presets import CLIP, CLIP_NAME, PRESETS, PresetFile, files_for_drawing, find
 
 MIRROR_VARIABLE = "CONCEPTRY_BASE_URL"
 _PIECE = 1 << 20

@@ -1,6 +1,6 @@
 """KerasCV's Stable Diffusion 1.x, and `tiny` built from its layers at small widths: whose weights the trainer reads.
 
-`tiny` was trained with these; trainer.parts and trainer.autoencoder are compared with them, and nothing that trains a
+`tiny` was trained with these; the other modules of trainer.models are compared with them, and nothing that trains a
 token or draws needs them. Shapes, for an image of H x W pixels, a prompt of L tokens and a text
 encoder of width D:
 
@@ -43,9 +43,10 @@ from keras_cv.src.models.stable_diffusion.text_encoder import (
 )
 from safetensors.numpy import save_file
 
-from trainer import weights
-from trainer.autoencoder import LATENT_SCALE
-from trainer.parts import TEXT_ENCODERS, TIMESTEP_WIDTH
+from trainer.base_weights import weight_reader
+from trainer.models.autoencoder import LATENT_SCALE
+from trainer.models.text_encoder import TEXT_ENCODERS
+from trainer.models.unet import TIMESTEP_WIDTH
 
 _TINY, _FULL_SIZE = TEXT_ENCODERS["tiny"], TEXT_ENCODERS["sd-v1-4"]
 Array = npt.NDArray[Any]
@@ -227,7 +228,7 @@ def save(path: Path, parts: Mapping[str, keras.Model], dtype: str) -> None:
 def load(path: Path, parts: Mapping[str, keras.Model]) -> None:
     """Set the weights of the given Keras models as float32; the file may hold more parts. Raises ValueError."""
     for part, model in parts.items():
-        assign(model, weights.read(path, part), f"{path}: {part}")
+        assign(model, weight_reader.read(path, part), f"{path}: {part}")
 
 
 def assign(model: keras.Model, arrays: Iterator[Array], where: str) -> None:
