@@ -41,9 +41,10 @@ import tasks.hub
 from conceptry.actions import Plan
 from conceptry.concept import ConceptSpec, ImageRef
 from conceptry.fingerprint import content_keys, serving_fingerprint, training_fingerprint, training_keys
-from conceptry.gate import GateResult
+from conceptry.gate import GateFinding, GateResult
 from conceptry.installation import Installation
 from conceptry.markdown import dump_front_matter
+from conceptry.reasons import GateReason
 from conceptry.settings import Settings
 from conceptry.version import Version
 from emulators.hub.commits import Author
@@ -66,6 +67,7 @@ from trainer.metrics import METRICS_FILE, Losses, TrainingMetrics, write_metrics
 SIZES = (10, 100, 1000, 5000)
 IMAGES = 5
 OWNER = "local"
+GOOD = GateResult(True, (GateFinding(GateReason.IMPROVED, "it was good"),))
 CREATED = "2026-11-01T12:00:00+00:00"
 
 
@@ -178,7 +180,7 @@ class World:
             inputs = training_fingerprint(wanted.spec, images, self._base)
             bundle = tasks.hub.assemble(
                 self._trained(wanted.spec.placeholder_token), self.root / "bundles" / name, name=name, spec=wanted.spec,
-                base=self._base, gate=GateResult(True, ("it was good",)), repo=session.target.repo(name),
+                base=self._base, gate=GOOD, repo=session.target.repo(name),
                 lineage=tasks.hub.Lineage(
                     inputs, inputs, desired.revision, wanted.dvc_md5 or "", images, created=CREATED
                 ),

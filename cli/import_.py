@@ -26,8 +26,9 @@ from cli.options import Root
 from conceptry.concept import ConceptSpec, DesiredConcept
 from conceptry.errors import ConceptryError
 from conceptry.fingerprint import training_fingerprint
-from conceptry.gate import GateResult
+from conceptry.gate import GateFinding, GateResult
 from conceptry.installation import Installation
+from conceptry.reasons import GateReason
 from conceptry.version import Version
 from local.console import out
 from local.setup_folder import open_installation
@@ -119,6 +120,7 @@ def publish_embeds(installation: Installation, top: Path, name: str, embeds: Emb
     with TemporaryDirectory(prefix="conceptry-import-") as folder:
         trained = Path(folder) / "trained"
         _write_trained(trained, spec, embeds.rows, installation.base_dir, source)
+        judged = f"imported from {source['source']}; it was not judged here"
         bundle = hub.assemble(
             trained,
             Path(folder) / "bundle",
@@ -133,7 +135,7 @@ def publish_embeds(installation: Installation, top: Path, name: str, embeds: Emb
                 images=concept.images or (),
                 imported=source,
             ),
-            gate=GateResult(True, (f"imported from {source['source']}; it was not judged here",)),
+            gate=GateResult(True, (GateFinding(GateReason.IMPORTED, judged),)),
             repo=session.target.repo(name),
         )
         version = hub.publish(session, name, bundle, private=spec.space.private)

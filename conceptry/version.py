@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from conceptry.errors import HubError
-from conceptry.reasons import DriftReason
+from conceptry.reasons import DriftReason, GateReason
 from trainer.metrics import TrainingMetrics
 
 Gate = Literal["passed", "rejected"]
@@ -105,6 +105,9 @@ class Manifest(BaseModel):
     prefect_run: str | None = Field(None, description="Id of the Prefect flow run.")
     gate: Gate = Field(description="Whether `release: latest` may release this version.")
     reasons: list[str] = Field(default_factory=list, description="The gate's judgement in words.")
+    gate_reasons: list[GateReason] = Field(
+        default_factory=list, description="Reason code of each of these; empty in versions of release 0.1 and before."
+    )
     metrics: TrainingMetrics = Field(description="metrics.json of the trainer.")
     files: dict[str, str] = Field(
         default_factory=dict, description="sha256 of every other file of the version, by path."

@@ -120,7 +120,8 @@ def announce(session: HubSession, folder: RunFolder, version: Version) -> None:
     manifest = Manifest.model_validate_json((folder.bundle / MANIFEST).read_bytes())
     address = session.target.url(manifest.name)
     event: EventName = "published" if manifest.gate == "passed" else "rejected"
-    emit(manifest.name, event, version=version.name, reasons=manifest.reasons, model=address)
+    codes = [str(reason) for reason in manifest.gate_reasons]
+    emit(manifest.name, event, version=version.name, reason=codes, cause=manifest.reasons, model=address)
     artifacts.show_version(version, manifest, address)
 
 

@@ -24,8 +24,9 @@ from prefect.states import Completed, Pending, Running, Scheduled
 from safetensors.numpy import save_file
 
 from conceptry.actions import Action, Plan
-from conceptry.gate import GateResult
+from conceptry.gate import GateFinding, GateResult
 from conceptry.installation import Installation
+from conceptry.reasons import GateReason
 from conceptry.settings import Settings
 from conceptry.version import LiveConcept
 from flows.installation import build_installation
@@ -143,7 +144,7 @@ class World:
         )  # fmt: skip
         bundle = assemble(
             self.root / "trained", self.root / "bundle", name=name, spec=job.spec, base=job.base, lineage=lineage,
-            gate=GateResult(True, ("it was good",)), repo=f"local/{name}",
+            gate=GateResult(True, (GateFinding(GateReason.IMPROVED, "it was good"),)), repo=f"local/{name}",
         )  # fmt: skip
         publish(self.session, name, bundle)
 
