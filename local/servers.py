@@ -184,7 +184,10 @@ class Stack:
 
     def _flows(self) -> Child:
         command = ["flows.serve", "--watch-every", str(self.setup.watch_every)]
-        return _says("serve: ready", self._child("the watcher", "flows", command, bool))
+        child = self._child("the watcher", "flows", command, bool)
+        # Prefect's runner starts runs with `python -m` in this folder, which may hold folders of any name.
+        child.environment = {**child.environment, "PYTHONSAFEPATH": "1"}
+        return _says("serve: ready", child)
 
 
 def is_open(folder: Folder) -> bool:
