@@ -16,7 +16,7 @@ export UV_PYTHON := $(PYTHON)
 export UV_PYTHON_DOWNLOADS := never
 export UV_NO_PROGRESS := 1
 
-.PHONY: help python setup demo test lint format schema templates conformance clean
+.PHONY: help python setup demo test lint format schema reference templates conformance clean
 
 help: ## Say what there is
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -63,6 +63,9 @@ schema: setup ## Write the JSON Schemas again, after a change of conceptry/ or o
 	print(json.dumps(policy_schema(), indent=2, ensure_ascii=False))' > docs/conceptry.schema.json
 	@$(UV) run --no-sync python -c 'import json; from trainer.metrics import metrics_schema; \
 	print(json.dumps(metrics_schema(), indent=2, ensure_ascii=False))' > docs/metrics.schema.json
+
+reference: setup ## Write docs/reference.md again, after a change of commands, settings, events or reasons
+	@$(UV) run --no-sync python -m cli.reference > docs/reference.md
 
 templates: setup ## Record the templates of Space and handler as they are; see TEMPLATES_REVISION in tasks/space/render.py
 	@$(UV) run --no-sync python -m tasks.space.render

@@ -15,7 +15,8 @@ from PIL import Image
 from rich.console import Console
 
 from cli import versions
-from cli.plan import BROKEN, NOTHING_TO_DO, SOMETHING_TO_DO, exit_code, print_plan
+from cli.exit_codes import PLAN_BROKEN, PLAN_CHANGES, PLAN_IN_SYNC
+from cli.plan import exit_code, print_plan
 from conceptry.actions import Action, ActionKind, Plan
 from conceptry.errors import ConceptryError, SettingsError
 from conceptry.reasons import ActionReason
@@ -73,11 +74,11 @@ def test_an_empty_plan_says_how_to_begin() -> None:
 @pytest.mark.parametrize(
     ("actions", "code"),
     [
-        ((), NOTHING_TO_DO),
-        ((IDLE, WAIT), NOTHING_TO_DO),
-        ((IDLE, TRAIN), SOMETHING_TO_DO),
-        ((TRAIN, BAD), SOMETHING_TO_DO),
-        ((IDLE, BAD), BROKEN),
+        ((), PLAN_IN_SYNC),
+        ((IDLE, WAIT), PLAN_IN_SYNC),
+        ((IDLE, TRAIN), PLAN_CHANGES),
+        ((TRAIN, BAD), PLAN_CHANGES),
+        ((IDLE, BAD), PLAN_BROKEN),
     ],
 )
 def test_exit_codes_of_a_plan(actions: tuple[Action, ...], code: int) -> None:
