@@ -34,7 +34,7 @@ def foreign(tmp_path: Path) -> Path:
         "trainer.export",
         "trainer.base_weights.fetch",
         "tasks.records",
-        "flows.serve",
+        "local.serve",
         "emulators.hub",
         "emulators.vertex",
         "emulators.hub.apps.toolkit",

@@ -1,8 +1,8 @@
 """Serve the deployments of prefect.yaml from this process, without a work pool or a worker: what `conceptry up` runs.
 
-    PREFECT_API_URL=http://127.0.0.1:4200/api CONCEPTRY_REPO=... python -m flows.serve [--watch-every SECONDS]
+    PREFECT_API_URL=http://127.0.0.1:4200/api CONCEPTRY_REPO=... python -m local.serve [--watch-every SECONDS]
 
-Watches run in this process (see flows.in_process_watcher). Trainings have a runner of their own, which starts as many
+Watches run in this process (see local.in_process_watcher). Trainings have a runner of their own, which starts as many
 as the settings allow and one more: a queue of them never keeps the others from their work. Prefect's limits are
 left out here: their counts do not survive a server that is stopped in the middle of a run.
 """
@@ -29,9 +29,9 @@ import conceptry
 from conceptry.errors import SettingsError
 from conceptry.installation import Installation
 from conceptry.settings import Settings
-from flows.in_process_watcher import InProcessWatcher
 from flows.installation import build_installation
 from flows.training_runs import TRAINING
+from local.in_process_watcher import InProcessWatcher
 
 FILE = Path(conceptry.__path__[0]).parent / "prefect.yaml"
 WATCH, REAP = "watch", "reap"
@@ -107,7 +107,7 @@ async def _run_until_cancelled(trainings: Runner, others: Runner) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Serve until SIGTERM or Ctrl-C."""
-    parser = argparse.ArgumentParser(prog="flows.serve", description="Serve the deployments of prefect.yaml.")
+    parser = argparse.ArgumentParser(prog="local.serve", description="Serve the deployments of prefect.yaml.")
     parser.add_argument("--watch-every", type=float, help="seconds between two watches (CONCEPTRY_WATCH_SECONDS)")
     given = parser.parse_args(arguments)
     installation = build_installation(Settings())
