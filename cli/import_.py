@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.syntax import Syntax
 from safetensors.numpy import save_file
 
-from cli.lint import find_top, read_checkout
+from cli.lint import read_checkout
 from cli.new import Added, NewConcept, add_concept, commands
 from cli.options import Root
 from conceptry.concept import ConceptSpec, DesiredConcept
@@ -34,6 +34,7 @@ from local.console import out
 from local.setup_folder import open_installation
 from tasks import dvc, hub, training
 from tasks.embeds import BASE_MODEL_OF_WIDTH, Embeds, read_embeds, write_imported_metrics
+from tasks.git.checkout import commit_of, find_top
 from tasks.hub.card import EMBEDS
 from tasks.processes import child_environment, python_module
 
@@ -130,7 +131,7 @@ def publish_embeds(installation: Installation, top: Path, name: str, embeds: Emb
             lineage=hub.Lineage(
                 fingerprint=fingerprint,
                 inputs=fingerprint,
-                commit=_head(top),
+                commit=commit_of(top) or "0" * 40,
                 dvc_md5=concept.dvc_md5 or "",
                 images=concept.images or (),
                 imported=source,
@@ -187,11 +188,6 @@ def _write_trained(
             f"the text encoder could not be made: {last}",
             next_step=f"the vectors must fit {spec.base_model}, and its weights must be there (CONCEPTRY_BASE_DIR)",
         )
-
-
-def _head(top: Path) -> str:
-    done = subprocess.run(["git", "-C", str(top), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
-    return done.stdout.strip() if done.returncode == 0 else "0" * 40
 
 
 def _what_next(added: Added, console: Console) -> None:

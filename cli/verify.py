@@ -28,7 +28,7 @@ from flows.drift import find_edits
 from local.console import out
 from local.setup_folder import open_installation
 from tasks import dvc, git, hub
-from tasks.atomic_files import file_digest
+from tasks.files import file_digest
 from tasks.git.tasks import read_desired
 from tasks.hub.refs import version_of
 from tasks.hub.session import GITATTRIBUTES, MANIFEST

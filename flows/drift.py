@@ -23,7 +23,7 @@ from conceptry.reasons import DriftReason
 from conceptry.version import Drift, Live, LiveConcept
 from flows.rendering import space_of
 from tasks import hub, space
-from tasks.atomic_files import write_atomically
+from tasks.files import write_atomically
 
 FEW = 20
 """Repos that are inspected in one run."""

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from prefect.events import emit_event
 
 from conceptry.actions import Plan
+from tasks.files import write_atomically
 
 PREFIX = "conceptry.concept"
 EventName = Literal[
@@ -79,9 +80,7 @@ def emit_changes(plan: Plan, known: Path) -> bool:
                 cause=action["cause"],
                 revision=plan.revision,
             )
-    partial = known.with_suffix(".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(known)
+    write_atomically(known, text.encode())
     return True
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from conceptry.errors import SettingsError, TrainingCancelled, TrainingError
 from conceptry.vertex_settings import VertexSettings
+from tasks.files import write_atomically
 from tasks.training import cost
 from tasks.training.bucket import METRICS, PROGRESS, Store, Tail, storage_errors
 from tasks.training.custom_job import JobSpec
@@ -288,9 +289,8 @@ def _write_cost(output: Path, spec: JobSpec, cloud: Cloud) -> None:
     if not (output / COST).is_file():
         uses = [job.use() for job in cloud.jobs.of(spec)]
         prices = cost.Prices.load(cloud.settings.prices)
-        partial = output / f"{COST}.partial"
-        partial.write_text(cost.dumps(cost.estimate(uses, prices, cloud.settings.provisioning)), encoding="utf-8")
-        partial.replace(output / COST)
+        text = cost.dumps(cost.estimate(uses, prices, cloud.settings.provisioning))
+        write_atomically(output / COST, text.encode())
 
 
 def _load(block: Any, name: str) -> Any:

@@ -23,7 +23,8 @@ from conceptry.reasons import ActionReason
 from conceptry.version import LiveConcept, SpaceState, Version
 from conceptry.version_ref import VersionRef
 from local.contact_sheet import Panel, Row, contact_sheet
-from local.setup_folder import Folder, Setup, branch_here, open_installation, repository_here
+from local.setup_folder import Folder, Setup, open_installation
+from tasks.git.checkout import branch_of, origin_of
 
 SHA = "f" * 64
 R = ActionReason
@@ -164,12 +165,12 @@ def test_the_repository_is_the_origin_of_the_one_you_are_in(tmp_path: Path) -> N
     subprocess.run(["git", "init", "-q", "--bare", str(tmp_path / "origin.git")], check=True)
     subprocess.run(["git", "clone", "-q", "../origin.git", "clone"], cwd=_folder(tmp_path / "x"), check=True)
     clone = tmp_path / "x" / "clone"
-    assert repository_here(clone) == str(tmp_path / "origin.git")
-    assert branch_here(clone) == "main"
+    assert origin_of(clone) == str(tmp_path / "origin.git")
+    assert branch_of(clone) == "main"
     subprocess.run(["git", "remote", "set-url", "origin", "git@example.org:team/concepts.git"], cwd=clone, check=True)
-    assert repository_here(clone) == "git@example.org:team/concepts.git"
+    assert origin_of(clone) == "git@example.org:team/concepts.git"
     with pytest.raises(SettingsError, match="in no git repository"):
-        repository_here(tmp_path)
+        origin_of(tmp_path)
 
 
 def test_a_contact_sheet_holds_every_picture(tmp_path: Path) -> None:
