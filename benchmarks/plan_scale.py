@@ -37,21 +37,29 @@ from pydantic import SecretStr
 from safetensors.numpy import save_file
 
 import tasks.hub
+from conceptry.actions import Plan
 from conceptry.concept import ConceptSpec, ImageRef
 from conceptry.fingerprint import content_keys, serving_fingerprint, training_fingerprint, training_keys
 from conceptry.gate import GateResult
+from conceptry.installation import Installation
 from conceptry.markdown import dump_front_matter
-from conceptry.plan import Plan
 from conceptry.settings import Settings
 from conceptry.version import Version
 from emulators.hub.commits import Author
 from emulators.hub.names import Kind
 from emulators.hub.storage import RepoSettings, RepoStore, SpaceSettings
-from flows import outlook, state
 from flows.drift import FEW
-from flows.rendering import render_space
+from flows.installation import build_installation
+from flows.observe import Context, observe
+from flows.reconcile import compare
+from flows.rendering import space_of
+from flows.steps import DIRECT
 from local.child_process import answers, free_port
+from tasks.dvc.tasks import list_desired_images
+from tasks.git.tasks import read_desired
 from tasks.hub.card import render_unreleased
+from tasks.space import render_space, templates_digest
+from tasks.training import base_model
 
 SIZES = (10, 100, 1000, 5000)
 IMAGES = 5
@@ -73,7 +81,7 @@ class World:
 
     def __init__(self, root: Path, count: int) -> None:
         self.root, self.count = root, count
-        self._spaces, self._base = state.templates(), state.bases()["tiny"]
+        self._spaces, self._base = templates_digest(), base_model("tiny")
         self._store = RepoStore(root / "hub")
 
     def lay_down(self) -> None:
@@ -147,26 +155,27 @@ class World:
         settings = RepoSettings(owner=OWNER, name=name, space=SpaceSettings())
         store.create(Kind.SPACE, settings, {"README.md": space.encode()}, author)
 
-    def publish(self, settings: Settings) -> None:
+    def publish(self, installation: Installation) -> None:
         """Publish and serve every concept, as a training does at its end: few are looked at closely."""
-        target = state.target(settings)
-        desired = state.list_images(settings, state.read_git(settings))
+        session = tasks.hub.HubSession(installation.hub)
+        desired = list_desired_images(installation, read_desired(installation))
         for name, wanted in desired.concepts.items():
             assert wanted.spec is not None
             images = wanted.images or ()
             inputs = training_fingerprint(wanted.spec, images, self._base)
             bundle = tasks.hub.assemble(
                 self._trained(wanted.spec.placeholder_token), self.root / "bundles" / name, name=name, spec=wanted.spec,
-                base=self._base, gate=GateResult(True, ("it was good",)), repo=target.repo(name),
+                base=self._base, gate=GateResult(True, ("it was good",)), repo=session.target.repo(name),
                 lineage=tasks.hub.Lineage(
                     inputs, inputs, desired.revision, wanted.dvc_md5 or "", images, created=CREATED
                 ),
             )  # fmt: skip
-            version = tasks.hub.publish(target, name, bundle)
-            tasks.hub.update_main(target, name, version.name)
-            rendered = render_space(settings, name, wanted.spec, version, self.root / "space")
+            version = tasks.hub.publish(session, name, bundle)
+            tasks.hub.update_main(session, name, version.name)
+            rendered = render_space(self.root / "space", *space_of(session, name, wanted.spec, version))
             serving = serving_fingerprint(wanted.spec, version, self._spaces)
-            tasks.hub.push_space(target, name, rendered, version.name, serving, revision=version.commit)
+            space = tasks.hub.RenderedSpace(rendered, version.name, version.commit, serving)
+            tasks.hub.push_space(session, name, space, wanted.spec, None)
 
     def _trained(self, token: str) -> Path:
         """What a trainer leaves, with little in it."""
@@ -208,19 +217,20 @@ def measure(count: int, repeat: int) -> dict[str, Any]:
                 repo=str(root / "origin.git"), work=root / "work", hub_endpoint=url, hub_owner=OWNER,
                 hub_token=SecretStr("hf_local"),
             )  # fmt: skip
+            installation = build_installation(settings)
             if count <= FEW:
-                world.publish(settings)
-            first = look(settings)
-            again = min((look(settings) for _ in range(repeat)), key=lambda one: one.seconds)
+                world.publish(installation)
+            first = look(installation)
+            again = min((look(installation) for _ in range(repeat)), key=lambda one: one.seconds)
             world.change_one()
-            one = look(settings)
+            one = look(installation)
     if again.changes or one.changes != 1:
         raise RuntimeError(f"the plan is wrong: {again.changes} changes, then {one.changes}")
     looks = {"first": asdict(first), "again": asdict(again), "one": asdict(one)}
     return {"concepts": count, "lay_down_seconds": round(laid_down, 1), **looks}
 
 
-def look(settings: Settings) -> Look:
+def look(installation: Installation) -> Look:
     """Plan once."""
     requests = 0
 
@@ -228,11 +238,10 @@ def look(settings: Settings) -> Look:
         nonlocal requests
         requests += 1
 
-    session = get_session() if state.target(settings).api() else None
-    assert session is not None
-    session.event_hooks = {"request": [count], "response": []}
+    context = Context.of(installation, DIRECT)
+    get_session().event_hooks = {"request": [count], "response": []}
     start = time.perf_counter()
-    plan: Plan = outlook.look(settings, outlook.PLAINLY, None).plan
+    plan: Plan = compare(context, observe(context), None).plan
     seconds = time.perf_counter() - start
     return Look(round(seconds, 3), requests, len(plan.changes))
 

@@ -22,39 +22,39 @@ from prefect.states import Pending
 from prefect.types._datetime import now
 
 from conceptry.errors import ConceptryError
-from conceptry.settings import Settings
-from flows.prefect_client import connected
+from conceptry.installation import Installation
 from flows.watch import watch
 from tasks import git
+from tasks.prefect_client import connected
 
 LOOK_FOR_RUNS = 0.5
 LOOK_AT_LOCAL_GIT = 0.25
 """Seconds; how often an origin on another machine is asked is a setting."""
 
 
-class Resident:
+class InProcessWatcher:
     """Runs the watches of one deployment in a thread of this process.
 
     Args:
-        deployment: the deployment `watch` on the Prefect server.
-        settings: of this installation.
+        deployment: The deployment `watch` on the Prefect server.
+        installation: Whose origin is asked.
     """
 
-    def __init__(self, deployment: UUID, settings: Settings) -> None:
-        self._deployment, self._settings = deployment, settings
+    def __init__(self, deployment: UUID, installation: Installation) -> None:
+        self._deployment, self._settings = deployment, installation.settings
         self._head: str | None = None
         self._next_look = self._next_runs = 0.0
-        self._patience = LOOK_AT_LOCAL_GIT if git.is_local(settings.repo) else settings.poll_seconds
+        self._patience = LOOK_AT_LOCAL_GIT if git.is_local(self._settings.repo) else self._settings.poll_seconds
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
         self._logger = logging.getLogger(__name__)
 
     def start(self) -> None:
-        """Begin."""
+        """Start the thread."""
         self._thread.start()
 
     def stop(self, patience: float) -> None:
-        """End after the watch that is at work, or after `patience` seconds: the next one does what it left undone."""
+        """Stop after the watch that runs, or after `patience` seconds: the next one does what it left undone."""
         self._stop.set()
         self._thread.join(patience)
 
@@ -66,7 +66,7 @@ class Resident:
                         self._turn(client)
             except Exception as error:
                 passing = isinstance(error, (httpx.HTTPError, PrefectException))
-                self._logger.warning("watching goes on after: %s", error, exc_info=not passing)
+                self._logger.warning("watching continues after: %s", error, exc_info=not passing)
                 self._stop.wait(self._settings.poll_seconds)
 
     def _turn(self, client: SyncPrefectClient) -> None:
@@ -80,7 +80,7 @@ class Resident:
         self._next_runs = time.monotonic() + LOOK_FOR_RUNS
         due = client.get_scheduled_flow_runs_for_deployments([self._deployment], scheduled_before=now("UTC"), limit=10)
         if due:
-            # One looks at everything there is; it lets go of the others that are late.
+            # One reads everything there is; it skips the others that are late.
             self._watch(client, max(due, key=lambda run: run.expected_start_time or now("UTC")).id)
 
     def _git_moved(self) -> bool:

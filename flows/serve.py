@@ -9,7 +9,6 @@ left out here: their counts do not survive a server that is stopped in the middl
 
 import argparse
 import asyncio
-import os
 import signal
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -28,14 +27,14 @@ from pydantic import TypeAdapter
 
 import conceptry
 from conceptry.errors import SettingsError
+from conceptry.installation import Installation
 from conceptry.settings import Settings
-from flows.in_process_watcher import Resident
+from flows.in_process_watcher import InProcessWatcher
+from flows.installation import build_installation
 from flows.training_runs import TRAINING
-from tasks.training.settings import VertexSettings
 
 FILE = Path(conceptry.__path__[0]).parent / "prefect.yaml"
 WATCH, REAP = "watch", "reap"
-WATCH_SECONDS = "CONCEPTRY_WATCH_SECONDS"
 # How many runs of the other flows at a time: a release by hand, a retrain, and what is just ending.
 OTHERS = 4
 # Seconds for the watch that is at work when we are asked to end.
@@ -71,17 +70,17 @@ def _schedule(declared: Mapping[str, Any]) -> Schedule:
     return Schedule(**declared)
 
 
-async def serve(watch_every: float, max_parallel: int) -> None:
+async def serve(installation: Installation, watch_every: float) -> None:
     """Register the deployments, say so, and run what is scheduled until this task is cancelled."""
-    poll = float(os.environ.get("PREFECT_RUNNER_POLL_FREQUENCY", "2"))
-    trainings = Runner("trainings", query_seconds=poll, limit=max_parallel + 1)
+    poll = get_current_settings().runner.poll_frequency
+    trainings = Runner("trainings", query_seconds=poll, limit=installation.settings.max_parallel + 1)
     others = Runner("others", query_seconds=poll, limit=OTHERS)
-    watcher: Resident | None = None
+    watcher: InProcessWatcher | None = None
     for deployment in deployments(watch_every):
         if deployment.name == WATCH:
-            watcher = Resident(await deployment.aapply(), Settings())
+            watcher = InProcessWatcher(await deployment.aapply(), installation)
             continue
-        if deployment.name == REAP and not VertexSettings.in_use():
+        if deployment.name == REAP and installation.vertex is None:
             continue
         runner = trainings if deployment.name == TRAINING else others
         await runner.aadd_deployment(deployment)
@@ -109,15 +108,15 @@ async def _run_until_cancelled(trainings: Runner, others: Runner) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Serve until SIGTERM or Ctrl-C."""
     parser = argparse.ArgumentParser(prog="flows.serve", description="Serve the deployments of prefect.yaml.")
-    default = float(os.environ.get(WATCH_SECONDS) or 10)
-    parser.add_argument("--watch-every", type=float, default=default, help=f"seconds between two watches ({default:g})")
+    parser.add_argument("--watch-every", type=float, help="seconds between two watches (CONCEPTRY_WATCH_SECONDS)")
     given = parser.parse_args(arguments)
-    settings = Settings()
+    installation = build_installation(Settings())
+    settings = installation.settings
     if not get_current_settings().api.url:
         raise SettingsError("no Prefect server is named", next_step="set PREFECT_API_URL")
     settings.work.mkdir(parents=True, exist_ok=True)
     with suppress(KeyboardInterrupt, asyncio.CancelledError):
-        asyncio.run(serve(given.watch_every, settings.max_parallel))
+        asyncio.run(serve(installation, given.watch_every or settings.watch_seconds))
 
 
 if __name__ == "__main__":

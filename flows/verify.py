@@ -5,7 +5,6 @@ every picture with its md5, do these inputs give the version's fingerprint, is e
 its sha256, are branch, tag and index where they belong, and does the Space hold what it was rendered from?
 """
 
-import hashlib
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,15 +15,15 @@ from pydantic import ValidationError
 from conceptry.concept import BaseModel, ConceptSpec, Desired, ImageRef, parse_sources
 from conceptry.errors import ConceptryError
 from conceptry.fingerprint import training_fingerprint, training_keys
-from conceptry.settings import Settings
-from conceptry.version import ActualConcept, Manifest, Version
-from flows import state
+from conceptry.installation import Installation
+from conceptry.version import LiveConcept, Manifest, Version
+from conceptry.version_ref import VersionRef
 from flows.drift import find_edits
-from flows.rendering import read_manifest
 from tasks import dvc, git, hub
-from tasks.hub.refs import MANIFEST, version_of
-
-KEPT = ".gitattributes"
+from tasks.atomic_files import file_digest
+from tasks.git.tasks import read_desired
+from tasks.hub.refs import version_of
+from tasks.hub.session import GITATTRIBUTES, MANIFEST
 
 
 @dataclass(frozen=True)
@@ -38,83 +37,93 @@ class Finding:
 
 
 def verify(
-    settings: Settings, names: Collection[str] = (), tell: Callable[[Finding], None] = lambda _: None
+    installation: Installation, names: Collection[str] = (), report: Callable[[Finding], None] = lambda _: None
 ) -> list[Finding]:
     """Check concepts end to end; nothing is changed.
 
     Args:
-        settings: of this installation.
+        installation: Of git, DVC and Hub.
         names: concepts, or single versions (`my-cat@v2`); all when there are none.
-        tell: called with each finding as it is made.
+        report: Called with each finding as it is made.
 
     Raises:
         ConceptryError: there is no such concept or version.
     """
-    desired = state.read_git(settings)
-    actual = state.list_hub(settings)
-    wanted = _wanted(names, {*desired.concepts, *actual.concepts})
+    desired, session = read_desired(installation), hub.HubSession(installation.hub)
+    live, verifier = hub.list_live(session), _Verifier(installation, session, desired)
+    selected = _selected(names, {*desired.concepts, *live.concepts})
     findings = []
-    for name, versions in sorted(wanted.items()):
-        there = actual.concepts.get(name, ActualConcept(name, (), None))
+    for name, versions in sorted(selected.items()):
+        there = live.concepts.get(name, LiveConcept(name, (), None))
         missing = versions - {version.name for version in there.versions}
         if missing:
             raise ConceptryError(f"there is no version {', '.join(sorted(missing))}", concept=name)
-        for finding in _check(settings, desired, there, versions):
-            tell(finding)
+        for finding in verifier.check(there, versions):
+            report(finding)
             findings.append(finding)
     return findings
 
 
-def _wanted(names: Collection[str], known: Collection[str]) -> dict[str, set[str]]:
-    """Concepts to look at, each with the versions that are asked for; none means all."""
+def _selected(names: Collection[str], known: Collection[str]) -> dict[str, set[str]]:
+    """Return the concepts to check, each with the versions that are asked for; none means all."""
     if not names:
         return {name: set() for name in known}
-    wanted: dict[str, set[str]] = {}
-    for what in names:
-        name, _, version = what.partition("@")
-        if name not in known:
-            raise ConceptryError("is neither in git nor on the Hub", concept=name, next_step="look at its name")
-        wanted.setdefault(name, set()).update({version} - {""})
-    return wanted
+    selected: dict[str, set[str]] = {}
+    for text in names:
+        ref = VersionRef.parse(text)
+        if ref.name not in known:
+            raise ConceptryError(
+                "is neither in git nor on the Hub",
+                concept=ref.name,
+                next_step="check the name: `conceptry plan` lists all concepts",
+            )
+        selected.setdefault(ref.name, set()).update({ref.version} - {None})  # type: ignore[arg-type]
+    return selected
 
 
-def _check(settings: Settings, desired: Desired, there: ActualConcept, only: Collection[str]) -> Iterator[Finding]:
-    name, wanted = there.name, desired.concepts.get(there.name)
-    if wanted is not None:
-        yield Finding(name, None, "concept.yaml", str(wanted.error) if wanted.error else None)
-    if there.trouble:
-        yield Finding(name, None, "model repo", there.trouble)
-        return
-    moved = hub.find_moved(state.target(settings), name, there.versions)
-    yield Finding(name, None, "branches and tags", "; ".join(moved) or None)
-    edits = find_edits(settings, desired, there, state.templates())
-    if edits is not None:
-        yield Finding(name, None, "Space", "; ".join(edits) or None)
-    for version in there.versions:
-        if not only or version.name in only:
-            for what, check in _checks(settings, desired, name, version):
-                try:
-                    wrong = check()
-                except ConceptryError as error:
-                    wrong = str(error)
-                yield Finding(name, version.name, what, wrong)
+@dataclass(frozen=True)
+class _Verifier:
+    """What every check reads from."""
 
+    installation: Installation
+    session: hub.HubSession
+    desired: Desired
 
-def _checks(
-    settings: Settings, desired: Desired, name: str, version: Version
-) -> Iterator[tuple[str, Callable[[], str | None]]]:
-    try:
-        manifest = read_manifest(state.target(settings), version, name)
-    except ConceptryError as error:
-        said = str(error)
-        yield "manifest", lambda: said
-        return
-    yield "index", lambda: _index(manifest, version)
-    yield "fingerprint", lambda: _fingerprint(manifest)
-    if manifest.imported is None:
-        yield "git", lambda: _git(settings, manifest)
-    yield "DVC", lambda: _dvc(settings, desired, manifest)
-    yield "Hub", lambda: _hub(settings, manifest, version)
+    def check(self, live: LiveConcept, only: Collection[str]) -> Iterator[Finding]:
+        """Check one concept and, of its versions, `only` these; all when there are none."""
+        name, concept = live.name, self.desired.concepts.get(live.name)
+        if concept is not None:
+            yield Finding(name, None, "concept.yaml", str(concept.error) if concept.error else None)
+        if live.error:
+            yield Finding(name, None, "model repo", live.error)
+            return
+        moved = hub.find_moved_refs(self.session, name, live.versions)
+        yield Finding(name, None, "branches and tags", "; ".join(map(str, moved)) or None)
+        edits = find_edits(self.session, self.desired, live)
+        if edits is not None:
+            yield Finding(name, None, "Space", "; ".join(map(str, edits)) or None)
+        for version in live.versions:
+            if not only or version.name in only:
+                for what, check in self._checks(name, version):
+                    try:
+                        wrong = check()
+                    except ConceptryError as error:
+                        wrong = str(error)
+                    yield Finding(name, version.name, what, wrong)
+
+    def _checks(self, name: str, version: Version) -> Iterator[tuple[str, Callable[[], str | None]]]:
+        try:
+            manifest = hub.read_manifest(self.session, name, version)
+        except ConceptryError as error:
+            message = str(error)
+            yield "manifest", lambda: message
+            return
+        yield "index", lambda: _index(manifest, version)
+        yield "fingerprint", lambda: _fingerprint(manifest)
+        if manifest.imported is None:
+            yield "git", lambda: _git(self.installation, manifest)
+        yield "DVC", lambda: _dvc(self.installation, self.desired, manifest)
+        yield "Hub", lambda: _hub(self.session, manifest, version)
 
 
 def _index(manifest: Manifest, version: Version) -> str | None:
@@ -136,9 +145,9 @@ def _fingerprint(manifest: Manifest) -> str | None:
     return None if made == manifest.fingerprint else f"its inputs give {made[:12]}, not {manifest.fingerprint[:12]}"
 
 
-def _git(settings: Settings, manifest: Manifest) -> str | None:
+def _git(installation: Installation, manifest: Manifest) -> str | None:
     """Whether its commit asks for these images and these training keys."""
-    sources = git.read_concepts(state.mirror(settings), manifest.commit)
+    sources = git.read_concepts(installation.work.mirror, manifest.commit)
     concept = parse_sources([source for source in sources if source.name == manifest.name]).get(manifest.name)
     if concept is None or concept.spec is None:
         return f"commit {manifest.commit[:8]} does not hold it"
@@ -151,31 +160,31 @@ def _git(settings: Settings, manifest: Manifest) -> str | None:
     return f"concept.yaml at {manifest.commit[:8]} has another {', '.join(wrong)}" if wrong else None
 
 
-def _dvc(settings: Settings, desired: Desired, manifest: Manifest) -> str | None:
+def _dvc(installation: Installation, desired: Desired, manifest: Manifest) -> str | None:
     """Whether the remote holds every picture with its md5; every byte is read."""
     with TemporaryDirectory(prefix="conceptry-verify-") as folder:
         destination = Path(folder) / "images"
         dvc.fetch_images(
-            state.mirror(settings), desired.revision, manifest.dvc_md5, None, destination, concept=manifest.name
+            installation.work.mirror, desired.revision, manifest.dvc_md5, None, destination, concept=manifest.name
         )
         there = {
-            path.relative_to(destination).as_posix(): _digest(path, "md5")
+            path.relative_to(destination).as_posix(): file_digest(path, "md5")
             for path in destination.rglob("*")
             if path.is_file()
         }
     return None if there == manifest.images else "the pictures are not those of concept.json"
 
 
-def _hub(settings: Settings, manifest: Manifest, version: Version) -> str | None:
+def _hub(session: hub.HubSession, manifest: Manifest, version: Version) -> str | None:
     """Whether every file of the version is there with its sha256, and no other; every byte is read."""
     with TemporaryDirectory(prefix="conceptry-verify-") as folder:
-        place = hub.download(state.target(settings), manifest.name, version.commit, Path(folder) / "version")
+        place = hub.download(session, manifest.name, version.commit, Path(folder) / "version")
         there = {
-            path.relative_to(place).as_posix(): _digest(path, "sha256")
+            path.relative_to(place).as_posix(): file_digest(path, "sha256")
             for path in place.rglob("*")
             if path.is_file() and ".cache" not in path.relative_to(place).parts
         }
-    there = {path: digest for path, digest in there.items() if path not in (MANIFEST, KEPT)}
+    there = {path: digest for path, digest in there.items() if path not in (MANIFEST, GITATTRIBUTES)}
     keys = there.keys() | manifest.files.keys()
     wrong = [path for path in sorted(keys) if there.get(path) != manifest.files.get(path)]
     more = ", ..." if len(wrong) > 5 else ""
@@ -188,8 +197,3 @@ def _spec(manifest: Manifest) -> ConceptSpec:
     except ValidationError as error:
         what = f"the concept.yaml in its manifest cannot be read ({error.error_count()} mistakes)"
         raise ConceptryError(what) from None
-
-
-def _digest(path: Path, name: str) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.new(name, usedforsecurity=False)).hexdigest()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,6 +14,7 @@ from typing import Any, TextIO
 from local.child_process import Child, StackError, answers, clean_environment, free_port
 from local.hub_config import hub_arguments
 from local.setup_folder import CLOUD_BUCKET, CLOUD_PROJECT, Folder, Setup
+from tasks.processes import python_module
 
 START_TIMEOUT = 600.0
 """Seconds that a server may take to answer. Prefect needs 15 to 30 on two idle cores; busy ones take minutes."""
@@ -150,7 +150,7 @@ class Stack:
             | {"PREFECT_HOME": str(self.folder.prefect), "PREFECT_API_URL": self.setup.prefect_api}
         )
         log = self.folder.logs / f"{name}.log"
-        return Child(title, [sys.executable, "-m", *command], environment, log, ready, self.folder.root)
+        return Child(title, python_module(*command), environment, log, ready, self.folder.root)
 
     def _hub(self) -> Child:
         command = hub_arguments(self.folder.hub, "127.0.0.1", self.setup.hub_port)

@@ -27,6 +27,7 @@ ROOMS = (
     "trainer",
 )
 SERVED = frozenset(path.removesuffix(".py").replace("/", ".") for path in SERVING_MODULES if "__init__" not in path)
+TASK_PACKAGES = frozenset({"dvc", "git", "hub", "records", "space", "training"})
 WRITTEN_FOR_TASKS = frozenset({"trainer.recipe", "trainer.presets", "trainer.records"})
 # What a room may import of the project besides itself: whole rooms, or single modules.
 ALLOWED: dict[str, frozenset[str]] = {
@@ -105,7 +106,7 @@ def wrong(room: str, allowed: frozenset[str], module: Path, imported: Import) ->
     package_alone = imported.name in {entry.split(".")[0] for entry in allowed}
     if top in ROOMS and not same_room and not package_alone and not covers(allowed, imported.name):
         return f"{room} must not know {top}"
-    if room == "tasks" and same_room and parts[1:] and parts[1] != module.with_suffix("").parts[1]:
+    if room == "tasks" and same_room and parts[1:] and other_package(module, parts[1]):
         return "a task imports no other task; they meet in a flow"
     if room == "conceptry" and top not in ROOMS:
         return None if top in PURE | (sys.stdlib_module_names - NOT_PURE) else "the core is pure"
@@ -113,6 +114,12 @@ def wrong(room: str, allowed: frozenset[str], module: Path, imported: Import) ->
     if name in WRITTEN_FOR_TASKS and imported.at_import_time and top in HEAVY:
         return "tasks read this module without TensorFlow"
     return None
+
+
+def other_package(module: Path, name: str) -> bool:
+    """Whether a name in tasks is another outside system's package; modules at the top of tasks serve all of them."""
+    own = module.parts[1] if len(module.parts) > 2 else None
+    return name in TASK_PACKAGES and name != own
 
 
 def test_the_arrows(repo_root: Path) -> None:

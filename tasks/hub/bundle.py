@@ -15,7 +15,7 @@ from conceptry.gate import GateResult
 from conceptry.serving import SERVING_MODULES, serving_settings
 from conceptry.version import Manifest
 from tasks.hub.card import EMBEDS, render_card
-from tasks.hub.refs import MANIFEST
+from tasks.hub.session import MANIFEST
 from trainer.presets import PRESETS
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -26,7 +26,7 @@ from google.cloud.storage.exceptions import DataCorruption
 from requests.exceptions import RequestException
 
 from conceptry.errors import DataCorruptError, SettingsError, TrainingError, TransientError
-from tasks.training.job import ROOT
+from tasks.training.custom_job import ROOT
 
 METRICS, PROGRESS = "output/metrics.json", "output/progress.jsonl"
 CHECKPOINTS = "output/checkpoints/"

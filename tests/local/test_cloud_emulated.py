@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from conceptry.settings import Settings
+from conceptry.vertex_settings import VertexSettings
 from emulators.vertex.certificate import Keys
 from emulators.vertex.cloud import Cloud
 from local.setup_folder import CLOUD_BUCKET, CLOUD_PROJECT, Folder, Setup
-from tasks.training.settings import VertexSettings
 
 
 def test_the_flows_find_the_emulated_cloud(tmp_path: Path, cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:

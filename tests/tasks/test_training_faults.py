@@ -212,7 +212,7 @@ def test_preempted_for_good_always(cloud: Cloud, tmp_path: Path) -> None:
 def test_the_run_is_cancelled(cloud: Cloud, tmp_path: Path) -> None:
     training = Training(cloud, tmp_path, config={"steps": 9, "pace": 60})
     with pytest.raises(TrainingCancelled):
-        training.run(cancelled=lambda: training.states() == ["RUNNING"])
+        training.run(is_cancelled=lambda: training.states() == ["RUNNING"])
     ended(training, ["CANCELLED"])
 
 
@@ -293,7 +293,7 @@ def test_two_runs_of_one_fingerprint(cloud: Cloud, tmp_path: Path) -> None:
     first = Training(cloud, tmp_path / "here")
     second = Training(cloud, tmp_path / "there", fingerprint=first.fingerprint)
     guard = threading.Lock()
-    at_once(first, second, guard=lambda: guard)
+    at_once(first, second, creation_guard=lambda: guard)
     ended(first, ["SUCCEEDED"])
     assert (second.root / "output" / "metrics.json").read_bytes() == (
         first.root / "output" / "metrics.json"
