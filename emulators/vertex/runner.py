@@ -80,7 +80,6 @@ class Runner:
         self._slots = threading.Semaphore(capacity)
         self._cancelled: dict[str, threading.Event] = {}
         self._threads: list[threading.Thread] = []
-        self._closing = threading.Event()
 
     def begin(self, job: CustomJob) -> None:
         """Run a new job in the background."""
@@ -97,7 +96,6 @@ class Runner:
 
     def close(self) -> None:
         """End all jobs; returns when their processes are gone."""
-        self._closing.set()
         for job in self._jobs.live():
             self.cancel(job.name)
         for thread in self._threads:

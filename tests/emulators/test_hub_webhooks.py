@@ -79,6 +79,21 @@ def test_a_message_survives_a_failing_receiver_and_a_restart(
     assert receiver.arrived.empty()
 
 
+def test_a_message_is_dropped_after_its_last_attempt(
+    tmp_path: Path, receiver: WebhookReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("emulators.hub.webhook_delivery.RETRY_SECONDS", (0.1,))
+    receiver.answers[:] = [500, 500]
+    with running(tmp_path, accounts=ACCOUNTS) as hub:
+        client = HfApi(endpoint=hub.url, token="hf_anna")
+        client.create_webhook(url=receiver.url, watched=[{"type": "user", "name": "anna"}])
+        client.create_repo("anna/first")
+        assert [receiver.next()["repo"]["name"] for _ in range(2)] == ["anna/first", "anna/first"]
+        client.create_repo("anna/second")
+        assert receiver.next()["repo"]["name"] == "anna/second"
+    assert receiver.arrived.empty()
+
+
 @pytest.mark.parametrize("wrong", [{"url": "ftp://x"}, {"watched": []}, {"job_id": "x", "url": None}])
 def test_undeliverable_webhooks_are_refused(hub: RunningHub, api: HfApi, wrong: dict[str, Any]) -> None:
     given = {"url": hub.url, "watched": [{"type": "user", "name": "anna"}]} | wrong

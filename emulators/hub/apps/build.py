@@ -26,7 +26,7 @@ _KEPT_ENVIRONMENTS = 8
 _INSTALLER = ("PIP_", "UV_", "SSL_CERT_", "REQUESTS_CA_")
 _PROXIES = ("http_proxy", "https_proxy", "no_proxy", "all_proxy")
 
-Print = Callable[[str], None]
+WriteLine = Callable[[str], None]
 
 
 class BuildError(Exception):
@@ -128,7 +128,7 @@ class Environments:
         if installer is not None:
             installer.kill()
 
-    def python_for(self, folder: Path, extra: tuple[str, ...], log: Print, *, reinstall: bool = False) -> Path:
+    def python_for(self, folder: Path, extra: tuple[str, ...], log: WriteLine, *, reinstall: bool = False) -> Path:
         """Return a Python that meets the requirements of the app in `folder`, installing them where necessary.
 
         Args:
@@ -148,7 +148,7 @@ class Environments:
         with self._lock:
             return self._installed(folder, extra, log, reinstall=reinstall)
 
-    def _installed(self, folder: Path, extra: tuple[str, ...], log: Print, *, reinstall: bool) -> Path:
+    def _installed(self, folder: Path, extra: tuple[str, ...], log: WriteLine, *, reinstall: bool) -> Path:
         lines = [*extra, *_lines(folder / "requirements.txt", folder)]
         place = self._folder / hashlib.sha256("\n".join([sys.version, *sorted(lines)]).encode()).hexdigest()[:20]
         python = place / "bin" / "python"
@@ -183,7 +183,7 @@ class Environments:
             for place in places[_KEPT_ENVIRONMENTS - 1 :]:
                 shutil.rmtree(place, ignore_errors=True)
 
-    def _run(self, command: list[str], log: Print) -> None:
+    def _run(self, command: list[str], log: WriteLine) -> None:
         environment = {
             key: value
             for key, value in os.environ.items()
