@@ -31,7 +31,7 @@ def ours(base_dir: Path, side: int, batch: int, steps: int) -> dict[str, float]:
     """A step as `trainer.train` takes it: cached latents, one vector, frozen weights."""
     import numpy as np
 
-    from trainer import config, objective, train
+    from trainer import config, objective
     from trainer.base_weights.base_model import BaseModel
     from trainer.data import batches
     from trainer.data.latents import Latents
@@ -51,7 +51,7 @@ def ours(base_dir: Path, side: int, batch: int, steps: int) -> dict[str, float]:
     frozen = objective.Frozen(base.text_encoder(tokenizer.vocabulary), base.diffusion_model(side, side), tokenizer)
     shape = (8, side // 8, side // 8, 4)
     latents = Latents(np.ones(shape, "float32"), np.ones(shape, "float32"), ("",) * 8)
-    run = Devices().compile(train.gradients(objective.denoising_losses(frozen)), False)
+    run = Devices().compile(objective.gradients(objective.denoising_losses(frozen)), False)
     start = objective.initial_vectors(wanted, frozen)
     numbers = iter(range(10**6))
 

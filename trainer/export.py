@@ -1,4 +1,4 @@
-"""Write what was learned: a SavedModel for TensorFlow, and a safetensors file for everybody else.
+"""Write what was learned: a SavedModel for TensorFlow, and a safetensors file for other programs.
 
     python -m trainer.export --base-model tiny --embeds learned_embeds.safetensors --output text_encoder
 
@@ -103,7 +103,10 @@ def start(base_model: str, base_dir: str | Path | None, embeds: Path, output: Pa
 
 
 def finish(process: subprocess.Popen[str]) -> None:
-    """Wait until it is written. Raises RuntimeError with the process's last words if it was not."""
+    """Wait until it is written.
+
+    Raises:
+        RuntimeError: The process failed; the message ends with the last of its error output."""
     _, words = process.communicate()
     if process.returncode:
         raise RuntimeError(f"the SavedModel could not be written: {words.strip()[-2000:]}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -32,7 +32,7 @@ class Frozen:
 
 
 def initial_vectors(config: Config, frozen: Frozen, recipe: Recipe = DEFAULT) -> Array:
-    """What the vectors start from, (num_vectors, D).
+    """Compute what the vectors start from, float32 (num_vectors, D).
 
     An initializer of several tokens gives each its vector when there are as many, else all vectors their mean.
     """
@@ -64,7 +64,7 @@ def initial_vectors(config: Config, frozen: Frozen, recipe: Recipe = DEFAULT) ->
 
 
 def denoising_losses(frozen: Frozen, recipe: Recipe = DEFAULT) -> Callable[..., Any]:
-    """The loss of each row of a batch: mean squared error of the predicted noise, weighted as the recipe says, (B,)."""
+    """Make the loss of a batch's rows, (B,): squared error of the predicted noise, weighted as the recipe says."""
     alphas = alphas_cumprod()
     weights = np.ones_like(alphas)
     if recipe.min_snr:
@@ -81,8 +81,28 @@ def denoising_losses(frozen: Frozen, recipe: Recipe = DEFAULT) -> Callable[..., 
     return losses
 
 
+class Computed(NamedTuple):
+    """What one step computes of a batch: its mean loss, the vectors' gradient (num_vectors, D), and whether to stop."""
+
+    loss: Any
+    gradient: Any
+    stop: Any
+
+
+def gradients(losses: Callable[..., Any]) -> Callable[..., tuple[Any, ...]]:
+    """Make the function of a step, `(vectors, stop, *batch) -> Computed`, for `Devices.compile`."""
+
+    def compute(vectors: Any, stop: Any, *batch: Any) -> Computed:
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(vectors)
+            loss = tf.reduce_mean(losses(vectors, *batch))
+        return Computed(loss, tf.convert_to_tensor(tape.gradient(loss, vectors)), stop)
+
+    return compute
+
+
 def paired_loss(losses: Callable[..., Any], vectors: Array, batch: Batch) -> float:
-    """The mean loss of a fixed batch; `losses` is what `denoising_losses` returned, compiled or not."""
+    """Compute the mean loss of a fixed batch; `losses` is what `denoising_losses` returned, compiled or not."""
     # A few rows at a time: at full size 64 at once take 3 GB more than training does.
     parts = zip(*(np.array_split(array, -(-len(array) // _ROWS_AT_ONCE)) for array in batch.arrays()), strict=True)
     found = [np.asarray(losses(tf.constant(vectors), *map(tf.constant, part))) for part in parts]

@@ -61,7 +61,7 @@ class Journal:
         self.seconds: dict[str, float] = {}
 
     def write(self, line: dict[str, Any]) -> None:
-        """Add one line; the numbers of a step are TensorBoard's, too."""
+        """Add one line; the numbers of a step go to TensorBoard, too."""
         if "step" in line:
             numbers = {name: line[name] for name in _SCALARS if line.get(name) is not None}
             self.summaries.scalars(line["step"], numbers)
@@ -72,7 +72,7 @@ class Journal:
         print(text, flush=True)
 
     def phase(self, name: str) -> None:
-        """Say that a phase has ended."""
+        """End a phase: record and report its seconds."""
         now = time.monotonic()
         self.seconds[name] = round(now - self._last, 2)
         self.seconds["total"] = round(now - self._begun, 2)
@@ -146,8 +146,8 @@ def _run(
     checkpoints = output / "checkpoints"
     grids = Grids(base, frozen, config)
 
-    def look(state: State) -> None:
-        """Draw a few pictures now and then; by the first checkpoint the VAE has seen what is held out, too."""
+    def draw_progress(state: State) -> None:
+        """Encode the held-out views by the first checkpoint; draw a few pictures every `sample_every` steps."""
         judged.encode()
         if devices.is_chief and config.sample_every and state.step % config.sample_every == 0:
             drawn = grids.draw(state.vectors, min(config.samples, _PROGRESS_SAMPLES))
@@ -155,7 +155,7 @@ def _run(
             journal.summaries.picture(state.step, "samples", grid(drawn))
 
     state, stopped = train.train(
-        latents, frozen, config, checkpoints, journal.write, stop.is_set, devices=devices, at_checkpoint=look
+        latents, frozen, config, checkpoints, journal.write, stop.is_set, devices=devices, at_checkpoint=draw_progress
     )
     journal.phase("train")
     if not devices.is_chief:
@@ -212,7 +212,7 @@ def _run(
 
 
 def digests(output: Path) -> dict[str, str]:
-    """The sha256 of every result, by its path: who fetches them from a bucket can tell whether they arrived whole."""
+    """Hash every result, sha256 by path, so that a task that downloads them can tell whether they arrived whole."""
     folders = (output / name for name in ("text_encoder", "samples"))
     results = [output / "learned_embeds.safetensors", *(path for folder in folders for path in folder.rglob("*"))]
     found = {}
@@ -223,7 +223,7 @@ def digests(output: Path) -> dict[str, str]:
 
 
 def _scorer(base: BaseModel) -> Scorer | None:
-    """What scores samples with CLIP, where a folder of its weights lies beside the base model's."""
+    """Load CLIP to score samples with, where a folder of its weights lies beside the base model's; else None."""
     folder = presets.clip_folder(base.base_dir)
     if folder is None:
         return None

@@ -59,8 +59,8 @@ def test_a_handler_that_does_not(text: str, words: str) -> None:
 
 
 def test_programs_are_parsed_and_names_are_those_of_a_template() -> None:
-    with pytest.raises(ValidationError, match=r"look\.py, line 1 is not Python"):
-        SpaceSpec(override={"look.py": "def"})
+    with pytest.raises(ValidationError, match=r"theme\.py, line 1 is not Python"):
+        SpaceSpec(override={"theme.py": "def"})
     with pytest.raises(ValidationError, match="is not a file of a template"):
         EndpointSpec(override={"trainer/sampling/sampler.py": ""})
     with pytest.raises(SpecError, match=r"endpoint.override: handler.py has no class EndpointHandler"):

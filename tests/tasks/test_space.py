@@ -22,7 +22,7 @@ from conceptry.fingerprint import serving_fingerprint
 from conceptry.installation import HubTarget
 from conceptry.markdown import split_front_matter
 from conceptry.serving import SPACE_MODULES, serving_settings
-from space_template.served import read_settings
+from space_template.settings import read_settings
 from tasks.hub import HubSession, RenderedSpace, list_live, pause_space, push_space
 from tasks.hub.spaces import equip_space
 from tasks.space import TEMPLATES_RECORD, TEMPLATES_REVISION, render_space, templates_record
@@ -128,7 +128,7 @@ def test_a_space_is_made_anew_and_the_same_each_time(tmp_path: Path) -> None:
 def test_a_concept_may_replace_files_of_the_template(tmp_path: Path) -> None:
     spec = concept("Cat")
     own = {
-        "look.py": "# mine\n",
+        "theme.py": "# mine\n",
         "app.py": "# too\n",
         "requirements.txt": "gradio==6.31.0\n",
         "extra.py": "x = 1\n",
@@ -136,11 +136,11 @@ def test_a_concept_may_replace_files_of_the_template(tmp_path: Path) -> None:
     changed = spec.model_copy(update={"space": SpaceSpec.model_validate({"title": "Cat", "override": own})})
     plain, ours = contents(render(tmp_path / "plain", spec)), contents(render(tmp_path / "ours", changed))
 
-    assert ours["space_template/look.py"] == b"# mine\n"
+    assert ours["space_template/theme.py"] == b"# mine\n"
     assert ours["app.py"] == b"# too\n"
     assert ours["requirements.txt"] == b"gradio==6.31.0\n"
     assert {path for path in ours if ours[path] != plain.get(path)} == {
-        "space_template/look.py", "app.py", "requirements.txt", "space_template/extra.py"
+        "space_template/theme.py", "app.py", "requirements.txt", "space_template/extra.py"
     }  # fmt: skip
     assert serving_fingerprint(spec, None, "t") != serving_fingerprint(changed, None, "t"), "it is rendered again"
     for name in ("../app.py", "settings.json", "README.md", "trainer/sampling/sampler.py", ""):

@@ -150,7 +150,7 @@ def test_xla_compiles_a_step_and_computes_the_same(bench: Bench, latents: Latent
     wanted = settings(batch_size=2)
     batch = batches.draw_batch(latents, bench.frozen.tokenizer, wanted, 0).arrays()
     start = objective.initial_vectors(wanted, bench.frozen)
-    compute = train.gradients(objective.denoising_losses(bench.frozen))
+    compute = objective.gradients(objective.denoising_losses(bench.frozen))
     plain, compiled = (
         Devices().compile(compute, jit)((start, np.zeros((), "float32")), batch) for jit in (False, True)
     )

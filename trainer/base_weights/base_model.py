@@ -82,29 +82,29 @@ class BaseModel:
             )
 
     def tokenizer(self, placeholder: str | None = None, num_vectors: int = 1) -> Tokenizer:
-        """The tokenizer, with a concept's placeholder token if there is one."""
+        """Load the tokenizer, with a concept's placeholder token if there is one."""
         merges = "merges.txt.gz" if self.name == "tiny" else "bpe_simple_vocab_16e6.txt.gz"
         return Tokenizer(self._files[merges], self._length, placeholder, num_vectors)
 
     def text_encoder(self, vocabulary: int, dtype: str | None = None) -> TextEncoder:
-        """The text encoder with its weights; `dtype` overrides the base model's."""
+        """Load the text encoder; `dtype` overrides the base model's. Raises ValueError as `_load`."""
         shape = TEXT_ENCODERS[self.name]
         return self._load("text_encoder", lambda read: TextEncoder(shape, vocabulary, read), dtype)
 
     def diffusion_model(self, _height: int, _width: int) -> DiffusionModel:
-        """The UNet with its weights; it takes pictures of any size."""
+        """Load the UNet, which takes latents of any size. Raises ValueError as `_load`."""
         return self._load("diffusion_model", lambda read: DiffusionModel(UNETS[self.name], read))
 
     def image_encoder(self) -> ImageEncoder:
-        """The VAE's encoder with its weights."""
+        """Load the VAE's encoder. Raises ValueError as `_load`."""
         return self._load("image_encoder", lambda read: ImageEncoder(IMAGE_ENCODERS[self.name], read))
 
     def decoder(self) -> Decoder:
-        """The VAE's decoder with its weights; it makes pictures of any size."""
+        """Load the VAE's decoder, which makes pictures of any size. Raises ValueError as `_load`."""
         return self._load("decoder", lambda read: Decoder(DECODERS[self.name], read))
 
     def path(self, part: str) -> Path:
-        """The file that holds a part's weights."""
+        """Find the file that holds a part's weights."""
         return self._files["tiny.safetensors" if self.name == "tiny" else _SD_FILES[part]]
 
     def _load(self, part: str, make: Callable[[ReadWeight], Part], dtype: str | None = None) -> Part:

@@ -58,7 +58,7 @@ def fetch_for_drawing(
         base_model: A preset's name.
         base_dir: A folder that is looked into first.
         text_encoder: Whether the base model's own text encoder is needed; a version brings one.
-        report: Hears of the progress.
+        report: Called with the progress.
 
     Returns:
         The folder to give to `Pipeline.load`; None when everything ships with the project.
@@ -76,7 +76,7 @@ def fetch_for_drawing(
 
 
 def cache_folder(base_model: str) -> Path:
-    """Where weights lie that nobody has named a folder for: beside the Hub's own cache, which Spaces can keep."""
+    """Find the default folder for a base model's weights: beside the Hub's own cache, which Spaces can keep."""
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(os.environ.get("HF_HOME") or Path(cache) / "huggingface") / "conceptry" / base_model
 
@@ -89,7 +89,7 @@ def fetch(
     Args:
         files: Which files; what is there already and right is left as it is.
         folder: Where to; it is made.
-        report: Hears of the progress.
+        report: Called with the progress.
         go_on: Ask again, by itself, for the rest of a file whose download was cut off.
 
     Returns:
@@ -196,7 +196,7 @@ def _sha256(path: Path) -> str:
 
 
 def in_the_log(every: float = 10.0) -> Report:
-    """A report for a log: a line a file when it is there, and in between every so many seconds."""
+    """Make a report for a log: one line when a file is there, and one every so many seconds until then."""
     last = time.monotonic()
 
     def report(name: str, have: int, whole: int | None) -> None:

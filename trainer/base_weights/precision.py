@@ -14,7 +14,7 @@ _CPU_FEATURES = frozenset({"amx_bf16", "avx512_bf16"})
 
 
 def storage(base_model: str) -> str:
-    """ "bfloat16" where this machine multiplies it, else "float32"; always float32 for `tiny`, which gains nothing."""
+    """Choose "bfloat16" where this machine multiplies it, else "float32"; `tiny` gains nothing and stays float32."""
     if base_model == "tiny":
         return "float32"
     gpus = tf.config.list_physical_devices("GPU")
@@ -25,7 +25,7 @@ def storage(base_model: str) -> str:
 
 
 def cpu_features(path: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
-    """What the first CPU says that it can do; empty where nobody says."""
+    """Read the feature flags of the first CPU; empty where the system does not list them."""
     try:
         lines = path.read_text(encoding="ascii", errors="replace").splitlines()
     except OSError:

@@ -135,13 +135,13 @@ CLIP: tuple[PresetFile, ...] = (
 
 
 def digest(name: str) -> str:
-    """One sha256 for all the weights of a base model, 64 hex digits: part of every training fingerprint."""
+    """Hash all the weights of a base model into one sha256, 64 hex digits: part of every training fingerprint."""
     lines = (f"{file.path} {file.sha256}\n" for file in PRESETS[name].files)
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def files_for_drawing(name: str, *, text_encoder: bool = True) -> tuple[PresetFile, ...]:
-    """The files that drawing reads: not the VAE's encoder, and the text encoder only if it is wanted.
+    """List the files that drawing reads: not the VAE's encoder, and the text encoder only if it is wanted.
 
     A published version has a text encoder of its own.
     """
@@ -150,7 +150,7 @@ def files_for_drawing(name: str, *, text_encoder: bool = True) -> tuple[PresetFi
 
 
 def find(file: PresetFile, base_dir: str | Path | None = None) -> Path | None:
-    """Where a file of a base model lies: in `base_dir` if it is there, else in the project; None when in neither."""
+    """Find a file of a base model: in `base_dir` if it is there, else in the project; None when in neither."""
     places = [Path(base_dir) / Path(file.path).name] if base_dir else []
     if file.url is None:
         places.append(TRAINER / file.path)
@@ -158,13 +158,13 @@ def find(file: PresetFile, base_dir: str | Path | None = None) -> Path | None:
 
 
 def clip_folder(base_dir: str | Path | None) -> Path | None:
-    """The CLIP model in a folder of weights; None when there is none."""
+    """Find the folder of the CLIP model in a folder of weights; None when there is none."""
     folder = Path(base_dir) / CLIP_FOLDER if base_dir else None
     return folder if folder and folder.is_dir() else None
 
 
 def locate(name: str, base_dir: str | Path | None = None, files: Iterable[PresetFile] | None = None) -> dict[str, Path]:
-    """Where the files of a base model (or those named) lie, as `find` finds them. Keys are file names.
+    """Find the files of a base model (or those named) as `find` does. Keys are file names.
 
     Raises:
         FileNotFoundError: Weights are in neither place; the message names the folder and what to put there.

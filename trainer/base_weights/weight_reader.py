@@ -18,11 +18,11 @@ Array = npt.NDArray[Any]
 _ALIGNMENT = 64
 """Bytes: where TensorFlow's kernels want a tensor to begin."""
 _THREADS, _AHEAD = 2, 8
-"""Who copy arrays, and how many of these (150 MB at most at full size) may wait to be taken."""
+"""Threads that copy arrays, and how many arrays (150 MB each at most at full size) may be copied ahead."""
 
 
 def read(path: Path, part: str) -> Iterator[Array]:
-    """The arrays of one part in the order of its Keras model's weights, one at a time.
+    """Read the arrays of one part in the order of its Keras model's weights, one at a time.
 
     A .safetensors file may hold several parts; an .h5 file holds one, as Keras 2 and `legacy_h5` write it.
 
@@ -56,7 +56,7 @@ def _texts(group: Any, attribute: str) -> list[str]:
 
 
 def _array(path: Path, dataset: Any) -> Array:
-    """A dataset's values, mapped from the file where it lies there in one piece: nothing is read before it is used."""
+    """Map a dataset's values from the file where they lie in one piece, so that nothing is read before it is used."""
     offset = dataset.id.get_offset()
     if offset is None or dataset.chunks is not None:
         return np.asarray(dataset[()])
@@ -64,7 +64,7 @@ def _array(path: Path, dataset: Any) -> Array:
 
 
 def _copied_ahead(arrays: Iterator[Array]) -> Iterator[Array]:
-    """The arrays, copied into memory by threads that are a few ahead of who takes them: half of loading is copying."""
+    """Copy arrays into memory in threads that run a few arrays ahead: half of loading is copying."""
     with ThreadPoolExecutor(_THREADS) as pool:
         copies: deque[Future[Array]] = deque()
         for array in arrays:
@@ -84,7 +84,7 @@ def _copy(array: Array) -> Array:
 
 
 def _tensor(array: Array) -> Any:
-    """An array, which must not change any more, as a tensor.
+    """Turn an array, which must not change any more, into a tensor.
 
     It is not copied where it lies as TensorFlow wants; `tf.constant` copies twice.
     """
@@ -107,7 +107,7 @@ class WeightReader:
         self.variables: list[tf.Variable] = []
 
     def __call__(self, *shapes: Sequence[int], transposed: bool = False) -> tf.Variable:
-        """The next weight; with several shapes, that many weights side by side (along the last axis) in one.
+        """Read the next weight; with several shapes, that many weights side by side (along the last axis) in one.
 
         With `transposed` a matrix is stored the other way round.
 

@@ -1,4 +1,4 @@
-"""What a training step and an evaluation see: noisy latents, prompts, and the loss of both."""
+"""What a training step and an evaluation see: latents, noise, timesteps and prompts."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ class Batch:
     noise: Array
 
     def arrays(self) -> tuple[npt.NDArray[Any], ...]:
-        """The four arrays in the order of the loss's arguments."""
+        """Return the four arrays in the order of the loss's arguments."""
         return self.latents, self.tokens, self.timesteps, self.noise
 
     @classmethod
     def blank(cls, latents: Latents, prompt_length: int, size: int) -> Batch:
-        """Zeros, in the shapes of a batch of `size` rows."""
+        """Make a batch of zeros in the shapes of `size` rows, to trace a step with."""
         shape = (size, *latents.mean.shape[1:])
         tokens = np.zeros((size, prompt_length), "int32")
         return cls(np.zeros(shape, "float32"), tokens, np.zeros(size, "int32"), np.zeros(shape, "float32"))
@@ -45,7 +45,7 @@ class Batch:
 def draw_batch(
     latents: Latents, tokenizer: Tokenizer, config: Config, step: int, recipe: Recipe = DEFAULT, replicas: int = 1
 ) -> Batch:
-    """The batch of one step, `batch_size` rows for each replica: timesteps over the schedule, random sentences."""
+    """Draw the batch of one step, `batch_size` rows for each replica; the same (noise_seed, step), the same batch."""
     rng = np.random.default_rng([config.noise_seed, step])
     size = config.batch_size * replicas
     rows = rng.integers(0, len(latents), size)
@@ -61,7 +61,7 @@ def draw_batch(
 
 
 def draw_ahead(draw: Callable[[int], Batch], first: int, end: int) -> Iterator[Batch]:
-    """The batches of steps `first` to `end` - 1, each drawn while something else runs: tracing, or the step before."""
+    """Draw the batches of steps `first` to `end` - 1, each in a thread while the step before runs or is traced."""
     pool = ThreadPoolExecutor(1)
     begun = pool.submit(draw, first)
 
@@ -79,7 +79,7 @@ def draw_ahead(draw: Callable[[int], Batch], first: int, end: int) -> Iterator[B
 
 
 def evaluation_batch(latents: Latents, tokenizer: Tokenizer, config: Config, size: int = 64) -> Batch:
-    """A fixed batch to judge by: the same latents, timesteps, noise and sentence every time."""
+    """Draw the fixed batch to judge by: the same latents, timesteps, noise and sentence every time."""
     rng = np.random.default_rng([config.seed, 1_000_003])
     rows = np.resize(rng.permutation(len(latents)), size)
     text = prompts.evaluation_prompt(config.learnable_property).format(config.placeholder_token)

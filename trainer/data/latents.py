@@ -33,7 +33,7 @@ class Latents:
     would else wait for minutes; and alone, because then its latents do not depend on those asked for before.
 
     Args:
-        mean: Of each view; what is in the rows of those that wait does not matter.
+        mean: Of each view, float32 (N, H/8, W/8, 4); rows of views that wait may hold anything.
         deviation: As `mean`.
         captions: One text for each view, empty when the picture has none.
         waiting: The pixels of the views that wait, uint8 (H, W, 3), by their row.
@@ -67,7 +67,7 @@ class Latents:
         return self.mean[rows] + self.deviation[rows] * noise
 
     def encode(self, rows: Iterable[int] | None = None) -> None:
-        """Encode those of the given views that still wait, or all of them; with the last one the VAE is let go."""
+        """Encode those of the given views that still wait, None for all; with the last one the VAE is freed."""
         with self._lock:
             for row in sorted(self._waiting.keys() & set(range(len(self)) if rows is None else map(int, rows))):
                 assert self._encoder is not None

@@ -31,12 +31,12 @@ STYLE = (
 
 
 def templates(learnable_property: str, own: Sequence[str] = ()) -> tuple[str, ...]:
-    """The sentences to train with, each with one `{}`: the concept's own, else those for `object` or `style`."""
+    """Choose the sentences to train with, each with one `{}`: the concept's own, else those for object or style."""
     return tuple(own) or (STYLE if learnable_property == "style" else OBJECT)
 
 
 def captioned(sentence: str, caption: str, placeholder: str) -> str:
-    """What a picture is called in one step.
+    """Make the prompt of one picture in one step.
 
     A caption that names the placeholder, or has `{}` for it, is the whole prompt; any other one says what else is in
     the picture, and follows the sentence: "a photo of <x>, on a red sofa".
@@ -47,5 +47,5 @@ def captioned(sentence: str, caption: str, placeholder: str) -> str:
 
 
 def evaluation_prompt(learnable_property: str) -> str:
-    """The one sentence that losses are compared with and samples are drawn from."""
+    """Give the one sentence that losses are compared on and samples are drawn from, with one `{}`."""
     return templates(learnable_property)[0]

@@ -1,4 +1,4 @@
-"""The autoencoder of latent diffusion (Rombach et al. 2022), as functions like those of trainer.parts.
+"""The autoencoder of latent diffusion (Rombach et al. 2022), as functions like those of `unet`.
 
 Its encoder sees each view of a picture once, its decoder makes pictures of what was drawn. Both compute what KerasCV's
 do (tests/trainer/test_parity.py) from the same weights in the same order.
@@ -50,7 +50,7 @@ DECODERS: dict[str, Plan] = {
 
 
 class ImageEncoder:
-    """Pictures to latents."""
+    """The VAE's encoder: pictures to latents."""
 
     weights: Sequence[Any]
 
@@ -60,7 +60,7 @@ class ImageEncoder:
         self.narrow, self.out = Affine(read, 3, 3, width, 8), Affine(read, 1, 1, 8, 8)
 
     def __call__(self, x: Any) -> Any:
-        """Pictures (B, H, W, 3) in [-1, 1] to (B, H/8, W/8, 8) float32: mean and log variance, not yet scaled."""
+        """Encode pictures (B, H, W, 3) in [-1, 1] to unscaled mean and log variance, (B, H/8, W/8, 8) float32."""
         for block in self.blocks:
             x = block(x)
         x = layers.swish(layers.group_norm(x, *self.norm))
@@ -68,7 +68,7 @@ class ImageEncoder:
 
 
 class Decoder:
-    """Latents to pictures."""
+    """The VAE's decoder: latents to pictures."""
 
     weights: Sequence[Any]
 
@@ -79,7 +79,7 @@ class Decoder:
         self.out = Affine(read, 3, 3, width, 3)
 
     def __call__(self, latents: Any) -> Any:
-        """Latents (B, H/8, W/8, 4), scaled to unit variance, to pictures (B, H, W, 3) float32 in about [-1, 1]."""
+        """Decode latents (B, H/8, W/8, 4) of unit variance to pictures (B, H, W, 3) float32 in about [-1, 1]."""
         x = layers.conv(latents / LATENT_SCALE, *self.enter)
         for block in self.blocks:
             x = block(x)
@@ -87,7 +87,7 @@ class Decoder:
 
 
 def _blocks(plan: Plan, width: int, read: ReadWeight) -> tuple[list[Any], int]:
-    """The blocks of a plan for an input of `width` channels, and how many come out."""
+    """Build the blocks of a plan for an input of `width` channels; return them and their output's channels."""
     blocks: list[Any] = []
     for kind, wanted in plan:
         if kind == "res":

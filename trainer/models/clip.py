@@ -85,7 +85,7 @@ class Clip:
         self._check(dict((*_vision_tensors(self.shape), *_text_tensors(self.shape))))
 
     def images(self, pictures: Sequence[Pixels]) -> Array:
-        """Pictures, each uint8 (H, W, 3) of whatever size, to vectors of length one, (N, projection)."""
+        """Encode pictures, each uint8 (H, W, 3) of any size, to vectors of length one, float32 (N, projection)."""
         read = self._reader(_vision_tensors(self.shape))
         tower = _VisionTower(self.shape.vision, read)
         kernel = read((self.shape.vision.width, self.shape.projection))
@@ -96,7 +96,7 @@ class Clip:
         return np.concatenate(found)
 
     def texts(self, tokens: npt.NDArray[np.int32]) -> Array:
-        """Rows of token ids, (N, L), each with the end token, to vectors of length one, (N, projection)."""
+        """Encode rows of token ids, (N, L) int32 with the end token, to vectors of length one, (N, projection)."""
         read = self._reader(_text_tensors(self.shape))
         tower = TextEncoder(self.shape.text, self.shape.vocabulary, read)
         kernel = read((self.shape.text.width, self.shape.projection))
@@ -158,7 +158,7 @@ def _section(document: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 
 def _sizes(section: Mapping[str, Any]) -> tuple[int, int, int]:
-    """Width, layers and heads of a tower."""
+    """Check and return a tower's width, layers and heads."""
     width, heads = section["hidden_size"], section["num_attention_heads"]
     if section["intermediate_size"] != 4 * width or width % heads:
         raise ValueError("intermediate_size must be four times hidden_size, which the heads must share evenly")
@@ -178,7 +178,7 @@ class _VisionTower:
         self.after = Affine(read, shape.width)
 
     def __call__(self, pictures: Any) -> Any:
-        """Prepared pictures, (B, side, side, 3) float32, to what their class tokens have become, (B, width)."""
+        """Encode prepared pictures, (B, side, side, 3) float32, to their class tokens' outputs, (B, width)."""
         size, across = self.shape.patch, self.shape.side // self.shape.patch
         patches = tf.reshape(pictures, (-1, across, size, across, size, 3))
         patches = tf.reshape(tf.transpose(patches, (0, 1, 3, 2, 4, 5)), (-1, across * across, size * size * 3))
@@ -191,7 +191,7 @@ class _VisionTower:
 
 
 def prepare(pixels: Pixels, side: int) -> Array:
-    """What CLIPImageProcessor makes of a picture: its short side `side` pixels, cut to a square, (side, side, 3)."""
+    """Resize and crop a picture as CLIPImageProcessor does: float32 (side, side, 3), normalized."""
     height, width, _ = pixels.shape
     short = min(height, width)
     size = (int(side * width / short), int(side * height / short))
@@ -206,7 +206,7 @@ def _unit(vectors: Any) -> Array:
 
 
 def _as_ours(name: str, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """A tensor as our layers keep it: torch's kernels are (O, I), and (O, 3, H, W) where they see patches."""
+    """Transpose a tensor as our layers keep it: torch's kernels are (O, I), or (O, 3, H, W) for patches."""
     array = array.astype("float32", copy=False)
     if array.ndim == 4:
         return array.transpose(2, 3, 1, 0).reshape(-1, len(array))

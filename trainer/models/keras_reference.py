@@ -53,7 +53,7 @@ Array = npt.NDArray[Any]
 
 
 def tiny_text_encoder(vocabulary: int) -> keras.Model:
-    """A CLIP text encoder of 3 layers, 4 heads and width 96."""
+    """Build a CLIP text encoder of 3 layers, 4 heads and width 96."""
     width, length = _TINY.width, _TINY.length
     tokens = keras.layers.Input((length,), dtype="int32", name="tokens")
     positions = keras.layers.Input((length,), dtype="int32", name="positions")
@@ -65,7 +65,7 @@ def tiny_text_encoder(vocabulary: int) -> keras.Model:
 
 
 def tiny_diffusion_model(height: int, width: int) -> keras.Model:
-    """A denoising UNet of two resolutions, 64 and 96 channels wide."""
+    """Build a denoising UNet of two resolutions, 64 and 96 channels wide."""
     context = keras.layers.Input((_TINY.length, _TINY.width), name="context")
     timestep = keras.layers.Input((TIMESTEP_WIDTH,), name="timestep_embedding")
     latent = keras.layers.Input((height // 8, width // 8, 4), name="latent")
@@ -105,7 +105,7 @@ def tiny_diffusion_model(height: int, width: int) -> keras.Model:
 
 
 def tiny_image_encoder() -> keras.Model:
-    """The encoder half of the VAE, 32 to 64 channels wide."""
+    """Build the encoder half of the VAE, 32 to 64 channels wide."""
     return keras.Sequential(
         [
             keras.layers.Input((None, None, 3)),
@@ -128,7 +128,7 @@ def tiny_image_encoder() -> keras.Model:
 
 
 def tiny_decoder(height: int, width: int) -> keras.Model:
-    """The decoder half of the VAE, 64 to 32 channels wide."""
+    """Build the decoder half of the VAE, 64 to 32 channels wide."""
     return keras.Sequential(
         [
             keras.layers.Input((height // 8, width // 8, 4)),
@@ -155,32 +155,32 @@ def tiny_decoder(height: int, width: int) -> keras.Model:
 
 
 def sd_image_encoder() -> keras.Model:
-    """KerasCV's VAE encoder without its last layer, so that it gives mean and log variance."""
+    """Build KerasCV's VAE encoder without its last layer, so that it gives mean and log variance."""
     whole = ImageEncoder(download_weights=False)
     return keras.Sequential([keras.layers.Input((None, None, 3)), *whole.layers[:-1]], name="image_encoder")
 
 
 def text_encoder(base_model: str, vocabulary: int) -> keras.Model:
-    """The text encoder of a base model, its weights not loaded yet."""
+    """Build the text encoder of a base model, its weights not loaded yet."""
     if base_model == "tiny":
         return tiny_text_encoder(vocabulary)
     return TextEncoder(_FULL_SIZE.length, vocabulary, name="text_encoder", download_weights=False)
 
 
 def diffusion_model(base_model: str, height: int, width: int) -> keras.Model:
-    """The denoising UNet of a base model for images of `height` x `width` pixels, its weights not loaded yet."""
+    """Build the denoising UNet of a base model for images of `height` x `width` pixels, weights not loaded yet."""
     if base_model == "tiny":
         return tiny_diffusion_model(height, width)
     return DiffusionModel(height, width, _FULL_SIZE.length, name="diffusion_model", download_weights=False)
 
 
 def image_encoder(base_model: str) -> keras.Model:
-    """The VAE's encoder of a base model, its weights not loaded yet."""
+    """Build the VAE's encoder of a base model, its weights not loaded yet."""
     return tiny_image_encoder() if base_model == "tiny" else sd_image_encoder()
 
 
 def decoder(base_model: str, height: int, width: int) -> keras.Model:
-    """The VAE's decoder of a base model, its weights not loaded yet."""
+    """Build the VAE's decoder of a base model, its weights not loaded yet."""
     if base_model == "tiny":
         return tiny_decoder(height, width)
     return Decoder(height, width, name="decoder", download_weights=False)

@@ -44,7 +44,7 @@ class Affine:
 
 @cache
 def on_gpu() -> bool:
-    """Whether TensorFlow sees a GPU."""
+    """Tell whether TensorFlow sees a GPU."""
     return bool(tf.config.list_physical_devices("GPU"))
 
 
@@ -60,7 +60,7 @@ def disable_grappler_on_cpu() -> None:
 
 
 def dense(x: Any, kernel: Any, bias: Any = None, *, transposed: bool = False) -> Any:
-    """(..., I) times (I, O), plus (O,); a transposed kernel is (O, I).
+    """Multiply (..., I) by a kernel (I, O) and add a bias (O,); a transposed kernel is (O, I).
 
     On a CPU a product by a few thousand columns takes half the time when its kernel lies transposed: rows whose length
     is a multiple of a memory page fight for the same lines of the cache.
@@ -186,7 +186,7 @@ def _normalize(x: Any, gamma: Any, beta: Any, average: Callable[[Any], Any]) -> 
 
 
 def attention(queries: Any, keys: Any, values: Any, heads: int, mask: Any = None) -> Any:
-    """Scaled dot-product attention of (B, T, C) to (B, S, C) in `heads` heads; `mask` (T, S) is added to the scores."""
+    """Attend from (B, T, C) to (B, S, C) by scaled dot product in `heads` heads; add `mask` (T, S) to the scores."""
     _, length, channels = queries.shape
 
     def split(x: Any) -> Any:
@@ -200,19 +200,19 @@ def attention(queries: Any, keys: Any, values: Any, heads: int, mask: Any = None
 
 
 def _attend(queries: Any, keys: Any, values: Any, mask: Any = None) -> Any:
-    """Queries, scaled, and keys and values, each (..., tokens, channels), to what is attended to."""
+    """Attend with scaled queries to keys and values, each (..., tokens, channels)."""
     return tf.matmul(_shares(queries, keys, values.dtype, mask), values)
 
 
 def _shares(queries: Any, keys: Any, dtype: Any, mask: Any = None) -> Any:
-    """How much each key is attended to, (..., T, S), sums of one: in float32, then cast."""
+    """Compute attention weights, (..., T, S): a softmax in float32, then cast."""
     scores = tf.cast(tf.matmul(queries, keys, transpose_b=True), tf.float32)
     return tf.cast(tf.nn.softmax(scores if mask is None else scores + mask), dtype)
 
 
 @tf.custom_gradient  # type: ignore[untyped-decorator,unused-ignore]
 def _attend_head_by_head(queries: Any, keys: Any, values: Any) -> Any:
-    """The same for pictures of many tokens: only one head's scores are ever kept, and computed again for the gradient.
+    """Attend as `_attend`, for many tokens: keep one head's scores at a time, recompute them for the gradient.
 
     At 512 x 512 pixels the eight heads of one layer have 134 million.
     """
@@ -246,18 +246,18 @@ def split_columns(x: Any, count: int) -> Sequence[Any]:
 
 
 def swish(x: Any) -> Any:
-    """x times its sigmoid."""
+    """Compute x times its sigmoid (SiLU)."""
     return tf.nn.silu(x)
 
 
 def quick_gelu(x: Any) -> Any:
-    """The activation of CLIP's text encoder."""
+    """Compute CLIP's activation: x times the sigmoid of 1.702 x."""
     return tf.nn.silu(x, beta=1.702)
 
 
 @tf.custom_gradient  # type: ignore[untyped-decorator,unused-ignore]
 def gelu(x: Any) -> Any:
-    """The tanh approximation of GELU, as KerasCV's UNet has it."""
+    """Compute the tanh approximation of GELU, as KerasCV's UNet does."""
     a, b = 0.7978845608, 0.044715
     square = x * x
     tanh = tf.tanh(x * (a + a * b * square))

@@ -80,7 +80,7 @@ class EncoderBlock:
         self.widen, self.narrow = Affine(read, width, 4 * width), Affine(read, 4 * width, width)
 
     def __call__(self, x: Any, mask: Any) -> Any:
-        """Tokens, (B, T, width), to as many; `mask`, (T, T), is added to the attention's scores, None for none."""
+        """Transform tokens (B, T, width); `mask` (T, T) is added to the attention's scores, None for none."""
         y = tf.cast(layers.layer_norm(x, *self.norm1), self.query.kernel.dtype)
         query, key, value = (layers.dense(y, *part) for part in (self.query, self.key, self.value))
         x += tf.cast(layers.dense(layers.attention(query, key, value, self.heads, mask), *self.out), x.dtype)

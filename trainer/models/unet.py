@@ -101,7 +101,7 @@ class DiffusionModel:
         return [layers.dense(context, block.key_value) for block in self.blocks if isinstance(block, _Transformer)]
 
     def __call__(self, inputs: Sequence[Any]) -> Any:
-        """Latent (B, H/8, W/8, 4), timestep_embedding (B, 320), context (B, L, D) to the noise, float32.
+        """Predict the noise, float32, of latent (B, H/8, W/8, 4), timestep_embedding (B, 320), context (B, L, D).
 
         Instead of a context it takes what `cross_attention_kv` makes of one.
         """
@@ -123,7 +123,7 @@ class DiffusionModel:
 
 
 def timestep_embedding(timesteps: Any, width: int = TIMESTEP_WIDTH, max_period: float = 10_000.0) -> Any:
-    """Sinusoids of the timesteps, (B,) -> (B, width): cosines first, as Stable Diffusion's UNet was trained with."""
+    """Embed timesteps as sinusoids, (B,) -> (B, width): cosines first, as Stable Diffusion's UNet was trained with."""
     half = width // 2
     frequencies = np.exp(-np.log(max_period) * np.arange(half, dtype="float32") / half)
     angles = tf.cast(timesteps, "float32")[:, None] * frequencies[None, :]

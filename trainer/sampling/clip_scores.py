@@ -73,7 +73,7 @@ class Scorer:
 
 
 def load(folder: Path, base: BaseModel) -> Scorer:
-    """The CLIP model in `folder`, and a tokenizer for it: the base model's own, or one beside either's weights.
+    """Load the CLIP model in `folder`, and a tokenizer for it: the base model's, or one beside either's weights.
 
     Raises:
         ValueError: The folder does not hold a CLIP model that is known here.

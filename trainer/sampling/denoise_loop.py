@@ -54,7 +54,7 @@ class CompiledModels:
         return self._loops[key]
 
     def decode(self, latents: Any) -> npt.NDArray[np.uint8]:
-        """Latents (B, h, w, 4) to pictures (B, 8 h, 8 w, 3)."""
+        """Decode latents (B, h, w, 4) to pictures, uint8 (B, 8 h, 8 w, 3)."""
         # A picture alone is decoded in another way than several.
         count = 1 if latents.shape[0] == 1 else None
         key = (count, int(latents.shape[1]), int(latents.shape[2]))

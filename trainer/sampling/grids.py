@@ -48,7 +48,7 @@ class Grids:
 
 
 def grid(pictures: Pixels, columns: int = 4) -> Pixels:
-    """Pictures, uint8 (N, H, W, 3), side by side; small ones are enlarged so that a person can see them."""
+    """Lay pictures, uint8 (N, H, W, 3), side by side; small ones are enlarged so that a person can see them."""
     count, height, width, _ = pictures.shape
     columns = min(columns, count)
     rows = -(-count // columns)

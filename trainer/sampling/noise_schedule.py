@@ -9,7 +9,7 @@ TIMESTEPS = 1000
 
 
 def alphas_cumprod() -> npt.NDArray[np.float32]:
-    """The share of signal variance left at each of the 1,000 timesteps, (1000,).
+    """Compute the share of signal variance left at each timestep, float32 (1000,).
 
     The betas are "scaled linear": linear in their square roots, from 0.00085 to 0.012.
     """

@@ -43,7 +43,7 @@ class Pipeline:
         tokenizer: Knows the placeholder token.
         encode: Token ids (B, L) int32 -> context (B, L, D).
         resolution: Width and height of the pictures in pixels; None for the base model's own.
-        diffusion_model: The UNet, where somebody has it already.
+        diffusion_model: The UNet, where the caller has loaded it already.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class Pipeline:
         return cls(base, tokenizer, _encoder(base, tokenizer, text_encoder), resolution=resolution)
 
     def with_text_encoder(self, text_encoder: str, placeholder_tokens: Sequence[str]) -> Pipeline:
-        """Another version of the same base model: it has an encoder of its own and shares everything else."""
+        """Make the pipeline of another version: it has an encoder of its own and shares everything else."""
         other: Pipeline = object.__new__(type(self))
         other.__dict__.update(self.__dict__)
         other.tokenizer = _tokenizer(self._base, placeholder_tokens)
@@ -99,7 +99,7 @@ class Pipeline:
         return other
 
     def warm_up(self, num_images: int = 1) -> None:
-        """Draw one step, so that nobody waits for the compiling."""
+        """Draw one step, so that the first request does not wait for compilation."""
         self.draw("", num_images=num_images, steps=1)
 
     def draw(
@@ -188,7 +188,7 @@ class Pipeline:
             raise ValueError(f"there is no solver {solver}; there are {', '.join(SOLVERS)}")
 
     def _context(self, text: str) -> Any:
-        """The context of a text, (1, L, D). The last few are kept, so that a negative prompt is encoded once."""
+        """Encode a text to its context, (1, L, D) float32, or take it from the last few: a negative prompt recurs."""
         if text in self._contexts:
             return self._contexts[text]
         context = tf.cast(self._encode(tf.constant(self.tokenizer.rows([text]))), "float32")
@@ -209,7 +209,7 @@ def _tokenizer(base: BaseModel, placeholder_tokens: Sequence[str]) -> Tokenizer:
 
 
 def _encoder(base: BaseModel, tokenizer: Tokenizer, text_encoder: str | None) -> Encode:
-    """A version's SavedModel, or the base model's own encoder, as a function of token ids."""
+    """Load a version's SavedModel, or the base model's own encoder, as a function of token ids."""
     if text_encoder is None:
         model = base.text_encoder(tokenizer.vocabulary)
         nothing = tf.zeros((1, model.output_shape[-1]))
@@ -222,5 +222,5 @@ def _encoder(base: BaseModel, tokenizer: Tokenizer, text_encoder: str | None) ->
 
 
 def size_step(base_model: str) -> int:
-    """Pixels that width and height of a picture must be multiples of: the VAE's 8, times what the UNet halves."""
+    """Give the pixels that width and height must be multiples of: the VAE's 8, times what the UNet halves."""
     return 16 if base_model == "tiny" else 64

@@ -26,7 +26,7 @@ _RHO = 7.0
 
 
 def table(solver: Solver, steps: int) -> npt.NDArray[np.float32]:
-    """What each step multiplies with, (steps, 6): see COLUMNS. The last step gives the clean latents."""
+    """Compute each step's factors, float32 (steps, 6): see COLUMNS. The last step gives the clean latents."""
     alpha, sigma, timesteps = _karras(steps) if solver == "dpm++karras" else _even(steps)
     half_log_snr = np.log(alpha) - np.log(sigma)
     rows = np.zeros((steps, len(COLUMNS)))
@@ -46,14 +46,14 @@ Levels = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.
 
 
 def _even(steps: int) -> Levels:
-    """Timesteps evenly spaced: signal and noise (each (steps,)), and the timesteps."""
+    """Space timesteps evenly; return signal, noise and timesteps, each float64 (steps,)."""
     timesteps = np.linspace(TIMESTEPS - 1, 0, steps + 1).round()[:-1]
     signal = alphas_cumprod().astype("float64")[timesteps.astype(int)]
     return np.sqrt(signal), np.sqrt(1.0 - signal), timesteps
 
 
 def _karras(steps: int) -> Levels:
-    """Noise levels evenly spaced in their seventh root; the UNet takes the timesteps between two, too."""
+    """Space noise levels evenly in their seventh root; the UNet takes timesteps between two integers, too."""
     signal = alphas_cumprod().astype("float64")
     ratio = np.sqrt((1.0 - signal) / signal)
     ends = ratio[[-1, 0]] ** (1.0 / _RHO)

@@ -85,7 +85,7 @@ def pictures(count: int, rng: np.random.Generator) -> tuple[Array, Array]:
 
 
 def to_unit(images: Array) -> Array:
-    """uint8 pictures to float32 in [-1, 1]."""
+    """Convert uint8 pictures to float32 in [-1, 1]."""
     return (images.astype("float32") / 127.5) - 1.0
 
 
@@ -122,7 +122,7 @@ def train_vae(images: Array, encoder: keras.Model, decoder: keras.Model) -> None
 
 
 def encode(images: Array, encoder: keras.Model) -> tuple[Array, Array]:
-    """Mean and standard deviation of every picture's latents, each (N, 8, 8, 4)."""
+    """Encode pictures; return mean and standard deviation of their latents, each (N, 8, 8, 4)."""
     run = tf.function(encoder, jit_compile=True)
     found = [run(to_unit(images[start : start + 100])).numpy() for start in range(0, len(images), 100)]
     mean, log_variance = np.split(np.concatenate(found), 2, axis=-1)
@@ -144,7 +144,7 @@ def fold_scale(encoder: keras.Model, decoder: keras.Model, mean: Array) -> float
 
 
 def caption_rows(which: Array, rng: np.random.Generator, tokenizer: Tokenizer, cache: dict[str, Array]) -> Array:
-    """Token ids of a fresh caption for each picture; held-out pairs, and some others, go without one."""
+    """Tokenize a fresh caption for each picture; held-out pairs, and some others, go without one."""
     rows = []
     for index in which:
         pair = world.PAIRS[index]

@@ -1,4 +1,4 @@
-"""What the Playground says: how far the model is, which seed made a picture, and why something was not drawn."""
+"""Messages of the Playground: the loading progress, the seed of each picture, and why nothing was drawn."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ from typing import Any
 import gradio as gr
 import numpy.typing as npt
 
-from space_template.asked import Asked
-from space_template.drawing import Studio
 from space_template.loading import ModelUnavailableError
-from space_template.look import notice_html
-from space_template.served import Served
+from space_template.model_worker import ModelWorker
+from space_template.request import DrawingRequest
+from space_template.settings import SpaceSettings
+from space_template.theme import notice_html
 
 LOG = logging.getLogger(__name__)
 
 
-def first_notice(served: Served, studio: Studio, fetching: str = "") -> str:
-    """The banner over the Playground, or nothing when all is well; `fetching` is what is being downloaded."""
-    if studio.problem is not None:
-        return notice_html(studio.problem, "bad", role="alert")
-    if not studio.ready:
+def first_notice(settings: SpaceSettings, worker: ModelWorker, fetching: str = "") -> str:
+    """Render the banner over the Playground, empty when all is well; `fetching` is what is being downloaded."""
+    if worker.problem is not None:
+        return notice_html(worker.problem, "bad", role="alert")
+    if not worker.ready:
         what = f"Fetching the base model, once: {fetching}." if fetching else "Loading the model."
         return notice_html(f"{what} What you ask for now is drawn as soon as it is there.", "busy")
-    if not served.published:
-        token = served.placeholder_token
+    if not settings.published:
+        token = settings.placeholder_token
         return notice_html(f"No version is published yet: the base model draws, and {token} means nothing to it.")
     return ""
 
 
-def captioned(pictures: npt.NDArray[Any], asked: Asked) -> list[tuple[Any, str]]:
-    """Pictures for a gallery, each with the seed that makes it again."""
-    return [(picture, f"seed {asked.seed + index}") for index, picture in enumerate(pictures)]
+def captioned(pictures: npt.NDArray[Any], request: DrawingRequest) -> list[tuple[Any, str]]:
+    """Pair each picture with the seed that draws it again, as a gallery takes them."""
+    return [(picture, f"seed {request.seed + index}") for index, picture in enumerate(pictures)]
 
 
 @contextmanager
@@ -55,7 +55,7 @@ def errors_on_the_page() -> Iterator[None]:
 
 
 def told(error: gr.Error) -> str:
-    """What such an error says, as text."""
+    """Return the text of such an error, unescaped."""
     return html.unescape(str(error.message))
 
 

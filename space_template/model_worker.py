@@ -9,7 +9,6 @@ from typing import Any
 
 from huggingface_hub.errors import HfHubHTTPError
 
-from space_template.asked import Asked
 from space_template.job import Job
 from space_template.loading import (
     Loaded,
@@ -20,19 +19,20 @@ from space_template.loading import (
     other_version,
     too_little_memory,
 )
-from space_template.served import Served
+from space_template.request import DrawingRequest
+from space_template.settings import SpaceSettings
 
 LOG = logging.getLogger(__name__)
 
 
-class Studio:
+class ModelWorker:
     """Loads the released version and draws with it, one job at a time; earlier versions are fetched when asked for.
 
     Call `start` once; `begin` waits until the model is there.
     """
 
-    def __init__(self, served: Served, *, base_dir: str | None = None) -> None:
-        self.served = served
+    def __init__(self, settings: SpaceSettings, *, base_dir: str | None = None) -> None:
+        self.settings = settings
         self._base_dir = base_dir
         self._done = threading.Event()
         self._drawing = threading.Lock()
@@ -76,30 +76,30 @@ class Studio:
             raise ModelUnavailableError(self._problem or "The model is not there.")
         return self._loaded
 
-    def begin(self, asked: Asked, version: str = "") -> Job:
+    def begin(self, request: DrawingRequest, version: str = "") -> Job:
         """Begin to draw in a thread; the job tells how far it is and can be stopped.
 
         Args:
-            asked: What to draw.
+            request: What to draw.
             version: Another version than the released one, for example v1; its own token stands in for the prompt's.
 
         Raises:
             ModelUnavailableError: there is no model, or no such version.
         """
         pipeline = self.wait().pipeline
-        prompt, negative = asked.prompt, asked.negative
+        prompt, negative = request.prompt, request.negative
         if version:
             pipeline, token = self._version(version)
-            prompt, negative = (text.replace(self.served.placeholder_token, token) for text in (prompt, negative))
-        width, height = asked.sides
+            prompt, negative = (text.replace(self.settings.placeholder_token, token) for text in (prompt, negative))
+        width, height = request.sides
         return Job(
             lambda on_step: pipeline.draw(
                 prompt,
                 negative_prompt=negative,
-                num_images=asked.pictures,
-                steps=asked.steps,
-                guidance_scale=asked.guidance,
-                seed=asked.seed,
+                num_images=request.pictures,
+                steps=request.steps,
+                guidance_scale=request.guidance,
+                seed=request.seed,
                 width=width,
                 height=height,
                 callback=on_step,
@@ -108,7 +108,7 @@ class Studio:
         )
 
     def _version(self, name: str) -> tuple[Any, str]:
-        """The pipeline and the token of another version, fetched at the first call."""
+        """Fetch the pipeline and the token of another version; later calls return the same."""
         loaded = self.wait()
         revision = loaded.versions.get(name)
         if revision is None:
@@ -118,24 +118,24 @@ class Studio:
         with self._fetching:
             if name not in self._others:
                 try:
-                    self._others[name] = other_version(self.served, loaded.pipeline, revision)
+                    self._others[name] = other_version(self.settings, loaded.pipeline, revision)
                 except (HfHubHTTPError, OSError, ValueError, KeyError) as error:
                     raise ModelUnavailableError(f"{name} cannot be compared: {error}") from error
             return self._others[name]
 
     def _load(self) -> None:
         try:
-            self._problem = too_little_memory(self.served.base_model, free_memory())
+            self._problem = too_little_memory(self.settings.base_model, free_memory())
             if self._problem is None:
-                loaded = load(self.served, self._base_dir, self._tell)
-                # Nobody shall wait for the compiling.
+                loaded = load(self.settings, self._base_dir, self._tell)
+                # The first request shall not wait for compilation.
                 loaded.pipeline.warm_up()
                 self._loaded = loaded
         except MemoryError:
             self._problem = "This machine has too little memory for the base model: ask for larger hardware."
         except Exception as error:  # whatever it was, the page must say so
-            LOG.exception("cannot load %s", self.served.model_repo)
-            self._problem = explain(error, self.served)
+            LOG.exception("cannot load %s", self.settings.model_repo)
+            self._problem = explain(error, self.settings)
         finally:
             self._done.set()
 

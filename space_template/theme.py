@@ -8,7 +8,7 @@ from urllib.parse import quote
 import gradio as gr
 from huggingface_hub import constants
 
-from space_template.served import Served
+from space_template.settings import SpaceSettings
 
 CSS = """
 .gradio-container { max-width: 1120px !important; width: 100% !important;
@@ -91,7 +91,7 @@ label.float { position: static !important; width: fit-content !important; paddin
 
 
 def theme() -> gr.Theme:
-    """Plain, violet, and without fonts from the web."""
+    """Build the theme: plain, violet, and without fonts from the web."""
     return gr.themes.Default(
         primary_hue="violet",
         neutral_hue="slate",
@@ -117,34 +117,34 @@ def theme() -> gr.Theme:
     )
 
 
-def header_html(served: Served) -> str:
-    """Emoji, title, token and version."""
-    version = served.version or "not published yet"
-    where = f"{served.model_repo} · {version}"
+def header_html(settings: SpaceSettings) -> str:
+    """Render the page's header: emoji, title, token and version."""
+    version = settings.version or "not published yet"
+    where = f"{settings.model_repo} · {version}"
     chip = f'<span class="chip">{html.escape(where)}</span>'
-    if served.published:
-        page = f"{constants.ENDPOINT}/{quote(served.model_repo)}/tree/{quote(str(served.version), safe='')}"
+    if settings.published:
+        page = f"{constants.ENDPOINT}/{quote(settings.model_repo)}/tree/{quote(str(settings.version), safe='')}"
         chip = f'<a class="chip" href="{html.escape(page)}" target="_blank" rel="noopener">{html.escape(where)}</a>'
     return (
-        f'<div class="top"><span class="emoji" aria-hidden="true">{html.escape(served.emoji)}</span>'
-        f"<div><h1>{html.escape(served.title)}</h1>"
-        f'<div class="chips"><span class="chip token">{html.escape(served.placeholder_token)}</span>{chip}</div>'
+        f'<div class="top"><span class="emoji" aria-hidden="true">{html.escape(settings.emoji)}</span>'
+        f"<div><h1>{html.escape(settings.title)}</h1>"
+        f'<div class="chips"><span class="chip token">{html.escape(settings.placeholder_token)}</span>{chip}</div>'
         f"</div></div>"
     )
 
 
 def notice_html(text: str, kind: str = "", *, role: str = "status") -> str:
-    """A banner; `kind` is good, bad, busy, or nothing."""
+    """Render a banner; `kind` is good, bad, busy, or empty."""
     return f'<div class="notice {kind}" role="{role}">{html.escape(text)}</div>'
 
 
 def line_html(text: str, *, bad: bool = False) -> str:
-    """A quiet line under the pictures, read aloud when it changes."""
+    """Render a quiet line under the pictures, which screen readers read when it changes."""
     kind, role = ("line bad", "alert") if bad else ("line", "status")
     return f'<p class="{kind}" role="{role}">{html.escape(text)}</p>'
 
 
 def facts_html(pairs: list[tuple[str, str]]) -> str:
-    """Names and values as a definition list."""
+    """Render names and values as a definition list."""
     rows = "".join(f"<dt>{html.escape(name)}</dt><dd>{html.escape(value)}</dd>" for name, value in pairs)
     return f'<dl class="facts">{rows}</dl>'

@@ -12,7 +12,7 @@ from trainer.metrics import TrainingMetrics
 
 
 @dataclass(frozen=True)
-class Served:
+class SpaceSettings:
     """The released version of one concept.
 
     `resolution` is the side of a picture in pixels. `version` and `revision` (a commit of `model_repo`) are None as
@@ -41,7 +41,7 @@ class Served:
         return self.revision is not None
 
 
-def read_settings(path: Path) -> Served:
+def read_settings(path: Path) -> SpaceSettings:
     """Read settings.json.
 
     Raises:
@@ -49,7 +49,7 @@ def read_settings(path: Path) -> Served:
     """
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
-        return Served(
+        return SpaceSettings(
             name=str(raw["name"]),
             title=str(raw["title"]),
             emoji=str(raw["emoji"]),
@@ -71,14 +71,14 @@ def read_settings(path: Path) -> Served:
         raise ValueError(f"{path.name} cannot be read ({error}): let `conceptry` render this Space again") from error
 
 
-def facts(served: Served) -> list[tuple[str, str]]:
-    """What is served, as pairs of a name and a value that people read."""
-    metrics = served.metrics
+def facts(settings: SpaceSettings) -> list[tuple[str, str]]:
+    """List what the Space serves, as pairs of a name and a value that people read."""
+    metrics = settings.metrics
     loss, images = metrics.loss, metrics.images
     pairs = [
-        ("Version", f"{served.version or 'none'} of {served.model_repo}"),
-        ("Token", " ".join(served.placeholder_tokens)),
-        ("Base model", f"{served.base_model}, {served.resolution} px"),
+        ("Version", f"{settings.version or 'none'} of {settings.model_repo}"),
+        ("Token", " ".join(settings.placeholder_tokens)),
+        ("Base model", f"{settings.base_model}, {settings.resolution} px"),
     ]
     if loss.trained is not None and loss.initializer is not None:
         change = f"{loss.initializer:.4f} → {loss.trained:.4f}"
@@ -93,6 +93,6 @@ def facts(served: Served) -> list[tuple[str, str]]:
         pairs.append(("Learned from", f"{images.train} pictures, {images.held_out} more to judge it"))
     if metrics.steps is not None:
         pairs.append(("Steps", str(metrics.steps)))
-    if served.revision is not None:
-        pairs.append(("Revision", served.revision[:12]))
+    if settings.revision is not None:
+        pairs.append(("Revision", settings.revision[:12]))
     return pairs

@@ -1,11 +1,11 @@
-"""What a person asks of the Playground: the choices that there are, and the same as a link that can be shared."""
+"""A drawing request of the Playground: its choices and bounds, and the same as a link that can be shared."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from space_template.served import Served
+from space_template.settings import SpaceSettings
 
 MAX_SEED = 2**31 - 1
 MAX_PROMPT = 1000
@@ -16,11 +16,11 @@ DEFAULTS = {"tiny": (20, 3.0, 4), "sd-v1-4": (20, 7.5, 1)}
 """Steps, guidance and number of pictures of each base model."""
 _STEP = {"tiny": 16, "sd-v1-4": 64}
 
-# Builds the address of this page with all that makes the pictures again: the fields of `Asked`.
+# Builds the address of this page with all that makes the pictures again: the fields of `DrawingRequest`.
 LINK_JS = """
-(asked) => {
+(request) => {
   const url = new URL(window.location.href.split(/[?#]/)[0]);
-  for (const [name, value] of Object.entries(asked)) {
+  for (const [name, value] of Object.entries(request)) {
     if (value !== "") url.searchParams.set(name, value);
   }
   return url.toString();
@@ -29,8 +29,8 @@ LINK_JS = """
 
 
 @dataclass(frozen=True)
-class Asked:
-    """One drawing: `size` is WIDTHxHEIGHT in pixels, `compare` another version, or empty."""
+class DrawingRequest:
+    """One drawing request: `size` is WIDTHxHEIGHT in pixels, `compare` names another version, or is empty."""
 
     prompt: str
     negative: str
@@ -48,34 +48,34 @@ class Asked:
         return int(width), int(height)
 
 
-def defaults(served: Served) -> Asked:
-    """What the page proposes before anybody has changed anything."""
-    steps, guidance, pictures = DEFAULTS.get(served.base_model, DEFAULTS["sd-v1-4"])
-    prompt = next(iter(served.examples), "")
-    return Asked(prompt, "", guidance, steps, pictures, 0, sizes(served)[0])
+def defaults(settings: SpaceSettings) -> DrawingRequest:
+    """Propose the request that the page starts with."""
+    steps, guidance, pictures = DEFAULTS.get(settings.base_model, DEFAULTS["sd-v1-4"])
+    prompt = next(iter(settings.examples), "")
+    return DrawingRequest(prompt, "", guidance, steps, pictures, 0, sizes(settings)[0])
 
 
-def sizes(served: Served) -> list[str]:
-    """The sizes that are offered: what it was trained at, half as wide or as high again, and both."""
-    step, side = _STEP.get(served.base_model, 64), served.resolution
+def sizes(settings: SpaceSettings) -> list[str]:
+    """List the sizes on offer: as trained, one and a half times as wide, as high, and both."""
+    step, side = _STEP.get(settings.base_model, 64), settings.resolution
     longer = max(side + step, round(side * 1.5 / step) * step)
     return [f"{side}x{side}", f"{longer}x{side}", f"{side}x{longer}", f"{longer}x{longer}"]
 
 
-def restored(query: Mapping[str, str], served: Served) -> Asked | None:
-    """What a shared link asks for; whatever it says that cannot be is left at its default. None: it is no such link."""
+def restored(query: Mapping[str, str], settings: SpaceSettings) -> DrawingRequest | None:
+    """Parse a shared link; values out of range take their defaults. None when the link asks for no drawing."""
     if "prompt" not in query:
         return None
-    usual = defaults(served)
+    usual = defaults(settings)
     size = query.get("size", "")
-    return Asked(
+    return DrawingRequest(
         query["prompt"][:MAX_PROMPT],
         query.get("negative", "")[:MAX_PROMPT],
         round(_number(query, "guidance", 1.0, MAX_GUIDANCE, usual.guidance) * 2) / 2,
         int(_number(query, "steps", 1, MAX_STEPS, usual.steps)),
         int(_number(query, "pictures", 1, MAX_PICTURES, usual.pictures)),
         int(_number(query, "seed", 0, MAX_SEED, usual.seed)),
-        size if size in sizes(served) else usual.size,
+        size if size in sizes(settings) else usual.size,
         query.get("compare", "")[:20],
     )
 
