@@ -16,7 +16,7 @@ export UV_PYTHON := $(PYTHON)
 export UV_PYTHON_DOWNLOADS := never
 export UV_NO_PROGRESS := 1
 
-.PHONY: help python setup demo test lint format schema templates conformance clean
+.PHONY: help python setup demo test lint format schema reference templates conformance clean
 
 help: ## Say what there is
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -47,7 +47,7 @@ lint: setup ## Lint, format and types only
 	@$(UV) run --no-sync ruff format --quiet --check
 	@$(UV) run --no-sync mypy --no-error-summary
 
-conformance: setup ## Run the tests of huggingface_hub itself against the local Hub; flags for pytest: ARGS="-k discussions"
+conformance: setup ## Run the tests of huggingface_hub itself against the local Hub; flags for pytest: ARGS="-k branch"
 	@$(UV) run --no-sync python -m benchmarks.conformance $(ARGS)
 
 format: setup ## Mend what ruff can mend by itself
@@ -64,8 +64,11 @@ schema: setup ## Write the JSON Schemas again, after a change of conceptry/ or o
 	@$(UV) run --no-sync python -c 'import json; from trainer.metrics import metrics_schema; \
 	print(json.dumps(metrics_schema(), indent=2, ensure_ascii=False))' > docs/metrics.schema.json
 
-templates: setup ## Record the templates of Space and handler as they are; see TEMPLATES_REVISION in tasks/space.py
-	@$(UV) run --no-sync python -m tasks.space
+reference: setup ## Write docs/reference.md again, after a change of commands, settings, events or reasons
+	@$(UV) run --no-sync python -m cli.reference > docs/reference.md
+
+templates: setup ## Record the templates of Space and handler as they are; see TEMPLATES_REVISION in tasks/space/render.py
+	@$(UV) run --no-sync python -m tasks.space.render
 
 clean: ## Remove the environment, the caches and the demo's folder
 	@rm -rf .venv .uv .mypy_cache .pytest_cache .ruff_cache .hypothesis .conformance demo

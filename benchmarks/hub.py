@@ -1,15 +1,15 @@
 """python -m benchmarks.hub --json [--root DIR] [--megabytes 480] [--repos 1000] [--pushes 200]
 
-The local Hub under its unmodified client, each in one run on one disk, in about two minutes:
+Measure the local Hub through its unmodified client, in one run on one disk, in about two minutes:
 
 - upload and download of one large file, and the same bytes again to another branch and another repo;
 - a listing of many repos with their cards;
 - eight clients that commit on one parent;
-- kill -9 of the server again and again while pushes go on: what was answered must be there, and git must find no fault.
+- repeated kill -9 of the server during pushes: every confirmed commit must exist, and git fsck must find no fault.
 
-`disk` is the same file hashed, written and synced by a plain loop, to hold the transfers against; `..._cpu_s` is the
-server's part of the work, which a busy machine does not change; `load` is the load average before and after. What must
-hold is checked, and the exit code is 1 when it does not.
+`disk_mb_s` is the speed of a plain loop that hashes, writes and syncs the same file, for comparison; `..._cpu_s` is the
+server's processor time, which does not depend on the load of the machine; `load_...` is the load average before and
+after. The exit code is 1 when a target (AT_LEAST, AT_MOST) is missed.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.utils.tqdm import disable_progress_bars
 
 TOKEN = "hf_local"
-# What must hold, by the names of the figures: at least, or at most.
+# Targets, by the names of the figures.
 AT_LEAST = {"upload_mb_s": 250.0, "download_mb_s": 250.0}
 AT_MOST = {
     "server_peak_mb": 300.0,
@@ -50,7 +50,7 @@ AT_MOST = {
 
 
 class Server:
-    """A hub in a process of its own."""
+    """A Hub in a process of its own."""
 
     def __init__(self, root: Path) -> None:
         command = [sys.executable, "-m", "emulators.hub", "--root", str(root), "--port", "0", "--no-run"]
@@ -61,13 +61,13 @@ class Server:
 
     @property
     def cpu(self) -> float:
-        """Seconds of processor time that it has used so far."""
+        """Processor time used so far, in seconds."""
         times = psutil.Process(self.process.pid).cpu_times()
         return float(times.user + times.system)
 
     @property
     def memory(self) -> float:
-        """The most memory that it has used so far, in MB."""
+        """Peak memory so far, in MB."""
         status = Path(f"/proc/{self.process.pid}/status")
         if status.exists():
             lines = dict(line.split(":", 1) for line in status.read_text().splitlines())
@@ -75,14 +75,14 @@ class Server:
         return float(psutil.Process(self.process.pid).memory_info().rss) / 1e6
 
     def end(self, number: int = signal.SIGTERM) -> None:
-        """End it."""
+        """Send a signal and wait for the process to end."""
         self.process.send_signal(number)
         self.process.wait()
 
 
 @contextlib.contextmanager
 def serving(root: Path) -> Iterator[Server]:
-    """A server for as long as the block lasts."""
+    """Run a server while the block runs."""
     server = Server(root)
     try:
         yield server
@@ -91,9 +91,9 @@ def serving(root: Path) -> Iterator[Server]:
 
 
 def transfers(server: Server, folder: Path, megabytes: int) -> dict[str, float]:
-    """Speeds in MB/s of files of random bytes up and down, seconds for the same bytes elsewhere, the server's MB.
+    """Measure transfers of files of random bytes: MB/s up and down, seconds for the same bytes elsewhere, peak MB.
 
-    Of each figure the best of three files: what is slower than that, the disk or another process was.
+    Each figure is the best of three files, since the disk and other processes can only slow a transfer down.
     """
     for repo in ("local/large", "local/other"):
         server.api.create_repo(repo)
@@ -106,12 +106,12 @@ def transfers(server: Server, folder: Path, megabytes: int) -> dict[str, float]:
 
 
 def transfer(server: Server, folder: Path, name: str, megabytes: int) -> dict[str, float]:
-    """Move one file."""
+    """Measure the transfers of one file."""
     api, file = server.api, folder / name
     with file.open("wb") as target:
         for _ in range(megabytes):
             target.write(os.urandom(1_000_000))
-    os.sync()  # what was just written is not the transfer's to wait for
+    os.sync()  # so that the transfer does not wait for earlier writes
     figures = {"disk_mb_s": megabytes / _timed(lambda: plain_copy(file, folder / "copy.bin"))}
 
     def commit(repo: str, revision: str) -> None:
@@ -136,7 +136,7 @@ def transfer(server: Server, folder: Path, name: str, megabytes: int) -> dict[st
 
 
 def plain_copy(source: Path, target: Path) -> None:
-    """Hash, write and sync: the least that a server has to do with an upload."""
+    """Hash, write and sync a file: the minimum that a server does for an upload."""
     digest = hashlib.sha256()
     with source.open("rb", buffering=0) as reader, target.open("wb", buffering=0) as writer:
         while block := reader.read(1 << 20):
@@ -147,7 +147,7 @@ def plain_copy(source: Path, target: Path) -> None:
 
 
 def listing(server: Server, count: int) -> dict[str, float]:
-    """Seconds to list many repos with their cards, at once after a start of the server and again."""
+    """Measure the seconds of a listing of many repos with their cards, right after they were made and again."""
     for number in range(count):
         api = server.api
         api.create_repo(f"local/concept-{number}")
@@ -165,7 +165,7 @@ def _list(api: HfApi, count: int) -> None:
 
 
 def contest(server: Server) -> dict[str, float]:
-    """How many of eight clients win that commit on the same parent at once, and how many get 412."""
+    """Count how many of eight clients that commit on the same parent succeed, and how many get 412."""
     server.api.create_repo("local/contest")
     parent = server.api.model_info("local/contest").sha
     outcomes: list[int] = []
@@ -190,7 +190,7 @@ def contest(server: Server) -> dict[str, float]:
 
 
 def killed(root: Path, pushes: int) -> dict[str, float]:
-    """Push from four clients until so many are answered, killing the server again and again; then see what is there."""
+    """Push from four clients until `pushes` are confirmed, killing the server repeatedly; then check the repo."""
     answered: dict[str, str] = {}
     kills = 0
     with serving(root) as server:
@@ -219,14 +219,14 @@ def killed(root: Path, pushes: int) -> dict[str, float]:
         "pushes_answered": float(len(answered)),
         "kills": float(kills),
         "lost_commits": float(lost),
-        # A commit makes one file visible; and each visible file's bytes must be there.
+        # Each commit adds one file, and each visible file's bytes must be readable.
         "half_visible": float(abs(len(commits) - 1 - len(files)) + unreadable),
         "fsck_faults": float(faults),
     }
 
 
 def _push_on(url: str, answered: dict[str, str], most: int) -> None:
-    # By hand: the client would try again for a quarter of a minute after the server is gone.
+    # Without huggingface_hub, which would retry for 15 s after the server is gone.
     with httpx2.Client(base_url=url, headers={"Authorization": f"Bearer {TOKEN}"}, timeout=60) as http:
         while len(answered) < most:
             data = os.urandom(3000)
@@ -238,7 +238,7 @@ def _push_on(url: str, answered: dict[str, str], most: int) -> None:
 
 
 def _push(http: httpx2.Client, path: str, data: bytes) -> str:
-    """Send one large file and commit it; returns the commit."""
+    """Upload one large file and commit it; return the commit."""
     described = {"oid": hashlib.sha256(data).hexdigest(), "size": len(data)}
     batch = {"operation": "upload", "objects": [described], "hash_algo": "sha256"}
     asked = http.post("/local/killed.git/info/lfs/objects/batch", json=batch).raise_for_status()
@@ -267,7 +267,7 @@ def _timed(work: Any) -> float:
 
 
 def measure(root: Path, megabytes: int, repos: int, pushes: int) -> dict[str, float]:
-    """All figures, by their names."""
+    """Measure all figures; returns them by name."""
     figures: dict[str, float] = {"load_before": os.getloadavg()[0], "cores": float(os.cpu_count() or 1)}
     with serving(root / "transfers") as server:
         figures |= transfers(server, root, megabytes)
@@ -279,7 +279,7 @@ def measure(root: Path, megabytes: int, repos: int, pushes: int) -> dict[str, fl
 
 
 def missed(figures: dict[str, float]) -> list[str]:
-    """What does not hold, in words."""
+    """Return a sentence for each missed target."""
     found = [f"{k} is {figures[k]:.3g}, not at least {v:g}" for k, v in AT_LEAST.items() if figures[k] < v]
     found += [f"{k} is {figures[k]:.3g}, not at most {v:g}" for k, v in AT_MOST.items() if figures[k] > v]
     if (figures["contest_won"], figures["contest_412"]) != (1, 7):
@@ -288,7 +288,7 @@ def missed(figures: dict[str, float]) -> list[str]:
 
 
 def main() -> int:
-    """Run the command line; 1 when something does not hold."""
+    """Run the command line; return 1 when a target is missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="print the figures as one JSON object")
     parser.add_argument("--root", type=Path, help="a folder on the disk to measure (default: a temporary one)")
@@ -296,7 +296,7 @@ def main() -> int:
     parser.add_argument("--repos", type=int, default=1000)
     parser.add_argument("--pushes", type=int, default=200)
     options = parser.parse_args()
-    constants.HF_HUB_DISABLE_XET = True  # this hub has no Xet
+    constants.HF_HUB_DISABLE_XET = True  # this Hub has no Xet
     disable_progress_bars()
     with tempfile.TemporaryDirectory(dir=options.root, prefix="hub-bench-") as folder:
         figures = measure(Path(folder), options.megabytes, options.repos, options.pushes)
@@ -305,7 +305,7 @@ def main() -> int:
         print(json.dumps({**{k: round(v, 3) for k, v in figures.items()}, "missed": problems}))
     else:
         print("\n".join(f"{name:22} {value:10.3f}" for name, value in figures.items()))
-        print("\n".join(problems) or "All that must hold holds.")
+        print("\n".join(problems) or "All targets are met.")
     return 1 if problems else 0
 
 

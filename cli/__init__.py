@@ -1,6 +1,6 @@
-"""The command `conceptry`: every command is a few lines over the flows, with its reading and printing beside it.
+"""The command `conceptry`: one module a command, which parses, calls and prints.
 
-Nothing heavier than typer is imported until a command needs it, so that `conceptry --help` answers at once.
+`app` imports a command's module when it runs, so that `conceptry --help` answers at once.
 """
 
 import os
@@ -8,8 +8,8 @@ import sys
 
 
 def main() -> None:
-    """Run the command line; a mistake that Conceptry knows is printed as one message, without a traceback."""
-    from cli.app import app
+    """Run the command line; an error that Conceptry knows is printed as one message, without a traceback."""
+    from cli.app import app  # keeps `import cli` free of typer, for who only wants a command's functions
 
     # Where no Prefect server is named, commands that run a flow start one for themselves; its own 20 s are too few for
     # a busy machine.
@@ -19,7 +19,7 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
-        from conceptry.errors import ConceptryError
+        from conceptry.errors import ConceptryError  # only now: not every command needs it
 
         if not isinstance(error, ConceptryError):
             raise

@@ -1,51 +1,109 @@
-"""The command line: which commands there are, in the order of the help."""
+"""The command line: the commands in the order of the help. Each is a module that is imported when it runs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from importlib import import_module
+from typing import Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
-from cli.commands import plans, servers, versions
+COMMANDS = {
+    "new": (
+        "cli.new",
+        "Add a concept to this repository: concept.yaml, pictures, and their .dvc file.",
+    ),
+    "plan": ("cli.plan", "Show what the registry would do now, and why: git compared with the Hub."),
+    "apply": ("cli.apply", "Carry out a saved plan; it is refused when git or the Hub has moved since."),
+    "train": ("cli.train", "Train, judge and publish one concept now, without waiting for the watcher."),
+    "versions": ("cli.versions", "List the published versions of a concept, and which one its Space serves."),
+    "show": ("cli.show", "Show one version: gate, lineage, metrics, concept.yaml, images and files."),
+    "diff": ("cli.diff", "Compare two versions: images, concept.yaml, metrics, the vectors' cosine, and both grids."),
+    "pull": ("cli.pull", "Download a version, every file checked by its sha256."),
+    "history": ("cli.history", "List what happened to a concept: its commits in git, its versions and releases."),
+    "import": (
+        "cli.import_",
+        "Publish vectors that were learned elsewhere as a concept's version.",
+    ),
+    "lint": ("cli.lint", "Check all concepts of this checkout: files, tokens, initializers, releases, images."),
+    "verify": ("cli.verify", "Hash everything again, from git through DVC to the Hub."),
+    "gc": ("cli.gc", "Show which versions may be deleted, and with --apply delete them."),
+    "delete": ("cli.delete", "Delete a concept that is no longer in git from the Hub, with all its versions."),
+    "up": ("cli.up", "Run everything on this machine: Prefect with its UI, a local Hub, and the flows."),
+    "demo": ("cli.demo", "Run the whole story on this machine: pictures in git become a published concept."),
+    "playground": ("cli.playground", "Open a published concept's Space on this machine."),
+    "endpoint": ("cli.endpoint", "Serve a published version on this machine as an Inference Endpoint would."),
+}
+GROUPS = {
+    "hub": (
+        "The local Hub: a Hugging Face Hub on this machine.",
+        {"serve": ("cli.hub_serve", "Serve the local Hub alone, in the foreground.")},
+    ),
+    "setup": (
+        "Prepare a place where trainings run.",
+        {"gcp": ("cli.setup_gcp", "Register the Prefect blocks that trainings on Vertex AI need, and check the rest.")},
+    ),
+    "base": (
+        "The base models that concepts are trained on.",
+        {"fetch": ("cli.base_fetch", "Download a base model's weights, each file checked by its sha256.")},
+    ),
+}
 
+
+class LazyCommand(TyperCommand):
+    """A command that is known by name and summary, and imported when it runs or explains itself."""
+
+    def __init__(self, name: str, module: str, summary: str) -> None:
+        super().__init__(name, help=summary, short_help=summary)
+        self._module = module
+
+    def load(self) -> Any:
+        """Import the module and return the command that its function `command` describes."""
+        single = typer.Typer(
+            context_settings=_CONTEXT, pretty_exceptions_enable=False, rich_markup_mode="rich", add_completion=False
+        )
+        single.command(self.name)(import_module(self._module).command)
+        return typer.main.get_command(single)
+
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        """Parse the arguments as the imported command does; the context it returns runs that command."""
+        return self.load().make_context(info_name, args, parent, **extra)
+
+
+def _group(name: str, text: str, commands: dict[str, tuple[str, str]]) -> TyperGroup:
+    lazy: dict[str, Any] = {one: LazyCommand(one, *about) for one, about in commands.items()}
+    return TyperGroup(name=name, help=text, commands=lazy, no_args_is_help=True, context_settings=_CONTEXT)
+
+
+class Commands(TyperGroup):
+    """All commands, in the order of the help."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names."""
+        del ctx
+        return [*COMMANDS, *GROUPS]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return a command by name, not yet imported."""
+        del ctx
+        if cmd_name in GROUPS:
+            return _group(cmd_name, *GROUPS[cmd_name])
+        return LazyCommand(cmd_name, *COMMANDS[cmd_name]) if cmd_name in COMMANDS else None
+
+
+_CONTEXT = {"help_option_names": ["-h", "--help"]}
 app = typer.Typer(
     name="conceptry",
+    cls=Commands,
     help="A GitOps registry of Stable Diffusion concepts: pictures in git and DVC, trained tokens on the Hub.",
     epilog="A first look: `conceptry demo`. Your own pictures: `conceptry new`, then `conceptry plan`.",
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings=_CONTEXT,
 )
-# By name where a command's name is no name for a function.
-_COMMANDS: tuple[tuple[Callable[..., None], str | None], ...] = (
-    (plans.new, None),
-    (plans.plan, None),
-    (plans.apply, None),
-    (plans.train, None),
-    (versions.versions, None),
-    (versions.show, None),
-    (versions.diff, None),
-    (versions.pull, None),
-    (versions.history, None),
-    (versions.import_, "import"),
-    (plans.lint, None),
-    (plans.verify, None),
-    (versions.gc, None),
-    (versions.delete, None),
-    (servers.up, None),
-    (servers.demo, None),
-    (servers.playground, None),
-    (servers.endpoint, None),
-)
-for _command, _name in _COMMANDS:
-    app.command(_name)(_command)
 
-hub = typer.Typer(name="hub", help="The local Hub: a Hugging Face Hub on this machine.", no_args_is_help=True)
-hub.command("serve")(servers.hub_serve)
-setup = typer.Typer(name="setup", help="Prepare a place where trainings run.", no_args_is_help=True)
-setup.command("gcp")(servers.setup_gcp)
-base = typer.Typer(name="base", help="The base models that concepts are trained on.", no_args_is_help=True)
-base.command("fetch")(servers.base_fetch)
-for group in (hub, setup, base):
-    app.add_typer(group)
+
+@app.callback()
+def conceptry() -> None:
+    """Make a group of what would be a single command."""

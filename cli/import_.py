@@ -1,63 +1,193 @@
-"""`conceptry import`: vectors that were learned elsewhere."""
+"""`conceptry import`: vectors that were learned elsewhere become a concept's version.
+
+The version is published under the fingerprint of the concept as it lies in the working tree, before anything is pushed:
+when it is, the plan finds its inputs published already, and trains nothing.
+"""
 
 from __future__ import annotations
 
+import subprocess
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated
 
+import numpy as np
+import numpy.typing as npt
+import typer
 from rich.console import Console
 from rich.syntax import Syntax
+from safetensors.numpy import save_file
 
-from cli.new import Added, Wanted, add_concept, commands
+from cli.lint import read_checkout
+from cli.new import Added, NewConcept, add_concept, commands
+from cli.options import Root
+from conceptry.concept import ConceptSpec, DesiredConcept
 from conceptry.errors import ConceptryError
+from conceptry.fingerprint import training_fingerprint
+from conceptry.gate import GateFinding, GateResult
+from conceptry.installation import Installation
+from conceptry.reasons import GateReason
+from conceptry.version import Version
 from local.console import out
-from local.setup_folder import load_settings
+from local.setup_folder import open_installation
+from tasks import dvc, hub, training
+from tasks.embeds import BASE_MODEL_OF_WIDTH, Embeds, read_embeds, write_imported_metrics
+from tasks.git.checkout import commit_of, find_top
+from tasks.hub.card import EMBEDS
+from tasks.processes import child_environment, python_module
+
+_EXPORT_TIMEOUT = 1800.0
+"""Seconds; the full-size encoder is written in about a minute."""
 
 
 @dataclass(frozen=True)
-class Source:
-    """What was asked for; None where the source itself, or a default, says it."""
+class Imported:
+    """What was published, and whether it had been before."""
 
-    path: Path
-    name: str
-    token: str | None
-    init: str | None
-    base_model: str | None
-    images: Path | None
+    version: Version
+    existed: bool
 
 
-def run(root: Path | None, source: Source) -> None:
-    """Make the concept in the working tree if it is not there, and publish the vectors as its version.
-
-    Raises:
-        ConceptryError: the source cannot be read, or does not fit.
-    """
-    settings = load_settings(root)
-    from flows.importing import publish_embeds
-    from flows.lint import find_top
-    from tasks.embeds import BASE_MODEL_OF_WIDTH, read_embeds
-
-    embeds = read_embeds(source.path)
-    width = embeds.rows.shape[1]
-    base_model = source.base_model or BASE_MODEL_OF_WIDTH.get(width)
-    if base_model is None:
-        known = ", ".join(f"{model} {size}" for size, model in BASE_MODEL_OF_WIDTH.items())
-        raise ConceptryError(f"vectors of width {width} fit no base model here ({known})", file=str(source.path))
-    top, added = find_top(Path.cwd()), None
-    if not (top / "concepts" / source.name).exists():
-        token = (source.token or embeds.token or f"<{source.name}>").lower()
-        kind = embeds.learnable_property
-        pictures = source.images or (embeds.pictures[0].parent if embeds.pictures else None)
-        wanted = Wanted(source.name, pictures, token, source.init or kind, kind, base_model, len(embeds.rows))
-        added = add_concept(top, wanted)
-    done = publish_embeds(settings, top, source.name, embeds)
+def command(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            help="learned_embeds.safetensors, .bin or .pt, or a folder of an sd-concepts-library repo.", exists=True
+        ),
+    ],
+    name: Annotated[str, typer.Option("--name", help="The concept: a folder under concepts/, made when missing.")],
+    token: Annotated[str | None, typer.Option("--token", help='Its word, "<my-cat>"; the source may say it.')] = None,
+    init: Annotated[
+        str | None, typer.Option("--init", help="A known word to start from, should it ever be trained again.")
+    ] = None,
+    base_model: Annotated[
+        str | None, typer.Option("--base-model", help="tiny or sd-v1-4; told by the vectors' width.")
+    ] = None,
+    images: Annotated[
+        Path | None, typer.Option("--images", help="Folder with its pictures, if there are any.", file_okay=False)
+    ] = None,
+    root: Root = None,
+) -> None:
+    """Take vectors that were learned elsewhere as a concept's version: published as they are, never trained."""
+    with open_installation(root) as installation:
+        embeds = read_embeds(source)
+        width = embeds.rows.shape[1]
+        base_model = base_model or BASE_MODEL_OF_WIDTH.get(width)
+        if base_model is None:
+            known = ", ".join(f"{model} {size}" for size, model in BASE_MODEL_OF_WIDTH.items())
+            raise ConceptryError(f"vectors of width {width} fit no base model here ({known})", file=str(source))
+        top, added = find_top(Path.cwd()), None
+        if not (top / "concepts" / name).exists():
+            token = (token or embeds.token or f"<{name}>").lower()
+            kind = embeds.learnable_property
+            pictures = images or (embeds.pictures[0].parent if embeds.pictures else None)
+            new = NewConcept(name, pictures, token, init or kind, kind, base_model, len(embeds.rows))
+            added = add_concept(top, new)
+        done = publish_embeds(installation, top, name, embeds)
     console = out()
     word = "was published before" if done.existed else "is published"
-    what = f"[green]✓[/] {source.name} [bold]{done.version.name}[/] {word}"
+    what = f"[green]✓[/] {name} [bold]{done.version.name}[/] {word}"
     many = f"{len(embeds.rows)} vectors" if len(embeds.rows) > 1 else "a vector"
     console.print(f"{what}: {many} of width {width}.")
     if added is not None:
         _what_next(added, console)
+
+
+def publish_embeds(installation: Installation, top: Path, name: str, embeds: Embeds) -> Imported:
+    """Publish learned vectors as the version of a concept's inputs.
+
+    Args:
+        installation: Of the Hub and the base model's weights.
+        top: The working tree that holds concepts/NAME.
+        name: The concept.
+        embeds: The vectors.
+
+    Raises:
+        SpecError: the concept's files have mistakes.
+        ConceptryError: the vectors do not fit concept.yaml, or could not be made a text encoder.
+        HubError, TransientError: the Hub refused, or could not be asked.
+    """
+    concept, spec = _concept(top, name)
+    _check_fit(name, spec, embeds.rows)
+    base = training.base_model(spec.base_model)
+    fingerprint = training_fingerprint(spec, concept.images or (), base)
+    session = hub.HubSession(installation.hub)
+    known = hub.find_version(session, name, fingerprint)
+    if known is not None:
+        return Imported(known, existed=True)
+    source = {"source": embeds.file.name, "sha256": sha256(embeds.file.read_bytes()).hexdigest()}
+    with TemporaryDirectory(prefix="conceptry-import-") as folder:
+        trained = Path(folder) / "trained"
+        _write_trained(trained, spec, embeds.rows, installation.base_dir, source)
+        judged = f"imported from {source['source']}; it was not judged here"
+        bundle = hub.assemble(
+            trained,
+            Path(folder) / "bundle",
+            name=name,
+            spec=spec,
+            base=base,
+            lineage=hub.Lineage(
+                fingerprint=fingerprint,
+                inputs=fingerprint,
+                commit=commit_of(top) or "0" * 40,
+                dvc_md5=concept.dvc_md5 or "",
+                images=concept.images or (),
+                imported=source,
+            ),
+            gate=GateResult(True, (GateFinding(GateReason.IMPORTED, judged),)),
+            repo=session.target.repo(name),
+        )
+        version = hub.publish(session, name, bundle, private=spec.space.private)
+    live = hub.read_live(session, name)
+    hub.update_main(session, name, live.main.release if live.main else None)
+    return Imported(version, existed=False)
+
+
+def _concept(top: Path, name: str) -> tuple[DesiredConcept, ConceptSpec]:
+    concepts = dvc.list_cached(read_checkout(top).concepts, top / ".dvc" / "cache" / "files" / "md5")
+    concept = concepts.get(name)
+    if concept is None:
+        raise ConceptryError("is not in this working tree", concept=name, next_step="check its name: `ls concepts/`")
+    if concept.error is not None or concept.spec is None:
+        raise concept.error or ConceptryError("has no concept.yaml", concept=name)
+    if concept.images is None:
+        what = "the list of its images is not in this clone's DVC cache"
+        raise ConceptryError(what, concept=name, next_step=f"run `dvc pull concepts/{name}/images.dvc`")
+    return concept, concept.spec
+
+
+def _check_fit(name: str, spec: ConceptSpec, rows: npt.NDArray[np.float32]) -> None:
+    if spec.num_vectors != len(rows):
+        what = f"the file holds {len(rows)} vectors, concept.yaml says num_vectors: {spec.num_vectors}"
+        raise ConceptryError(what, concept=name, next_step=f"write num_vectors: {len(rows)}")
+
+
+def _write_trained(
+    folder: Path, spec: ConceptSpec, rows: npt.NDArray[np.float32], base_dir: Path | None, source: dict[str, str]
+) -> None:
+    """Lay down what the trainer leaves, as far as vectors alone can tell."""
+    (folder / "samples").mkdir(parents=True)
+    save_file({spec.placeholder_token: rows}, folder / EMBEDS, metadata={"format": "pt"})
+    write_imported_metrics(folder, spec.base_model, **source)
+    arguments = ["--base-model", spec.base_model, "--embeds", str(folder / EMBEDS)]
+    arguments += ["--output", str(folder / "text_encoder"), *(["--base", str(base_dir)] if base_dir else [])]
+    done = subprocess.run(
+        python_module("trainer.export", *arguments),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=_EXPORT_TIMEOUT,
+        env=child_environment(TF_CPP_MIN_LOG_LEVEL="3"),
+        check=False,
+    )
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise ConceptryError(
+            f"the text encoder could not be made: {last}",
+            next_step=f"the vectors must fit {spec.base_model}, and its weights must be there (CONCEPTRY_BASE_DIR)",
+        )
 
 
 def _what_next(added: Added, console: Console) -> None:

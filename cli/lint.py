@@ -1,44 +1,243 @@
-"""`conceptry lint`: what is wrong with the concepts of this checkout."""
+"""`conceptry lint`: what is wrong with the concepts of a checkout, before they are pushed.
+
+It reads the working tree, so that it can run before a commit. The DVC remote and the Hub are asked only when wanted.
+"""
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Annotated, Literal
 
+import typer
 from rich.text import Text
 
+from cli.options import Root, print_json
+from conceptry.concept import ConceptSource, ConceptSpec, DesiredConcept, images_path, parse_sources, spec_path
+from conceptry.errors import ConceptryError, SettingsError, SpecError
+from conceptry.installation import Installation
+from conceptry.policy import PATH as POLICY
+from conceptry.policy import load_policy
+from conceptry.version import Live
 from local.console import out
-from local.setup_folder import load_settings
-
-if TYPE_CHECKING:
-    from conceptry.settings import Settings
-    from flows.lint import Finding
-
-
-def run(root: Path | None, *, remote: bool, strict: bool, form: str) -> int:
-    """Print all findings; 0 when there is no error (with `strict`, also no warning), else 1."""
-    from flows.lint import find_top, lint
-
-    findings = lint(find_top(Path.cwd()), _settings(root), remote=remote)
-    FORMATS[form](findings)
-    errors = sum(finding.level == "error" or strict for finding in findings)
-    return 1 if errors else 0
+from local.setup_folder import open_installation
+from tasks import dvc, hub
+from tasks.git.checkout import find_top
+from tasks.tokens import pieces
 
 
-def _settings(root: Path | None) -> Settings | None:
-    """Where the Hub is, if that is known: without it lint looks at git and DVC alone."""
-    from conceptry.errors import SettingsError
+class Format(StrEnum):
+    """How findings are printed."""
 
+    TEXT = "text"
+    JSON = "json"
+    GITHUB = "github"
+
+
+Level = Literal["error", "warning"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something wrong in a file of the repository; `line` is from 1, where it is known."""
+
+    level: Level
+    file: str
+    line: int | None
+    message: str
+
+    def __str__(self) -> str:
+        place = self.file if self.line is None else f"{self.file}:{self.line}"
+        return f"{place}: {self.level}: {self.message}"
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """A working tree with its concepts as they lie there."""
+
+    top: Path
+    sources: tuple[ConceptSource, ...]
+    concepts: Mapping[str, DesiredConcept]
+
+    def line(self, name: str, key: str) -> int | None:
+        """The line of a top-level key of concept.yaml."""
+        text = next((source.spec_text for source in self.sources if source.name == name), None)
+        lines = (text or "").splitlines()
+        return next((number for number, line in enumerate(lines, 1) if line.startswith(f"{key}:")), None)
+
+    def specs(self) -> Iterator[tuple[str, ConceptSpec]]:
+        """The concepts that can be read."""
+        for name, concept in self.concepts.items():
+            if concept.spec is not None:
+                yield name, concept.spec
+
+
+def command(
+    remote: Annotated[
+        bool, typer.Option("--remote/--no-remote", help="Whether to ask the DVC remote and the Hub.")
+    ] = True,
+    strict: Annotated[bool, typer.Option("--strict", help="Warnings count as errors.")] = False,
+    form: Annotated[
+        Format, typer.Option("--format", help="How to print what was found.", case_sensitive=False)
+    ] = Format.TEXT,
+    root: Root = None,
+) -> None:
+    """Check all concepts of this checkout: mistakes in files, tokens, initializers, releases, images, missing data.
+
+    Exit code: 0 no error, 1 something must be mended.
+    """
+    findings = lint(find_top(Path.cwd()), _installation(root), remote=remote)
+    PRINTERS[form](findings)
+    raise typer.Exit(1 if any(finding.level == "error" or strict for finding in findings) else 0)
+
+
+def _installation(root: Path | None) -> Installation | None:
+    """Return where the Hub is, if that is known: without it lint reads git and DVC alone."""
     try:
-        return load_settings(root)
+        with open_installation(root) as installation:
+            return installation
     except SettingsError:
         if root is not None:
             raise
         return None
+
+
+def lint(top: Path, installation: Installation | None, *, remote: bool = True) -> list[Finding]:
+    """Look at all concepts of a checkout.
+
+    Args:
+        top: Of the working tree.
+        installation: For base model weights and the Hub; None leaves out what needs the Hub.
+        remote: Whether to ask the DVC remote and the Hub.
+    """
+    checkout = read_checkout(top)
+    base_dir = installation.base_dir if installation else None
+    found = [*_mistakes(checkout), *_policy(checkout), *_initializers(checkout, base_dir)]
+    concepts, unreachable = _images(checkout, remote=remote)
+    found += [*unreachable, *_duplicates(concepts)]
+    if remote:
+        found += _missing(concepts)
+        if installation is not None:
+            found += _releases(checkout, installation)
+    return sorted(found, key=lambda finding: (finding.file, finding.line or 0, finding.message))
+
+
+def read_checkout(top: Path) -> Checkout:
+    """Read concepts/*/ of a working tree."""
+    sources = []
+    for folder in sorted(path for path in (top / "concepts").glob("*") if path.is_dir()):
+        texts = [folder / "concept.yaml", folder / "images.dvc"]
+        if any(path.is_file() for path in texts):
+            read = [path.read_text("utf-8", "surrogateescape") if path.is_file() else None for path in texts]
+            sources.append(ConceptSource(folder.name, *read))
+    return Checkout(top, tuple(sources), parse_sources(sources))
+
+
+def _mistakes(checkout: Checkout) -> Iterator[Finding]:
+    for name, concept in checkout.concepts.items():
+        error = concept.error
+        if isinstance(error, SpecError):
+            for problem in error.problems:
+                line = problem.line or checkout.line(name, problem.field)
+                message = f"{problem.field}: {problem.message}" if problem.field else problem.message
+                yield Finding("error", error.path, line, message)
+        elif error is not None:
+            yield Finding("error", spec_path(name), None, str(error))
+
+
+def _policy(checkout: Checkout) -> Iterator[Finding]:
+    file = checkout.top / POLICY
+    try:
+        policy = load_policy(file.read_text("utf-8", "surrogateescape") if file.is_file() else None)
+    except SpecError as error:
+        for problem in error.problems:
+            yield Finding("error", POLICY, problem.line, f"{problem.field}: {problem.message}".removeprefix(": "))
+        return
+    if policy.canary is not None and policy.canary not in checkout.concepts:
+        yield Finding("warning", POLICY, None, f"canary: there is no concept {policy.canary}; the first one goes first")
+
+
+def _initializers(checkout: Checkout, base_dir: Path | None) -> Iterator[Finding]:
+    for name, spec in checkout.specs():
+        cut = pieces(spec.initializer_token, spec.base_model, base_dir)
+        if cut is not None and len(cut) != 1:
+            message = (
+                f"initializer_token: {spec.initializer_token!r} is {len(cut)} tokens to {spec.base_model} "
+                f"({' + '.join(cut)}); choose a word that is one"
+            )
+            yield Finding("error", spec_path(name), checkout.line(name, "initializer_token"), message)
+
+
+def _images(checkout: Checkout, *, remote: bool) -> tuple[dict[str, DesiredConcept], list[Finding]]:
+    """Fill in the images of each concept, from the clone's own cache or from the remote."""
+    cache = checkout.top / ".dvc" / "cache" / "files" / "md5"
+    concepts = dvc.list_cached(checkout.concepts, cache)
+    if not remote:
+        return concepts, []
+    try:
+        git = checkout.top / ".git"
+        asked = dvc.list_images(git, "HEAD", concepts, checkout.top / ".dvc" / "tmp" / "conceptry", list(concepts))
+    except ConceptryError as error:
+        return concepts, [Finding("warning", ".dvc/config", None, f"the DVC remote was not looked at: {error}")]
+    return asked, []
+
+
+def _duplicates(concepts: Mapping[str, DesiredConcept]) -> Iterator[Finding]:
+    owners: dict[str, list[tuple[str, str]]] = {}
+    for name, concept in concepts.items():
+        for image in concept.images or ():
+            if not image.relpath.endswith(".txt"):
+                owners.setdefault(image.md5, []).append((name, image.relpath))
+    for places in owners.values():
+        names = sorted({name for name, _ in places})
+        for name, relpath in places:
+            others = [f"{other}'s {path}" for other, path in places if other != name]
+            if len(names) > 1:
+                message = f"{relpath} is also {', '.join(others[:3])}: two concepts would learn the same picture"
+                yield Finding("warning", images_path(name), None, message)
+
+
+def _missing(concepts: Mapping[str, DesiredConcept]) -> Iterator[Finding]:
+    for name, concept in concepts.items():
+        if concept.error is not None or concept.dvc_md5 is None:
+            continue
+        missing = [image.relpath for image in concept.missing]
+        if concept.images is None or concept.dvc_md5 in missing:
+            yield Finding("error", images_path(name), None, "its images are not in the DVC remote: run `dvc push`")
+        elif missing:
+            shown = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
+            message = (
+                f"{len(missing)} of {len(concept.images)} images are not in the DVC remote ({shown}): run `dvc push`"
+            )
+            yield Finding("error", images_path(name), None, message)
+
+
+def _releases(checkout: Checkout, installation: Installation) -> Iterable[Finding]:
+    pinned = {name: spec.release for name, spec in checkout.specs() if spec.release not in ("latest", "none")}
+    if not pinned:
+        return []
+    try:
+        live = hub.list_live(hub.HubSession(installation.hub))
+    except ConceptryError as error:
+        return [Finding("warning", "concepts", None, f"the Hub was not looked at: {error}")]
+    return [
+        _unreachable(checkout, live, name, release) for name, release in pinned.items() if not _is(live, name, release)
+    ]
+
+
+def _is(live: Live, name: str, release: str) -> bool:
+    there = live.concepts.get(name)
+    return there is not None and any(version.name == release for version in there.versions)
+
+
+def _unreachable(checkout: Checkout, live: Live, name: str, release: str) -> Finding:
+    there = live.concepts.get(name)
+    names = ", ".join(version.name for version in there.versions) if there else ""
+    message = f"release: {release} is not published; there are: {names or 'none'}"
+    return Finding("error", spec_path(name), checkout.line(name, "release"), message)
 
 
 def _text(findings: list[Finding]) -> None:
@@ -56,7 +255,7 @@ def _count(number: int, thing: str) -> str:
 
 
 def _json(findings: list[Finding]) -> None:
-    sys.stdout.write(json.dumps([asdict(finding) for finding in findings], indent=2, ensure_ascii=False) + "\n")
+    print_json([asdict(finding) for finding in findings])
 
 
 def _github(findings: list[Finding]) -> None:
@@ -75,4 +274,8 @@ def _property(text: str) -> str:
     return _escaped(text).replace(":", "%3A").replace(",", "%2C")
 
 
-FORMATS: dict[str, Callable[[list[Finding]], None]] = {"text": _text, "json": _json, "github": _github}
+PRINTERS: dict[Format, Callable[[list[Finding]], None]] = {
+    Format.TEXT: _text,
+    Format.JSON: _json,
+    Format.GITHUB: _github,
+}

@@ -1,4 +1,4 @@
-"""`conceptry new`: a concept's folder in the repository the user is in."""
+"""`conceptry new`: a concept's folder in the repository that the user is in."""
 
 from __future__ import annotations
 
@@ -7,20 +7,23 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from pydantic import BaseModel
 from rich.console import Console
 from rich.syntax import Syntax
 
 from conceptry.concept import ConceptSpec, check_name, check_unique_tokens, load_spec, spec_path
 from conceptry.errors import ConceptryError, SpecError
+from tasks.dvc import add_images, add_to_pipeline
+from tasks.git.checkout import find_top
 
 PICTURES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic"})
 
 
 @dataclass(frozen=True)
-class Wanted:
+class NewConcept:
     """What the user asked for on the command line; `images` is None for vectors that come without pictures."""
 
     name: str
@@ -43,56 +46,72 @@ class Added:
     to_commit: tuple[str, ...]
 
 
-def add_concept(start: Path, wanted: Wanted) -> Added:
+def command(
+    name: Annotated[
+        str, typer.Argument(help="Name of the concept: lower-case letters, digits and single hyphens.", metavar="NAME")
+    ],
+    images: Annotated[
+        Path, typer.Option("--images", help="Folder with the pictures (they are copied).", exists=True, file_okay=False)
+    ],
+    token: Annotated[str, typer.Option("--token", help='The word to teach, in angle brackets: "<my-cat>".')],
+    init: Annotated[str, typer.Option("--init", help="A known word to start from, for example cat.")],
+    style: Annotated[bool, typer.Option("--style", help="The pictures share a style, not a thing.")] = False,
+    base_model: Annotated[str, typer.Option("--base-model", help="The model to teach: tiny or sd-v1-4.")] = "tiny",
+) -> None:
+    """Add a concept to this repository: write its concept.yaml, copy the pictures, and give them to DVC.
+
+    Nothing is committed or pushed; the commands that come next are printed.
+    """
+    new = NewConcept(name, images, token, init, "style" if style else "object", base_model)
+    describe(add_concept(Path.cwd(), new))
+
+
+def add_concept(start: Path, new: NewConcept) -> Added:
     """Write concepts/NAME/ and give its pictures to DVC; when anything fails the folder is as it was before.
 
     Raises:
         SpecError: the name, the token or the word cannot be used, or another concept has the token.
         ConceptryError: there is no repository, no DVC in it, no picture, or the concept exists.
     """
-    from tasks.dvc import add_images, add_to_pipeline
-
-    check_name(wanted.name)
+    check_name(new.name)
     top = _top(start)
-    folder = top / "concepts" / wanted.name
+    folder = top / "concepts" / new.name
     if folder.exists():
         raise ConceptryError(
             "exists already",
-            concept=wanted.name,
-            next_step=f"add pictures to concepts/{wanted.name}/images and `dvc add` it",
+            concept=new.name,
+            next_step=f"add pictures to concepts/{new.name}/images and `dvc add` it",
         )
-    text = concept_yaml(wanted, schema=(top / "concepts" / "concept.schema.json").exists())
-    _check_spec(top, wanted.name, text)
-    files = _pictures(wanted.images) if wanted.images else []
+    text = concept_yaml(new, schema=(top / "concepts" / "concept.schema.json").exists())
+    _check_spec(top, new.name, text)
+    files = _pictures(new.images) if new.images else []
     try:
         (folder / "images").mkdir(parents=True)
         (folder / "concept.yaml").write_text(text, encoding="utf-8")
         for file in files:
             shutil.copyfile(file, folder / "images" / file.name)
         add_images(top, folder / "images")
-        pipeline = add_to_pipeline(top, wanted.name)
+        pipeline = add_to_pipeline(top, new.name)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
     pictures = sum(file.suffix.lower() in PICTURES for file in files)
-    return Added(
-        wanted.name, folder.relative_to(top), pictures, len(files) - pictures, _to_commit(top, folder, pipeline)
-    )
+    return Added(new.name, folder.relative_to(top), pictures, len(files) - pictures, _to_commit(top, folder, pipeline))
 
 
-def concept_yaml(wanted: Wanted, *, schema: bool) -> str:
+def concept_yaml(new: NewConcept, *, schema: bool) -> str:
     """A concept.yaml that sets what was asked for and shows everything else as a comment, with its default.
 
     Args:
-        wanted: what was asked for.
+        new: What was asked for.
         schema: whether concepts/concept.schema.json exists, which editors then use to complete and check the file.
     """
     given = {
-        "placeholder_token": wanted.placeholder_token,
-        "initializer_token": wanted.initializer_token,
-        "learnable_property": wanted.learnable_property,
-        "base_model": wanted.base_model,
-        **({"num_vectors": wanted.num_vectors} if wanted.num_vectors != 1 else {}),
+        "placeholder_token": new.placeholder_token,
+        "initializer_token": new.initializer_token,
+        "learnable_property": new.learnable_property,
+        "base_model": new.base_model,
+        **({"num_vectors": new.num_vectors} if new.num_vectors != 1 else {}),
     }
     lines = ["# yaml-language-server: $schema=../concept.schema.json"] if schema else []
     for key, value in given.items():
@@ -129,14 +148,11 @@ def _to_commit(top: Path, folder: Path, pipeline: Path | None) -> tuple[str, ...
 
 
 def _top(start: Path) -> Path:
-    for folder in (start, *start.parents):
-        if (folder / ".git").exists():
-            if not (folder / ".dvc").is_dir():
-                raise ConceptryError(
-                    f"{folder} has no DVC", next_step="run `dvc init` and `dvc remote add -d NAME URL` there first"
-                )
-            return folder
-    raise ConceptryError(f"{start} is in no git repository", next_step="go to your clone of the concepts' repository")
+    top = find_top(start)
+    if not (top / ".dvc").is_dir():
+        next_step = "run `dvc init` and `dvc remote add -d NAME URL` there first"
+        raise ConceptryError(f"{top} has no DVC", next_step=next_step)
+    return top
 
 
 def _pictures(folder: Path) -> list[Path]:

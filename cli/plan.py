@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
+import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from conceptry.errors import ConceptryError
-from conceptry.plan import Action, ActionKind, Plan
-from conceptry.plan_text import cost, details, in_order, markdown, summary, why
-from local.console import out
-from local.setup_folder import load_settings
-
-NOTHING_TO_DO, BROKEN, SOMETHING_TO_DO = 0, 1, 2
+from cli.exit_codes import PLAN_BROKEN, PLAN_CHANGES, PLAN_IN_SYNC
+from cli.options import Json, Root, print_json
+from conceptry.actions import Action, ActionKind, Plan, plan_schema
+from conceptry.plan_text import cost, details, in_order, summary, why
+from conceptry.plan_text import markdown as as_markdown
+from flows.reconcile import current_comparison
+from local import console
+from local.setup_folder import open_installation, prefect_of
 
 _STYLES = {
     ActionKind.TRAIN: "bold yellow",
@@ -34,70 +35,53 @@ _HEALTH = {"Healthy": "green", "Progressing": "yellow", "Degraded": "bold red", 
 _SYNC = {"Synced": "green", "OutOfSync": "yellow", "Unknown": "dim"}
 
 
-@dataclass(frozen=True)
-class Wish:
-    """How the plan is wanted: as JSON or Markdown, kept in a file, of another revision than the branch's head."""
+def command(
+    root: Root = None,
+    json: Json = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown, for a comment on a review.")] = False,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Also keep the plan in a file, for `conceptry apply`.", dir_okay=False)
+    ] = None,
+    ref: Annotated[
+        str | None, typer.Option("--ref", help="Branch, tag or commit of the repository to plan for, as if merged.")
+    ] = None,
+    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of --json instead.")] = False,
+) -> None:
+    """Show what the registry would do now, and why: git compared with the Hub. Changes nothing.
 
-    as_json: bool = False
-    as_markdown: bool = False
-    out: Path | None = None
-    ref: str | None = None
-
-
-def show_plan(root: Path | None, wish: Wish) -> int:
-    """Make the plan for the set-up in `root` (or the environment's), print it and return the exit code."""
-    settings = load_settings(root)
-    from flows.outlook import current_outlook  # with Prefect, seconds to import: settings are checked before
-
-    plan = current_outlook(settings, revision=wish.ref).plan
-    if wish.out is not None:
-        wish.out.write_text(plan.to_json() + "\n", encoding="utf-8")
-    if wish.as_json:
-        sys.stdout.write(plan.to_json().rstrip() + "\n")
-    elif wish.as_markdown:
-        sys.stdout.write(markdown(plan))
-    else:
-        print_plan(plan, out(), settings.repo)
-        if wish.out is not None:
-            out().print(f"Saved. To do exactly this: [bold]conceptry apply {wish.out}[/]", soft_wrap=True)
-    return exit_code(plan)
-
-
-def show_schema() -> None:
-    """Print the JSON Schema of `--json`."""
-    from conceptry.actions import plan_schema
-
-    sys.stdout.write(json.dumps(plan_schema(), indent=2) + "\n")
-
-
-def apply_plan(root: Path | None, file: Path) -> None:
-    """Carry out a saved plan.
-
-    Raises:
-        ConceptryError: git or the Hub has moved since it was made, or a change did not work.
+    Exit code: 0 nothing to do, 2 something to do, 1 the plan could not be made or all that is left is Degraded.
     """
-    text = file.read_text(encoding="utf-8")
-    agreed = Plan.from_json(text)
-    load_settings(root)
-    from flows.apply import apply
-
-    done = apply(text, return_state=True)
-    if not done.is_completed():
-        raise ConceptryError(str(done.message))
-    out().print(f"{done.message}. [dim]({summary(agreed)})[/]", soft_wrap=True)
+    if schema:
+        print_json(plan_schema())
+        return
+    with open_installation(root) as installation, prefect_of(root):
+        repo = installation.settings.repo
+        made = current_comparison(installation, revision=ref).plan
+    if out is not None:
+        out.write_text(made.to_json() + "\n", encoding="utf-8")
+    if json:
+        sys.stdout.write(made.to_json().rstrip() + "\n")
+    elif markdown:
+        sys.stdout.write(as_markdown(made))
+    else:
+        print_plan(made, console.out(), repo)
+        if out is not None:
+            console.out().print(f"Saved. To do exactly this: [bold]conceptry apply {out}[/]", soft_wrap=True)
+    raise typer.Exit(exit_code(made))
 
 
 def exit_code(plan: Plan) -> int:
     """2 something to do, as Terraform says it; else 1 a concept is broken and a person is needed; else 0."""
     if plan.changes:
-        return SOMETHING_TO_DO
-    return BROKEN if any(action.health == "Degraded" for action in plan.actions) else NOTHING_TO_DO
+        return PLAN_CHANGES
+    degraded = any(action.health == "Degraded" for action in plan.actions)
+    return PLAN_BROKEN if degraded else PLAN_IN_SYNC
 
 
-def print_plan(plan: Plan, console: Console, repo: str) -> None:
+def print_plan(plan: Plan, terminal: Console, repo: str) -> None:
     """Print one row a concept, what is to be done first, and one line that sums it up."""
     if not plan.actions:
-        console.print(f"No concept in {repo} at {plan.revision[:8]}. `conceptry new` adds one.")
+        terminal.print(f"No concept in {repo} at {plan.revision[:8]}. `conceptry new` adds one.")
         return
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
     costly = any(action.estimate for action in plan.actions)
@@ -105,9 +89,9 @@ def print_plan(plan: Plan, console: Console, repo: str) -> None:
         table.add_column(title, overflow="fold", no_wrap=title in ("action", "takes about", "sync", "health"))
     for action in in_order(plan):
         table.add_row(*_row(action, costly=costly))
-    console.print(table)
-    console.print()
-    console.print(summary(plan), f"[dim]({repo} at {plan.revision[:8]})[/]", soft_wrap=True)
+    terminal.print(table)
+    terminal.print()
+    terminal.print(summary(plan), f"[dim]({repo} at {plan.revision[:8]})[/]", soft_wrap=True)
 
 
 def _row(action: Action, *, costly: bool) -> tuple[Text, ...]:

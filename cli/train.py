@@ -3,45 +3,45 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
+from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.sorting import LogSort
+from prefect.settings import get_current_settings
+from rich.console import Console
+
+from cli.options import Name, Root
 from conceptry.errors import ConceptryError
+from flows.train_concept import schedule_training, train_in_process
 from local.console import out
-from local.setup_folder import load_settings
-
-if TYPE_CHECKING:
-    from prefect.client.orchestration import SyncPrefectClient
-    from prefect.client.schemas.objects import FlowRun
-    from rich.console import Console
+from local.setup_folder import open_installation, prefect_of
 
 _LOOK_EVERY = 1.0
 
 
-def train_now(root: Path | None, name: str) -> None:
-    """Train one concept through the configured Prefect server, else in this process, and follow it to its end.
+def command(
+    name: Name,
+    root: Root = None,
+) -> None:
+    """Train, judge and publish one concept now, as it is in git, without waiting for the watcher.
 
-    Raises:
-        ConceptryError: it cannot be trained, or the training failed.
+    The run goes to the Prefect server when one is configured (PREFECT_API_URL), else it happens in this process.
+    A concept whose inputs are published already is not trained again.
     """
-    settings = load_settings(root)
     console = out()
-    from prefect.settings import get_current_settings
-
-    from flows import train_concept
-
-    if get_current_settings().api.url is None:
-        version = train_concept.train_here(settings, name)
-        done = (
-            f"{name} {version} is published. `conceptry versions {name}` shows how it was judged." if version else None
-        )
-        console.print(done or _nothing_to_train(name))
-        return
-    run = train_concept.train_now(settings, name)
-    if run is None:
-        console.print(_nothing_to_train(name))
-    else:
-        _follow(run, console)
+    with open_installation(root) as installation, prefect_of(root):
+        if get_current_settings().api.url is None:
+            version = train_in_process(installation, name)
+            published = f"{name} {version} is published. `conceptry versions {name}` shows how it was judged."
+            console.print(published if version else _nothing_to_train(name))
+            return
+        run = schedule_training(installation, name)
+        if run is None:
+            console.print(_nothing_to_train(name))
+        else:
+            _follow(run, console)
 
 
 def _nothing_to_train(name: str) -> str:
@@ -50,9 +50,6 @@ def _nothing_to_train(name: str) -> str:
 
 def _follow(run: FlowRun, console: Console) -> None:
     """Print the run's log as it grows; Ctrl-C leaves the run going."""
-    from prefect.client.orchestration import get_client
-    from prefect.settings import get_current_settings
-
     console.print(f"Run [bold]{run.name}[/]: {get_current_settings().ui_url or ''}/runs/flow-run/{run.id}")
     try:
         with get_client(sync_client=True) as client:
@@ -66,9 +63,6 @@ def _follow(run: FlowRun, console: Console) -> None:
 
 
 def _print_log(client: SyncPrefectClient, run: FlowRun, console: Console) -> FlowRun:
-    from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
-    from prefect.client.schemas.sorting import LogSort
-
     shown = 0
     of_run = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run.id]))
     while True:

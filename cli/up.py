@@ -2,20 +2,41 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Annotated
 
+import typer
 from rich.panel import Panel
 from rich.table import Table
 
+from conceptry.settings import OriginSettings
 from local.console import out
 from local.servers import Stack, end_on_sigterm
-from local.setup_folder import CLOUD_BUCKET, Folder, Setup, branch_here, repository_here
+from local.setup_folder import CLOUD_BUCKET, Folder, Setup
+from tasks.git.checkout import branch_of, origin_of
 
 
-def run(root: Path, watch_every: int | None, cloud_emulated: bool | None) -> None:
-    """Start the servers of the set-up in `root`, which is made when there is none, and stay until Ctrl-C or SIGTERM."""
+def command(
+    root: Annotated[
+        Path, typer.Option("--root", help="Folder that keeps databases, Hub and logs.", file_okay=False)
+    ] = Path(".conceptry"),
+    watch_every: Annotated[
+        int | None, typer.Option("--watch-every", help="Seconds between two looks at git (30).", min=1)
+    ] = None,
+    cloud_emulated: Annotated[
+        bool | None,
+        typer.Option(
+            "--cloud-emulated/--no-cloud-emulated",
+            help="Train on an emulated Vertex AI with an emulated bucket, the way a real cloud is used. Remembered.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Run everything on this machine: a Prefect server with its UI, a local Hub, and the flows. Ctrl-C ends it all.
+
+    Reads concepts from the `origin` of the git repository you are in, unless the folder remembers another one.
+    """
     folder = Folder.at(root)
     setup = folder.read() if folder.exists() else first_setup(Path.cwd())
     if watch_every is not None:
@@ -35,13 +56,13 @@ def run(root: Path, watch_every: int | None, cloud_emulated: bool | None) -> Non
 
 
 def first_setup(here: Path) -> Setup:
-    """The set-up for the repository that the user is in; CONCEPTRY_REPO and CONCEPTRY_BRANCH say otherwise."""
-    repo = os.environ.get("CONCEPTRY_REPO") or repository_here(here)
-    return Setup(repo=repo, branch=os.environ.get("CONCEPTRY_BRANCH") or branch_here(here))
+    """Return the set-up for the repository here, unless CONCEPTRY_REPO and CONCEPTRY_BRANCH name another."""
+    chosen = OriginSettings()
+    return Setup(repo=chosen.repo or origin_of(here), branch=chosen.branch or branch_of(here))
 
 
 def panel(folder: Folder, setup: Setup) -> Panel:
-    """Addresses and what to do with them."""
+    """Return the panel of addresses that `up` prints."""
     rows = Table.grid(padding=(0, 2))
     rows.add_row("[bold]Prefect[/]", setup.prefect_ui, "[dim]runs, logs, artifacts[/]")
     rows.add_row("[bold]Hub[/]", setup.hub_endpoint, f"[dim]models and Spaces of {setup.hub_owner}[/]")

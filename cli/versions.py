@@ -2,44 +2,35 @@
 
 from __future__ import annotations
 
-import json
-import sys
-from pathlib import Path
-
 from rich.table import Table
 from rich.text import Text
 
+from cli.options import Json, Name, Root, print_json
 from conceptry.errors import ConceptryError
-from conceptry.version import ActualConcept, Version
+from conceptry.version import LiveConcept, Version
 from local.console import out
-from local.setup_folder import load_settings
+from local.setup_folder import open_installation
+from tasks.hub import HubSession, list_live
 
 
-def show_versions(root: Path | None, name: str, *, as_json: bool) -> None:
-    """Print the versions of one concept, newest first.
-
-    Raises:
-        ConceptryError: nothing is published under that name.
-    """
-    settings = load_settings(root)
-    from tasks.hub import HubTarget, list_actual  # the Hub's client, after the settings are checked
-
-    target = HubTarget(settings.hub_endpoint, settings.hub_owner, settings.hub_token)
-    concepts = list_actual(target).concepts
+def command(name: Name, root: Root = None, json: Json = False) -> None:
+    """List the published versions of a concept, and which one its Space serves."""
+    with open_installation(root) as installation:
+        concepts = list_live(HubSession(installation.hub)).concepts
     if name not in concepts:
         known = ", ".join(sorted(concepts)) or "none at all"
         raise ConceptryError(
-            f"nothing is published at {settings.hub_endpoint}/{settings.hub_owner}; there is: {known}",
+            f"nothing is published at {installation.hub.endpoint}/{installation.hub.owner}; there is: {known}",
             concept=name,
             next_step="`conceptry plan` says what happens next",
         )
-    if as_json:
-        sys.stdout.write(json.dumps(as_dict(concepts[name]), indent=2) + "\n")
+    if json:
+        print_json(as_dict(concepts[name]))
     else:
         out().print(table(concepts[name]))
 
 
-def as_dict(concept: ActualConcept) -> dict[str, object]:
+def as_dict(concept: LiveConcept) -> dict[str, object]:
     """The JSON of `--json`: the index as the Hub holds it, and which version is released."""
     return {
         "name": concept.name,
@@ -48,7 +39,7 @@ def as_dict(concept: ActualConcept) -> dict[str, object]:
     }
 
 
-def table(concept: ActualConcept) -> Table:
+def table(concept: LiveConcept) -> Table:
     """One row a version, newest first; the released one is marked."""
     released = concept.space.release if concept.space else None
     rows = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold", title_justify="left")

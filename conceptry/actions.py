@@ -1,4 +1,4 @@
-"""What a plan consists of: one action for each concept, with its cause in words, sync status and health."""
+"""What a plan consists of: one action for each concept, with its reason, its cause in words, sync status and health."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -8,6 +8,8 @@ from typing import Any, Literal
 from pydantic import TypeAdapter, ValidationError
 
 from conceptry.errors import ConceptryError
+from conceptry.reasons import ActionReason, DeferralReason
+from conceptry.version import Drift
 
 Sync = Literal["Synced", "OutOfSync", "Unknown"]
 Health = Literal["Healthy", "Progressing", "Degraded", "Suspended", "Missing"]
@@ -60,16 +62,18 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Action:
-    """One concept's action and its cause in words.
+    """One concept's action, with its reason for programs and its cause in words.
 
     `fingerprint` is the training fingerprint that it is about, and the run's idempotency key. `version` is the version
     that the Space should serve afterwards, for release, render, adopt and repair; None there means none. `retrain` is
     the ISO date for which a scheduled retraining fell due; it is part of the fingerprint. `changes` says one by one
-    what the cause sums up. `deferred` says why it is not done just now, though it is to be done.
+    what the cause sums up, `drift` what is to be repaired. `deferred` says why it is not carried out now, though it is
+    needed; `deferral` is the reason of that.
     """
 
     concept: str
     kind: ActionKind
+    reason: ActionReason
     cause: str
     fingerprint: str | None
     version: str | None
@@ -79,6 +83,8 @@ class Action:
     changes: tuple[Change, ...] = ()
     estimate: Estimate | None = None
     deferred: str | None = None
+    deferral: DeferralReason | None = None
+    drift: tuple[Drift, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -151,7 +157,7 @@ def plan_schema() -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Conceptry plan", **schema}
 
 
-_OPTIONAL = ("changes", "estimate", "deferred")
+_OPTIONAL = ("changes", "estimate", "deferred", "deferral", "drift")
 
 
 def _without_empty(action: dict[str, Any]) -> dict[str, Any]:

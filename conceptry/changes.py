@@ -1,4 +1,4 @@
-"""Why something is trained, in words: what differs between the inputs that git asks for and a version's."""
+"""Why a training is needed: what differs between the inputs that git asks for and a version's."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -6,13 +6,17 @@ from types import MappingProxyType
 from typing import Any
 
 from conceptry.actions import Change
+from conceptry.reasons import ActionReason
 from conceptry.version import Version
 
 _SHOWN_ELSEWHERE = {"base_digest"}
+_OF_THE_BASE_MODEL = {"base_model", "base_digest", "recipe", "resolution"}
 
 
-def training_changes(images: Sequence[str], keys: Mapping[str, Any], versions: Sequence[Version]) -> str:
-    """Compare with the newest version, for example "images +2 -1, training.max_steps 2000 -> 3000".
+def training_changes(
+    images: Sequence[str], keys: Mapping[str, Any], versions: Sequence[Version]
+) -> tuple[ActionReason, str]:
+    """Compare with the newest version: the reason, and words such as "images +2 -1, training.max_steps 2000 -> 3000".
 
     Args:
         images: content keys of the images in git.
@@ -20,10 +24,17 @@ def training_changes(images: Sequence[str], keys: Mapping[str, Any], versions: S
         versions: what is published.
     """
     if not versions:
-        return "first version"
+        return ActionReason.FIRST_VERSION, "first version"
     newest = max(versions, key=lambda version: version.number)
-    changes = [*_image_changes(newest.images, images), *_key_changes(newest.spec, keys)]
-    return ", ".join(changes) or f"inputs differ from {newest.name}'s"
+    of_images, of_keys = _image_changes(newest.images, images), _key_changes(newest.spec, keys)
+    changed = set(_changed(newest.spec, keys))
+    if of_images:
+        reason = ActionReason.IMAGES_CHANGED
+    elif changed and changed <= _OF_THE_BASE_MODEL:
+        reason = ActionReason.BASE_MODEL_CHANGED
+    else:
+        reason = ActionReason.SETTINGS_CHANGED
+    return reason, ", ".join([*of_images, *of_keys]) or f"inputs differ from {newest.name}'s"
 
 
 def list_changes(

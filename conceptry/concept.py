@@ -232,7 +232,7 @@ class DesiredConcept:
     """What git asks for. With an `error` the rest may be missing and the concept is held.
 
     `images` is None when the listing is not in the DVC remote; `missing` are files that it names and the remote lacks.
-    With `trouble` nobody knows: the remote could not be asked, and this is why.
+    With `remote_error` that is unknown: the remote could not be asked, and this is why.
     `dvc_md5` is the md5 of images.dvc, with its `.dir`.
     """
 
@@ -242,7 +242,7 @@ class DesiredConcept:
     dvc_md5: str | None
     images: tuple[ImageRef, ...] | None
     missing: tuple[ImageRef, ...] = ()
-    trouble: str | None = None
+    remote_error: str | None = None
 
 
 @dataclass(frozen=True)

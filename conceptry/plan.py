@@ -1,87 +1,103 @@
 """The plan: what to do so that the Hub holds what git asks for, and why. Pure, and the only place that decides."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from datetime import date
-from types import MappingProxyType
+from collections.abc import Iterator
+from dataclasses import replace
 
-from conceptry.actions import IDLE, Action, ActionKind, Attempt, Health, Plan, Sync
-from conceptry.concept import BaseModel, Desired, DesiredConcept
-from conceptry.estimate import Rate
-from conceptry.planner import Case, choose_release
-from conceptry.version import Actual, ActualConcept
-
-__all__ = ["Action", "ActionKind", "Attempt", "Health", "Plan", "Sync", "choose_release", "plan"]
+from conceptry.actions import IDLE, Action, ActionKind, Plan
+from conceptry.concept import Desired, DesiredConcept
+from conceptry.errors import DataCorruptError
+from conceptry.planner import ConceptPlanner, PlanInputs
+from conceptry.reasons import ActionReason
+from conceptry.version import Live, LiveConcept
 
 
-def plan(
-    desired: Desired,
-    actual: Actual,
-    *,
-    bases: Mapping[str, BaseModel],
-    attempts: Mapping[str, Attempt] = MappingProxyType({}),
-    templates: str,
-    today: date | None = None,
-    names: Mapping[str, str] = MappingProxyType({}),
-    rates: Mapping[str, Rate] = MappingProxyType({}),
-) -> Plan:
-    """Compare what git asks for with what the Hub holds.
-
-    Args:
-        desired: the concepts in git.
-        actual: the concepts on the Hub.
-        bases: the presets by name.
-        attempts: state of the newest run for each training fingerprint, where that is running or failed.
-        templates: digest of the templates of Space and handler.
-        today: lets scheduled retrainings fall due; None leaves them alone.
-        names: paths of images that are no longer in git, by md5, so that a plan can name them.
-        rates: how fast each preset trains, by its name, and by `backend/name` for concepts that choose where.
-    """
-    actions = []
-    known = Known(bases, attempts, templates, today, names, rates)
-    for name in sorted(desired.concepts.keys() | actual.concepts.keys()):
-        there = actual.concepts.get(name, ActualConcept(name, (), None))
-        wanted = desired.concepts.get(name)
-        actions.append(_archive(there) if wanted is None else _held(wanted, there, known))
-    return Plan(desired.revision, tuple(actions))
+def plan(desired: Desired, live: Live, inputs: PlanInputs) -> Plan:
+    """Compare what git asks for with what the Hub holds; one action a concept, by name."""
+    return Plan(
+        desired.revision,
+        tuple(
+            _archive(there) if concept is None else _decide(concept, there, inputs)
+            for concept, there in _pairs(desired, live)
+        ),
+    )
 
 
-def _archive(there: ActualConcept) -> Action:
-    space = there.space
+def serving_action(concept: DesiredConcept | None, live: LiveConcept, inputs: PlanInputs) -> Action:
+    """Decide about the Space of one concept alone, as the flow `release` does; trainings are left out."""
+    return _archive(live) if concept is None else _decide(concept, live, inputs, serving_only=True)
+
+
+def open_fingerprints(desired: Desired, live: Live, inputs: PlanInputs) -> set[str]:
+    """Return the training fingerprints whose runs the plan depends on: what to ask Prefect before planning."""
+    found: set[str] = set()
+    for concept, there in _pairs(desired, live):
+        planner = _planner(concept, there, inputs) if concept else None
+        found |= planner.open_fingerprints() if isinstance(planner, ConceptPlanner) else frozenset()
+    return found
+
+
+def pending_trainings(desired: Desired, live: Live, inputs: PlanInputs) -> set[str]:
+    """Return the concepts that need a training which has not been attempted: whose images to look for in the remote."""
+    found = set()
+    for concept, there in _pairs(desired, live):
+        planner = _planner(concept, there, inputs) if concept else None
+        if concept and isinstance(planner, ConceptPlanner) and not planner.spec.suspend:
+            training = planner.training(planner.inputs_fingerprint())
+            if training is not None and training.kind is ActionKind.TRAIN:
+                found.add(concept.name)
+    return found
+
+
+def _pairs(desired: Desired, live: Live) -> Iterator[tuple[DesiredConcept | None, LiveConcept]]:
+    for name in sorted(desired.concepts.keys() | live.concepts.keys()):
+        yield desired.concepts.get(name), live.concepts.get(name, LiveConcept(name, (), None))
+
+
+def _archive(live: LiveConcept) -> Action:
+    space = live.space
     if space is None or space.paused or space.release is None:
-        return Action(there.name, ActionKind.NOTHING, "archived", None, None, "Synced", "Suspended")
+        return Action(
+            live.name, ActionKind.NOTHING, ActionReason.ARCHIVED, "archived", None, None, "Synced", "Suspended"
+        )
     cause = "no longer in git: its Space is paused, its versions stay"
-    return Action(there.name, ActionKind.ARCHIVE, cause, None, None, "OutOfSync", "Healthy")
+    return Action(
+        live.name, ActionKind.ARCHIVE, ActionReason.REMOVED_FROM_GIT, cause, None, None, "OutOfSync", "Healthy"
+    )
 
 
-@dataclass(frozen=True)
-class Known:
-    """What `plan` was given besides the two states."""
-
-    bases: Mapping[str, BaseModel]
-    attempts: Mapping[str, Attempt]
-    templates: str
-    today: date | None
-    names: Mapping[str, str]
-    rates: Mapping[str, Rate]
-
-
-def _held(wanted: DesiredConcept, there: ActualConcept, known: Known) -> Action:
-    """Hold what cannot or must not be worked on; decide on the rest."""
-    spec, name = wanted.spec, wanted.name
-    if wanted.error is not None or spec is None:
-        cause = "; ".join(str(wanted.error or "concept.yaml was not read").splitlines())
-        return Action(name, ActionKind.HOLD, cause, None, None, "Unknown", "Degraded")
-    if there.trouble is not None:
-        return Action(name, ActionKind.HOLD, there.trouble, None, None, "Unknown", "Degraded")
-    base = known.bases.get(spec.base_model)
-    if base is None:
-        cause = f"base model {spec.base_model} is not available here; there are: {', '.join(sorted(known.bases))}"
-        return Action(name, ActionKind.HOLD, cause, None, None, "Unknown", "Degraded")
-    rate = known.rates.get(f"{spec.training.backend}/{base.name}") or known.rates.get(base.name)
-    case = Case(wanted, spec, there, base, known.attempts, known.templates, known.today, known.names, rate)
-    action = case.decide()
-    if spec.suspend:
+def _decide(concept: DesiredConcept, live: LiveConcept, inputs: PlanInputs, *, serving_only: bool = False) -> Action:
+    planner = _planner(concept, live, inputs)
+    if isinstance(planner, Action):
+        return planner
+    action = planner.decide_serving() if serving_only else planner.decide()
+    if planner.spec.suspend:
         pending = f"; would {action.kind}: {action.cause}" if action.kind not in IDLE else ""
-        return replace(action, kind=ActionKind.HOLD, cause=f"suspended{pending}", health="Suspended")
+        return replace(
+            action,
+            kind=ActionKind.HOLD,
+            reason=ActionReason.SUSPENDED,
+            cause=f"suspended{pending}",
+            health="Suspended",
+        )
     return action
+
+
+def _planner(concept: DesiredConcept, live: LiveConcept, inputs: PlanInputs) -> ConceptPlanner | Action:
+    """Return the planner of a concept, or the action that holds one which cannot be decided about."""
+
+    def hold(reason: ActionReason, cause: str) -> Action:
+        return Action(concept.name, ActionKind.HOLD, reason, cause, None, None, "Unknown", "Degraded")
+
+    spec = concept.spec
+    if concept.error is not None or spec is None:
+        corrupt = isinstance(concept.error, DataCorruptError)
+        reason = ActionReason.DATA_CORRUPT if corrupt else ActionReason.SPEC_INVALID
+        return hold(reason, "; ".join(str(concept.error or "concept.yaml was not read").splitlines()))
+    if live.error is not None:
+        return hold(ActionReason.REPO_UNREADABLE, live.error)
+    base = inputs.bases.get(spec.base_model)
+    if base is None:
+        available = ", ".join(sorted(inputs.bases))
+        cause = f"base model {spec.base_model} is not available here; there are: {available}"
+        return hold(ActionReason.BASE_MODEL_UNAVAILABLE, cause)
+    return ConceptPlanner(concept, spec, live, base, inputs)

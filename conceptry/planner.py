@@ -1,6 +1,6 @@
-"""One concept's decision: does it need a training, and does its Space serve what it should?
+"""The decision about one concept: does it need a training, and does its Space serve what it should?
 
-A training goes first, because it takes longest; while it runs, and when it has to wait, the Space is looked after.
+A training goes first, because it takes longest; while it runs, and while it has to wait, the Space is kept in sync.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,11 +18,12 @@ from conceptry.fingerprint import (
     training_fingerprint,
     training_keys,
 )
-from conceptry.version import ActualConcept, Version
+from conceptry.reasons import ActionReason
+from conceptry.version import LiveConcept, Version
 
 
 def choose_release(spec: ConceptSpec, versions: Sequence[Version], inputs: str | None) -> Version | None:
-    """Pick the version to serve: the pinned one; or the newest that passed, of these inputs if there is one.
+    """Choose the version to serve: the pinned one; or the newest that passed, of these inputs if there is one.
 
     So `git revert` of a commit of images releases the old version again, without training.
     """
@@ -36,34 +37,267 @@ def choose_release(spec: ConceptSpec, versions: Sequence[Version], inputs: str |
 
 
 @dataclass(frozen=True)
-class Case:
-    """One concept that is in git and in order, with all that `plan` was given about it."""
+class PlanInputs:
+    """Planner inputs that stay fixed within one reconciliation.
 
-    wanted: DesiredConcept
-    spec: ConceptSpec
-    there: ActualConcept
-    base: BaseModel
-    attempts: Mapping[str, Attempt]
+    Attributes:
+        bases: Base models by name.
+        templates: Identity of the templates of Space and handler; part of the serving fingerprint.
+        attempts: State of the newest run of each training fingerprint, where that is running or failed.
+        today: Date by which scheduled retrainings are due; None leaves them alone.
+        image_names: Path of an image by its md5, for images that are no longer in git.
+        rates: Speed and price of training, by preset and by `backend/preset`.
+    """
+
+    bases: Mapping[str, BaseModel]
     templates: str
-    today: date | None
-    names: Mapping[str, str] = field(default_factory=dict)
-    rate: Rate | None = None
+    attempts: Mapping[str, Attempt] = field(default_factory=dict)
+    today: date | None = None
+    image_names: Mapping[str, str] = field(default_factory=dict)
+    rates: Mapping[str, Rate] = field(default_factory=dict)
+
+    def rate(self, spec: ConceptSpec) -> Rate | None:
+        """Return the rate of the backend that a concept trains on; None when it is unknown."""
+        return self.rates.get(f"{spec.training.backend}/{spec.base_model}") or self.rates.get(spec.base_model)
+
+
+@dataclass(frozen=True)
+class ConceptPlanner:
+    """Decide about one concept whose files are valid and whose base model is known."""
+
+    desired: DesiredConcept
+    spec: ConceptSpec
+    live: LiveConcept
+    base: BaseModel
+    inputs: PlanInputs
 
     def decide(self) -> Action:
-        """Weigh the two questions and give the one action."""
-        inputs = self.inputs()
-        training = self.training(inputs)
-        release = self.release(inputs, settled=training is None)
-        if self.there.drift and not self.busy(release):
-            # Before a training: what is put right may be the very version that is asked for.
-            return self.action(ActionKind.REPAIR, "; ".join(self.there.drift), version=release, health="Degraded")
+        """Return the one action of the concept: repair, then training, then serving."""
+        fingerprint = self.inputs_fingerprint()
+        training = self.training(fingerprint)
+        release = self.release(fingerprint, settled=training is None)
+        if self.live.drift and not self.run_in_progress(release):
+            # Before a training: what is repaired may be the very version that is asked for.
+            return self._drifted(release)
         if training and training.kind is ActionKind.TRAIN:
             return training
-        return self.serving(inputs, release) or training or self.rest(inputs, release)
+        return self.serving(fingerprint, release) or training or self.no_action(fingerprint, release)
 
-    def action(
+    def decide_serving(self) -> Action:
+        """Return the action of the Space alone; a training that is outstanding does not hold it up."""
+        fingerprint = self.inputs_fingerprint()
+        training = self.training(fingerprint)
+        release = self.release(fingerprint, settled=training is None)
+        if self.live.drift:
+            return self._drifted(release)
+        return self.serving(fingerprint, release) or self.no_action(fingerprint, release)
+
+    def open_fingerprints(self) -> frozenset[str]:
+        """Return the fingerprints whose runs the decision depends on: of a training, of a version to be released."""
+        fingerprint = self.inputs_fingerprint()
+        training = self.training(fingerprint)
+        release = self.release(fingerprint, settled=training is None)
+        served = self.live.space.release if self.live.space else None
+        switched = release.fingerprint if release and (release.name != served or self.live.drift) else None
+        return frozenset(filter(None, (training.fingerprint if training else None, switched)))
+
+    def inputs_fingerprint(self) -> str | None:
+        """Return the inputs fingerprint; without a listing of the images, that of a version of the same images.dvc."""
+        if self.desired.images is not None:
+            return training_fingerprint(self.spec, self.desired.images, self.base)
+        keys = training_keys(self.spec, self.base)
+        same = (
+            version.inputs
+            for version in self.live.versions
+            if version.dvc_md5 == self.desired.dvc_md5 and dict(version.spec) == keys
+        )
+        return next(same, None)
+
+    def training(self, inputs: str | None) -> Action | None:
+        """Return the action of the training that is needed; None when none is."""
+        made = [version for version in self.live.versions if version.inputs == inputs]
+        due = self._due(made)
+        if made and due is None:
+            return None
+        missing = self.missing_images()
+        if missing is not None:
+            return self._action(ActionKind.WAIT, *missing, fingerprint=inputs)
+        images = self.desired.images or ()
+        keys = content_keys(images)
+        retrain = due and due[0].isoformat()
+        fingerprint = training_fingerprint(self.spec, images, self.base, retrain)
+        if not keys:
+            cause = "the images folder holds no picture; add some, then `dvc add` and `dvc push` them"
+            return self._action(
+                ActionKind.HOLD, ActionReason.NO_IMAGES, cause, fingerprint=fingerprint, health="Degraded"
+            )
+        reason, cause = (
+            (ActionReason.RETRAIN_DUE, due[1])
+            if due
+            else training_changes(keys, training_keys(self.spec, self.base), self.live.versions)
+        )
+        attempt = self.inputs.attempts.get(fingerprint)
+        if attempt == "running":
+            cause = f"is being trained: {cause}"
+            return self._action(
+                ActionKind.NOTHING, ActionReason.TRAINING_RUNNING, cause, fingerprint=fingerprint, health="Progressing"
+            )
+        if attempt == "failed":
+            cause = f"training failed ({cause}); change the inputs, or `conceptry train {self.desired.name}` to retry"
+            return self._action(
+                ActionKind.HOLD, ActionReason.TRAINING_FAILED, cause, fingerprint=fingerprint, health="Degraded"
+            )
+        action = self._action(ActionKind.TRAIN, reason, cause, fingerprint=fingerprint)
+        return replace(action, retrain=retrain, changes=self._changes(), estimate=self._estimate())
+
+    def missing_images(self) -> tuple[ActionReason, str] | None:
+        """Return why the images cannot be fetched: reason and words; None when they can."""
+        images, missing = self.desired.images, self.desired.missing
+        if self.desired.remote_error is not None:
+            cause = f"the DVC remote could not be asked: {self.desired.remote_error}"
+            return ActionReason.REMOTE_UNREACHABLE, cause
+        if images is None:
+            cause = f"the images ({self.desired.dvc_md5}) are in git but not in the DVC remote: run `dvc push`"
+            return ActionReason.LISTING_NOT_PUSHED, cause
+        if not missing:
+            return None
+        names = ", ".join(image.relpath for image in missing[:3]) + (", ..." if len(missing) > 3 else "")
+        cause = f"{len(missing)} of {len(images)} images are not in the DVC remote ({names}): run `dvc push`"
+        return ActionReason.IMAGES_NOT_PUSHED, cause
+
+    def release(self, inputs: str | None, *, settled: bool) -> Version | None:
+        """Return the version to serve. While a training is outstanding, `latest` keeps the served version."""
+        made = any(version.inputs == inputs for version in self.live.versions)
+        if self.spec.release == "latest" and not settled and not made and self.live.space:
+            for version in self.live.versions:
+                if version.name == self.live.space.release and version.gate == "passed":
+                    return version
+        return choose_release(self.spec, self.live.versions, inputs)
+
+    def serving(self, inputs: str | None, release: Version | None) -> Action | None:
+        """Return the action of the Space; None when it is as it should be, or there is nothing that it could serve."""
+        space = self.live.space
+        if release is None:
+            if self.spec.release != "none" or space is None or space.release is None:
+                return self._card(None, None) if self.spec.release == "none" else None
+            return self._action(ActionKind.RELEASE, ActionReason.RELEASE_NONE, f"{space.release} -> none")
+        if self.run_in_progress(release):
+            return None
+        if space is None:
+            return self._repair(ActionReason.SPACE_MISSING, "the Space is missing", release)
+        if space.release != release.name:
+            return self.switch_release(inputs, release, space.release)
+        if space.paused:
+            return self._repair(ActionReason.SPACE_PAUSED, "the Space is paused", release, health="Degraded")
+        serving = serving_fingerprint(self.spec, release, self.inputs.templates)
+        if space.serving == serving:
+            return self._card(release.name, release)
+        if space.serving is None or "=" not in space.serving:
+            cause = "the Space does not say what it is rendered from"
+            return self._repair(ActionReason.SPACE_UNSTAMPED, cause, release, health="Degraded")
+        changes = ", ".join(serving_changes(space.serving, serving))
+        return self._action(ActionKind.RENDER, ActionReason.SPACE_OUTDATED, changes, version=release)
+
+    def run_in_progress(self, release: Version | None) -> bool:
+        """Whether the run that made the version to be served is still updating card and Space."""
+        return release is not None and self.inputs.attempts.get(release.fingerprint) == "running"
+
+    def switch_release(self, inputs: str | None, release: Version, served: str | None) -> Action:
+        """Return the action that serves another version: `adopt` when git went back to inputs that are published."""
+        old = next((version for version in self.live.versions if version.name == served), None)
+        kind, cause = ActionKind.RELEASE, f"{served or 'none'} -> {release.name}"
+        reason = ActionReason.RELEASE_LATEST if self.spec.release == "latest" else ActionReason.RELEASE_PINNED
+        if self.spec.release == "latest" and old and release.inputs == inputs != old.inputs:
+            kind, reason = ActionKind.ADOPT, ActionReason.INPUTS_PUBLISHED
+            cause += ", already made of these inputs"
+        return self._action(kind, reason, cause, version=release, fingerprint=release.fingerprint)
+
+    def no_action(self, inputs: str | None, release: Version | None) -> Action:
+        """Return why nothing is done, and whether a person is needed."""
+        if release and self.run_in_progress(release):
+            cause = f"{release.name} is published, its run is at the Space"
+            return self._action(
+                ActionKind.NOTHING,
+                ActionReason.RELEASE_RUNNING,
+                cause,
+                fingerprint=release.fingerprint,
+                health="Progressing",
+            )
+        if self.spec.release == "none":
+            return self._action(
+                ActionKind.NOTHING,
+                ActionReason.NOTHING_RELEASED,
+                "nothing is released",
+                sync="Synced",
+                health="Suspended",
+            )
+        if release is None and self.spec.release != "latest":
+            published = ", ".join(version.name for version in self.live.versions)
+            cause = f"release: {self.spec.release} is not published; there are: {published}"
+            return self._action(ActionKind.HOLD, ActionReason.VERSION_NOT_PUBLISHED, cause, health="Degraded")
+        rejected = [version for version in self.live.versions if version.inputs == inputs]
+        if self.spec.release == "latest" and rejected and all(version.gate == "rejected" for version in rejected):
+            stays = f"{release.name} stays released" if release else "nothing is released"
+            cause = f"{rejected[-1].name} did not pass its gate, {stays}; change the inputs, or release it by name"
+            return self._action(
+                ActionKind.HOLD, ActionReason.GATE_REJECTED, cause, version=release, sync="Synced", health="Degraded"
+            )
+        return self._action(
+            ActionKind.NOTHING, ActionReason.IN_SYNC, "in sync", version=release, sync="Synced", health="Healthy"
+        )
+
+    def _drifted(self, release: Version | None) -> Action:
+        cause = "; ".join(str(drift) for drift in self.live.drift)
+        action = self._repair(ActionReason.DRIFTED, cause, release, health="Degraded")
+        return replace(action, drift=self.live.drift)
+
+    def _card(self, name: str | None, release: Version | None) -> Action | None:
+        """Let main of the model repo follow the Space; None when it does, or was not read."""
+        main = self.live.main
+        if main is None or main.release == name:
+            return None
+        cause = f"the card on main describes {main.release or 'no version'} instead of {name or 'none'}"
+        return self._repair(ActionReason.CARD_OUTDATED, cause, release)
+
+    def _changes(self) -> tuple[Change, ...]:
+        """List what differs from the newest version, one by one."""
+        if not self.live.versions:
+            return ()
+        newest = max(self.live.versions, key=lambda version: version.number)
+        images = self.desired.images or ()
+        names = {**self.inputs.image_names, **{image.md5: image.relpath for image in images}}
+        return list_changes(
+            newest.images, content_keys(images), newest.spec, training_keys(self.spec, self.base), names
+        )
+
+    def _estimate(self) -> Estimate | None:
+        """Estimate time and cost of the training; None when no rate is known."""
+        rate = self.inputs.rate(self.spec)
+        return estimate(training_keys(self.spec, self.base), self.live.versions, rate) if rate else None
+
+    def _due(self, made: Sequence[Version]) -> tuple[date, str] | None:
+        """Return the day on which a scheduled retraining fell due, and the cause.
+
+        The day is counted from the last version, not from today, so that a retraining which fails is one attempt and
+        not one a day.
+        """
+        retrain, today = self.spec.retrain, self.inputs.today
+        if not isinstance(retrain, RetrainSpec) or self.spec.release != "latest" or today is None or not made:
+            return None
+        newest = max(made, key=lambda version: version.number)
+        day = newest.day + timedelta(days=retrain.every_days)
+        elapsed = (today - newest.day).days
+        return (day, f"scheduled ({elapsed} days since {newest.name})") if day <= today else None
+
+    def _repair(
+        self, reason: ActionReason, cause: str, release: Version | None, health: Health | None = None
+    ) -> Action:
+        return self._action(ActionKind.REPAIR, reason, cause, version=release, health=health)
+
+    def _action(
         self,
         kind: ActionKind,
+        reason: ActionReason,
         cause: str,
         *,
         fingerprint: str | None = None,
@@ -71,160 +305,8 @@ class Case:
         sync: Sync = "OutOfSync",
         health: Health | None = None,
     ) -> Action:
-        """Make an action; its health, left out, says whether anything is served."""
-        served = self.there.space is not None and self.there.space.release is not None
+        """Make an action; without `health`, it says whether anything is served."""
+        served = self.live.space is not None and self.live.space.release is not None
         health = health or ("Healthy" if served else "Missing")
-        return Action(self.wanted.name, kind, cause, fingerprint, version.name if version else None, sync, health)
-
-    def inputs(self) -> str | None:
-        """Inputs fingerprint; without the listing of the images, that of a version made of the same images.dvc."""
-        if self.wanted.images is not None:
-            return training_fingerprint(self.spec, self.wanted.images, self.base)
-        keys = training_keys(self.spec, self.base)
-        same = (
-            version.inputs
-            for version in self.there.versions
-            if version.dvc_md5 == self.wanted.dvc_md5 and dict(version.spec) == keys
-        )
-        return next(same, None)
-
-    def training(self, inputs: str | None) -> Action | None:
-        """What to do about the training that is needed; None when none is."""
-        made = [version for version in self.there.versions if version.inputs == inputs]
-        due = self.due(made)
-        if made and due is None:
-            return None
-        lacking = self.lacking()
-        if lacking is not None:
-            return self.action(ActionKind.WAIT, lacking, fingerprint=inputs)
-        images = self.wanted.images or ()
-        keys = content_keys(images)
-        retrain = due and due[0].isoformat()
-        fingerprint = training_fingerprint(self.spec, images, self.base, retrain)
-        cause = due[1] if due else training_changes(keys, training_keys(self.spec, self.base), self.there.versions)
-        if not keys:
-            cause = "the images folder holds no picture; add some, then `dvc add` and `dvc push` them"
-            return self.action(ActionKind.HOLD, cause, fingerprint=fingerprint, health="Degraded")
-        attempt = self.attempts.get(fingerprint)
-        if attempt == "running":
-            return self.action(
-                ActionKind.NOTHING, f"is being trained: {cause}", fingerprint=fingerprint, health="Progressing"
-            )
-        if attempt == "failed":
-            cause = f"training failed ({cause}); change the inputs, or `conceptry train {self.wanted.name}` to retry"
-            return self.action(ActionKind.HOLD, cause, fingerprint=fingerprint, health="Degraded")
-        action = self.action(ActionKind.TRAIN, cause, fingerprint=fingerprint)
-        return replace(action, retrain=retrain, changes=self.changes(), estimate=self.estimate())
-
-    def changes(self) -> tuple[Change, ...]:
-        """What differs from the newest version, one by one."""
-        if not self.there.versions:
-            return ()
-        newest = max(self.there.versions, key=lambda version: version.number)
-        images = self.wanted.images or ()
-        names = {**self.names, **{image.md5: image.relpath for image in images}}
-        return list_changes(
-            newest.images, content_keys(images), newest.spec, training_keys(self.spec, self.base), names
-        )
-
-    def estimate(self) -> Estimate | None:
-        """What the training will take; None when nobody said how fast it is here."""
-        keys = training_keys(self.spec, self.base)
-        return estimate(keys, self.there.versions, self.rate) if self.rate else None
-
-    def due(self, made: Sequence[Version]) -> tuple[date, str] | None:
-        """The day on which a scheduled retraining fell due, and the cause.
-
-        The day is counted from the last version and not today's, so that a retraining which fails is one attempt, not
-        one every day.
-        """
-        retrain = self.spec.retrain
-        if not isinstance(retrain, RetrainSpec) or self.spec.release != "latest" or self.today is None or not made:
-            return None
-        newest = max(made, key=lambda version: version.number)
-        day = newest.day + timedelta(days=retrain.every_days)
-        elapsed = (self.today - newest.day).days
-        return (day, f"scheduled ({elapsed} days since {newest.name})") if day <= self.today else None
-
-    def lacking(self) -> str | None:
-        """Say which images are in git but not in the DVC remote."""
-        images, missing = self.wanted.images, self.wanted.missing
-        if self.wanted.trouble is not None:
-            return f"the DVC remote could not be asked: {self.wanted.trouble}"
-        if images is None:
-            return f"the images ({self.wanted.dvc_md5}) are in git but not in the DVC remote: run `dvc push`"
-        if not missing:
-            return None
-        names = ", ".join(image.relpath for image in missing[:3]) + (", ..." if len(missing) > 3 else "")
-        return f"{len(missing)} of {len(images)} images are not in the DVC remote ({names}): run `dvc push`"
-
-    def release(self, inputs: str | None, *, settled: bool) -> Version | None:
-        """Version to serve. As long as a training is outstanding, `latest` leaves the Space where it is."""
-        made = any(version.inputs == inputs for version in self.there.versions)
-        if self.spec.release == "latest" and not settled and not made and self.there.space:
-            for version in self.there.versions:
-                if version.name == self.there.space.release and version.gate == "passed":
-                    return version
-        return choose_release(self.spec, self.there.versions, inputs)
-
-    def serving(self, inputs: str | None, release: Version | None) -> Action | None:
-        """What to do about the Space; None when it is as it should be, or there is nothing that it could serve."""
-        space = self.there.space
-        if release is None:
-            if self.spec.release != "none" or space is None or space.release is None:
-                return self.card(None, None) if self.spec.release == "none" else None
-            return self.action(ActionKind.RELEASE, f"{space.release} -> none")
-        if self.busy(release):
-            return None
-        if space is None:
-            return self.action(ActionKind.REPAIR, "the Space is missing", version=release)
-        if space.release != release.name:
-            return self.move(inputs, release, space.release)
-        if space.paused:
-            return self.action(ActionKind.REPAIR, "the Space is paused", version=release, health="Degraded")
-        serving = serving_fingerprint(self.spec, release, self.templates)
-        if space.serving == serving:
-            return self.card(release.name, release)
-        if space.serving is None or "=" not in space.serving:
-            cause = "the Space does not say what it is rendered from"
-            return self.action(ActionKind.REPAIR, cause, version=release, health="Degraded")
-        return self.action(ActionKind.RENDER, ", ".join(serving_changes(space.serving, serving)), version=release)
-
-    def card(self, name: str | None, release: Version | None) -> Action | None:
-        """Let main of the model repo follow the Space; None when it does, or nobody looked."""
-        main = self.there.main
-        if main is None or main.release == name:
-            return None
-        cause = f"the card on main describes {main.release or 'no version'} instead of {name or 'none'}"
-        return self.action(ActionKind.REPAIR, cause, version=release)
-
-    def busy(self, release: Version | None) -> bool:
-        """Whether the run that made the version to be served is still at the card and the Space."""
-        return release is not None and self.attempts.get(release.fingerprint) == "running"
-
-    def move(self, inputs: str | None, release: Version, served: str | None) -> Action:
-        """From one version to another: `adopt` when git went to inputs that are published already."""
-        old = next((version for version in self.there.versions if version.name == served), None)
-        cause = f"{served or 'none'} -> {release.name}"
-        if self.spec.release == "latest" and old and release.inputs == inputs != old.inputs:
-            cause += ", already made of these inputs"
-            return self.action(ActionKind.ADOPT, cause, version=release, fingerprint=release.fingerprint)
-        return self.action(ActionKind.RELEASE, cause, version=release, fingerprint=release.fingerprint)
-
-    def rest(self, inputs: str | None, release: Version | None) -> Action:
-        """Nothing to do; say whether that is fine."""
-        if release and self.busy(release):
-            cause = f"{release.name} is published, its run is at the Space"
-            return self.action(ActionKind.NOTHING, cause, fingerprint=release.fingerprint, health="Progressing")
-        if self.spec.release == "none":
-            return self.action(ActionKind.NOTHING, "nothing is released", sync="Synced", health="Suspended")
-        if release is None and self.spec.release != "latest":
-            there = ", ".join(version.name for version in self.there.versions)
-            cause = f"release: {self.spec.release} is not published; there are: {there}"
-            return self.action(ActionKind.HOLD, cause, health="Degraded")
-        rejected = [version for version in self.there.versions if version.inputs == inputs]
-        if self.spec.release == "latest" and rejected and all(version.gate == "rejected" for version in rejected):
-            stays = f"{release.name} stays released" if release else "nothing is released"
-            cause = f"{rejected[-1].name} did not pass its gate, {stays}; change the inputs, or release it by name"
-            return self.action(ActionKind.HOLD, cause, version=release, sync="Synced", health="Degraded")
-        return self.action(ActionKind.NOTHING, "in sync", version=release, sync="Synced", health="Healthy")
+        name = version.name if version else None
+        return Action(self.desired.name, kind, reason, cause, fingerprint, name, sync, health)

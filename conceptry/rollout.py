@@ -5,18 +5,22 @@ goes first; when its version passed its gate the others follow, a few at a time;
 of this is read off the two states, so that a watcher that was killed, or a second one, decides the same.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from conceptry.actions import Action, ActionKind, Attempt, Plan
 from conceptry.concept import BaseModel, Desired
 from conceptry.fingerprint import training_fingerprint
+from conceptry.planner import PlanInputs
 from conceptry.policy import Policy
-from conceptry.version import Actual, ActualConcept, Version
+from conceptry.reasons import DeferralReason
+from conceptry.version import Live, LiveConcept, Version
 
 FEW = 2
-"""So many failures are needed to stop a rollout, whatever their share."""
+"""Failures that are needed to stop a rollout, whatever their share."""
+
+Deferral = tuple[DeferralReason, str]
+"""Why a training does not start now: the reason, and the words."""
 
 
 @dataclass(frozen=True)
@@ -29,84 +33,89 @@ class Rollout:
     passed: tuple[str, ...]
     wrong: tuple[str, ...]
 
-    def hold_back(self, name: str, policy: Policy) -> str | None:
-        """Why this one must wait; None when it may go."""
+    def defer(self, name: str, policy: Policy) -> Deferral | None:
+        """Return why this concept must wait; None when it may be trained."""
         if not self.passed:
             if self.wrong:
-                return f"{self.wrong[0]} went wrong with {self.to}: mend it, or `conceptry train` another one"
+                words = f"{self.wrong[0]} went wrong with {self.to}: fix it, or `conceptry train` another one"
+                return DeferralReason.CANARY_FAILED, words
             canary = policy.canary if policy.canary in self.pending else self.pending[0]
             first = self.running[0] if self.running else canary
-            return None if name == first else f"{first} goes first with {self.to}"
+            return None if name == first else (DeferralReason.CANARY_FIRST, f"{first} goes first with {self.to}")
         share = len(self.wrong) / (len(self.wrong) + len(self.passed))
         if len(self.wrong) >= FEW and share > policy.max_failures:
-            told = ", ".join(self.wrong[:3]) + (", ..." if len(self.wrong) > 3 else "")
-            return f"{len(self.wrong)} of {len(self.wrong) + len(self.passed)} went wrong with {self.to} ({told})"
+            names = ", ".join(self.wrong[:3]) + (", ..." if len(self.wrong) > 3 else "")
+            words = f"{len(self.wrong)} of {len(self.wrong) + len(self.passed)} went wrong with {self.to} ({names})"
+            return DeferralReason.ROLLOUT_STOPPED, words
         return None
 
 
-def pace(
-    plan: Plan,
-    desired: Desired,
-    actual: Actual,
-    *,
-    bases: Mapping[str, BaseModel],
-    attempts: Mapping[str, Attempt],
-    policy: Policy,
-    now: datetime,
-    places: int | None = None,
-    trouble: str | None = None,
-) -> Plan:
-    """Say of each training that must not start now why.
+@dataclass(frozen=True)
+class Pace:
+    """What limits how many trainings start now.
 
-    Args:
-        plan: what is to be done.
-        desired: what git asks for.
-        actual: what the Hub holds.
-        bases: the presets by name.
-        attempts: as `plan` was given them.
+    Attributes:
         policy: conceptry.yaml.
-        now: with its time zone.
-        places: how many trainings may be at work or waiting to be; None for any number.
-        trouble: what is wrong with conceptry.yaml; nothing is trained then.
+        now: The moment, with its time zone.
+        places: How many trainings may run or be scheduled; None for any number.
+        policy_error: What is wrong with conceptry.yaml; nothing is trained then.
     """
+
+    policy: Policy
+    now: datetime
+    places: int | None = None
+    policy_error: str | None = None
+
+    def closed(self) -> Deferral | None:
+        """Return why no training at all may start; None when some may."""
+        if self.policy_error:
+            return DeferralReason.POLICY_INVALID, self.policy_error
+        if self.policy.suspend:
+            return DeferralReason.REGISTRY_SUSPENDED, "conceptry.yaml says suspend"
+        windows = self.policy.windows
+        if not windows or any(window.is_open(self.now) for window in windows):
+            return None
+        opens = min(window.opens(self.now) for window in windows)
+        words = f"trainings may start again {opens:%a %Y-%m-%d %H:%M} {opens.tzname()}"
+        return DeferralReason.WINDOW_CLOSED, words
+
+
+def defer_trainings(plan: Plan, desired: Desired, live: Live, inputs: PlanInputs, pace: Pace) -> Plan:
+    """Mark each training that must not start now with the reason."""
     trainings = [action for action in plan.actions if action.kind is ActionKind.TRAIN]
     if not trainings:
         return plan
-    general = trouble or _closed(policy, now)
-    moves = {name: rollout for rollout in rollouts(plan, desired, actual, bases, attempts) for name in rollout.pending}
-    running = sum(_attempt(action, desired, bases, attempts) == "running" for action in plan.actions)
-    free = len(trainings) if places is None else max(0, places - running)
-    reasons: dict[str, str] = {}
+    closed = pace.closed()
+    moves = {name: rollout for rollout in rollouts(plan, desired, live, inputs) for name in rollout.pending}
+    running = sum(_attempt(action, desired, inputs) == "running" for action in plan.actions)
+    free = len(trainings) if pace.places is None else max(0, pace.places - running)
+    deferred: dict[str, Deferral] = {}
     # What people ask for goes ahead of what changes everything.
     for action in sorted(trainings, key=lambda action: (action.concept in moves, action.concept)):
         rollout = moves.get(action.concept)
-        reason = general or (rollout.hold_back(action.concept, policy) if rollout else None)
-        if reason is None and free == 0:
-            reason = f"{running} trainings are at work"
-        if reason is None:
+        deferral = closed or (rollout.defer(action.concept, pace.policy) if rollout else None)
+        if deferral is None and free == 0:
+            deferral = DeferralReason.NO_FREE_PLACE, f"{running} trainings are running"
+        if deferral is None:
             free, running = free - 1, running + 1
         else:
-            reasons[action.concept] = reason
-    return replace(
-        plan, actions=tuple(replace(action, deferred=reasons.get(action.concept)) for action in plan.actions)
-    )
+            deferred[action.concept] = deferral
+    return replace(plan, actions=tuple(_deferred(action, deferred.get(action.concept)) for action in plan.actions))
 
 
-def rollouts(
-    plan: Plan,
-    desired: Desired,
-    actual: Actual,
-    bases: Mapping[str, BaseModel],
-    attempts: Mapping[str, Attempt],
-) -> tuple[Rollout, ...]:
+def _deferred(action: Action, deferral: Deferral | None) -> Action:
+    return action if deferral is None else replace(action, deferral=deferral[0], deferred=deferral[1])
+
+
+def rollouts(plan: Plan, desired: Desired, live: Live, inputs: PlanInputs) -> tuple[Rollout, ...]:
     """Find the base models whose change moves more than one concept."""
     found: dict[str, dict[str, list[str]]] = {}
     for action in plan.actions:
-        wanted, there = desired.concepts.get(action.concept), actual.concepts.get(action.concept)
-        base = bases.get(wanted.spec.base_model) if wanted and wanted.spec else None
+        concept, there = desired.concepts.get(action.concept), live.concepts.get(action.concept)
+        base = inputs.bases.get(concept.spec.base_model) if concept and concept.spec else None
         if base is None or there is None:
             continue
-        place = _place(action.kind, there, base, _attempt(action, desired, bases, attempts))
+        place = _place(action.kind, there, base, _attempt(action, desired, inputs))
         if place is None:
             continue
         found.setdefault(base.name, {}).setdefault(place, []).append(action.concept)
@@ -114,13 +123,13 @@ def rollouts(
     for name, places in found.items():
         pending = tuple(places.get("pending", ()))
         if len(pending) + len(places.get("running", ())) + len(places.get("wrong", ())) > 1 and pending:
-            to = f"{name} recipe {bases[name].recipe}"
+            to = f"{name} recipe {inputs.bases[name].recipe}"
             rest = (tuple(places.get(place, ())) for place in ("running", "passed", "wrong"))
             made.append(Rollout(to, pending, *rest))
     return tuple(made)
 
 
-def _place(kind: ActionKind, there: ActualConcept, base: BaseModel, attempt: Attempt | None) -> str | None:
+def _place(kind: ActionKind, there: LiveConcept, base: BaseModel, attempt: Attempt | None) -> str | None:
     """Where a concept stands on its way to the base model as it is now; None when it is not on that way."""
     versions = [version for version in there.versions if version.spec]
     if not versions:
@@ -139,23 +148,11 @@ def _is_of(version: Version, base: BaseModel) -> bool:
     return all(version.spec.get(key) == value for key, value in keys.items())
 
 
-def _attempt(
-    action: Action, desired: Desired, bases: Mapping[str, BaseModel], attempts: Mapping[str, Attempt]
-) -> Attempt | None:
-    """How the training of what git asks for stands, also when the action is about the Space meanwhile."""
-    wanted = desired.concepts.get(action.concept)
-    base = bases.get(wanted.spec.base_model) if wanted and wanted.spec else None
-    needed = training_fingerprint(wanted.spec, wanted.images or (), base) if wanted and wanted.spec and base else ""
-    return attempts.get(needed) or attempts.get(action.fingerprint or "")
-
-
-def _closed(policy: Policy, now: datetime) -> str | None:
-    if policy.suspend:
-        return "conceptry.yaml says suspend"
-    if not policy.windows or any(window.is_open(now) for window in policy.windows):
-        return None
-    return f"trainings may start again {_moment(min(window.opens(now) for window in policy.windows))}"
-
-
-def _moment(opens: datetime) -> str:
-    return f"{opens:%a %Y-%m-%d %H:%M} {opens.tzname()}"
+def _attempt(action: Action, desired: Desired, inputs: PlanInputs) -> Attempt | None:
+    """Return the state of the training of what git asks for, also when the action is about the Space meanwhile."""
+    concept = desired.concepts.get(action.concept)
+    base = inputs.bases.get(concept.spec.base_model) if concept and concept.spec else None
+    attempt = inputs.attempts.get(action.fingerprint or "")
+    if concept is None or concept.spec is None or base is None:
+        return attempt
+    return inputs.attempts.get(training_fingerprint(concept.spec, concept.images or (), base)) or attempt

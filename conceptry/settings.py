@@ -14,16 +14,39 @@ from conceptry.errors import SettingsError
 PREFIX = "CONCEPTRY_"
 
 
-class Settings(BaseSettings):
+class BaseWeightsSettings(BaseSettings):
+    """Where weights lie: all that downloading them needs of the settings."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True
+    )
+
+    base_dir: Path | None = Field(None, description="Folder of base model weights, for presets that do not ship them.")
+
+
+class OriginSettings(BaseSettings):
+    """Which repository a new set-up is for; None where the environment does not say."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, extra="ignore", frozen=True)
+
+    repo: str | None = Field(None, description="URL or path of the git repo that holds concepts/.")
+    branch: str | None = Field(None, description="Branch of that repo that says what should exist.")
+
+
+class ServingSettings(BaseSettings):
+    """What a Space or an endpoint is told when it runs on this machine."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, extra="ignore", frozen=True)
+
+    base_url: str | None = Field(None, description="Address that base model weights are fetched from.")
+
+
+class Settings(BaseWeightsSettings):
     """Settings of one installation. Arguments win over the environment.
 
     Raises:
         SettingsError: naming every setting that is missing or wrong; no value is ever part of the message.
     """
-
-    model_config = SettingsConfigDict(
-        env_prefix=PREFIX, env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True
-    )
 
     repo: str = Field(description="URL or path of the git repo that holds concepts/.")
     branch: str = Field("main", description="Branch of that repo that says what should exist.")
@@ -42,10 +65,10 @@ class Settings(BaseSettings):
     poll_seconds: float = Field(
         5.0, ge=0.5, description="Seconds between two questions to the origin whether its branch moved."
     )
+    watch_seconds: float = Field(10.0, gt=0, description="Seconds between two watches of a serving process.")
     gpu_usd_per_hour: float | None = Field(
         None, ge=0, description="Price of an hour of the accelerator, for estimates; left out, the list price."
     )
-    base_dir: Path | None = Field(None, description="Folder of base model weights, for presets that do not ship them.")
 
     def __init__(self, **values: Any) -> None:
         try:

@@ -1,4 +1,4 @@
-"""Versions: what the Hub holds of a concept, the manifest inside each of them, and the actual state of all concepts."""
+"""Versions: what the Hub holds of a concept, the manifest inside each of them, and the state of all concepts."""
 
 import hashlib
 from collections.abc import Mapping
@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from conceptry.errors import HubError
+from conceptry.reasons import DriftReason, GateReason
 from trainer.metrics import TrainingMetrics
 
 Gate = Literal["passed", "rejected"]
@@ -104,6 +105,9 @@ class Manifest(BaseModel):
     prefect_run: str | None = Field(None, description="Id of the Prefect flow run.")
     gate: Gate = Field(description="Whether `release: latest` may release this version.")
     reasons: list[str] = Field(default_factory=list, description="The gate's judgement in words.")
+    gate_reasons: list[GateReason] = Field(
+        default_factory=list, description="Reason code of each of these; empty in versions of release 0.1 and before."
+    )
     metrics: TrainingMetrics = Field(description="metrics.json of the trainer.")
     files: dict[str, str] = Field(
         default_factory=dict, description="sha256 of every other file of the version, by path."
@@ -133,33 +137,48 @@ class SpaceState:
 
 @dataclass(frozen=True)
 class MainState:
-    """What main of the model repo says: the version that its card describes, at the commit `sha`."""
+    """What main of the model repo says: the version that its card describes, at the commit `sha`.
+
+    `versions` are the numbers that its index lists.
+    """
 
     release: str | None
     sha: str | None = None
+    versions: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
-class ActualConcept:
+class Drift:
+    """One thing on the Hub that was changed by hand: the reason for programs, and the words for people."""
+
+    reason: DriftReason
+    detail: str
+
+    def __str__(self) -> str:
+        return self.detail
+
+
+@dataclass(frozen=True)
+class LiveConcept:
     """What the Hub holds of one concept.
 
-    `space` is None when there is no Space, `main` when nobody looked at the card. `drift` is what somebody changed by
-    hand, each in words. With `trouble` the repo cannot be understood, and the concept is held.
+    `space` is None when there is no Space, `main` when the card was not read. `drift` is what was changed by hand. With
+    `error` the repo cannot be understood, and the concept is held.
     """
 
     name: str
     versions: tuple[Version, ...]
     space: SpaceState | None
     main: MainState | None = None
-    drift: tuple[str, ...] = ()
-    trouble: str | None = None
+    drift: tuple[Drift, ...] = ()
+    error: str | None = None
 
 
 @dataclass(frozen=True)
-class Actual:
+class Live:
     """What the Hub holds."""
 
-    concepts: Mapping[str, ActualConcept]
+    concepts: Mapping[str, LiveConcept]
 
     def digest(self) -> str:
         """Name this state: another digest, another state. What was only looked at more closely does not count."""

@@ -1,1 +1,1 @@
-"""The clouds on a laptop: servers that the production clients talk to instead of the real ones."""
+"""The clouds on one machine, for the unmodified clients: a Hugging Face Hub, and Vertex AI with Cloud Storage."""

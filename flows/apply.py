@@ -1,95 +1,133 @@
-"""Apply: carry out a plan that somebody looked at, and nothing else.
+"""Apply: carry out the actions of a plan, one concept after the other. The only step of a reconcile that writes."""
 
-A saved plan says at which commit it was made and what the Hub held then. When either has moved it is refused: what
-would be done now may be another thing than what was agreed to.
-"""
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from collections.abc import Iterator
-from typing import Any
+from prefect import get_run_logger
 
-from prefect import flow
-from prefect.client.schemas.objects import State
-from prefect.settings import get_current_settings
-from prefect.states import Failed
+from conceptry.actions import Action, ActionKind
+from conceptry.concept import ConceptSpec, DesiredConcept
+from conceptry.errors import ConceptryError
+from conceptry.fingerprint import serving_changes, serving_fingerprint
+from conceptry.version import LiveConcept, Version
+from flows.observe import Context
+from flows.reconcile import Comparison
+from flows.rendering import space_of
+from tasks.hub import RenderedSpace
+from tasks.locks import hold, run_id
+from tasks.space import TEMPLATES_REVISION
 
-from conceptry.actions import Action, ActionKind, Plan
-from conceptry.errors import StalePlanError
-from conceptry.settings import Settings
-from flows.outlook import AS_TASKS, PLAINLY, conclude, each, look
-from flows.runs import hold, run_id
-from flows.train_concept import train_concept
-from flows.training_runs import trainings
-from flows.watch import carry_out, serve
-
-
-@flow(name="apply")
-def apply(saved: str) -> State[Any]:
-    """Carry out a plan as `conceptry plan --out` wrote it.
-
-    Fails, and changes nothing, when git or the Hub has moved since.
-
-    Args:
-        saved: the file's text.
-    """
-    settings, agreed = Settings(), Plan.from_json(saved)
-    with hold(settings.work / "watch.lock", run_id()):
-        try:
-            return _apply(settings, agreed) if get_current_settings().api.url else _apply_here(settings, agreed)
-        except StalePlanError as error:
-            # Nobody's mistake: it needs a new look, not a traceback.
-            return Failed(message=str(error))
+StartTraining = Callable[[Action, str], None]
+"""Starts the training of an action at a git revision."""
 
 
-def _apply(settings: Settings, agreed: Plan) -> State[Any]:
-    """As tasks and runs of the Prefect server."""
-    with trainings(settings.work) as runs:
-        outlook = look(settings, AS_TASKS, runs)
-        refuse_stale(agreed, outlook.plan)
-        return conclude(outlook.plan, carry_out(settings, outlook, runs))
+def apply_all(context: Context, comparison: Comparison, start: StartTraining) -> dict[str, Exception]:
+    """Carry out every action that is due; returns what failed, by concept. No failure stops another concept."""
+    return for_each(comparison.plan.due, lambda action: apply_action(context, comparison, action, start))
 
 
-def _apply_here(settings: Settings, agreed: Plan) -> State[Any]:
-    """Without a Prefect server to start runs on, trainings happen in this process, one after the other."""
-    outlook = look(settings, PLAINLY, None)
-    refuse_stale(agreed, outlook.plan)
-
-    def act(action: Action) -> None:
-        if action.kind is ActionKind.TRAIN:
-            train_concept(action.concept, outlook.plan.revision, action.fingerprint or "")
-        else:
-            serve(settings, outlook, action)
-
-    return conclude(outlook.plan, each(outlook.plan.due, act))
-
-
-def refuse_stale(agreed: Plan, current: Plan) -> None:
-    """Compare a saved plan with what would be done now.
+def apply_action(context: Context, comparison: Comparison, action: Action, start: StartTraining) -> None:
+    """Carry out one action: a training is started, everything else is done here.
 
     Raises:
-        StalePlanError: it is another plan; the message says what moved.
+        ConceptryError: the action failed.
     """
-    if agreed.revision != current.revision:
-        moved = f"from {agreed.revision[:8]} to {current.revision[:8]}"
-        raise StalePlanError(f"git has moved since the plan was made: {moved}")
-    differing = list(_differing(agreed, current))
-    told = "; ".join(differing[:3]) + (f" and {len(differing) - 3} more" if len(differing) > 3 else "")
-    if agreed.hub != current.hub:
-        raise StalePlanError(f"the Hub has moved since the plan was made{': ' if told else ''}{told}")
-    if differing:
-        raise StalePlanError(f"what is to be done has changed since the plan was made: {told}")
+    if action.kind is ActionKind.TRAIN:
+        start(action, comparison.desired.revision)
+        return
+    live = comparison.live.concepts.get(action.concept) or LiveConcept(action.concept, (), None)
+    with hold(context.installation.work.concept_lock(action.concept), run_id()):
+        reconcile_serving(context, comparison.desired.concepts.get(action.concept), live, action)
 
 
-def _differing(agreed: Plan, current: Plan) -> Iterator[str]:
-    before, after = ({action.concept: action for action in plan.actions} for plan in (agreed, current))
-    for name in sorted(before.keys() | after.keys()):
-        old, new = before.get(name), after.get(name)
-        if _deed(old) != _deed(new):
-            yield f"{name}: {_words(old)} -> {_words(new)}"
+def for_each(actions: Iterable[Action], act: Callable[[Action], None]) -> dict[str, Exception]:
+    """Call `act` for each action; returns the exceptions, by concept."""
+    failures: dict[str, Exception] = {}
+    for action in actions:
+        try:
+            act(action)
+        except Exception as error:  # noqa: BLE001 - whatever fails for one concept, the others are carried out
+            known = isinstance(error, ConceptryError)
+            get_run_logger().error("%s: %s: %s", action.concept, action.kind, error, exc_info=not known)
+            failures[action.concept] = error
+    return failures
 
 
-def _deed(action: Action | None) -> tuple[object, ...] | None:
-    return (action.kind, action.fingerprint, action.version) if action else None
+def reconcile_serving(
+    context: Context, desired: DesiredConcept | None, live: LiveConcept, action: Action
+) -> str | None:
+    """Carry out what a plan says about a concept's card and Space; returns the version that is served from now on.
+
+    The Space comes last, because it is what the next plan compares: whatever is interrupted is planned again.
+
+    Raises:
+        HubError, TransientError: the Hub refused, or could not be asked.
+    """
+    name, session, steps = action.concept, context.session, context.steps
+    live = _repair(context, live)
+    version = next((version for version in live.versions if version.name == action.version), None)
+    release = version.name if version else None
+    if (live.versions or live.main) and not _card_is_current(live, desired, version, action):
+        steps.update_card(session, name, release)
+    if version is None and action.version is not None:
+        get_run_logger().warning("%s: %s is gone from the Hub for good; it is planned anew", name, action.version)
+        steps.emit(name, "lost", version=action.version, reason=action.reason, cause=action.cause)
+        return None
+    if version is None or desired is None or desired.spec is None:
+        steps.pause(session, name)
+        steps.emit(name, "paused", reason=action.reason, cause=action.cause)
+        return None
+    address = _push_space(context, name, desired.spec, version)
+    steps.emit(name, "released", version=version.name, reason=action.reason, cause=action.cause, space=address)
+    return release
 
 
-def _words(action: Action | None) -> str:
-    return f"{action.kind} {action.version or ''}".strip() if action else "not there"
+def update_index(context: Context, live: LiveConcept) -> str | None:
+    """Let the card on main list every version, where it does not; returns the version that the Space serves."""
+    served = live.space.release if live.space else None
+    release = served if any(version.name == served for version in live.versions) else None
+    if live.versions and not _index_is_current(live):
+        context.steps.update_card(context.session, live.name, release)
+    return release
+
+
+def _repair(context: Context, live: LiveConcept) -> LiveConcept:
+    """Reset branches and tags to the commits of their versions; returns the refreshed live state."""
+    if not live.versions:
+        return live
+    repaired, versions = context.steps.repair(context.session, live.name, live.versions)
+    for drift in repaired:
+        get_run_logger().warning("%s: repaired: %s", live.name, drift)
+        context.steps.emit(live.name, "repaired", reason=drift.reason, cause=str(drift))
+    return replace(live, versions=versions, drift=())
+
+
+def _push_space(context: Context, name: str, spec: ConceptSpec, version: Version) -> str:
+    """Render the Space of a version and push it; returns its address."""
+    session, installation = context.session, context.installation
+    trained, settings = space_of(session, name, spec, version)
+    serving = serving_fingerprint(spec, version, TEMPLATES_REVISION)
+    token = installation.settings.space_token or installation.hub.token
+    with TemporaryDirectory(prefix="conceptry-space-") as folder:
+        rendered = context.steps.render(Path(folder) / "space", trained, settings)
+        space = RenderedSpace(rendered, version.name, version.commit, serving)
+        return context.steps.push(session, name, space, spec, token)
+
+
+def _card_is_current(
+    live: LiveConcept, desired: DesiredConcept | None, version: Version | None, action: Action
+) -> bool:
+    """Whether main already describes the version: when only what a Space shows has changed, not the templates."""
+    if action.kind is not ActionKind.RENDER or not desired or not desired.spec or not live.space or not version:
+        return False
+    serving = serving_fingerprint(desired.spec, version, TEMPLATES_REVISION)
+    changed = serving_changes(live.space.serving or "", serving)
+    described = live.main is not None and live.main.release == version.name
+    return described and _index_is_current(live) and "templates" not in changed
+
+
+def _index_is_current(live: LiveConcept) -> bool:
+    """Whether the card on main lists the versions that there are."""
+    return live.main is not None and live.main.versions == tuple(version.number for version in live.versions)

@@ -1,18 +1,16 @@
-"""A closer look at single repos than a listing gives: branches, tags, and the files of Spaces.
+"""Drift: what was changed by hand on the Hub, found by inspecting single repos. Nothing is written to the Hub.
 
-A listing tells the commit of every Space, so one that was found in order at that commit is in order: only what moved
-since is looked at. Branches and tags are in no listing. They are looked at every time while there are few concepts;
-where there are many, the watcher goes round, some each time. What is remembered of this, in `work/audited.json`, only
-saves work.
+A listing tells the commit of every Space, so one that was found unchanged at that commit is unchanged: only Spaces that
+moved since are inspected. Branches and tags are in no listing. They are inspected every time while there are few
+concepts; where there are many, the watcher inspects some of them in turn. What is remembered of this, in drift.json of
+the scratch folder, only saves requests.
 """
 
 import json
 import logging
-import os
-import threading
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -20,54 +18,50 @@ from typing import Any
 from conceptry.concept import Desired
 from conceptry.errors import ConceptryError
 from conceptry.fingerprint import serving_fingerprint
-from conceptry.settings import Settings
-from conceptry.version import Actual, ActualConcept
-from flows import state
-from flows.rendering import render_space
-from tasks import hub
-from tasks.space import place_in_space
+from conceptry.installation import Installation
+from conceptry.reasons import DriftReason
+from conceptry.version import Drift, Live, LiveConcept
+from flows.rendering import space_of
+from tasks import hub, space
+from tasks.files import write_atomically
 
 FEW = 20
-"""So many repos are looked at in one go."""
+"""Repos that are inspected in one run."""
 _JOBS = 8
 _logger = logging.getLogger(__name__)
 
+Inspect = Callable[[str], tuple[Drift, ...]]
 
-def audit(settings: Settings, desired: Desired, actual: Actual, *, in_turn: bool = False) -> Actual:
-    """Fill in what somebody changed by hand (`drift`) of the concepts that are looked at.
+
+def find_drift(
+    installation: Installation, session: hub.HubSession, desired: Desired, live: Live, *, in_turn: bool = False
+) -> Live:
+    """Fill in `drift` of the concepts that are inspected.
 
     Args:
-        settings: of this installation.
-        desired: what git asks for.
-        actual: what the listing said.
-        in_turn: with more concepts than a few, look at those that were not looked at for longest; else at none.
+        installation: Of the scratch folder.
+        session: The Hub and the owner.
+        desired: What git asks for.
+        live: What the listing said.
+        in_turn: With more concepts than a few, inspect those that were not inspected for longest; else none.
     """
-    file = settings.work / "audited.json"
-    known = _read(file)
-    ours = [name for name, there in sorted(actual.concepts.items()) if there.trouble is None]
-    spaces = [name for name in ours if _space_is_new(actual.concepts[name], known)]
-    repos, spaces = (_some(names, known, in_turn=in_turn) for names in (ours, spaces))
-    templates = state.templates()
+    memory = _Memory.load(installation.work.drift)
+    ours = [name for name, there in sorted(live.concepts.items()) if there.error is None]
+    repos = memory.choose(ours, in_turn=in_turn)
+    spaces = memory.choose([name for name in ours if memory.space_moved(live.concepts[name])], in_turn=in_turn)
 
-    def look(name: str) -> tuple[str, tuple[str, ...]]:
-        there = actual.concepts[name]
-        drift = hub.find_moved(state.target(settings), name, there.versions) if name in repos else ()
-        if name in spaces:
-            edited = find_edits(settings, desired, there, templates)
-            if edited is None:
-                return name, drift
-            drift += edited
-        return name, drift
+    def inspect(name: str) -> tuple[Drift, ...]:
+        there = live.concepts[name]
+        moved = hub.find_moved_refs(session, name, there.versions) if name in repos else ()
+        edited = find_edits(session, desired, there) if name in spaces else None
+        return moved + (edited or ())
 
-    drifts = dict(_each(look, sorted({*repos, *spaces})))
-    if drifts:
-        _write(file, known, actual, drifts, repos, spaces)
-    return Actual(
-        {name: replace(there, drift=drifts.get(name, there.drift)) for name, there in actual.concepts.items()}
-    )
+    found = _each(inspect, sorted({*repos, *spaces}))
+    memory.save(installation.work.drift, live, found, repos, spaces)
+    return Live({name: replace(there, drift=found.get(name, there.drift)) for name, there in live.concepts.items()})
 
 
-def find_edits(settings: Settings, desired: Desired, there: ActualConcept, templates: str) -> tuple[str, ...] | None:
+def find_edits(session: hub.HubSession, desired: Desired, live: LiveConcept) -> tuple[Drift, ...] | None:
     """Find what was edited by hand in a Space; None when a plan renders it again anyway.
 
     A Space's files are compared with the record that was pushed with them. A Space of a release that pushed no record
@@ -75,84 +69,86 @@ def find_edits(settings: Settings, desired: Desired, there: ActualConcept, templ
     replaces. All other files are the templates' and the trainer's, which may have been refactored since; that release's
     are not here any more, so an edit of one of them is found only after the next push.
     """
-    space, wanted = there.space, desired.concepts.get(there.name)
-    version = next((version for version in there.versions if space and version.name == space.release), None)
-    if space is None or space.sha is None or version is None or wanted is None or wanted.spec is None:
+    shown, concept = live.space, desired.concepts.get(live.name)
+    version = next((version for version in live.versions if shown and version.name == shown.release), None)
+    if shown is None or shown.sha is None or version is None or concept is None or concept.spec is None:
         return None
-    if space.serving != serving_fingerprint(wanted.spec, version, templates):
+    if shown.serving is None or shown.serving != serving_fingerprint(concept.spec, version, space.TEMPLATES_REVISION):
         return None
-    target = state.target(settings)
-    if space.files is not None:
-        differing = hub.edited_files(target, there.name, space.sha, space.files)
+    if shown.files is not None:
+        edited = hub.edited_files(session, live.name, shown.sha, shown.files)
     else:
+        trained, settings = space_of(session, live.name, concept.spec, version)
+        own = {"README.md", "settings.json", *map(space.place_in_space, concept.spec.space.override)}
         with TemporaryDirectory(prefix="conceptry-space-") as folder:
-            rendered = render_space(settings, there.name, wanted.spec, version, Path(folder) / "space")
-            files = hub.unrecorded_files(rendered, version.name, space.serving, version.commit)
-            own = {"README.md", "settings.json", *map(place_in_space, wanted.spec.space.override)}
-            mine = {path: file for path, file in files.items() if path in own}
-            differing = hub.differing_files(target, there.name, space.sha, mine)
-    if not differing:
+            rendered = space.render_space(Path(folder) / "space", trained, settings)
+            files = hub.RenderedSpace(rendered, version.name, version.commit, shown.serving).unrecorded_files()
+            expected = {path: file for path, file in files.items() if path in own}
+            edited = hub.differing_files(session, live.name, shown.sha, expected)
+    if not edited:
         return ()
-    more = ", ..." if len(differing) > 3 else ""
-    return (f"the Space was edited by hand ({', '.join(differing[:3])}{more})",)
+    more = ", ..." if len(edited) > 3 else ""
+    return (Drift(DriftReason.SPACE_EDITED, f"the Space was edited by hand ({', '.join(edited[:3])}{more})"),)
 
 
-def _each(
-    look: Callable[[str], tuple[str, tuple[str, ...]]], names: Iterable[str]
-) -> list[tuple[str, tuple[str, ...]]]:
-    """Look at several at a time; one that cannot be looked at is left for the next time."""
+@dataclass(frozen=True)
+class _Memory:
+    """When each concept was inspected last (`turn`, a counter), and the commit of a Space that was unchanged."""
 
-    def try_to(name: str) -> tuple[str, tuple[str, ...]] | None:
+    entries: Mapping[str, Mapping[str, Any]]
+
+    @classmethod
+    def load(cls, file: Path) -> "_Memory":
         try:
-            return look(name)
+            known = json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            known = {}
+        return cls(known if isinstance(known, dict) else {})
+
+    def space_moved(self, live: LiveConcept) -> bool:
+        shown = live.space
+        known = self.entries.get(live.name, {}).get("space")
+        return shown is not None and shown.sha is not None and known != shown.sha
+
+    def choose(self, names: list[str], *, in_turn: bool) -> list[str]:
+        if len(names) <= FEW:
+            return names
+        if not in_turn:
+            return []
+        return sorted(names, key=lambda name: (self.entries.get(name, {}).get("turn", 0), name))[:FEW]
+
+    def save(
+        self,
+        file: Path,
+        live: Live,
+        found: Mapping[str, tuple[Drift, ...]],
+        repos: Iterable[str],
+        spaces: Iterable[str],
+    ) -> None:
+        """Remember what was inspected; a plan and a watch may do so at once, and the last one wins."""
+        if not found:
+            return
+        turn = 1 + max((entry.get("turn", 0) for entry in self.entries.values()), default=0)
+        entries = {name: dict(self.entries.get(name, {})) for name in live.concepts}
+        for name, drift in found.items():
+            if name in repos:
+                entries[name]["turn"] = turn
+            shown = live.concepts[name].space
+            edited = any(one.reason is DriftReason.SPACE_EDITED for one in drift)
+            if name in spaces and shown and not edited:
+                entries[name]["space"] = shown.sha
+        write_atomically(file, json.dumps(entries).encode())
+
+
+def _each(inspect: Inspect, names: Iterable[str]) -> dict[str, tuple[Drift, ...]]:
+    """Inspect several at a time; one that cannot be inspected is left for the next run."""
+
+    def attempt(name: str) -> tuple[str, tuple[Drift, ...]] | None:
+        try:
+            return name, inspect(name)
         except ConceptryError as error:
-            _logger.warning("%s: could not be looked at: %s", name, error)
+            _logger.warning("%s: could not be inspected: %s", name, error)
             return None
 
-    with ThreadPoolExecutor(_JOBS, thread_name_prefix="audit") as pool:
-        return [found for found in pool.map(try_to, names) if found is not None]
-
-
-def _space_is_new(there: ActualConcept, known: Mapping[str, Any]) -> bool:
-    space = there.space
-    return space is not None and space.sha is not None and known.get(there.name, {}).get("space") != space.sha
-
-
-def _some(names: list[str], known: Mapping[str, Any], *, in_turn: bool) -> list[str]:
-    if len(names) <= FEW:
-        return names
-    if not in_turn:
-        return []
-    return sorted(names, key=lambda name: (known.get(name, {}).get("turn", 0), name))[:FEW]
-
-
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        known = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return known if isinstance(known, dict) else {}
-
-
-def _write(
-    file: Path,
-    known: Mapping[str, Any],
-    actual: Actual,
-    drifts: Mapping[str, tuple[str, ...]],
-    repos: Iterable[str],
-    spaces: Iterable[str],
-) -> None:
-    """Remember whose turn it was, and which Spaces are in order at their commit."""
-    turn = 1 + max((entry.get("turn", 0) for entry in known.values()), default=0)
-    entries = {name: dict(known.get(name, {})) for name in actual.concepts}
-    for name in drifts:
-        if name in repos:
-            entries[name]["turn"] = turn
-        space = actual.concepts[name].space
-        if name in spaces and space and not any("Space" in words for words in drifts[name]):
-            entries[name]["space"] = space.sha
-    file.parent.mkdir(parents=True, exist_ok=True)
-    # A plan and a watch may write it at once: the last one wins, and what the other knew is looked at again.
-    partial = file.with_name(f".audited-{os.getpid()}-{threading.get_ident()}.json")
-    partial.write_text(json.dumps(entries), encoding="utf-8")
-    partial.replace(file)
+    with ThreadPoolExecutor(_JOBS, thread_name_prefix="drift") as pool:
+        return dict(found for found in pool.map(attempt, names) if found is not None)

@@ -1,49 +1,35 @@
 """What a Space is rendered from: the released version as it was trained, looking as today's concept.yaml says."""
 
-from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
 from conceptry.concept import ConceptSpec
 from conceptry.errors import HubError
 from conceptry.serving import serving_settings
-from conceptry.settings import Settings
 from conceptry.version import Manifest, Version
-from flows import state
-from tasks import hub, space
-from tasks.hub import refs
-from tasks.hub.client import telling
+from tasks import hub, training
 
 
-def render_space(settings: Settings, name: str, spec: ConceptSpec, version: Version, folder: Path) -> Path:
-    """Render the Space of a version into a folder, which is made anew.
+def space_of(
+    session: hub.HubSession, name: str, spec: ConceptSpec, version: Version
+) -> tuple[ConceptSpec, dict[str, Any]]:
+    """Return the spec and the settings that the Space of a version is rendered from.
 
     Raises:
         HubError: the version's manifest is missing or cannot be read.
+        TransientError: the Hub could not be asked.
     """
-    target = state.target(settings)
-    manifest = read_manifest(target, version, name)
+    manifest = hub.read_manifest(session, name, version)
     trained = trained_spec(spec, manifest)
-    base = state.bases()[trained.base_model]
-    told = serving_settings(name, trained, base, version.name, manifest.metrics, target.repo(name), version.commit)
-    return space.render_space(folder, trained, told)
-
-
-def read_manifest(target: hub.HubTarget, version: Version, name: str) -> Manifest:
-    """Read concept.json of a version.
-
-    Raises:
-        HubError: there is none, or it cannot be read.
-    """
-    with telling(target, f"reading {version.name}", name=name):
-        manifest = refs.read_manifest(target.api(), target.repo(name), version.commit)
-    if manifest is None:
-        raise HubError(f"{version.name} has no concept.json", concept=name, next_step="release another version")
-    return manifest
+    base = training.base_models()[trained.base_model]
+    repo = session.target.repo(name)
+    settings = serving_settings(name, trained, base, version.name, manifest.metrics, repo, version.commit)
+    return trained, settings
 
 
 def trained_spec(spec: ConceptSpec, manifest: Manifest) -> ConceptSpec:
-    """The concept.yaml that a version was trained from, looking as today's says.
+    """Return the concept.yaml that a version was trained from, looking as today's says.
 
     A Space that goes back to v1 must draw with v1's token, even if concept.yaml has another one since.
 

@@ -5,27 +5,32 @@ The new version is of the same inputs with other noise; its gate rejects it unle
 
 from typing import Any
 
-from prefect import flow, get_run_logger
+from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.types._datetime import now
 
 from conceptry.actions import Action
-from conceptry.settings import Settings
-from flows.outlook import AS_TASKS, conclude, each, look
-from flows.training_runs import trainings
+from flows.apply import for_each
+from flows.installation import current_installation
+from flows.observe import Context, observe
+from flows.reconcile import compare, final_state
+from flows.steps import PREFECT
+from flows.training_runs import training_runs
+from flows.watch import scheduled
 
 
 @flow(name="retrain")
 def retrain() -> State[Any]:
     """Start the retrainings that are due today."""
-    settings, logger = Settings(), get_run_logger()
-    with trainings(settings.work) as runs:
-        outlook = look(settings, AS_TASKS, runs, today=now("UTC").date())
+    installation = current_installation()
+    context = Context.of(installation, PREFECT)
+    with training_runs(installation) as runs:
+        comparison = compare(context, observe(context), runs, today=now("UTC").date())
+        start = scheduled(runs)
 
-        def start(action: Action) -> None:
+        def act(action: Action) -> None:
             if action.retrain:
-                run = runs.start(action.concept, outlook.plan.revision, action.fingerprint or "", action.retrain)
-                logger.info("%s: %s, in run %s", action.concept, action.cause, run.name)
+                start(action, comparison.desired.revision)
 
-        failures = each(outlook.plan.due, start)
-    return conclude(outlook.plan, failures)
+        failures = for_each(comparison.plan.due, act)
+    return final_state(comparison.plan, failures)

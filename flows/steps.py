@@ -1,81 +1,95 @@
-"""How the steps of a flow behave: which are tried again, and which a retried run finds done.
+"""The I/O functions that a reconcile depends on, injected so that it runs directly or as Prefect tasks."""
 
-A step is a Prefect task that turns one folder into the next. It is tried again only when its error can pass
-(`TransientError`, a lost race); a broken picture stays broken. A step's record is kept in the run's own folder under
-the step's name, and counts only as long as the folder that the step made is whole: so a retried run shows its finished
-steps as Cached, and does again what somebody cleared away.
-"""
+from __future__ import annotations
 
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypedDict, TypeVar
+from typing import Any, Protocol
 
-from prefect import Task, task
-from prefect.client.schemas.objects import State, TaskRun
-from prefect.context import TaskRunContext
-from prefect.tasks import exponential_backoff
+from prefect import task
+from pydantic import SecretStr
 
-from conceptry.errors import ConceptryError
-from flows.runs import RunFolder
-
-P = ParamSpec("P")
-R = TypeVar("R")
-
-
-def can_pass(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:
-    """Whether the error of a failed task may be gone a little later."""
-    del task, task_run
-    error = state.result(raise_on_failure=False)
-    return isinstance(error, ConceptryError) and error.retryable
+from conceptry.concept import ConceptSpec, Desired
+from conceptry.installation import Installation
+from conceptry.version import Drift, Live, LiveConcept, Version
+from flows.drift import find_drift
+from tasks import hub
+from tasks.dvc.tasks import list_desired_images, list_images_task
+from tasks.events import emit
+from tasks.git.tasks import read_desired, read_git
+from tasks.hub import tasks as hub_tasks
+from tasks.retries import RETRY_TRANSIENT
+from tasks.space.render import render_space
+from tasks.space.tasks import render
 
 
-class Patience(TypedDict):
-    """Retry settings of a task, for `@task(**PATIENT)`."""
+class ReadGit(Protocol):
+    """Reads the concepts at the head of the branch, or at a revision; all of them, or one."""
 
-    retries: int
-    retry_delay_seconds: Callable[[int], list[float]]
-    retry_jitter_factor: float
-    retry_condition_fn: Callable[[Task[..., Any], TaskRun, State[Any]], bool]
-
-
-PATIENT = Patience(
-    retries=4, retry_delay_seconds=exponential_backoff(2), retry_jitter_factor=0.3, retry_condition_fn=can_pass
-)
-"""Five attempts within about a minute: 2, 4, 8 and 16 seconds between them, and up to 30 % more."""
+    def __call__(self, installation: Installation, revision: str | None = None, only: str | None = None) -> Desired:
+        """Read them."""
+        ...
 
 
-def step(
-    name: str, made: Callable[[RunFolder], Path]
-) -> Callable[[Callable[Concatenate[RunFolder, P], R]], Callable[Concatenate[RunFolder, P], R]]:
-    """Make a step of a function whose first argument is the run's folder.
+@dataclass(frozen=True)
+class Steps:
+    """What a reconcile reads and writes with.
 
-    Args:
-        name: of the task, as the UI shows it.
-        made: the folder that appears, whole, when the step is done.
+    Attributes:
+        read_git: The concepts in git.
+        list_images: Fills in their images.
+        list_hub: The state of all concepts on the Hub, in a few pages.
+        read_hub: The state of one concept, from its own repos.
+        find_drift: Inspects single repos for what was changed by hand.
+        repair: Resets branches and tags; returns what was repaired, and the versions that there are now.
+        update_card: Writes card and index to main of the model repo.
+        render: Renders a Space into a folder.
+        push: Pushes a rendered Space; returns its address.
+        pause: Lets a Space serve nothing.
+        emit: Emits an event about a concept.
     """
-    key = name.replace(" ", "-")
 
-    def decorate(function: Callable[Concatenate[RunFolder, P], R]) -> Callable[Concatenate[RunFolder, P], R]:
-        def cache_key(context: TaskRunContext, parameters: dict[str, Any]) -> str:
-            del context, parameters
-            return key
-
-        wrapped = task(name=name, cache_key_fn=cache_key, persist_result=True, **PATIENT)(function)
-
-        def run(folder: RunFolder, /, *args: P.args, **kwargs: P.kwargs) -> R:
-            done = made(folder).is_dir() and _readable(folder.results / key)
-            return wrapped.with_options(result_storage=folder.results, refresh_cache=not done)(folder, *args, **kwargs)
-
-        return run
-
-    return decorate
+    read_git: ReadGit
+    list_images: Callable[[Installation, Desired, Collection[str]], Desired]
+    list_hub: Callable[[hub.HubSession], Live]
+    read_hub: Callable[[hub.HubSession, str], LiveConcept]
+    find_drift: Callable[[Installation, hub.HubSession, Desired, Live], Live]
+    repair: Callable[[hub.HubSession, str, Sequence[Version]], tuple[tuple[Drift, ...], tuple[Version, ...]]]
+    update_card: Callable[[hub.HubSession, str, str | None], tuple[Version, ...]]
+    render: Callable[[Path, ConceptSpec, Mapping[str, Any]], Path]
+    push: Callable[[hub.HubSession, str, hub.RenderedSpace, ConceptSpec, SecretStr | None], str]
+    pause: Callable[[hub.HubSession, str], None]
+    emit: Callable[..., None]
 
 
-def _readable(record: Path) -> bool:
-    """Whether Prefect's record of a step was written to its end; a process may be killed while it writes."""
-    try:
-        json.loads(record.read_bytes())
-    except (OSError, ValueError):
-        return False
-    return True
+DIRECT = Steps(
+    read_git=read_desired,
+    list_images=list_desired_images,
+    list_hub=hub.list_live,
+    read_hub=hub.read_live,
+    find_drift=find_drift,
+    repair=hub.repair_refs,
+    update_card=hub.update_main,
+    render=render_space,
+    push=hub.push_space,
+    pause=hub.pause_space,
+    emit=lambda *_, **__: None,
+)
+"""Plain calls without events, for commands; where there are many concepts no single repo is inspected."""
+
+PREFECT = Steps(
+    read_git=read_git,
+    list_images=list_images_task,
+    list_hub=hub_tasks.list_hub,
+    read_hub=hub_tasks.read_hub,
+    find_drift=task(name="find drift", tags=["hub"], **RETRY_TRANSIENT)(partial(find_drift, in_turn=True)),
+    repair=hub_tasks.repair,
+    update_card=hub_tasks.update_card,
+    render=render,
+    push=hub_tasks.push,
+    pause=hub_tasks.pause,
+    emit=emit,
+)
+"""Prefect tasks, run again while their error can pass; many repos are inspected in turn."""

@@ -1,233 +1,163 @@
-"""Train one concept, judge it, publish it, and bring its Space along.
+"""Train one concept, judge it, publish it, and release it.
 
-    fetch the images -> write records -> train -> judge and assemble -> publish -> release (card, Space)
+    fetch images -> write records -> train -> judge and assemble -> publish -> release (card, Space)
 
-What the steps make lies in the run's folder (see flows.runs), so a run that is tried again goes on where it stopped.
-Two runs of one fingerprint wait for each other; the second finds the version on the Hub and looks after the Space only.
+What the tasks make lies in the run's folder (tasks.run_folder), so a run that is tried again resumes where it stopped.
+Two runs of one fingerprint wait for each other; the second finds the version on the Hub and updates the Space only.
 """
 
-import time
-from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, cast
-from uuid import UUID
+from typing import Any
 
-from prefect import flow, get_run_logger, task
-from prefect.artifacts import create_progress_artifact, update_progress_artifact
+from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.states import Cancelled
 
 from conceptry.errors import TrainingCancelled
-from conceptry.gate import judge
-from conceptry.plan import choose_release
-from conceptry.settings import Settings
+from conceptry.installation import Installation
+from conceptry.planner import choose_release
+from conceptry.training_job import TrainingJob, training_job
 from conceptry.version import Manifest, Version
-from flows import artifacts as report
-from flows import state, vertex
-from flows.events import tell
+from flows import artifacts
+from flows.installation import current_installation
 from flows.release import release
-from flows.runs import RunFolder, run_id, slot
-from flows.steps import PATIENT, step
-from flows.training_job import Order, make_order
-from flows.training_runs import trainings
-from tasks import dvc, hub, records
-from tasks.training import Progress, TrainingRequest, read_results, train_local
+from flows.training_runs import training_runs
+from flows.vertex_hooks import cancel_jobs
+from tasks import training
+from tasks.dvc.tasks import fetch_job_images, list_desired_images, list_images_task
+from tasks.events import EventName, emit
+from tasks.git.tasks import read_desired, read_git
+from tasks.hub import HubSession, Lineage, find_version, read_versions
+from tasks.hub.session import MANIFEST
+from tasks.hub.tasks import assemble_version, find_published, publish_version
+from tasks.locks import run_id, slot
+from tasks.records.tasks import write_records
+from tasks.run_folder import RunFolder
+from tasks.training.request import read_results
+from tasks.training.tasks import read_cost, train
+from trainer.metrics import TrainingMetrics
 
 
-@flow(name="train-concept", flow_run_name="{name} {fingerprint:.8}", on_cancellation=[vertex.end_job])
+@flow(name="train-concept", flow_run_name="{name} {fingerprint:.8}", on_cancellation=[cancel_jobs])
 def train_concept(name: str, revision: str, fingerprint: str, retrain: str | None = None) -> str | State[Any]:
     """Make the version of one fingerprint, once, and return its name; Cancelled when a person ended the training.
 
     Args:
-        name: the concept.
-        revision: git commit whose concept.yaml and images.dvc are trained.
-        fingerprint: training fingerprint that the plan saw there; the run's idempotency key.
+        name: The concept.
+        revision: Git commit whose concept.yaml and images.dvc are trained.
+        fingerprint: Training fingerprint that the plan saw there; the run's idempotency key.
         retrain: ISO date for which a scheduled retraining was due.
     """
-    settings, logger = Settings(), get_run_logger()
-    folder = RunFolder.of(settings.work, fingerprint)
-    with folder.lock(run_id(), lambda: logger.info("another run is at %s; waiting for it", fingerprint[:8])) as lock:
-        version = find_published(settings, name, fingerprint)
+    installation, logger = current_installation(), get_run_logger()
+    session, folder = HubSession(installation.hub), RunFolder(installation.work.run(fingerprint))
+    with folder.lock(run_id(), lambda: logger.info("waiting for another run of %s", fingerprint[:8])) as lock:
+        version = find_published(session, name, fingerprint)
         if version is None:
-            order = read_order(settings, name, revision, fingerprint, retrain)
-            fetch(folder, settings, order)
-            write_records(folder, order)
+            desired = list_images_task(installation, read_git(installation, revision, only=name))
+            bases = training.base_models()
+            job = training_job(desired, name, bases, retrain=retrain, expected=fingerprint)
+            fetch_job_images(folder, installation, job)
+            write_records(folder, job)
             try:
-                with place(settings, order):
-                    train(folder, settings, order, lock)
+                with place_to_train(installation, job):
+                    train(folder, installation, job, lock)
             except TrainingCancelled as error:
                 return Cancelled(message=str(error))
-            assemble(folder, settings, order)
-            version = publish(folder, settings, order)
+            # From the folder, not from the record of the task, which an older release may have written.
+            metrics = read_results(folder.output, name)
+            assemble_version(
+                folder,
+                job,
+                metrics,
+                lineage_of(job, folder, metrics),
+                repo=session.target.repo(name),
+                released_loss=released_loss(session, job) if retrain else None,
+            )
+            version = publish_version(session, job, folder)
         else:
             logger.info("%s is published already, as %s", fingerprint[:8], version.name)
         if folder.bundle.is_dir():
             # Also when an earlier run was killed between publishing and this.
-            announce(folder, settings, version)
+            announce(session, folder, version)
         release(name)
         folder.clear()
     return version.name
 
 
-@task(name="look for the version", **PATIENT)
-def find_published(settings: Settings, name: str, fingerprint: str) -> Version | None:
-    """Ask the model repo itself whether this fingerprint is published."""
-    return hub.find_version(state.target(settings), name, fingerprint)
-
-
-@task(name="read concept", **PATIENT)
-def read_order(settings: Settings, name: str, revision: str, fingerprint: str, retrain: str | None) -> Order:
-    """Read the concept at the revision and make sure that it is what the plan saw."""
-    return make_order(settings, name, revision, retrain, expected=fingerprint)
-
-
-@step("fetch images", lambda run: run.images)
-def fetch(run: RunFolder, settings: Settings, order: Order) -> str:
-    """Bring the pictures here, every md5 checked."""
-    wanted = order.wanted
-    dvc.fetch_images(
-        state.mirror(settings), order.revision, wanted.dvc_md5 or "", wanted.images, run.images, concept=order.name
-    )
-    return str(run.images)
-
-
-@step("write records", lambda run: run.records)
-def write_records(run: RunFolder, order: Order) -> int:
-    """Write TFRecords and pass on what a person should know about the pictures."""
-    resolution = order.spec.resolution or order.base.resolution
-    made = records.build_records(run.images, run.records, resolution)
-    for warning in made.warnings:
-        get_run_logger().warning("%s: %s", order.name, warning)
-    return made.count
-
-
-def place(settings: Settings, order: Order) -> AbstractContextManager[None]:
-    """A place to train: this machine has few, and Vertex AI counts its own jobs."""
-    if vertex.backend(settings, order) == "vertex":
+def place_to_train(installation: Installation, job: TrainingJob) -> AbstractContextManager[None]:
+    """Hold one of this machine's places for training; Vertex AI counts its own jobs."""
+    if job.backend(installation.settings.backend) == "vertex":
         return nullcontext()
     logger = get_run_logger()
-    return slot(settings.work, settings.max_parallel, lambda: logger.info("waiting for a free place to train"))
+    places, count = installation.work.places, installation.settings.max_parallel
+    return slot(places, count, run_id(), lambda: logger.info("waiting for a free place to train"))
 
 
-@step("train", lambda run: run.output)
-def train(run: RunFolder, settings: Settings, order: Order, lock: int) -> str:
-    """Run the trainer, here or on Vertex AI, and show how far it is; return the folder of its results."""
-    tell(order.name, "training", fingerprint=order.fingerprint, revision=order.revision, retrain=order.retrain)
-    bar = ProgressBar(order.name)
-    if vertex.backend(settings, order) == "vertex":
-        vertex.train(run, settings, order, bar.show, bar.note)
-    else:
-        request = TrainingRequest(order.name, order.config, run.records, run.output, settings.base_dir, order.scored)
-        train_local(request, on_progress=bar.show, on_event=bar.note, keep_open=(lock,))
-    bar.done()
-    return str(run.output)
-
-
-@step("judge and assemble", lambda run: run.bundle)
-def assemble(run: RunFolder, settings: Settings, order: Order) -> str:
-    """Judge the metrics and put the version together."""
-    target = state.target(settings)
-    # From the folder, not from the record of the step before, which an older release may have written.
-    metrics = read_results(run.output, order.name)
-    verdict = judge(metrics, order.spec.gate, released_loss(settings, order) if order.retrain else None)
-    lineage = hub.Lineage(
-        fingerprint=order.fingerprint,
-        inputs=order.inputs,
-        commit=order.revision,
-        dvc_md5=order.wanted.dvc_md5 or "",
-        images=order.wanted.images or (),
-        retrain=order.retrain,
+def lineage_of(job: TrainingJob, folder: RunFolder, metrics: TrainingMetrics) -> Lineage:
+    """Return where the version that a job makes comes from."""
+    return Lineage(
+        fingerprint=job.fingerprint,
+        inputs=job.inputs,
+        commit=job.revision,
+        dvc_md5=job.desired.dvc_md5 or "",
+        images=job.desired.images or (),
+        retrain=job.retrain,
         prefect_run=run_id(),
         seconds=metrics.seconds,
-        cost=vertex.read_cost(run.output),
+        cost=read_cost(folder.output),
     )
-    hub.assemble(
-        run.output,
-        run.bundle,
-        name=order.name,
-        spec=order.spec,
-        base=order.base,
-        lineage=lineage,
-        gate=verdict,
-        repo=target.repo(order.name),
-    )
-    return str(run.bundle)
 
 
-@task(name="publish", **PATIENT)
-def publish(run: RunFolder, settings: Settings, order: Order) -> Version:
-    """Publish the bundle as the next version; a version that is there already is taken as it is."""
-    version = hub.publish(state.target(settings), order.name, run.bundle, private=order.spec.space.private)
-    get_run_logger().info("%s %s is published: %s", order.name, version.name, version.gate)
-    return version
-
-
-def announce(run: RunFolder, settings: Settings, version: Version) -> None:
-    """Tell people of the version that was made here: an event, and the run's artifacts."""
-    manifest = Manifest.model_validate_json((run.bundle / "concept.json").read_bytes())
-    target = state.target(settings)
-    address = f"{target.endpoint}/{target.repo(manifest.name)}"
-    what = "published" if manifest.gate == "passed" else "rejected"
-    tell(manifest.name, what, version=version.name, reasons=manifest.reasons, model=address)
-    report.show_version(version, manifest, address)
-
-
-def released_loss(settings: Settings, order: Order) -> float | None:
-    """The held-out loss of the version that is released now, which a retraining must beat."""
-    versions = hub.read_versions(state.target(settings), order.name)
-    released = choose_release(order.spec, versions, order.inputs)
+def released_loss(session: HubSession, job: TrainingJob) -> float | None:
+    """Return the held-out loss of the version that is released now, which a retraining must beat."""
+    versions = read_versions(session, job.name)
+    released = choose_release(job.spec, versions, job.inputs)
     return released.loss if released else None
 
 
-class ProgressBar:
-    """A training's progress in the run's page: a bar that moves, and a line in the log every few seconds."""
-
-    EVERY = 5.0
-
-    def __init__(self, name: str) -> None:
-        self._logger = get_run_logger()
-        artifact = create_progress_artifact(0.0, key=f"{name}-training", description=f"Training {name}")
-        self._artifact = cast(UUID, artifact)
-        self._last = 0.0
-
-    def show(self, progress: Progress) -> None:
-        """Move the bar, if the last move is some seconds ago."""
-        if time.monotonic() - self._last < self.EVERY and progress.step < progress.of:
-            return
-        self._last = time.monotonic()
-        done, seconds = f"step {progress.step} of {progress.of}", f"{progress.seconds:.0f} s"
-        self._logger.info("%s, loss %.4f, %s", done, progress.loss, seconds)
-        update_progress_artifact(self._artifact, progress=100 * progress.step / max(1, progress.of))
-
-    def note(self, event: Mapping[str, Any]) -> None:
-        """Log an event of the trainer's."""
-        told = ", ".join(f"{key} {value}" for key, value in event.items() if key != "event")
-        self._logger.info("trainer: %s%s", event.get("event"), f" ({told})" if told else "")
-
-    def done(self) -> None:
-        """Fill the bar; a training may stop early."""
-        update_progress_artifact(self._artifact, progress=100.0)
+def announce(session: HubSession, folder: RunFolder, version: Version) -> None:
+    """Emit the event of the version that was made here, and attach it to the run."""
+    manifest = Manifest.model_validate_json((folder.bundle / MANIFEST).read_bytes())
+    address = session.target.url(manifest.name)
+    event: EventName = "published" if manifest.gate == "passed" else "rejected"
+    codes = [str(reason) for reason in manifest.gate_reasons]
+    emit(manifest.name, event, version=version.name, reason=codes, cause=manifest.reasons, model=address)
+    artifacts.show_version(version, manifest, address)
 
 
-def train_now(settings: Settings, name: str) -> FlowRun | None:
+def schedule_training(installation: Installation, name: str) -> FlowRun | None:
     """Ask the Prefect server for the training of a concept as it is at the head of the branch.
 
     A run that failed is tried again: a person asked for it. None when the version is published already.
 
     Raises:
-        ConceptryError: the concept cannot be trained as it is, see `make_order`.
+        ConceptryError: the concept cannot be trained as it is, see `training_job`.
     """
-    order = make_order(settings, name, None)
-    if hub.find_version(state.target(settings), name, order.fingerprint) is not None:
+    job = job_at_head(installation, name)
+    if find_version(HubSession(installation.hub), name, job.fingerprint) is not None:
         return None
-    with trainings(settings.work) as runs:
-        return runs.start(name, order.revision, order.fingerprint, again=True)
+    with training_runs(installation) as runs:
+        return runs.start(name, job.revision, job.fingerprint, again=True)
 
 
-def train_here(settings: Settings, name: str) -> str | None:
-    """Train a concept as it is at the head of the branch in this process; None if its version is published already."""
-    order = make_order(settings, name, None)
-    if hub.find_version(state.target(settings), name, order.fingerprint) is not None:
+def train_in_process(installation: Installation, name: str) -> str | None:
+    """Train a concept as it is at the head of the branch in this process; None if its version is published already.
+
+    Raises:
+        ConceptryError: the concept cannot be trained as it is, or the training failed.
+    """
+    job = job_at_head(installation, name)
+    if find_version(HubSession(installation.hub), name, job.fingerprint) is not None:
         return None
-    made = train_concept(name, order.revision, order.fingerprint)
+    made = train_concept(name, job.revision, job.fingerprint)
     return made if isinstance(made, str) else None
+
+
+def job_at_head(installation: Installation, name: str, retrain: str | None = None) -> TrainingJob:
+    """Return the training of a concept as it is at the head of the branch.
+
+    Raises:
+        ConceptryError: the concept cannot be trained as it is, see `training_job`.
+    """
+    desired = list_desired_images(installation, read_desired(installation, only=name))
+    return training_job(desired, name, training.base_models(), retrain=retrain)

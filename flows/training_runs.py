@@ -1,18 +1,16 @@
-"""What Prefect knows of the trainings: one run per fingerprint, found again by its tag.
+"""The training runs on the Prefect server: one run a fingerprint, found again by its tag.
 
-    running     scheduled, waiting, at work, or crashed and about to go on      -> leave it alone
+    running     scheduled, pending, running, or crashed and about to go on      -> leave it alone
     failed      ended by an error, or cancelled by a person                     -> hold, until a person retries the run
-    crashed     its process was killed: the watcher schedules the same run again, MOST_RUNS times in all
+    crashed     its process was killed: the watcher schedules the same run again, MAX_RUNS times in all
 
-A run keeps its number through every retry, so that a retry finds its finished steps; see flows.runs for how a run whose
-worker died with it is told from one that is still at work.
+A run keeps its id through every retry, so that a retry finds its finished tasks. A run whose worker died with it is
+told from one that still runs by the lock on its folder (tasks.locks).
 """
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from pathlib import Path
-from typing import Literal
 
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import (
@@ -31,70 +29,71 @@ from prefect.client.schemas.sorting import FlowRunSort
 from prefect.states import AwaitingRetry, Completed, Crashed
 from prefect.types._datetime import now
 
-from flows.prefect_client import connected
-from flows.runs import RunFolder
+from conceptry.actions import Attempt
+from conceptry.installation import Installation
+from conceptry.work_folder import WorkFolder
+from tasks.prefect_client import connected
+from tasks.run_folder import RunFolder
 
 TRAINING = "train-concept"
-MOST_RUNS = 4
-# A worker starts a run's process within seconds; one that is pending for longer lost its worker.
-PENDING_AT_MOST = timedelta(minutes=3)
+MAX_RUNS = 4
+# A worker starts the process of a run within seconds; a run that is pending for longer has lost its worker.
+MAX_PENDING = timedelta(minutes=3)
 PAGE = 100
-
-Attempt = Literal["running", "failed"]
 
 
 def fingerprint_tag(fingerprint: str) -> str:
-    """The tag by which a training run is found again."""
+    """Return the tag by which a training run is found again."""
     return f"fingerprint:{fingerprint}"
 
 
-class Trainings:
+class TrainingRuns:
     """The training runs of a Prefect server.
 
     Args:
-        client: of the server.
-        work: the settings' scratch folder, whose locks tell which runs were killed on this machine.
-        since: runs that were completed after this moment count as running: whoever asks looked at the Hub before.
+        client: Of the server.
+        work: The scratch folder, whose locks tell which runs were killed on this machine.
+        since: Runs that were completed after this moment count as running: the caller read the Hub before.
     """
 
-    def __init__(self, client: SyncPrefectClient, work: Path, since: datetime) -> None:
+    def __init__(self, client: SyncPrefectClient, work: WorkFolder, since: datetime) -> None:
         self._client, self._work, self._since = client, work, since
 
     def attempts(self, fingerprints: Iterable[str]) -> dict[str, Attempt]:
-        """Tell how the trainings of these fingerprints stand, and of all that are at work.
+        """Return the state of the runs of these fingerprints, and of all that are active.
 
-        Those that may (still) be started are left out.
+        Fingerprints that may (still) be trained are left out.
         """
-        stand = {fingerprint: self._stand(run) for fingerprint, run in self._newest(fingerprints).items()}
-        stand |= {str(run.parameters.get("fingerprint")): "running" for run in self.active()}
-        return {fingerprint: attempt for fingerprint, attempt in stand.items() if attempt is not None}
+        states = {fingerprint: self._attempt(run) for fingerprint, run in self._newest(fingerprints).items()}
+        states |= {str(run.parameters.get("fingerprint")): "running" for run in self.active()}
+        return {fingerprint: attempt for fingerprint, attempt in states.items() if attempt is not None}
 
     def active(self) -> list[FlowRun]:
-        """List the trainings that are scheduled or at work, without those that were killed."""
+        """List the runs that are scheduled or running, without those that were killed."""
         wanted = [StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
         runs = self._read(FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=wanted))))
-        return [run for run in runs if not self._bury(run)]
+        return [run for run in runs if not self._crash_if_abandoned(run)]
 
     def latest(self, fingerprints: Iterable[str]) -> dict[str, FlowRun]:
-        """The newest run of each of these fingerprints that has one; a run that was killed is Crashed in it."""
+        """Return the newest run of each fingerprint that has one; a run that was killed is Crashed in it."""
         newest = self._newest(fingerprints)
         for run in newest.values():
-            self._bury(run)
+            self._crash_if_abandoned(run)
         return newest
 
     def start(
         self, name: str, revision: str, fingerprint: str, retrain: str | None = None, *, again: bool = False
     ) -> FlowRun:
-        """Schedule the training of a fingerprint; whoever asks first, it is one run for all of them.
+        """Schedule the training of a fingerprint: one run, however many processes ask for it.
 
-        A run that crashed goes on. With `again`, so does one that failed or was cancelled: a person asked for it.
+        A run that crashed is scheduled again; with `again` (a person asked) also one that failed or was cancelled.
         """
         run = self._newest([fingerprint]).get(fingerprint)
-        if run is not None and self._stand(run) == "running":
+        if run is not None and self._attempt(run) == "running":
             return run
         dead = (StateType.CRASHED, StateType.FAILED, StateType.CANCELLED) if again else (StateType.CRASHED,)
         if run is not None and run.state_type in dead:
-            retry: State[None] = AwaitingRetry(message="Goes on from the step that it had come to.")
+            retry: State[None] = AwaitingRetry(message="Resumes at the task that it had reached.")
             self._client.set_flow_run_state(run.id, retry, force=True)
             return self._client.read_flow_run(run.id)
         # A completed run whose version is gone from the Hub must not answer for the new one.
@@ -107,30 +106,30 @@ class Trainings:
             idempotency_key=key,
         )
 
-    def _stand(self, run: FlowRun) -> Attempt | None:
-        self._bury(run)
+    def _attempt(self, run: FlowRun) -> Attempt | None:
+        self._crash_if_abandoned(run)
         if run.state_type == StateType.COMPLETED:
             return "running" if run.end_time is None or run.end_time > self._since else None
         if run.state_type == StateType.CRASHED:
-            return None if run.run_count < MOST_RUNS else "failed"
+            return None if run.run_count < MAX_RUNS else "failed"
         return "failed" if run.state_type in (StateType.FAILED, StateType.CANCELLED) else "running"
 
-    def _bury(self, run: FlowRun) -> bool:
-        """Mark a run as crashed when nobody else is left to do so: the runner that watched its process is gone too."""
-        if not self._is_dead(run):
+    def _crash_if_abandoned(self, run: FlowRun) -> bool:
+        """Set CRASHED on a run whose process and whose runner are gone."""
+        if not self._is_abandoned(run):
             return False
-        state: State[None] = Crashed(message="The process of this run was killed, and nobody was left to say so.")
+        state: State[None] = Crashed(message="The process of this run was killed, and so was its runner.")
         self._client.set_flow_run_state(run.id, state, force=True)
         run.state, run.state_type, run.state_name = state, state.type, state.name
         return True
 
-    def _is_dead(self, run: FlowRun) -> bool:
+    def _is_abandoned(self, run: FlowRun) -> bool:
         if run.state is None:
             return False
         if run.state_type in (StateType.PENDING, StateType.CANCELLING):
-            return now("UTC") - run.state.timestamp > PENDING_AT_MOST
+            return now("UTC") - run.state.timestamp > MAX_PENDING
         fingerprint = str(run.parameters.get("fingerprint", ""))
-        return run.state_type == StateType.RUNNING and RunFolder.of(self._work, fingerprint).abandoned_by(str(run.id))
+        return run.state_type == StateType.RUNNING and RunFolder(self._work.run(fingerprint)).abandoned_by(str(run.id))
 
     def _newest(self, fingerprints: Iterable[str]) -> dict[str, FlowRun]:
         wanted = sorted(set(fingerprints))
@@ -159,22 +158,22 @@ class Trainings:
 
 
 @contextmanager
-def trainings(work: Path, since: datetime | None = None) -> Iterator[Trainings]:
-    """Ask the Prefect server that the settings of Prefect name."""
+def training_runs(installation: Installation, since: datetime | None = None) -> Iterator[TrainingRuns]:
+    """Yield the runs on the Prefect server that Prefect's settings name."""
     with connected() as client:
-        yield Trainings(client, work, since or now("UTC"))
+        yield TrainingRuns(client, installation.work, since or now("UTC"))
 
 
 def skip_late(flow_name: str) -> None:
-    """Let go of runs of a flow that should have started by now: the one that asks does all of their work.
+    """Skip runs of a flow that should have started by now: the run that calls this does all of their work.
 
-    They pile up while a worker is away or slow, and each would look at the same state again.
+    They pile up while a worker is away or slow, and each would read the same state again.
     """
     late = FlowRunFilter(
         state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED])),
         next_scheduled_start_time=FlowRunFilterNextScheduledStartTime(before_=now("UTC")),
     )
-    skipped: State[None] = Completed(name="Skipped", message="A watch that started later has looked at everything.")
+    skipped: State[None] = Completed(name="Skipped", message="A watch that started later read the same state.")
     with connected() as client:
         flow = FlowFilter(name=FlowFilterName(any_=[flow_name]))
         for run in client.read_flow_runs(flow_filter=flow, flow_run_filter=late, limit=PAGE):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from conceptry.errors import ConceptryError
+from tasks.processes import python_module
 
 GRACE = 12.0
 """Seconds that a child has to tidy up after it was asked to end."""
@@ -46,7 +46,7 @@ class Child:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "local.process_guard", str(GRACE), *self.command],
+                python_module("local.process_guard", str(GRACE), *self.command),
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import signal
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from local.hub_config import hub_arguments
+from tasks.processes import python_module
+
 
 @dataclass(frozen=True)
-class Apps:
+class AppLimits:
     """Whether Spaces and Inference Endpoints run (None: on a loopback address), how many, and each one's GB."""
 
     run: bool | None
@@ -23,9 +25,9 @@ class Apps:
         return [*chosen, "--max-apps", str(self.most), "--app-memory", str(self.memory)]
 
 
-def serve(root: Path, host: str, port: int, accounts: Path | None, apps: Apps) -> int:
+def serve(root: Path, host: str, port: int, accounts: Path | None, apps: AppLimits) -> int:
     """Run the Hub in the foreground and return its exit code; Ctrl-C and SIGTERM are the Hub's to handle."""
-    command = [sys.executable, "-m", "emulators.hub", "--root", str(root), "--host", host, "--port", str(port)]
+    command = python_module(*hub_arguments(root, host, port))
     if accounts is not None:
         command += ["--accounts", str(accounts)]
     hub = subprocess.Popen([*command, *apps.flags()])

@@ -1,150 +1,138 @@
-"""`conceptry playground`: a published version's Space, on this machine."""
+"""A published version's Space on this machine."""
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
 
 from conceptry.concept import ConceptSpec, load_spec, spec_path
 from conceptry.errors import ConceptryError, SettingsError
-from conceptry.settings import Settings
-from conceptry.version import ActualConcept, Version
-from flows.rendering import read_manifest, render_space
-from flows.state import read_git
+from conceptry.installation import Installation
+from conceptry.settings import ServingSettings
+from conceptry.version import Version
+from conceptry.version_ref import VersionRef
+from flows.rendering import space_of
 from local.child_process import Child, answers, clean_environment, free_port
 from local.console import out
 from local.servers import Stack, end_on_sigterm, is_open
-from local.setup_folder import folder_in_use, load_settings, repository_here
-from tasks.hub import HubTarget, list_actual
+from local.setup_folder import folder_in_use, open_installation
+from tasks.git.checkout import origin_of
+from tasks.git.tasks import read_desired
+from tasks.hub import HubSession, read_live, read_manifest
+from tasks.space import render_space
 
-MIRROR = "CONCEPTRY_BASE_URL"
-# An endpoint that has to fetch its weights, four gigabytes, answers when it has them. What dies is noticed at once.
+# An endpoint that has to fetch its weights, four gigabytes, answers when it has them. A process that dies is noticed at
+# once.
 _START_TIMEOUT = 3600.0
 
-
-def play(root: Path | None, concept: str, port: int) -> None:
-    """Render the Space of `NAME` or `NAME@vN`, start it on loopback and stay until Ctrl-C.
-
-    Raises:
-        ConceptryError: there is no such version.
-    """
-
-    def page(target: HubTarget, settings: Settings, name: str, version: Version) -> tuple[Child, str | None]:
-        return _page(target, settings, name, version, free_port(port)), None
-
-    run_version(root, concept, "the Space", page)
+Make = Callable[[Installation, HubSession, str, Version], tuple[Child, str | None]]
+"""Makes the process that serves a version, and a hint for the person who started it."""
 
 
-Make = Callable[[HubTarget, Settings, str, Version], tuple[Child, str | None]]
-"""Makes the process that serves a version, and a hint for whoever started it."""
-
-
-def run_version(root: Path | None, concept: str, kind: str, make: Make) -> None:
-    """Find the version that `NAME` or `NAME@vN` means, make something of it and stay until Ctrl-C.
+def play(root: Path | None, ref: VersionRef, port: int) -> None:
+    """Render the Space of a version, start it on loopback and stay until Ctrl-C.
 
     Raises:
         ConceptryError: there is no such version.
     """
-    name, _, wanted = concept.partition("@")
+
+    def page(installation: Installation, session: HubSession, name: str, version: Version) -> tuple[Child, str | None]:
+        return _page(installation, session, name, version, free_port(port)), None
+
+    run_version(root, ref, "the Space", page)
+
+
+def run_version(root: Path | None, ref: VersionRef, kind: str, make: Make) -> None:
+    """Find a version, make a process of it and stay until Ctrl-C.
+
+    Raises:
+        ConceptryError: there is no such version.
+    """
     console = out()
     end_on_sigterm()
     with ExitStack() as running:
         try:
-            settings = with_hub(root, running)
-            target = HubTarget(settings.hub_endpoint, settings.hub_owner, settings.hub_token)
-            version = choose(list_actual(target).concepts.get(name), name, wanted, target.endpoint)
-            child, hint = make(target, settings, name, version)
+            installation = with_hub(root, running)
+            session = HubSession(installation.hub)
+            version = ref.choose(read_live(session, ref.name))
+            child, hint = make(installation, session, ref.name, version)
             running.callback(child.wait)
             running.callback(child.ask_to_end)
-            stay(child, f"{name} {version.name}", kind, console, hint)
+            stay(child, f"{ref.name} {version.name}", kind, console, hint)
         except KeyboardInterrupt:
             console.print("Stopped.")
 
 
-def choose(concept: ActualConcept | None, name: str, wanted: str, where: str = "the Hub") -> Version:
-    """The version called `wanted`; without a name the released one, else the newest. `where` was looked for it.
+def with_hub(root: Path | None, running: ExitStack) -> Installation:
+    """Return the installation, with the set-up's local Hub running: `up` may be running it already.
 
-    Raises:
-        ConceptryError: it does not exist.
+    Another process that listens at the remembered port is not asked, and gets no token: it is another set-up's.
     """
-    versions = {version.name: version for version in concept.versions} if concept else {}
-    released = concept.space.release if concept and concept.space else None
-    newest = max(versions.values(), key=lambda version: version.number).name if versions else ""
-    chosen = versions.get(wanted or released or newest)
-    if chosen is None:
-        what = f"there is no version {wanted}" if wanted else "nothing is published"
-        raise ConceptryError(what, concept=name, next_step=f"there is: {', '.join(versions) or f'none on {where}'}")
-    return chosen
-
-
-def with_hub(root: Path | None, running: ExitStack) -> Settings:
-    """The settings, with the set-up's local Hub running: `up` may be running it already.
-
-    What else listens at the remembered port is not asked, and gets no token: it is another set-up's.
-    """
-    settings = load_settings(root)
+    installation = running.enter_context(open_installation(root))
     folder = folder_in_use(root)
-    if folder is None or (is_open(folder) and answers(f"{settings.hub_endpoint}/healthz")):
-        return settings
+    if folder is None or (is_open(folder) and answers(f"{installation.hub.endpoint}/healthz")):
+        return installation
     stack = running.enter_context(Stack(folder, folder.read()))
-    return settings.model_copy(update={"hub_endpoint": stack.start_hub().hub_endpoint})
+    return replace(installation, hub=replace(installation.hub, endpoint=stack.start_hub().hub_endpoint))
 
 
-def _page(target: HubTarget, settings: Settings, name: str, version: Version, port: int) -> Child:
-    spec = spec_of_today(settings, name)
+def _page(installation: Installation, session: HubSession, name: str, version: Version, port: int) -> Child:
+    spec = spec_of_today(installation, name)
     if spec is None:
-        spec = ConceptSpec.model_validate(read_manifest(target, version, name).spec)
-    place = (settings.work / "playground" / f"{name}-{version.name}").absolute()
-    render_space(settings, name, spec, version, place)
+        spec = ConceptSpec.model_validate(read_manifest(session, name, version).spec)
+    place = installation.work.root / "playground" / f"{name}-{version.name}"
+    render_space(place, *space_of(session, name, spec, version))
     environment = clean_environment() | {
         "GRADIO_SERVER_NAME": "127.0.0.1",
         "GRADIO_SERVER_PORT": str(port),
         "GRADIO_ANALYTICS_ENABLED": "False",
-        "HF_ENDPOINT": target.endpoint,
+        "HF_ENDPOINT": session.target.endpoint,
         "HF_HUB_DISABLE_XET": "1",
         "HF_HUB_CACHE": str(place.parent / "cache"),
         "TF_CPP_MIN_LOG_LEVEL": "2",
     }
-    environment |= weights_of(settings)
-    if settings.hub_token is not None:
-        environment["HF_TOKEN"] = settings.hub_token.get_secret_value()
+    environment |= weights_of(installation)
+    if session.target.token is not None:
+        environment["HF_TOKEN"] = session.target.token.get_secret_value()
     log = place.with_suffix(".log")
     address = f"http://127.0.0.1:{port}"
     return Child(address, [sys.executable, "app.py"], environment, log, lambda: answers(address), place)
 
 
-def spec_of_today(settings: Settings, name: str) -> ConceptSpec | None:
-    """The concept.yaml that says how the Space looks: of the checkout one stands in, committed or not, else git's.
+def spec_of_today(installation: Installation, name: str) -> ConceptSpec | None:
+    """Return the concept.yaml that says how the Space looks: of the checkout one is in, committed or not, else git's.
 
-    None when git knows no such concept, or cannot be asked: then the Space looks as on the day of its training.
+    None when git has no such concept, or cannot be asked: then the Space looks as on the day of its training.
 
     Raises:
         SpecError: the checkout's has mistakes.
     """
     here = Path(spec_path(name))
     with suppress(SettingsError):
-        if here.is_file() and repository_here(Path.cwd()) == settings.repo:
+        if here.is_file() and origin_of(Path.cwd()) == installation.settings.repo:
             return load_spec(here.read_text(encoding="utf-8"), str(here))
     with suppress(ConceptryError):
-        concept = read_git(settings, only=name).concepts.get(name)
+        concept = read_desired(installation, only=name).concepts.get(name)
         return concept.spec if concept else None
     return None
 
 
-def weights_of(settings: Settings) -> dict[str, str]:
-    """Where a base model's weights lie, or can be fetched from, as Space and handler read it."""
-    found = {MIRROR: os.environ[MIRROR]} if MIRROR in os.environ else {}
-    return found | ({"CONCEPTRY_BASE_DIR": str(settings.base_dir.absolute())} if settings.base_dir else {})
+def weights_of(installation: Installation) -> dict[str, str]:
+    """Return where a base model's weights lie, or can be fetched from, as Space and handler read it."""
+    mirror = ServingSettings().base_url
+    found = {"CONCEPTRY_BASE_URL": mirror} if mirror else {}
+    base_dir = installation.base_dir
+    return found | ({"CONCEPTRY_BASE_DIR": str(base_dir.absolute())} if base_dir else {})
 
 
 def stay(child: Child, what: str, kind: str, console: Console, hint: str | None = None) -> None:
-    """Start a page or a server, say where it is, and stay until it ends or somebody ends it."""
+    """Start a page or a server, print its address, and stay until it ends or is interrupted."""
     child.start()
     with console.status(f"starting {kind} of {what}"):
         child.wait_until_ready(_START_TIMEOUT)

@@ -19,6 +19,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
 
+from tasks.processes import python_module
+
 _PATIENCE = 5.0
 
 
@@ -26,7 +28,7 @@ def install(origin: Path, root: Path) -> None:
     """Let the bare repository `origin` tell the set-up in `root` of every push."""
     hook = origin / "hooks" / "post-receive"
     hook.parent.mkdir(exist_ok=True)
-    command = shlex.join([sys.executable, "-m", "local.post_receive_hook", str(root)])
+    command = shlex.join(python_module("local.post_receive_hook", str(root)))
     hook.write_text(f"#!/bin/sh\nexec {command}\n", encoding="utf-8")
     hook.chmod(0o755)
 

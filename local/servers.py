@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import fcntl
+import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from types import FrameType, TracebackType
-from typing import Any, TextIO
+from typing import Any
 
 from local.child_process import Child, StackError, answers, clean_environment, free_port
-from local.setup_folder import CLOUD_BUCKET, Folder, Setup
+from local.hub_config import hub_arguments
+from local.setup_folder import CLOUD_BUCKET, CLOUD_PROJECT, Folder, Setup
+from tasks.locks import is_held, try_hold
+from tasks.processes import python_module
 
 START_TIMEOUT = 600.0
 """Seconds that a server may take to answer. Prefect needs 15 to 30 on two idle cores; busy ones take minutes."""
 LOCK = "lock"
-"""The file in a set-up's folder that whoever serves it holds."""
+"""The lock in a set-up's folder; the process that serves it holds it."""
 
 _PREFECT = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -51,7 +54,7 @@ class Stack:
     def __init__(self, folder: Folder, setup: Setup, report: Callable[[str], None] = lambda _: None) -> None:
         self.folder, self.setup, self._report = folder, setup, report
         self._children: list[Child] = []
-        self._lock: TextIO | None = None
+        self._lock = ExitStack()
 
     def start(self) -> Setup:
         """Start all three and return the set-up with the ports they listen on.
@@ -61,7 +64,7 @@ class Stack:
         """
         for place in (self.folder.hub, self.folder.prefect, self.folder.work, self.folder.logs):
             place.mkdir(parents=True, exist_ok=True)
-        self._open_alone()
+        self.open_alone()
         setup = replace(
             self.setup,
             hub_port=free_port(self.setup.hub_port),
@@ -113,8 +116,7 @@ class Stack:
             child.ask_to_end()
             child.wait()
         self._children.clear()
-        if self._lock is not None:
-            self._lock.close()
+        self._lock.close()
 
     def __enter__(self) -> Stack:
         return self
@@ -124,13 +126,11 @@ class Stack:
     ) -> None:
         self.stop()
 
-    def _open_alone(self) -> None:
-        """Two Prefect servers on one database would not do; the lock goes with this process, however it ends."""
-        self._lock = (self.folder.root / LOCK).open("w")
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as taken:
-            raise StackError(f"{self.folder.root} is open in another terminal", next_step="end it there") from taken
+    def open_alone(self) -> None:
+        """Hold the set-up's lock: two Prefect servers on one database would corrupt it."""
+        held = self._lock.enter_context(try_hold(self.folder.root / LOCK, f"process {os.getpid()}"))
+        if held is None:
+            raise StackError(f"{self.folder.root} is open in another terminal", next_step="end it there")
 
     def _begin(self, child: Child) -> None:
         self._children.append(child)
@@ -149,11 +149,10 @@ class Stack:
             | {"PREFECT_HOME": str(self.folder.prefect), "PREFECT_API_URL": self.setup.prefect_api}
         )
         log = self.folder.logs / f"{name}.log"
-        return Child(title, [sys.executable, "-m", *command], environment, log, ready, self.folder.root)
+        return Child(title, python_module(*command), environment, log, ready, self.folder.root)
 
     def _hub(self) -> Child:
-        port = str(self.setup.hub_port)
-        command = ["emulators.hub", "--root", str(self.folder.hub), "--host", "127.0.0.1", "--port", port]
+        command = hub_arguments(self.folder.hub, "127.0.0.1", self.setup.hub_port)
         return self._child("the local Hub", "hub", command, lambda: answers(f"{self.setup.hub_endpoint}/healthz"))
 
     def _prefect(self) -> Child:
@@ -164,6 +163,7 @@ class Stack:
     def _cloud(self) -> Child:
         ports = {"port": self.setup.vertex_port, "web": self.setup.cloud_port, "storage": self.setup.storage_port}
         command = ["emulators.vertex", "--root", str(self.folder.cloud), "--port", str(ports["port"])]
+        command += ["--project", CLOUD_PROJECT, "--bucket", CLOUD_BUCKET]
         command += ["--web-port", str(ports["web"]), "--storage-port", str(ports["storage"])]
         return _says("cloud: ready", self._child("the emulated Google Cloud", "cloud", command, bool))
 
@@ -182,20 +182,16 @@ class Stack:
             raise StackError(f"`conceptry setup gcp` found something missing in the emulated cloud; see {log}")
 
     def _flows(self) -> Child:
-        command = ["flows.serve", "--watch-every", str(self.setup.watch_every)]
-        return _says("serve: ready", self._child("the watcher", "flows", command, bool))
+        command = ["local.serve", "--watch-every", str(self.setup.watch_every)]
+        child = self._child("the watcher", "flows", command, bool)
+        # Prefect's runner starts runs with `python -m` in this folder, which may hold folders of any name.
+        child.environment = {**child.environment, "PYTHONSAFEPATH": "1"}
+        return _says("serve: ready", child)
 
 
 def is_open(folder: Folder) -> bool:
-    """Whether some process serves the set-up in `folder`: then the remembered ports are those that it listens on."""
-    try:
-        with (folder.root / LOCK).open("rb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    return False
+    """Whether a process serves the set-up in `folder`: then the remembered ports are those that it listens on."""
+    return is_held(folder.root / LOCK)
 
 
 def _says(words: str, child: Child) -> Child:

@@ -13,21 +13,25 @@ from __future__ import annotations
 import json
 import logging
 import os
-import subprocess
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from conceptry.errors import SettingsError
-from conceptry.settings import Settings
+from conceptry.installation import Installation
+from conceptry.settings import PREFIX, Settings
+from flows.installation import build_installation, using
 from local.child_process import answers, loopback_without_proxy
+from tasks.files import write_atomically
 
 DEFAULT_ROOT = Path(".conceptry")
 HUB_PORT, PREFECT_PORT = 4280, 4200
 VERTEX_PORT, CLOUD_PORT, STORAGE_PORT = 4270, 4271, 4272
 CLOUD_PROJECT = CLOUD_BUCKET = "conceptry-local"
-"""The project and the bucket that the emulated cloud has without being told."""
+"""The project and the bucket that the emulated cloud is started with."""
 CLOUD_IMAGE = f"us-central1-docker.pkg.dev/{CLOUD_PROJECT}/conceptry/trainer@sha256:" + "0" * 64
 """An image that the emulated cloud does not know, and so runs in the environment of its own process."""
 LOCAL_OWNER, LOCAL_TOKEN = "local", "hf_local"
@@ -99,7 +103,7 @@ class Folder:
             return Setup(**tomllib.loads(self.file.read_text(encoding="utf-8")))
         except (tomllib.TOMLDecodeError, TypeError) as problem:
             raise SettingsError(
-                f"cannot be read: {problem}", file=str(self.file), next_step="mend it or delete it"
+                f"cannot be read: {problem}", file=str(self.file), next_step="correct it or delete it"
             ) from problem
 
     def write(self, setup: Setup) -> None:
@@ -108,10 +112,8 @@ class Folder:
         # The folder may lie in somebody's clone, and nothing of it is for git.
         (self.root / ".gitignore").write_text("*\n", encoding="utf-8")
         lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in vars(setup).items()]
-        fresh = self.file.with_suffix(".part")
-        fresh.touch(mode=0o600)
-        fresh.write_text(_HEADER.format(root=self.root.name) + "\n".join(lines) + "\n", encoding="utf-8")
-        fresh.replace(self.file)
+        text = _HEADER.format(root=self.root.name) + "\n".join(lines) + "\n"
+        write_atomically(self.file, text.encode(), mode=0o600)
 
 
 @dataclass(frozen=True)
@@ -152,30 +154,37 @@ class Setup:
         """PREFECT_API_URL."""
         return f"{self.prefect_ui}/api"
 
-    def variables(self, folder: Folder) -> dict[str, str]:
-        """The same as environment variables, as the flows read them."""
+    def settings(self, folder: Folder) -> dict[str, Any]:
+        """Return the settings of the installation, by field."""
         return {
-            "CONCEPTRY_REPO": self.repo,
-            "CONCEPTRY_BRANCH": self.branch,
-            "CONCEPTRY_WORK": str(folder.work),
-            "CONCEPTRY_HUB_ENDPOINT": self.hub_endpoint,
-            "CONCEPTRY_HUB_OWNER": self.hub_owner,
-            "CONCEPTRY_HUB_TOKEN": self.hub_token,
-            "CONCEPTRY_BACKEND": self.backend,
-            "CONCEPTRY_MAX_PARALLEL": str(self.max_parallel),
-            **(self.cloud_variables(folder) if self.cloud_emulated else {}),
+            "repo": self.repo,
+            "branch": self.branch,
+            "work": folder.work,
+            "hub_endpoint": self.hub_endpoint,
+            "hub_owner": self.hub_owner,
+            "hub_token": self.hub_token,
+            "backend": "vertex" if self.cloud_emulated else self.backend,
+            "max_parallel": self.max_parallel,
         }
 
-    def cloud_variables(self, folder: Folder) -> dict[str, str]:
-        """What leads the clients of Google to the emulated cloud, and the flows' own settings of it."""
+    def vertex_settings(self) -> dict[str, Any]:
+        """Return the settings of the emulated Vertex AI, by field; empty without one."""
+        if not self.cloud_emulated:
+            return {}
         return {
-            "CONCEPTRY_BACKEND": "vertex",
-            "CONCEPTRY_VERTEX_PROJECT": CLOUD_PROJECT,
-            "CONCEPTRY_VERTEX_IMAGE": CLOUD_IMAGE,
-            "CONCEPTRY_VERTEX_API_ENDPOINT": f"localhost:{self.vertex_port}",
-            "CONCEPTRY_VERTEX_GOOGLE_APIS": self.cloud_pages,
-            "CONCEPTRY_VERTEX_CONSOLE": self.cloud_pages,
-            "CONCEPTRY_VERTEX_POLL_SECONDS": "1",
+            "project": CLOUD_PROJECT,
+            "image": CLOUD_IMAGE,
+            "api_endpoint": f"localhost:{self.vertex_port}",
+            "google_apis": self.cloud_pages,
+            "console": self.cloud_pages,
+            "poll_seconds": 1,
+        }
+
+    def google_variables(self, folder: Folder) -> dict[str, str]:
+        """Return the environment variables that lead Google's clients to the emulated cloud; empty without one."""
+        if not self.cloud_emulated:
+            return {}
+        return {
             "STORAGE_EMULATOR_HOST": f"http://127.0.0.1:{self.storage_port}",
             # Else gcsfs waits for ever for the bucket's layout, which an emulator does not know.
             "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false",
@@ -183,68 +192,70 @@ class Setup:
             "GOOGLE_APPLICATION_CREDENTIALS": str(self.cloud_key(folder)),
         }
 
+    def variables(self, folder: Folder) -> dict[str, str]:
+        """Return all of it as environment variables, for child processes."""
+        ours = {f"CONCEPTRY_{name.upper()}": str(value) for name, value in self.settings(folder).items()}
+        vertex = {f"CONCEPTRY_VERTEX_{name.upper()}": str(value) for name, value in self.vertex_settings().items()}
+        return ours | vertex | self.google_variables(folder)
+
     def cloud_key(self, folder: Folder) -> Path:
         """The service account's key, which the emulated cloud writes when it starts."""
         return folder.cloud / "keys" / "service-account.json"
 
 
-def load_settings(root: Path | None) -> Settings:
-    """Settings of the set-up in `root`, else of the environment, else of `.conceptry/` in the working directory.
+@contextmanager
+def open_installation(root: Path | None) -> Iterator[Installation]:
+    """Yield the installation of the set-up in `root`, else of the environment, else of `.conceptry/` here.
 
-    The environment is left as a flow expects it: a run started from this process sees the same set-up, and
-    PREFECT_API_URL is set when the set-up's Prefect server is up.
+    Flows that are called within the block work with it.
 
     Raises:
-        SettingsError: nothing of the three is complete; it names all that is missing.
+        SettingsError: none of the three is complete; it names all that is missing.
     """
-    if folder := folder_in_use(root):
-        enter(folder, folder.read())
-    return Settings()
+    folder = folder_in_use(root)
+    installation = installation_of(folder, folder.read()) if folder else build_installation(Settings())
+    with using(installation):
+        yield installation
+
+
+def installation_of(folder: Folder, setup: Setup) -> Installation:
+    """Return the installation of a set-up; what the set-up does not say comes from the environment."""
+    _prepare_clients(folder, setup)
+    return build_installation(Settings(**setup.settings(folder)), **setup.vertex_settings())
 
 
 def folder_in_use(root: Path | None) -> Folder | None:
-    """The folder that `load_settings` reads; None when settings come from the environment."""
+    """Return the folder that `open_installation` reads; None when settings come from the environment."""
     folder = Folder.at(root or DEFAULT_ROOT)
-    from_environment = root is None and any(key.startswith("CONCEPTRY_") for key in os.environ)
+    from_environment = root is None and any(key.startswith(PREFIX) for key in os.environ)
     return folder if root is not None or (folder.exists() and not from_environment) else None
 
 
-def enter(folder: Folder, setup: Setup) -> None:
-    """Make this process, and those it starts, work with the set-up in `folder`; call it before Prefect is imported."""
-    os.environ.update(setup.variables(folder))
-    os.environ.update(loopback_without_proxy())
-    os.environ.update({"HF_HUB_DISABLE_XET": "1", "PREFECT_HOME": str(folder.prefect), "DO_NOT_TRACK": "1"})
+@contextmanager
+def prefect_of(root: Path | None) -> Iterator[None]:
+    """Let Prefect talk to the server of the set-up that `open_installation` reads, while the block runs.
+
+    Without a set-up Prefect's own settings stand; while the set-up's server is down, flows run without one.
+    """
+    # Prefect takes seconds to import, and only commands that run flows enter here.
+    from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
+
+    folder = folder_in_use(root)
+    if folder is None:
+        yield
+        return
+    setup = folder.read()
+    updates: dict[Any, Any] = {PREFECT_HOME: str(folder.prefect)}
     if answers(f"{setup.prefect_api}/health"):
-        os.environ["PREFECT_API_URL"] = setup.prefect_api
+        updates[PREFECT_API_URL] = setup.prefect_api
+    with temporary_settings(updates=updates):
+        yield
+
+
+def _prepare_clients(folder: Folder, setup: Setup) -> None:
+    """Set what libraries read from the environment alone: proxies, the Hub's transport, Google's emulated addresses."""
+    os.environ.update(loopback_without_proxy())
+    os.environ.update({"HF_HUB_DISABLE_XET": "1", "DO_NOT_TRACK": "1", **setup.google_variables(folder)})
     if setup.cloud_emulated:
         # Google's client asks Google, emulated or not, where its key may be used, and warns of each failed try.
         logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
-
-
-def repository_here(start: Path) -> str:
-    """The address that flows read concepts from when nobody says: `origin` of the git repository around `start`.
-
-    Raises:
-        SettingsError: `start` is in no git repository.
-    """
-
-    def git(*arguments: str) -> str:
-        done = subprocess.run(["git", "-C", str(start), *arguments], capture_output=True, text=True, check=False)
-        return done.stdout.strip()
-
-    top = git("rev-parse", "--show-toplevel")
-    if not top:
-        raise SettingsError(
-            f"{start} is in no git repository", next_step="go to your repository, or set CONCEPTRY_REPO"
-        )
-    address = git("remote", "get-url", "origin") or top
-    local = Path(top, address)
-    return str(local.resolve()) if "://" not in address and local.exists() else address
-
-
-def branch_here(start: Path) -> str:
-    """The branch that is checked out around `start`, else `main`."""
-    done: Any = subprocess.run(
-        ["git", "-C", str(start), "symbolic-ref", "--short", "HEAD"], capture_output=True, text=True, check=False
-    )
-    return done.stdout.strip() or "main"

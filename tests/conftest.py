@@ -116,8 +116,10 @@ def repo_root() -> Path:
 def one_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Cloud"]:
     """Vertex AI and Cloud Storage for all tests; one only, because gRPC reads the certificates it trusts once."""
     from emulators.vertex.cloud import running
+    from local.setup_folder import CLOUD_BUCKET, CLOUD_PROJECT
 
-    with running(tmp_path_factory.mktemp("cloud"), grace=2.0) as cloud:
+    names = {"project": CLOUD_PROJECT, "bucket": CLOUD_BUCKET}
+    with running(tmp_path_factory.mktemp("cloud"), grace=2.0, **names) as cloud:
         os.environ.update(cloud.environment())
         yield cloud
 

@@ -86,12 +86,19 @@ def learned_embeds(path: Path, placeholder: str, rows: npt.NDArray[np.float32]) 
 
 def start(base_model: str, base_dir: str | Path | None, embeds: Path, output: Path) -> subprocess.Popen[str]:
     """Begin to write the SavedModel of learned vectors in a process of its own; see `finish`."""
-    command = [sys.executable, "-m", "trainer.export", "--base-model", base_model, "--embeds", str(embeds)]
+    # -P and our own place on the module path: a folder `trainer/` of the working directory must not be run.
+    command = [sys.executable, "-P", "-m", "trainer.export", "--base-model", base_model, "--embeds", str(embeds)]
     command += ["--output", str(output), *(("--base", str(base_dir)) if base_dir else ())]
     # The caller has hashed the very same files.
     command += ["--unverified"]
+    path = os.pathsep.join(filter(None, (str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH"))))
     return subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": path},
     )
 
 

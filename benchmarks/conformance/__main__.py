@@ -1,11 +1,11 @@
 """python -m benchmarks.conformance [--folder .conformance] [PYTEST ARGUMENTS ...]
 
-Runs the tests that huggingface_hub ships in its sdist, unmodified but for the server's address, against a local Hub
-with the accounts that they expect; the client is the released one, in an environment of its own. `chosen.txt` names
-the tests, and those of them that are left out, each with its reason. It takes about three minutes after the first time.
+Run the tests in huggingface_hub's sdist, unmodified except for the server's address, against a local Hub with the
+accounts that they expect. The client is the released one, in an environment of its own. `chosen.txt` lists the test
+files, and the tests that are left out, with the reasons. A run takes one to three minutes after the first.
 
     make conformance
-    make conformance ARGS="-k discussions"
+    make conformance ARGS="-k branch"
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 STAGING = "https://hub-ci.huggingface.co"
-# What the tests import besides the client. The versions are of no matter to them.
+# Packages that the tests import besides the client; any version will do.
 NEEDED = ("pytest>=8.4.2", "pytest-mock", "jinja2", "fastapi")
-# The accounts of the Hub that the client's authors test against; the tokens are constants of their tests.
+# Accounts of the staging Hub that the client's authors test against; the tokens are constants of their tests.
 ACCOUNTS = """\
 - name: __DUMMY_HUB_USER__
   fullname: Dummy User
@@ -41,7 +41,7 @@ ACCOUNTS = """\
 
 
 def prepare(folder: Path) -> tuple[Path, Path]:
-    """Fetch the client and its tests once; returns the environment's Python and the folder with the tests."""
+    """Install the client and download its tests, once; return the environment's Python and the tests' folder."""
     version = importlib.metadata.version("huggingface_hub")
     python, source = folder / "venv" / "bin" / "python", folder / f"huggingface_hub-{version}"
     if not (folder / "venv" / version).exists():
@@ -65,7 +65,7 @@ def _pip(python: Path, *arguments: str, cwd: Path | None = None) -> None:
 
 
 def lay_out(tests: Path, suite: Path, url: str) -> None:
-    """Copy the tests beside our conftest, with the server's address in place of the staging one."""
+    """Copy the tests beside `suite_conftest.py`, replacing the staging server's URL."""
     shutil.rmtree(suite, ignore_errors=True)
     shutil.copytree(tests, suite / "tests")
     for path in (suite / "tests").glob("*.py"):
@@ -76,7 +76,7 @@ def lay_out(tests: Path, suite: Path, url: str) -> None:
 
 
 def chosen() -> tuple[list[str], list[str]]:
-    """The tests to run, and pytest's options that leave some of them out."""
+    """Return the test files to run, and pytest's options that deselect tests."""
     lines = (HERE / "chosen.txt").read_text(encoding="utf-8").splitlines()
     names = [line.split("#")[0].strip() for line in lines]
     run = [name for name in names if name and not name.startswith("-")]
@@ -85,7 +85,7 @@ def chosen() -> tuple[list[str], list[str]]:
 
 @contextlib.contextmanager
 def hub() -> Iterator[str]:
-    """A Hub of its own for the run; yields its address."""
+    """Run a Hub while the block runs; yields its URL."""
     with tempfile.TemporaryDirectory(prefix="conformance-") as root:
         accounts = Path(root) / "accounts.yaml"
         accounts.write_text(ACCOUNTS, encoding="utf-8")
@@ -99,9 +99,9 @@ def hub() -> Iterator[str]:
 
 
 def main() -> int:
-    """Run the command line; the exit code is pytest's."""
+    """Run the command line; return pytest's exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder", type=Path, default=Path(".conformance"), help="where the client and its tests lie")
+    parser.add_argument("--folder", type=Path, default=Path(".conformance"), help="folder of the client and its tests")
     options, arguments = parser.parse_known_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     python, tests = prepare(options.folder)

@@ -1,4 +1,4 @@
-"""The fixtures that the client's tests ask for; its sdist has none. Copied beside them by `benchmarks.conformance`."""
+"""Fixtures for the client's tests, whose sdist has none; `benchmarks.conformance` copies this file beside them."""
 
 import contextlib
 import tempfile
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from huggingface_hub import HfApi, constants
 
-# These lie beside the copy.
+# These modules lie beside the copy.
 from .testing_constants import (  # type: ignore[import-untyped,import-not-found,unused-ignore]
     ENDPOINT_PRODUCTION,
     ENDPOINT_STAGING,
@@ -19,7 +19,7 @@ from .testing_utils import repo_name  # type: ignore[import-untyped,import-not-f
 
 RepoFactory = Any
 SKIPPED = {
-    "production": "asks the Hub on the internet",
+    "production": "needs the Hub on the internet",
     "xet": "needs Xet storage",
     "git_lfs": "needs git-lfs",
     "asyncio": "needs pytest-asyncio",
@@ -36,7 +36,7 @@ PLACES = {
 
 
 @pytest.fixture(autouse=True)
-def _home_of_its_own(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _isolated_home(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as home:
         for name, place in PLACES.items():
             monkeypatch.setattr(constants, name, str(Path(home) / place))
@@ -45,7 +45,7 @@ def _home_of_its_own(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def _what_can_be_run(request: pytest.FixtureRequest) -> None:
+def _skip_unsupported(request: pytest.FixtureRequest) -> None:
     for marker, reason in SKIPPED.items():
         if request.node.get_closest_marker(marker):
             pytest.skip(reason)
@@ -53,19 +53,19 @@ def _what_can_be_run(request: pytest.FixtureRequest) -> None:
 
 @pytest.fixture(scope="session")
 def api() -> HfApi:
-    """The client of the account that the tests are written for."""
+    """Return the client of the account that the tests are written for."""
     return HfApi(endpoint=ENDPOINT_STAGING, token=TOKEN)
 
 
 @pytest.fixture(scope="session")
 def api_prod() -> HfApi:
-    """The client of the Hub on the internet, for tests that are skipped here."""
+    """Return the client of the Hub on the internet, for tests that are skipped here."""
     return HfApi(endpoint=ENDPOINT_PRODUCTION)
 
 
 @pytest.fixture
 def repo_factory(api: HfApi) -> Iterator[Any]:
-    """Makes repos, and deletes them afterwards."""
+    """Return a function that creates repos; delete them afterwards."""
     made: list[tuple[str, str, str | None]] = []
 
     def make(repo_type: str = "model", repo_id: str | None = None, token: str | None = None, **options: Any) -> Any:

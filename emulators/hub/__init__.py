@@ -1,8 +1,12 @@
-"""A Hugging Face Hub on a laptop: bare git repos and LFS objects on disk, spoken to by the unmodified client.
+"""A Hugging Face Hub on this machine: bare git repos and LFS objects on disk, served to the unmodified client.
 
-    python -m emulators.hub --root DIR [--host 127.0.0.1] [--port 8600] [--accounts FILE] [--no-run]
+python -m emulators.hub --root DIR [--host 127.0.0.1] [--port 8600] [--accounts FILE] [--config FILE] [--no-run]
 
-Where to look: `storage` (repos on disk), `history` (reading git), `commits` (writing git), `lfs` (large files),
-`accounts` (who may do what), `access` (what a route needs to know), `routes_*` (the protocol), `apps` (Spaces and
-endpoints as processes), `pages` (for people).
+storage, commits, history, lfs    repos on disk, writing and reading git, large files
+accounts, context                 who may do what; what every route needs to know about a request
+config                            what a starter adds: views of files, the environment of apps
+routes/                           the protocol
+pages/                            pages for people
+apps/                             Spaces and endpoints as processes
+webhooks, webhook_events, webhook_delivery
 """

@@ -1,6 +1,6 @@
-"""python -m emulators.hub --root DIR [--host 127.0.0.1] [--port 8600] [--accounts FILE]
+"""python -m emulators.hub --root DIR [--host 127.0.0.1] [--port 8600] [--accounts FILE] [--config FILE]
 
-Prints `hub: http://HOST:PORT` when it takes connections, and serves until it is interrupted (Ctrl-C, SIGTERM).
+Prints `hub: http://HOST:PORT` once it accepts connections, and serves until it is interrupted (Ctrl-C, SIGTERM).
 """
 
 from __future__ import annotations
@@ -12,20 +12,22 @@ from pathlib import Path
 
 from emulators.hub.accounts import Accounts
 from emulators.hub.apps.limits import Limits
+from emulators.hub.config import HubConfig
 from emulators.hub.server import is_loopback, serve
 
 
-def _tell(url: str) -> None:
+def _print_address(url: str) -> None:
     print(f"hub: {url}", flush=True)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; 2 when it was called wrongly."""
+    """Run the command line and return its exit code: 2 for wrong options, or an address that is taken."""
     parser = argparse.ArgumentParser(prog="python -m emulators.hub", description="A Hugging Face Hub on this machine.")
-    parser.add_argument("--root", type=Path, required=True, help="folder that keeps everything; made when missing")
+    parser.add_argument("--root", type=Path, required=True, help="folder of repos and objects; created when missing")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: only this machine)")
-    parser.add_argument("--port", type=int, default=8600, help="port to listen on; 0 takes a free one (default: 8600)")
+    parser.add_argument("--port", type=int, default=8600, help="port to listen on; 0 for any free one (default: 8600)")
     parser.add_argument("--accounts", type=Path, help="YAML list of accounts (default: user local, token hf_local)")
+    parser.add_argument("--config", type=Path, help="YAML: what pages show of files, and the environment of apps")
     parser.add_argument(
         "--run",
         action=argparse.BooleanOptionalAction,
@@ -34,14 +36,23 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--max-apps", type=int, default=4, help="how many of them run at once (default: 4)")
     parser.add_argument("--app-memory", type=float, default=4.0, help="memory of each, in GB (default: 4)")
     options = parser.parse_args(arguments)
-    # uvicorn ends on SIGTERM and then raises it again; the apps are still to be ended after that.
+    # uvicorn raises SIGTERM again after its shutdown; as SystemExit it leaves time to end the apps.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         accounts = Accounts.load(options.accounts) if options.accounts else None
         limits = None
         if is_loopback(options.host) if options.run is None else options.run:
             limits = Limits(apps=max(options.max_apps, 1), memory=int(options.app_memory * 1e9))
-        serve(options.root, options.host, options.port, accounts, _tell, limits)
+        config = HubConfig.load(options.config) if options.config else None
+        serve(
+            options.root,
+            host=options.host,
+            port=options.port,
+            ready=_print_address,
+            accounts=accounts,
+            limits=limits,
+            config=config,
+        )
     except (ValueError, OSError) as error:
         print(f"hub: {error}", file=sys.stderr)
         return 2

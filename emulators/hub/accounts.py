@@ -1,4 +1,4 @@
-"""Who may do what: accounts from a YAML file, found by their token.
+"""Accounts, from a YAML file, and the authentication of requests by their tokens.
 
 - name: anna
   fullname: Anna A.
@@ -26,7 +26,7 @@ from emulators.hub.names import RESERVED, is_repo_name
 
 
 class Organization(BaseModel):
-    """A namespace shared by accounts; every account that lists it may write in it."""
+    """A namespace shared by accounts: every account that lists it may write in it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -38,7 +38,7 @@ class Organization(BaseModel):
 
 
 class Account(BaseModel):
-    """A user of the hub."""
+    """A user of the Hub."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -50,12 +50,12 @@ class Account(BaseModel):
 
     _name = field_validator("name")(lambda value: _checked(value))
 
-    def namespace(self, owner: str) -> bool:
-        """Whether repos of this owner are this account's to see and, with a write token, to change."""
+    def is_member(self, owner: str) -> bool:
+        """Whether the account may see private repos of this owner and, with a write token, change its repos."""
         return owner.lower() in {self.name.lower(), *(o.name.lower() for o in self.organizations)}
 
     def organization(self, owner: str) -> Organization | None:
-        """The organization of that name, if the account is in it."""
+        """Return the organization of that name, if the account is a member."""
         return next((o for o in self.organizations if o.name.lower() == owner.lower()), None)
 
 
@@ -69,25 +69,29 @@ def _checked(name: str) -> str:
 
 @dataclass(frozen=True)
 class Credentials:
-    """Who asks, and whether by something that browsers send by themselves: Basic credentials, or our cookie."""
+    """The sender of a request; `sent_by_browser` marks Basic credentials and the session cookie."""
 
     account: Account | None = None
-    automatic: bool = False
+    sent_by_browser: bool = False
 
 
 LOCAL = Account(name="local", fullname="This machine", token="hf_local")
 
 
 class Accounts:
-    """All accounts of a hub; without a file there is one, `local`, whose token is no secret."""
+    """All accounts of a Hub; without a file there is one, `local`, with a publicly known token."""
 
     def __init__(self, accounts: Iterable[Account] = (LOCAL,)) -> None:
-        # Looked up by digest, so that the time it takes tells nothing about the tokens.
+        # A lookup by digest takes a time that says nothing about the tokens.
         self._by_digest = {_digest(a.token): a for a in accounts}
 
     @classmethod
     def load(cls, path: Path) -> Accounts:
-        """Read an accounts file. Raises ValueError in words when it is not one."""
+        """Read an accounts file.
+
+        Raises:
+            ValueError: the file cannot be read, or its content is no list of accounts with different tokens.
+        """
         try:
             accounts = TypeAdapter(list[Account]).validate_python(yaml.safe_load(path.read_text(encoding="utf-8")))
         except ValidationError as error:
@@ -100,12 +104,16 @@ class Accounts:
         return cls(accounts)
 
     def authenticate(self, header: str | None) -> Credentials:
-        """Find the account of an Authorization header; none at all is anonymous, a wrong one is refused."""
+        """Return the sender of a request from its Authorization header; without one the sender is anonymous.
+
+        Raises:
+            HubError: the header names no account (401).
+        """
         if not header:
             return Credentials()
         scheme, _, value = header.partition(" ")
-        token, automatic = value.strip(), scheme.lower() == "basic"
-        if automatic:
+        token, sent_by_browser = value.strip(), scheme.lower() == "basic"
+        if sent_by_browser:
             try:
                 _, _, token = base64.b64decode(token, validate=True).decode().partition(":")
             except (binascii.Error, UnicodeDecodeError):
@@ -113,10 +121,10 @@ class Accounts:
         account = self._by_digest.get(_digest(token))
         if account is None:
             raise HubError(401, "Invalid credentials in Authorization header")
-        return Credentials(account, automatic)
+        return Credentials(account, sent_by_browser)
 
     def named(self, name: str) -> Account | None:
-        """The account with that name (signed addresses carry names, not tokens)."""
+        """Return the account of a name (signed addresses hold names instead of tokens)."""
         return next((a for a in self._by_digest.values() if a.name == name), None)
 
 

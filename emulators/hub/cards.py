@@ -1,4 +1,4 @@
-"""Cards: the YAML front matter of README.md, what the Hub makes of it, and what is wrong with it."""
+"""Cards (README.md): their YAML front matter, its validation, and the tags that it implies."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def split(text: str) -> tuple[str | None, str]:
-    """Take a card apart into its YAML text (none without front matter) and its Markdown."""
+    """Split a card into its YAML text (none without front matter) and its Markdown."""
     match = _FRONT_MATTER.match(text)
     return (match[1], text[match.end() :]) if match else (None, text)
 
 
 def parse(text: str) -> dict[str, Any]:
-    """The card's metadata as JSON can carry it; empty when there is none or it is no valid YAML mapping."""
+    """Return the card's metadata with JSON types only; empty when it is missing or no valid YAML mapping."""
     source, _ = split(text)
     try:
         data = _load(source or "")
@@ -40,7 +40,7 @@ def _load(source: str) -> Any:
     if len(source) > _MAX_FRONT_MATTER:
         raise ValueError(f"The metadata has more than {_MAX_FRONT_MATTER} characters")
     try:
-        # Aliases are refused: a page of them expands to more than fits into memory.
+        # Aliases are refused: a short text of them expands to more than fits into memory.
         if any(isinstance(t, yaml.AliasToken) for t in yaml.scan(source, Loader=_Loader)):
             raise ValueError("YAML aliases are not allowed in a card's metadata")
         return _plain(yaml.load(source, Loader=_Loader))  # a safe loader
@@ -49,7 +49,7 @@ def _load(source: str) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    # What YAML has and JSON has not.
+    # Converts the types that YAML has and JSON does not.
     if isinstance(value, dict):
         return {str(k): _plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple, set)):
@@ -62,7 +62,7 @@ def _plain(value: Any) -> Any:
 
 
 def problems(text: str, kind: Kind) -> tuple[list[str], list[str]]:
-    """Errors and warnings of a card, as `validate-yaml` tells them."""
+    """Return the errors and the warnings of a card, as `validate-yaml` answers them."""
     source, _ = split(text)
     if source is None or not source.strip():
         return [], ["empty or missing yaml metadata in repo card"]
@@ -118,7 +118,7 @@ def _texts(value: Any) -> list[str]:
 
 
 def tags(card: Mapping[str, Any], sdk: str | None) -> list[str]:
-    """The tags that a repo is found by: those of its card, and what its card implies."""
+    """Return the tags that a repo is listed under: those of its card, and those that other metadata imply."""
     found = _texts(card.get("library_name")) + _texts(card.get("pipeline_tag")) + ([sdk] if sdk else [])
     found += _texts(card.get("tags"))
     found += _texts(card.get("language"))

@@ -1,7 +1,6 @@
-"""The machines of Inference Endpoints that this hub pretends to have: an excerpt of the Hub's catalogue.
+"""The hardware catalogue of Inference Endpoints: an excerpt of the one that the real service has.
 
-Whatever is chosen, the handler runs on this machine; the catalogue is here so that a wrong vendor, region or instance
-type is refused as it would be.
+Every handler runs on this machine; the catalogue serves to refuse a wrong vendor, region or instance type.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ _LABELS = {"aws": "Amazon Web Services", "azure": "Microsoft Azure", "gcp": "Goo
 
 
 def vendors() -> list[dict[str, Any]]:
-    """Vendors with their regions, and those with their machines, as the API lists them."""
+    """Return the vendors with their regions and machines, as the API lists them."""
     return [
         {
             "name": vendor,
@@ -75,12 +74,12 @@ def _computes(vendor: str, region: str) -> list[dict[str, Any]]:
 
 
 def compute_id(body: EndpointBody) -> str:
-    """The name of the machine that an endpoint asks for."""
+    """Return the id of the machine that an endpoint asks for."""
     return f"{body.provider.vendor}-{body.provider.region}-{body.compute.instanceType}-{body.compute.instanceSize}"
 
 
 def problem(body: EndpointBody) -> str | None:
-    """What is wrong with the machine that an endpoint asks for, and what there is; none when it can be had."""
+    """Return why the machine that an endpoint asks for does not exist, with the choices; none when it exists."""
     regions = _REGIONS.get(body.provider.vendor)
     if regions is None:
         return f"Unknown vendor {body.provider.vendor[:40]!r}; there are {', '.join(_REGIONS)}"

@@ -1,6 +1,6 @@
-"""Writing git: a commit from a list of changes, and refs moved under the repo's lock.
+"""Write git: make commits from lists of changes, and move refs while holding the repo's lock.
 
-Objects reach the disk (fsync) before a ref names them, so a crash leaves at most unreferenced objects.
+Objects are synced to disk before a ref names them, so a crash leaves at most unreferenced objects.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pygit2.enums import FileMode, Option
 
 from emulators.hub.errors import conflict, entry_not_found
 
-# libgit2 then syncs every object and ref it writes: what was answered with 200 is on disk.
+# libgit2 syncs every object and ref that it writes: what a 200 answer confirms is on disk.
 pygit2.option(Option.ENABLE_FSYNC_GITDIR, True)
 
 
@@ -30,7 +30,7 @@ class Put:
 
 @dataclass(frozen=True)
 class Remove:
-    """Delete a file, or a folder with everything in it."""
+    """Delete a file, or a folder with its content."""
 
     path: str
 
@@ -40,12 +40,12 @@ Change = Put | Remove
 
 @dataclass(frozen=True)
 class Author:
-    """Who is written into the commit; the hub has no e-mail addresses to give away."""
+    """The author of a commit; the Hub has no e-mail addresses."""
 
     name: str
 
     def signature(self) -> Any:
-        """Git's form of it, with the time of now."""
+        """Return the git signature, with the current time."""
         return pygit2.Signature(self.name, f"{self.name}@users.noreply.hub.local")
 
 
@@ -55,7 +55,7 @@ def write_blob(git: Any, data: bytes) -> str:
 
 
 def build_tree(git: Any, base: str | None, changes: Sequence[Change]) -> str:
-    """Apply changes in their order to the tree of a commit and return the id of the new tree.
+    """Apply changes in order to the tree of a commit and return the id of the new tree.
 
     Raises:
         HubError: a deleted file or folder does not exist (404).
@@ -80,44 +80,42 @@ def _remove(index: Any, change: Remove) -> None:
         index.remove(name)
 
 
-def commit_tree(git: Any, tree: str, parents: Sequence[str], message: str, author: Author) -> str:
-    """Write a commit object (no ref moves) and return its id."""
+def commit_tree(git: Any, tree: str, parents: Sequence[str], *, message: str, author: Author) -> str:
+    """Write a commit object, without moving a ref, and return its id."""
     who = author.signature()
     return str(git.create_commit(None, who, who, message, pygit2.Oid(hex=tree), [pygit2.Oid(hex=p) for p in parents]))
 
 
-def copy_commit(git: Any, old: Any, tree: str, parents: Sequence[str]) -> str:
-    """Write a commit again with another tree and other parents: author, times and message stay."""
-    ids = [pygit2.Oid(hex=parent) for parent in parents]
-    return str(git.create_commit(None, old.author, old.committer, old.message, pygit2.Oid(hex=tree), ids))
-
-
 def create_ref(git: Any, ref: str, target: str) -> None:
-    """Make a new ref; call with the repo's lock held. 409 when it is there, or when git cannot have both names."""
+    """Create a ref; the caller holds the repo's lock.
+
+    Raises:
+        HubError: the ref exists, or its name conflicts with another ref's (409).
+    """
     if ref in git.references:
         raise conflict(f"Reference {ref} already exists")
     _clear_stale_locks(git, ref)
     try:
         git.references.create(ref, pygit2.Oid(hex=target))
     except (pygit2.GitError, ValueError, OSError) as error:
-        # "a" and "a/b" cannot both be branches.
+        # git cannot have the branches "a" and "a/b" at once.
         raise conflict(f"Reference {ref} cannot be created: {error}") from error
 
 
 def move_ref(git: Any, ref: str, target: str) -> None:
-    """Point a ref elsewhere; call with the repo's lock held, after comparing."""
+    """Create or move a ref; the caller holds the repo's lock and has compared the old value."""
     _clear_stale_locks(git, ref)
     git.references.create(ref, pygit2.Oid(hex=target), force=True)
 
 
 def delete_ref(git: Any, ref: str) -> None:
-    """Remove a ref; call with the repo's lock held."""
+    """Delete a ref; the caller holds the repo's lock."""
     _clear_stale_locks(git, ref)
     git.references.delete(ref)
 
 
 def _clear_stale_locks(git: Any, ref: str) -> None:
-    # Every writer holds the repo's lock, so a git lock file that exists now is left from a killed process.
+    # Every writer holds the repo's lock, so an existing git lock file was left by a killed process.
     for name in (f"{ref}.lock", "packed-refs.lock"):
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             (Path(git.path) / name).unlink()

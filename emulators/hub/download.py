@@ -1,4 +1,4 @@
-"""Sending a file's bytes: whole or in part, with the headers that caches and resuming clients need."""
+"""Send a file's bytes, whole or a range, with the headers that caches and resuming clients need."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from starlette.responses import Response, StreamingResponse
 
 _BLOCK = 1 << 20
 _TEXT = (".md", ".json", ".jsonl", ".yaml", ".yml", ".py", ".toml")
-_SHOWN = ("image/png", "image/jpeg", "image/gif", "image/webp", "image/svg+xml", "application/pdf")
-# Files come from anybody: a page among them must run nothing on this server's address.
+_INLINE_TYPES = ("image/png", "image/jpeg", "image/gif", "image/webp", "image/svg+xml", "application/pdf")
+# Any account may publish files: an HTML page among them must not run scripts on this server's origin.
 _GUARDS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox",
     "X-Content-Type-Options": "nosniff",
@@ -24,8 +24,8 @@ _GUARDS = {
 
 
 @dataclass(frozen=True)
-class Served:
-    """A file to send: bytes in memory, or a path on disk."""
+class FileToSend:
+    """A file to send: bytes in memory, or a file on disk."""
 
     name: str
     size: int
@@ -41,8 +41,8 @@ class _Range:
     stop: int
 
 
-def serve(request: Request, file: Served) -> Response:
-    """Answer GET or HEAD with the file, the asked part of it (206), or that nothing has changed (304)."""
+def send_file(request: Request, file: FileToSend) -> Response:
+    """Answer GET or HEAD with the file, the requested range (206), or "not modified" (304)."""
     headers = {
         "ETag": f'"{file.etag}"',
         "Accept-Ranges": "bytes",
@@ -54,20 +54,20 @@ def serve(request: Request, file: Served) -> Response:
     known = [tag.strip().removeprefix("W/").strip('"') for tag in request.headers.get("If-None-Match", "").split(",")]
     if file.etag in known:
         return Response(status_code=304, headers=headers)
-    asked, status = _Range(0, file.size), 200
+    selected, status = _Range(0, file.size), 200
     if "Range" in request.headers and request.headers.get("If-Range", headers["ETag"]) == headers["ETag"]:
         part = _parse_range(request.headers["Range"], file.size)
         if part is None:
             return Response(status_code=416, headers=headers | {"Content-Range": f"bytes */{file.size}"})
-        if part != asked or file.size:
-            asked, status = part, 206
+        if part != selected or file.size:
+            selected, status = part, 206
             headers["Content-Range"] = f"bytes {part.start}-{part.stop - 1}/{file.size}"
-    headers["Content-Length"] = str(asked.stop - asked.start)
+    headers["Content-Length"] = str(selected.stop - selected.start)
     if request.method == "HEAD":
         return Response(status_code=status, headers=headers)
     if file.path is not None:
-        return StreamingResponse(_blocks(file.path, asked), status_code=status, headers=headers)
-    return Response((file.data or b"")[asked.start : asked.stop], status_code=status, headers=headers)
+        return StreamingResponse(_blocks(file.path, selected), status_code=status, headers=headers)
+    return Response((file.data or b"")[selected.start : selected.stop], status_code=status, headers=headers)
 
 
 async def _blocks(path: Path, part: _Range) -> AsyncIterator[bytes]:
@@ -83,7 +83,7 @@ async def _blocks(path: Path, part: _Range) -> AsyncIterator[bytes]:
 
 
 def _parse_range(header: str, size: int) -> _Range | None:
-    """One range of bytes; the whole file for what we need not understand, none when it lies outside."""
+    """Return one range of bytes; the whole file for other forms of the header, none for a range outside the file."""
     match = re.fullmatch(r"bytes=(\d{0,18})-(\d{0,18})", header.replace(" ", ""))
     if match is None or match.group(1) == match.group(2) == "":
         return _Range(0, size)
@@ -97,7 +97,7 @@ def _parse_range(header: str, size: int) -> _Range | None:
 
 def _media_type(name: str) -> str:
     guessed, encoding = mimetypes.guess_type(name)
-    if guessed in _SHOWN and encoding is None:
+    if guessed in _INLINE_TYPES and encoding is None:
         return str(guessed)
     is_text = (guessed or "").startswith("text/") or PurePosixPath(name).suffix in _TEXT
     return "text/plain; charset=utf-8" if is_text and encoding is None else "application/octet-stream"

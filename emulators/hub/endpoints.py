@@ -1,4 +1,4 @@
-"""Inference Endpoints as they are kept: one JSON file each, root/endpoints/NAMESPACE/NAME.json."""
+"""The store of Inference Endpoints: one JSON file each, root/endpoints/NAMESPACE/NAME.json."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from emulators.hub import disk
+from emulators import atomic_files
 from emulators.hub.errors import HubError
 
 Wanted = Literal["running", "paused", "scaledToZero"]
 
 
 class _Part(BaseModel):
-    """A part of the API's bodies: what we do not read is kept and given back."""
+    """A part of the API's bodies; unknown keys are stored and returned."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
 
 class Scaling(_Part):
-    """How many replicas; the timeout is in minutes."""
+    """Number of replicas; the timeout is in minutes."""
 
     minReplica: int = Field(default=1, ge=0, le=50)  # noqa: N815 - the protocol's names
     maxReplica: int = Field(default=1, ge=1, le=50)  # noqa: N815
@@ -38,7 +38,7 @@ class Scaling(_Part):
 
 
 class Compute(_Part):
-    """The machine."""
+    """The requested machine."""
 
     accelerator: str
     instanceSize: str  # noqa: N815
@@ -47,7 +47,7 @@ class Compute(_Part):
 
 
 class Model(_Part):
-    """What is served. Secrets never come back."""
+    """The served model. Its secrets are never returned."""
 
     repository: str
     framework: str = "custom"
@@ -59,14 +59,14 @@ class Model(_Part):
 
 
 class Provider(_Part):
-    """Whose machine, and where."""
+    """Vendor and region of the machine."""
 
     vendor: str
     region: str
 
 
 class EndpointBody(_Part):
-    """What a client says of an endpoint."""
+    """An endpoint as a client describes it."""
 
     name: str = Field(pattern=r"^[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?$")
     type: Literal["public", "authenticated", "protected", "private"] = "authenticated"
@@ -77,7 +77,7 @@ class EndpointBody(_Part):
 
 
 class Endpoint(BaseModel):
-    """An endpoint: what was asked for, and whether it is to run now. `commit` is what its revision named."""
+    """An endpoint: its description, the commit that its revision named, and whether it must run now."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -92,18 +92,18 @@ class Endpoint(BaseModel):
     updated_at: datetime = Field(default_factory=lambda: datetime.now(UTC))
 
     @property
-    def place(self) -> str:
-        """Where it is kept, as the board names it."""
+    def key(self) -> str:
+        """Its key in the control directory: KIND/OWNER/NAME."""
         return f"endpoints/{self.namespace}/{self.body.name}"
 
 
 def not_found(name: str) -> HubError:
-    """404: no endpoint is called so."""
+    """Return a 404: no endpoint has this name."""
     return HubError(404, f"Endpoint {name[:100]} not found")
 
 
 class EndpointStore:
-    """All endpoints of a root. Several processes may use it at once."""
+    """All endpoints of a root. Several processes may use the same root at once."""
 
     def __init__(self, root: Path) -> None:
         self._folder = root / "endpoints"
@@ -114,25 +114,29 @@ class EndpointStore:
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
-        with disk.locked(self._folder / "lock"):
+        with atomic_files.locked(self._folder / "lock"):
             yield
 
     def get(self, namespace: str, name: str) -> Endpoint | None:
-        """Find an endpoint. The names must have been checked: they become a path."""
+        """Return an endpoint, if it exists. The caller has checked the names, since they become a path."""
         try:
             return Endpoint.model_validate_json(self._path(namespace, name).read_bytes())
         except (FileNotFoundError, NotADirectoryError):
             return None
 
     def all(self, namespace: str | None = None) -> list[Endpoint]:
-        """Every endpoint, or those of one namespace, by name."""
+        """Return every endpoint, or those of one namespace, by name."""
         pattern = f"{namespace.lower()}/*.json" if namespace else "*/*.json"
         paths = [path for path in sorted(self._folder.glob(pattern)) if not path.name.startswith(".")]
         found = (self.get(path.parent.name, path.stem) for path in paths)
         return [endpoint for endpoint in found if endpoint is not None]
 
     def create(self, endpoint: Endpoint) -> None:
-        """Keep a new endpoint. Raises HubError (409) when the name is taken."""
+        """Store a new endpoint.
+
+        Raises:
+            HubError: the name is taken (409).
+        """
         path = self._path(endpoint.namespace, endpoint.body.name)
         with self._locked():
             if path.exists():
@@ -140,7 +144,11 @@ class EndpointStore:
             self._write(path, endpoint)
 
     def update(self, namespace: str, name: str, change: Callable[[Endpoint], Endpoint]) -> Endpoint:
-        """Change an endpoint as it is now. Raises HubError (404) when it is gone."""
+        """Apply a change to the current state of an endpoint.
+
+        Raises:
+            HubError: the endpoint does not exist any more (404).
+        """
         with self._locked():
             now = self.get(namespace, name)
             if now is None:
@@ -150,12 +158,12 @@ class EndpointStore:
         return changed
 
     def delete(self, namespace: str, name: str) -> None:
-        """Forget an endpoint."""
+        """Delete an endpoint."""
         path = self._path(namespace, name)
         with self._locked():
             path.unlink(missing_ok=True)
-            disk.sync(path.parent)
+            atomic_files.sync(path.parent)
 
     def _write(self, path: Path, endpoint: Endpoint) -> None:
         path.parent.mkdir(exist_ok=True)
-        disk.write_file(path, endpoint.model_dump_json(indent=1).encode())
+        atomic_files.write_file(path, endpoint.model_dump_json(indent=1).encode())

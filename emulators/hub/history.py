@@ -1,4 +1,4 @@
-"""Reading git: revisions, files, folders, commits. Nothing here writes."""
+"""Read git: revisions, files, folders, commits."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MAX_POINTER = 1024
 
 @dataclass(frozen=True)
 class Pointer:
-    """What an LFS pointer says; `length` is the pointer's own length in bytes."""
+    """The content of an LFS pointer; `length` is the pointer's own length in bytes."""
 
     oid: str
     size: int
@@ -31,7 +31,7 @@ class Pointer:
 
 @dataclass(frozen=True)
 class Entry:
-    """A file or folder at a revision. `size` counts the bytes that a download gives (of the large file, for LFS)."""
+    """A file or folder at a revision. `size` is that of a download in bytes (of the object, for LFS files)."""
 
     path: str
     oid: str
@@ -42,7 +42,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class LogEntry:
-    """A commit, as listings show it."""
+    """A commit in a log."""
 
     oid: str
     title: str
@@ -52,21 +52,21 @@ class LogEntry:
 
 
 def parse_pointer(data: bytes) -> Pointer | None:
-    """Read an LFS pointer; none when these bytes are an ordinary file's."""
+    """Parse an LFS pointer; none when the bytes are those of a regular file."""
     match = _POINTER.fullmatch(data) if len(data) <= _MAX_POINTER else None
     return Pointer(match[1].decode(), int(match[2]), len(data)) if match else None
 
 
 def make_pointer(oid: str, size: int) -> bytes:
-    """The text that git keeps in place of a large file (git-lfs specification, version 1)."""
+    """Return the pointer that git stores in place of a large file (git-lfs specification, version 1)."""
     return f"version https://git-lfs.github.com/spec/v1\noid sha256:{oid}\nsize {size}\n".encode()
 
 
 def resolve(git: Any, revision: str) -> str:
-    """Find the commit of a branch, a tag, a full ref, or a commit id (also a short one of 7 digits or more).
+    """Return the commit of a branch, a tag, a full ref, or a commit id (abbreviated to at least 7 digits).
 
     Raises:
-        HubError: nothing is called so (404, RevisionNotFound).
+        HubError: there is no such revision (404, RevisionNotFound).
     """
     names = [f"refs/heads/{revision}", f"refs/tags/{revision}", *([revision] if revision.startswith("refs/") else [])]
     for name in names:
@@ -83,11 +83,11 @@ def resolve(git: Any, revision: str) -> str:
 
 
 def peel(git: Any, ref: str) -> str:
-    """The commit that a ref names, through annotated tags."""
+    """Return the commit that a ref names, through annotated tags."""
     return str(git.references[ref].peel(ObjectType.COMMIT).id)
 
 
-# An object id names its bytes for ever, in any repo, so what was measured once holds.
+# Sizes by object id: an id names the same bytes forever, in every repo.
 _measured: dict[str, tuple[int, Pointer | None]] = {}
 _MAX_MEASURED = 200_000
 
@@ -112,7 +112,7 @@ def _entry(git: Any, path: str, item: Any) -> Entry:
 
 
 def find(git: Any, commit: str, path: str) -> Entry | None:
-    """The file or folder at a path, if there is one."""
+    """Return the file or folder at a path, if there is one."""
     path = path.strip("/")
     tree = git[commit].tree
     if not path:
@@ -127,7 +127,11 @@ def find(git: Any, commit: str, path: str) -> Entry | None:
 
 
 def find_file(git: Any, commit: str, path: str) -> Entry:
-    """The file at a path. Raises HubError (404, EntryNotFound) when there is none."""
+    """Return the file at a path.
+
+    Raises:
+        HubError: there is none (404, EntryNotFound).
+    """
     entry = find(git, commit, path)
     if entry is None or entry.folder:
         raise entry_not_found(path)
@@ -135,13 +139,13 @@ def find_file(git: Any, commit: str, path: str) -> Entry:
 
 
 def read(git: Any, commit: str, path: str) -> bytes | None:
-    """A regular file's bytes (an LFS file's pointer), or none."""
+    """Return a file's bytes as git has them (of an LFS file the pointer); none when there is no file."""
     entry = find(git, commit, path)
     return None if entry is None or entry.folder else bytes(git[entry.oid].data)
 
 
 def walk(git: Any, commit: str, path: str = "", *, recursive: bool = False) -> Iterator[Entry]:
-    """Entries below a folder, in git's order; a folder comes before what is in it.
+    """Yield the entries below a folder, in git's order; a folder comes before its content.
 
     Raises:
         HubError: there is no such folder (404, EntryNotFound).
@@ -163,20 +167,20 @@ def walk(git: Any, commit: str, path: str = "", *, recursive: bool = False) -> I
 
 
 def log(git: Any, commit: str) -> Iterator[LogEntry]:
-    """Commits from this one back, newest first."""
+    """Yield a commit and its ancestors, newest first."""
     for item in git.walk(pygit2.Oid(hex=commit), SortMode.TOPOLOGICAL | SortMode.TIME):
         yield log_entry(item)
 
 
 def log_entry(item: Any) -> LogEntry:
-    """A commit object as listings show it."""
+    """Describe a commit object."""
     title, _, body = item.message.partition("\n")
     date = datetime.fromtimestamp(item.commit_time, UTC)
     return LogEntry(str(item.id), title, body.strip("\n"), item.author.name, date)
 
 
 def last_changes(git: Any, commit: str, paths: set[str], limit: int = 2000) -> dict[str, LogEntry]:
-    """For each path the commit that last changed it (first parents, at most `limit` commits back)."""
+    """Return the commit that last changed each path (along first parents, at most `limit` commits back)."""
     found: dict[str, LogEntry] = {}
     current, seen = git[commit], 0
     while current is not None and len(found) < len(paths) and seen < limit:
@@ -197,28 +201,28 @@ def _oid(commit: Any, path: str) -> Any:
 
 
 def is_lfs_path(git: Any, commit: str, path: str) -> bool:
-    """Whether .gitattributes at that commit sends this path to LFS, by git's own rules."""
+    """Whether .gitattributes of a commit sends a path to LFS, by git's own rules."""
     flags = AttrCheck.INDEX_ONLY | AttrCheck.NO_SYSTEM | AttrCheck.INCLUDE_COMMIT
     return bool(git.get_attr(path, "filter", flags, pygit2.Oid(hex=commit)) == "lfs")
 
 
 @dataclass(frozen=True)
 class FileChange:
-    """What a commit did to a path: added, deleted, modified or renamed."""
+    """A changed path; `status` is added, deleted, modified, renamed or changed."""
 
     path: str
     status: str
 
 
 def changes(git: Any, commit: str, limit: int = 500) -> list[FileChange]:
-    """The paths that a commit changed against its first parent."""
+    """Return the paths that a commit changed, compared with its first parent."""
     item = git[commit]
     tree = item.tree
     return _changes(item.parents[0].tree.diff_to_tree(tree) if item.parents else tree.diff_to_tree(swap=True), limit)
 
 
 def changes_between(git: Any, old: str, new: str, limit: int = 500) -> list[FileChange]:
-    """The paths that differ between two commits."""
+    """Return the paths that differ between two commits."""
     return _changes(git[old].tree.diff_to_tree(git[new].tree), limit)
 
 

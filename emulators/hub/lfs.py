@@ -1,28 +1,26 @@
-"""Large files by their sha256, one copy for all repos, and the signed addresses that move them.
+"""Large files by their sha256, one copy for all repos, and the signed URLs for their transfer.
 
     root/lfs/ab/cd/<sha256>          the bytes
-    root/lfs/ab/cd/<sha256>.grants   who may refer to them, one a line: repo:KEY or account:NAME
+    root/lfs/ab/cd/<sha256>.grants   the holders that may refer to them, one a line: repo:KEY or account:NAME
 
-The same bytes are stored once. But knowing a digest is not having the file: an account may only refer to an object
-that it has uploaded, or that is in a repo it can read; else it has to send the bytes, and they are dropped as known.
+The same bytes are stored once. Knowing a digest gives no access: an account may refer to an object only if it has
+uploaded it, or can read a repo that contains it. Other accounts must send the bytes, although they are stored.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
-import hmac
 import os
 import re
-import secrets
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import quote, urlencode
 
-from emulators.hub import disk
+from emulators import atomic_files
 from emulators.hub.errors import HubError, bad_request
+from emulators.hub.signing import Signer
 
 URL_SECONDS = 3600
 _BUFFER = 1 << 20
@@ -35,53 +33,56 @@ def is_oid(text: str) -> bool:
 
 
 class LfsStore:
-    """All large files of a hub."""
+    """All large files of a Hub."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self._secret = _secret(root / "secret")
+    def __init__(self, root: Path, signer: Signer) -> None:
+        self.root, self._signer = root, signer
 
     def path(self, oid: str) -> Path:
-        """Where the object lies or would lie. Raises HubError when `oid` is no sha256."""
+        """Return the path of an object, stored or not.
+
+        Raises:
+            HubError: `oid` is no sha256 (400).
+        """
         if not is_oid(oid):
             raise bad_request("An LFS oid is a sha256 in lower-case hex")
         return self.root / "lfs" / oid[:2] / oid[2:4] / oid
 
     def size(self, oid: str) -> int | None:
-        """The object's size in bytes, or none when it is not here."""
+        """Return an object's size in bytes; none when it is not stored."""
         try:
             return self.path(oid).stat().st_size
         except FileNotFoundError:
             return None
 
     def grants(self, oid: str) -> frozenset[str]:
-        """Who may refer to the object: `repo:KEY` and `account:NAME`."""
+        """Return the holders that may refer to an object: `repo:KEY` and `account:NAME`."""
         try:
             return frozenset(self.path(oid).with_suffix(".grants").read_text(encoding="utf-8").splitlines())
         except FileNotFoundError:
             return frozenset()
 
     def grant(self, oid: str, holder: str) -> None:
-        """Let a repo or an account refer to the object."""
+        """Allow a repo or an account to refer to an object."""
         if holder in self.grants(oid):
             return
         path = self.path(oid).with_suffix(".grants")
         path.parent.mkdir(parents=True, exist_ok=True)
         fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         try:
-            os.write(fd, f"{holder}\n".encode())  # one write, so lines of several processes do not mix
+            os.write(fd, f"{holder}\n".encode())  # one write, so that lines of several processes do not mix
             os.fsync(fd)
         finally:
             os.close(fd)
 
     async def receive(self, oid: str, size: int, chunks: AsyncIterator[bytes]) -> None:
-        """Store a stream under its digest, hashing while it arrives; memory stays at two buffers.
+        """Store a stream under its digest, hashing while it arrives, with two buffers in memory.
 
         Raises:
-            HubError: the bytes are not those that were announced (400).
+            HubError: the bytes do not have the announced size and digest (400).
         """
         target = self.path(oid)
-        draft = disk.scratch(self.root, ".lfs")
+        draft = atomic_files.scratch(self.root, ".lfs")
         digest, received = hashlib.sha256(), 0
         loop = asyncio.get_running_loop()
         try:
@@ -91,8 +92,7 @@ class LfsStore:
                     digest.update(data)
                     file.write(data)
 
-                # One buffer is hashed and written while the next one arrives, and the disk begins to sync before the
-                # last one has.
+                # One buffer is hashed and written while the next one arrives; syncing begins before the last buffer.
                 writing: asyncio.Future[None] | None = None
                 syncing: asyncio.Future[None] | None = None
                 unsynced = 0
@@ -108,44 +108,43 @@ class LfsStore:
                         if unsynced >= _SYNC_EVERY and (syncing is None or syncing.done()):
                             syncing, unsynced = loop.run_in_executor(None, os.fdatasync, file.fileno()), 0
                 finally:
-                    for begun in (writing, syncing):
-                        if begun is not None:
-                            await begun
+                    for pending in (writing, syncing):
+                        if pending is not None:
+                            await pending
                 await loop.run_in_executor(None, os.fsync, file.fileno())
             if received != size or digest.hexdigest() != oid:
-                raise bad_request(f"The {received} bytes that arrived are not the announced {size} of {oid}")
-            await loop.run_in_executor(None, keep, draft, target)
+                raise bad_request(f"The {received} bytes received are not the announced {size} of {oid}")
+            await loop.run_in_executor(None, move_into_place, draft, target)
         finally:
             draft.unlink(missing_ok=True)
 
     def sign(self, operation: str, oid: str, size: int, holder: str) -> str:
-        """Path and query of an address that allows one operation on one object for an hour, without a token."""
+        """Return path and query of a URL that allows one operation on one object for an hour, without a token."""
         expires = int(time.time()) + URL_SECONDS
         query: dict[str, str | int] = {"size": size, "holder": holder, "expires": expires}
-        query["signature"] = self._signature(operation, oid, size, holder, expires)
+        query["signature"] = self._signer.sign(operation, oid, size, holder, expires)
         return f"/_lfs/{operation}/{quote(oid)}?{urlencode(query)}"
 
     def verify(self, operation: str, oid: str, query: dict[str, str]) -> tuple[int, str]:
-        """Check a signed address and return its size and holder. Raises HubError (403) for any other."""
+        """Check a signed URL and return its size and holder.
+
+        Raises:
+            HubError: the URL is not signed, altered or expired (403).
+        """
         try:
             size, expires = int(query["size"]), int(query["expires"])
             holder, signature = query["holder"], query["signature"]
         except (KeyError, ValueError):
             raise HubError(403, "This address is not signed") from None
-        expected = self._signature(operation, oid, size, holder, expires)
-        if not hmac.compare_digest(signature.encode(), expected.encode()):
+        if not self._signer.is_valid(signature, operation, oid, size, holder, expires):
             raise HubError(403, "The signature of this address is wrong")
         if expires < time.time():
             raise HubError(403, "This address has expired")
         return size, holder
 
-    def _signature(self, operation: str, oid: str, size: int, holder: str, expires: int) -> str:
-        message = "\0".join((operation, oid, str(size), holder, str(expires)))
-        return hmac.new(self._secret, message.encode(), hashlib.sha256).hexdigest()
-
 
 async def blocks(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """The same bytes in larger pieces."""
+    """Join chunks into larger ones."""
     parts, length = [], 0
     async for chunk in chunks:
         parts.append(chunk)
@@ -157,22 +156,11 @@ async def blocks(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         yield b"".join(parts)
 
 
-def keep(draft: Path, target: Path) -> None:
-    """Move what is whole and synced to where it is found."""
+def move_into_place(draft: Path, target: Path) -> None:
+    """Rename a complete, synced file to its final path, syncing the folders."""
     for folder in (target.parent.parent.parent, target.parent.parent, target.parent):
         if not folder.exists():
             folder.mkdir(exist_ok=True, parents=True)
-            disk.sync(folder.parent)
+            atomic_files.sync(folder.parent)
     draft.rename(target)
-    disk.sync(target.parent)
-
-
-def _secret(path: Path) -> bytes:
-    # Made once; of several servers that start together the first link wins and all read that one.
-    if not path.exists():
-        draft = path.with_name(f".secret.{secrets.token_hex(8)}")
-        disk.write_file(draft, secrets.token_bytes(32))
-        with contextlib.suppress(FileExistsError):
-            os.link(draft, path)
-        draft.unlink()
-    return path.read_bytes()
+    atomic_files.sync(target.parent)

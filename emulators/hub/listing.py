@@ -1,6 +1,6 @@
-"""Lists of repos: what a listing says of each, filters, order and pages.
+"""Lists of repos: the summary of each, filters, order and pages.
 
-A thousand repos are listed from memory: what was read from a repo's main branch is kept until that branch moves.
+Listings are answered from memory: the summary of a repo's main branch is cached until that branch moves.
 """
 
 from __future__ import annotations
@@ -27,13 +27,14 @@ from emulators.hub.storage import Repo
 
 PAGE = 1000
 SORTS = ("id", "createdAt", "lastModified", "likes", "downloads", "trendingScore")
-_BY_NAME = ("id", "likes", "downloads", "trendingScore")  # nobody counts here: these are orders by name
-Place = tuple[str, str, str]  # a time or nothing, then owner and name
+# Likes and downloads are always 0 here, so these are orders by name.
+_BY_NAME = ("id", "likes", "downloads", "trendingScore")
+SortKey = tuple[str, str, str]  # a time or an empty string, then owner and name
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What a revision of a repo says about itself."""
+    """Card, files and time of a revision."""
 
     sha: str
     modified: datetime
@@ -55,14 +56,14 @@ class Listed:
 
     @cached_property
     def tags(self) -> list[str]:
-        """What the repo can be filtered by."""
+        """The tags that the repo can be filtered by."""
         space = self.repo.settings.space
         return cards.tags(self.summary.card, space.sdk if space else None)
 
 
 @dataclass(frozen=True)
 class Query:
-    """What a listing was asked for."""
+    """Filters, order and position of a listing."""
 
     author: str | None = None
     search: str | None = None
@@ -74,37 +75,41 @@ class Query:
 
     @property
     def stored_order(self) -> bool:
-        """Whether the order asked for is the one that repos are stored in."""
+        """Whether the order is the one that repos are stored in."""
         return self.sort in _BY_NAME and not self.descending
 
     @cached_property
-    def last(self) -> Place | None:
-        """The place after which the page begins; none for the first page. Raises HubError for what is no cursor."""
+    def last(self) -> SortKey | None:
+        """The key after which the page begins; none for the first page.
+
+        Raises:
+            HubError: the cursor is malformed (400).
+        """
         return _read_cursor(self.cursor) if self.cursor else None
 
     @property
     def after(self) -> tuple[str, str]:
-        """Owner and name before which, in the order of names, nothing belongs on the page."""
+        """Owner and name; in the order of names, the page contains nothing up to them."""
         return self.last[1:] if self.last and self.stored_order else ("", "")
 
 
 @dataclass(frozen=True)
 class Page:
-    """A part of a listing; `cursor` asks for the next part, none after the last."""
+    """A part of a listing; `cursor` leads to the next part, none after the last."""
 
     items: tuple[Listed, ...]
     cursor: str | None
 
 
 class Summaries:
-    """Summaries of main branches, read once per commit and kept one per repo."""
+    """A cache of the summaries of main branches: one per repo, read once per commit."""
 
     def __init__(self) -> None:
         self._known: dict[str, Summary] = {}
-        self._ahead = ThreadPoolExecutor(1, "summaries")
+        self._preloader = ThreadPoolExecutor(1, "summaries")
 
     def of(self, repo: Repo) -> Summary:
-        """Summary of the repo's main branch as it is now."""
+        """Return the summary of the repo's current main branch."""
         head = repo.head()
         known = self._known.get(repo.settings.uid)
         if known is None or known.sha != head:
@@ -112,19 +117,19 @@ class Summaries:
             self._known[repo.settings.uid] = known
         return known
 
-    def prepare(self, repos: Iterable[Repo]) -> None:
-        """Read summaries in the background, so that the next listing finds them."""
-        self._ahead.submit(self._prepare, repos)
+    def preload(self, repos: Iterable[Repo]) -> None:
+        """Read summaries in the background, so that the next listing finds them in the cache."""
+        self._preloader.submit(self._preload, repos)
 
-    def _prepare(self, repos: Iterable[Repo]) -> None:
+    def _preload(self, repos: Iterable[Repo]) -> None:
         for repo in repos:
-            # Deleted meanwhile, or broken: whoever asks for it will be told.
+            # A repo may be deleted meanwhile, or broken; the request that needs it reports that.
             with contextlib.suppress(Exception):
                 self.of(repo)
 
 
 def summarize(repo: Repo, commit: str) -> Summary:
-    """Read a revision's card and files."""
+    """Read the summary of a revision."""
     git = repo.git()
     files = tuple(entry for entry in history.walk(git, commit, recursive=True) if not entry.folder)
     card = history.read(git, commit, "README.md") or b""
@@ -133,28 +138,31 @@ def summarize(repo: Repo, commit: str) -> Summary:
 
 
 def select(repos: Iterable[Repo], summaries: Summaries, query: Query) -> Page:
-    """Filter, sort and cut a listing.
+    """Filter and sort repos, and return one page of them.
 
-    The cursor names the last item of a page by its place in the order, so that repos that appear or vanish between two
-    pages make nobody else be skipped or listed twice. No more is read than the page shows, so that a listing costs the
-    same in many pages as in one.
+    The cursor holds the sort key of a page's last item, so that repos created or deleted between two pages cause no
+    other repo to be skipped or repeated. Only the summaries of the page are read, so that a listing costs the same in
+    many pages as in one.
 
     Args:
-        repos: in the order of their names, as RepoStore.all gives them.
-        summaries: what is known of each.
-        query: what was asked for.
+        repos: in the order of their names, as RepoStore.all returns them.
+        summaries: the cache to read from.
+        query: filters, order and position.
+
+    Raises:
+        HubError: the cursor is malformed (400).
     """
     search, last = (query.search or "").lower(), query.last
-    places: Iterable[tuple[Place, Repo]] = (
-        (place, repo)
+    keys: Iterable[tuple[SortKey, Repo]] = (
+        (key, repo)
         for repo in repos
         if search in str(repo.id).lower()
-        for place in [_place(repo, summaries, query.sort)]
-        if last is None or (place < last if query.descending else place > last)
+        for key in [_sort_key(repo, summaries, query.sort)]
+        if last is None or (key < last if query.descending else key > last)
     )
     if not query.stored_order:
-        places = sorted(places, key=itemgetter(0), reverse=query.descending)
-    wanted = ((place, item) for place, repo in places if _matches(item := Listed(repo, summaries.of(repo)), query))
+        keys = sorted(keys, key=itemgetter(0), reverse=query.descending)
+    wanted = ((key, item) for key, repo in keys if _matches(item := Listed(repo, summaries.of(repo)), query))
     page = list(islice(wanted, query.limit))
     more = next(wanted, None) is not None
     return Page(tuple(item for _, item in page), _write_cursor(page[-1][0]) if more else None)
@@ -166,18 +174,18 @@ def _matches(item: Listed, query: Query) -> bool:
     )
 
 
-def _place(repo: Repo, summaries: Summaries, sort: str) -> Place:
+def _sort_key(repo: Repo, summaries: Summaries, sort: str) -> SortKey:
     owner, name = repo.id.owner.lower(), repo.id.name.lower()
     if sort == "createdAt":
         return timestamp(repo.settings.created_at), owner, name
     return timestamp(summaries.of(repo).modified) if sort == "lastModified" else "", owner, name
 
 
-def _write_cursor(place: Place) -> str:
-    return base64.urlsafe_b64encode(json.dumps(place).encode()).decode()
+def _write_cursor(key: SortKey) -> str:
+    return base64.urlsafe_b64encode(json.dumps(key).encode()).decode()
 
 
-def _read_cursor(cursor: str) -> Place:
+def _read_cursor(cursor: str) -> SortKey:
     try:
         value, owner, name = json.loads(base64.urlsafe_b64decode(cursor.encode()))
         if isinstance(value, str) and isinstance(owner, str) and isinstance(name, str):
@@ -188,12 +196,12 @@ def _read_cursor(cursor: str) -> Place:
 
 
 def timestamp(when: datetime) -> str:
-    """ISO time in UTC with milliseconds, as the Hub writes it."""
+    """Format a time as the Hub does: ISO 8601 in UTC with milliseconds."""
     return when.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{when.microsecond // 1000:03d}Z"
 
 
 def describe(item: Listed, fields: Sequence[str] | None, *, blobs: bool = False) -> dict[str, Any]:
-    """A repo as JSON: all fields, or those asked for; `blobs` adds sizes and digests to its files."""
+    """Describe a repo as JSON, with all fields or the given ones; `blobs` adds sizes and digests of its files."""
     settings, summary, kind = item.repo.settings, item.summary, item.repo.id.kind
     name = str(item.repo.id)
     makers: dict[str, Any] = {
@@ -204,7 +212,7 @@ def describe(item: Listed, fields: Sequence[str] | None, *, blobs: bool = False)
         "private": lambda: settings.private,
         "gated": lambda: settings.gated,
         "disabled": lambda: False,
-        "likes": lambda: len(settings.likes),
+        "likes": lambda: 0,
         "trendingScore": lambda: 0,
         "downloads": lambda: 0,
         "tags": lambda: item.tags,
@@ -232,7 +240,7 @@ def describe(item: Listed, fields: Sequence[str] | None, *, blobs: bool = False)
 
 
 def subdomain(repo: RepoId) -> str:
-    """A Space's name in one word."""
+    """Return a Space's name as a host name's label."""
     return re.sub(r"[/_.]", "-", str(repo)).lower()
 
 
@@ -241,7 +249,7 @@ def _text(value: Any) -> str | None:
 
 
 def sibling(entry: Entry, *, blobs: bool) -> dict[str, Any]:
-    """A file in a repo's info."""
+    """Describe a file for a repo's info."""
     if not blobs:
         return {"rfilename": entry.path}
     described: dict[str, Any] = {"rfilename": entry.path, "blobId": entry.oid, "size": entry.size}

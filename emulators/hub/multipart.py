@@ -1,7 +1,7 @@
-"""Large uploads in parts: each part has a signed address of its own, and the file is whole when a last one says so.
+"""Multipart uploads: each part has a signed URL, and a last request completes the object.
 
-The parts are written into one draft at their offsets, in any order and over again if need be; its digest is taken when
-all are said to be there, so nothing but the announced bytes can become the object.
+The parts are written into one draft at their offsets, in any order, repeatedly if necessary. The digest is taken on
+completion, so that only the announced bytes can become the object.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from emulators.hub import disk
+from emulators import atomic_files
 from emulators.hub.errors import HubError, bad_request
-from emulators.hub.lfs import LfsStore, blocks, keep
+from emulators.hub.lfs import LfsStore, blocks, move_into_place
 
-# From here on a client that can is asked for parts. Below, one request is simpler, and fast enough.
+# Larger uploads use parts if the client can; below, one request is simpler and fast enough.
 ABOVE_BYTES = 1 << 30
 PART_BYTES = 256 << 20
 _MAX_PARTS = 10_000
@@ -29,7 +29,7 @@ _BLOCK = 1 << 20
 
 @dataclass(frozen=True)
 class Part:
-    """One part of an upload; `number` counts from 1, `stop` is behind its last byte."""
+    """One part of an upload; `number` counts from 1, `stop` is the offset after its last byte."""
 
     number: int
     start: int
@@ -37,13 +37,13 @@ class Part:
 
 
 def parts(size: int, length: int) -> list[Part]:
-    """The parts of a file."""
+    """Split a size in bytes into parts."""
     starts = range(0, size, length)
     return [Part(i, start, min(start + length, size)) for i, start in enumerate(starts, start=1)]
 
 
 class MultipartUploads:
-    """The uploads in parts that are under way below a root."""
+    """The unfinished multipart uploads of a root."""
 
     def __init__(self, store: LfsStore) -> None:
         self._store = store
@@ -54,7 +54,7 @@ class MultipartUploads:
         return self._store.root / "tmp" / f"{upload}.parts"
 
     def begin(self, base: str, oid: str, size: int, holder: str) -> dict[str, Any]:
-        """The action that tells a client where to send each part, and where to say that all are there."""
+        """Start an upload; return the LFS action with the signed URLs of each part and of the completion."""
         length = max(PART_BYTES, -(-size // _MAX_PARTS))
         upload = secrets.token_hex(16)
         with self._draft(upload).open("xb") as file:
@@ -69,7 +69,7 @@ class MultipartUploads:
         """Write one part; returns its digest.
 
         Raises:
-            HubError: more or fewer bytes than announced (400), or the upload is over (404).
+            HubError: the part does not have the announced size (400), or there is no such upload (404).
         """
         loop, digest, received = asyncio.get_running_loop(), hashlib.sha256(), 0
         try:
@@ -93,14 +93,14 @@ class MultipartUploads:
         return digest.hexdigest()
 
     def complete(self, upload: str, oid: str, size: int) -> None:
-        """Make the object of the parts.
+        """Make the object from the parts.
 
         Raises:
-            HubError: the bytes are not those that were announced (400), or the upload is over (404).
+            HubError: the bytes do not have the announced digest (400), or there is no such upload (404).
         """
-        draft, whole, digest = self._draft(upload), disk.scratch(self._store.root, ".lfs"), hashlib.sha256()
+        draft, whole, digest = self._draft(upload), atomic_files.scratch(self._store.root, ".lfs"), hashlib.sha256()
         try:
-            # Copied, not renamed: whoever still holds a part's request open could write into what was measured.
+            # Copied instead of renamed: a request for a part that is still open could write into the hashed file.
             with draft.open("rb", buffering=0) as source, whole.open("xb", buffering=0) as target:
                 while block := source.read(_BLOCK):
                     digest.update(block)
@@ -108,10 +108,10 @@ class MultipartUploads:
                 os.fsync(target.fileno())
             if digest.hexdigest() != oid:
                 raise bad_request(f"The parts do not make {oid}: send those that failed again")
-            keep(whole, self._store.path(oid))
+            move_into_place(whole, self._store.path(oid))
             draft.unlink(missing_ok=True)
         except FileNotFoundError:
-            if self._store.size(oid) != size:  # else it was asked to complete a second time
+            if self._store.size(oid) != size:  # otherwise this completes it a second time
                 raise HubError(404, "There is no such upload") from None
         finally:
             whole.unlink(missing_ok=True)

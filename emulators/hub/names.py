@@ -1,4 +1,4 @@
-"""The grammar of names: repos, branches, paths. Everything that becomes a file name passes through here first."""
+"""The grammar of the names of repos, branches and files. Every name that becomes part of a path is checked here."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from emulators.hub.errors import HubError, bad_request
 
 _SEGMENT = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9_])?")
 _MAX_PATH = 1000
-# First words of the server's own addresses: a namespace of that name could not be reached.
+# First segments of the server's own URLs: a namespace of such a name could not be reached.
 RESERVED = frozenset({"api", "models", "datasets", "spaces", "static", "login", "logout", "healthz", "_lfs", "v2"})
 
 
 class Kind(StrEnum):
-    """The three kinds of repos; the value is the segment in API addresses and the folder on disk."""
+    """The three kinds of repos; the value is the segment in API URLs and the folder on disk."""
 
     MODEL = "models"
     DATASET = "datasets"
@@ -30,12 +30,16 @@ class Kind(StrEnum):
 
     @property
     def prefix(self) -> str:
-        """What stands before owner/name in the addresses of pages and files."""
+        """The prefix of owner/name in URLs of pages and files."""
         return "" if self is Kind.MODEL else f"{self.value}/"
 
     @classmethod
     def parse(cls, singular: str | None) -> Kind:
-        """Read a `repo_type` of the client; none means model."""
+        """Parse the client's `repo_type`; none means model.
+
+        Raises:
+            HubError: the type is unknown (400).
+        """
         for kind in cls:
             if kind.singular == (singular or "model"):
                 return kind
@@ -44,7 +48,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class RepoId:
-    """Owner and name as they were written when the repo was made; repos are found regardless of case."""
+    """Kind, owner and name, in the spelling of the repo's creation; look-ups ignore case."""
 
     kind: Kind
     owner: str
@@ -55,24 +59,28 @@ class RepoId:
 
     @property
     def path(self) -> str:
-        """Address of the repo's page on this server, without a leading slash."""
+        """URL path of the repo's page, without a leading slash."""
         return f"{self.kind.prefix}{self}"
 
     @property
     def key(self) -> str:
-        """One spelling for each repo, for folders and for the grants of LFS objects."""
+        """The canonical spelling, for folders and for the grants of LFS objects."""
         return f"{self.kind.value}/{self.owner}/{self.name}".lower()
 
 
 def is_repo_name(text: str) -> bool:
-    """Whether this can name an owner or a repo, by the Hub's rules."""
+    """Whether a text can name an owner or a repo, by the real Hub's rules."""
     if not _SEGMENT.fullmatch(text) or "--" in text or ".." in text:
         return False
     return not text.lower().endswith((".git", ".ipynb"))
 
 
 def check_repo_name(text: str) -> str:
-    """Return the name of an owner or repo, or refuse with the rule that it breaks."""
+    """Return the name of an owner or repo if it is valid.
+
+    Raises:
+        HubError: it is not (400); the message states the rules.
+    """
     if not is_repo_name(text):
         raise bad_request(
             f"Invalid name {text[:100]!r}: letters, digits, '-', '_' and '.', at most 96 characters, "
@@ -82,7 +90,11 @@ def check_repo_name(text: str) -> str:
 
 
 def check_ref_name(text: str, what: str) -> str:
-    """Return a branch's or tag's name, or refuse it. 40 hex digits would be taken for a commit."""
+    """Return the name of a branch or tag if it is valid; 40 hex digits are not, since they name a commit.
+
+    Raises:
+        HubError: the name is invalid (400).
+    """
     looks_full = text.startswith("refs/") or text == "HEAD" or re.fullmatch(r"[0-9a-f]{40}", text)
     if looks_full or len(text) > 200 or not is_ref(f"refs/heads/{text}"):
         raise bad_request(f"Invalid reference for a {what}: {text[:200]}")
@@ -90,14 +102,18 @@ def check_ref_name(text: str, what: str) -> str:
 
 
 def is_ref(ref: str) -> bool:
-    """Whether git takes this as a full reference name."""
+    """Whether git accepts a text as a full reference name."""
     return "\0" not in ref and bool(pygit2.reference_is_valid_name(ref))
 
 
 def check_path(text: str) -> str:
-    """Return a file's path inside a repo, or refuse what could leave it, on any system that clones it later."""
+    """Return a file's path if it stays inside the repo on every system that clones it.
+
+    Raises:
+        HubError: the path is invalid (422).
+    """
     parts = text.split("/")
-    # A backslash is a letter to git; only what starts like a way out on Windows is refused, as the Hub does.
+    # To git a backslash is an ordinary character; the real Hub refuses only a leading `..\\`, a way out on Windows.
     if not text or len(text) > _MAX_PATH or any(ord(c) < 32 for c in text) or text.startswith("..\\"):
         raise _bad_path(text)
     for part in parts:

@@ -1,4 +1,4 @@
-"""Starting a hub: for people (`serve`) and inside a test (`running`)."""
+"""Start a Hub: in the foreground (`serve`), or in a thread of this process (`running`)."""
 
 from __future__ import annotations
 
@@ -12,25 +12,26 @@ from pathlib import Path
 
 import uvicorn
 
-from emulators.hub.access import Hub
 from emulators.hub.accounts import Accounts
-from emulators.hub.app import make_app
-from emulators.hub.apps.keeper import Keeper
 from emulators.hub.apps.limits import Limits
+from emulators.hub.apps.supervisor import Supervisor
+from emulators.hub.asgi import make_app
+from emulators.hub.config import HubConfig
+from emulators.hub.context import Hub
 from emulators.hub.names import Kind
-from emulators.hub.postman import Postman
+from emulators.hub.webhook_delivery import WebhookDelivery
 
 
 @dataclass(frozen=True)
 class RunningHub:
-    """A hub that answers at `url`."""
+    """A Hub that answers at `url`."""
 
     url: str
     root: Path
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach a server at that address."""
+    """Whether only this machine can reach a server at an address."""
     if host == "localhost":
         return True
     try:
@@ -41,7 +42,7 @@ def is_loopback(host: str) -> bool:
 
 def _listen(host: str, port: int) -> tuple[socket.socket, str]:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # Named as TCP, else asyncio leaves Nagle's algorithm on and every answer waits 40 ms for an acknowledgement.
+    # Without the explicit protocol asyncio leaves Nagle's algorithm on, which delays every answer by 40 ms.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -62,7 +63,7 @@ def _server(hub: Hub) -> uvicorn.Server:
         lifespan="off",
         server_header=False,
         timeout_graceful_shutdown=5,
-        # A keep-alive that outlasts the client's own, so that it never writes into a connection that just closed.
+        # Longer than the client's own keep-alive, so that it never writes into a connection that just closed.
         timeout_keep_alive=75,
     )
     return uvicorn.Server(config)
@@ -70,23 +71,25 @@ def _server(hub: Hub) -> uvicorn.Server:
 
 def serve(
     root: Path,
+    *,
     host: str,
     port: int,
-    accounts: Accounts | None,
     ready: Callable[[str], None],
+    accounts: Accounts | None = None,
     limits: Limits | None = None,
+    config: HubConfig | None = None,
 ) -> None:
-    """Serve until interrupted; `ready` is called with the address as soon as connections are taken.
+    """Serve until interrupted; `ready` is called with the URL as soon as the server accepts connections.
 
     Spaces and endpoints run within the limits; without limits none of them runs.
 
     Raises:
-        ValueError: the address is public and there are no accounts (the default token is no secret).
+        ValueError: other machines can reach the address and there are no accounts (the default token is public).
         OSError: the address is taken.
     """
     if accounts is None and not is_loopback(host):
         raise ValueError(f"{host} can be reached from other machines: give an accounts file, or stay on 127.0.0.1")
-    hub = Hub(root, accounts or Accounts(), limits)
+    hub = Hub(root, accounts or Accounts(), limits, config)
     server = _server(hub)
     listener, url = _listen(host, port)
     with listener, _background(hub, url, host):
@@ -96,15 +99,15 @@ def serve(
 
 @contextlib.contextmanager
 def _background(hub: Hub, url: str, host: str) -> Iterator[None]:
-    """What works in the background: a postman for webhooks, and a keeper for the apps if this server is to run any."""
-    postman = Postman(hub.hooks)
-    postman.start()
-    hub.summaries.prepare(repo for kind in Kind for repo in hub.repos.all(kind))
+    """Deliver webhooks, and supervise apps if this server has limits for them, while the block runs."""
+    delivery = WebhookDelivery(hub.webhooks)
+    delivery.start()
+    hub.summaries.preload(repo for kind in Kind for repo in hub.repos.all(kind))
     try:
         with _running_apps(hub, url, host):
             yield
     finally:
-        postman.stop()
+        delivery.stop()
 
 
 @contextlib.contextmanager
@@ -112,26 +115,34 @@ def _running_apps(hub: Hub, url: str, host: str) -> Iterator[None]:
     if hub.limits is None:
         yield
         return
-    # Apps live on this machine: they reach a server that listens everywhere on its loopback address.
-    inside = url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
-    keeper = Keeper(hub, inside, host, hub.limits)
-    keeper.start()
+    # Apps run on this machine, so they reach a server with a wildcard address at its loopback address.
+    loopback = url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
+    supervisor = Supervisor(hub, loopback, host, hub.limits)
+    supervisor.start()
     try:
         yield
     finally:
-        keeper.stop()
+        supervisor.stop()
 
 
 @contextlib.contextmanager
 def running(
-    root: Path | str, port: int = 0, accounts: Accounts | None = None, limits: Limits | None = None
+    root: Path | str,
+    *,
+    port: int = 0,
+    accounts: Accounts | None = None,
+    limits: Limits | None = None,
+    config: HubConfig | None = None,
 ) -> Iterator[RunningHub]:
-    """A hub on 127.0.0.1 in a thread of this process, for as long as the `with` block lasts.
+    """Serve a Hub on 127.0.0.1 in a thread of this process while the block runs.
 
-    The socket listens before this yields, so the first request is answered as soon as the server's loop turns. Spaces
-    and endpoints run only when limits are given.
+    The socket listens before this yields, so that the first request succeeds. Spaces and endpoints run only if limits
+    are given.
+
+    Raises:
+        OSError: the port is taken.
     """
-    hub = Hub(Path(root), accounts or Accounts(), limits)
+    hub = Hub(Path(root), accounts or Accounts(), limits, config)
     server = _server(hub)
     listener, url = _listen("127.0.0.1", port)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="hub", daemon=True)

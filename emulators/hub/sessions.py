@@ -1,44 +1,42 @@
-"""Signed-in browsers: a cookie that names the account, signed, for reading only (see Call.writer).
+"""Browser sessions: a signed cookie that names the account, valid for reading only (see Call.writer).
 
-Browsers do not send a token to pages that do not ask for one, so /login asks once and this remembers it.
+Browsers send Basic credentials only after a challenge, so /login challenges once and sets the cookie.
 """
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import time
-from pathlib import Path
 
 from emulators.hub.accounts import Account, Accounts
+from emulators.hub.signing import Signer
 
 COOKIE = "hub_session"
 SECONDS = 30 * 24 * 3600
 
 
 class Sessions:
-    """Makes and checks the cookie's values with the root's secret."""
+    """Creates and verifies signed cookies."""
 
-    def __init__(self, root: Path, accounts: Accounts) -> None:
-        self._secret = (root / "secret").read_bytes()
-        self._accounts = accounts
+    def __init__(self, accounts: Accounts, signer: Signer) -> None:
+        self._accounts, self._signer = accounts, signer
 
     def make(self, account: Account) -> str:
-        """A value that stands for the account for a month, or until its token changes."""
+        """Return a cookie value for an account, valid for 30 days or until the account's token changes."""
         expires = int(time.time()) + SECONDS
-        return f"{account.name}:{expires}:{self._sign(account, expires)}"
+        return f"{account.name}:{expires}:{self._signer.sign(*_signed(account, expires))}"
 
     def find(self, value: str | None) -> Account | None:
-        """The account of a cookie; none when there is no such cookie, or it is forged or too old."""
+        """Return the account of a cookie; none when the cookie is missing, forged or expired."""
         name, _, rest = (value or "").partition(":")
         expires, _, signature = rest.partition(":")
         account = self._accounts.named(name) if name.isascii() else None
         if account is None or not (expires.isascii() and expires.isdecimal()) or len(expires) > 12:
             return None
-        if not hmac.compare_digest(self._sign(account, int(expires)).encode(), signature.encode("utf-8", "replace")):
+        if not self._signer.is_valid(signature, *_signed(account, int(expires))):
             return None
         return account if int(expires) > time.time() else None
 
-    def _sign(self, account: Account, expires: int) -> str:
-        message = "\0".join(("session", account.name, account.token, str(expires)))
-        return hmac.new(self._secret, message.encode(), hashlib.sha256).hexdigest()
+
+def _signed(account: Account, expires: int) -> tuple[str, str, str, int]:
+    """Return what a cookie signs; the token is part of it, so that a new token ends the session."""
+    return "session", account.name, account.token, expires

@@ -1,9 +1,10 @@
-"""Repos on disk: a bare git repo each, with its settings beside git's own files.
+"""Repos on disk: bare git repos, each with its settings beside git's own files.
 
-root/repos/{models,datasets,spaces}/owner/name.git     folders in lower case; hub.json keeps the spelling
+root/repos/{models,datasets,spaces}/owner/name.git     folders in lower case; hub.json has the spelling
 root/lfs/                                              large files, shared between repos (see lfs)
-root/tmp/                                              unfinished things; renamed into place when whole
-root/secret                                            key of the signed addresses
+root/tmp/                                              unfinished files, renamed into place when complete
+root/moved/                                            redirects from old names of repos
+root/secret                                            key of signed URLs and cookies
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from typing import Any, Literal
 import pygit2
 from pydantic import BaseModel, ConfigDict, Field
 
-from emulators.hub import commits, disk
+from emulators import atomic_files
+from emulators.hub import commits
 from emulators.hub.commits import Author, Put
 from emulators.hub.errors import conflict, repo_not_found
 from emulators.hub.names import Kind, RepoId, is_repo_name
@@ -30,13 +32,13 @@ MAIN = "refs/heads/main"
 
 
 class SpaceSettings(BaseModel):
-    """What a Space was asked to be. Secrets are write-only for clients."""
+    """The settings of a Space. Clients cannot read its secrets back."""
 
     model_config = ConfigDict(frozen=True)
 
     sdk: str = "gradio"
     paused: bool = False
-    # Counts the restarts that were asked for; `fresh_at` is the one that is to install its requirements again.
+    # The number of restarts requested so far; restart number `fresh_at` installs the requirements anew.
     restarts: int = 0
     fresh_at: int = -1
     hardware: str = "cpu-basic"
@@ -45,19 +47,8 @@ class SpaceSettings(BaseModel):
     variables: Mapping[str, Mapping[str, str]] = Field(default_factory=dict)
 
 
-class Request(BaseModel):
-    """A request to read the files of a gated repo."""
-
-    model_config = ConfigDict(frozen=True)
-
-    id: str = Field(default_factory=lambda: secrets.token_hex(12))
-    status: Literal["pending", "accepted", "rejected"] = "pending"
-    at: datetime = Field(default_factory=lambda: datetime.now(UTC))
-    reason: str | None = None
-
-
 class RepoSettings(BaseModel):
-    """hub.json: what git does not know about a repo."""
+    """hub.json: the settings of a repo outside of git."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -68,25 +59,22 @@ class RepoSettings(BaseModel):
     gated: Literal["auto", "manual", False] = False
     created_at: datetime = Field(default_factory=lambda: datetime.now(UTC))
     space: SpaceSettings | None = None
-    # Who has asked to read the files of a gated repo, and the answer; who likes it.
-    access: Mapping[str, Request] = Field(default_factory=dict)
-    likes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Repo:
-    """A repo as it was when it was looked up."""
+    """A repo, with its settings at the time of the look-up."""
 
     id: RepoId
     folder: Path
     settings: RepoSettings
 
     def git(self) -> Any:
-        """A fresh pygit2.Repository; they are cheap to open and must not be shared between threads."""
+        """Open the git repository; that is cheap, and threads must not share one."""
         return pygit2.Repository(str(self.folder))
 
     def head(self, ref: str = MAIN) -> str | None:
-        """The commit a ref names now, read without opening the repo (listings do this a thousand times)."""
+        """Return the commit that a ref names now, without opening the repo, since listings do this for every repo."""
         try:
             with open(f"{self.folder}/{ref}", encoding="ascii") as file:  # noqa: PTH123 - twice as fast
                 return file.read().strip() or None
@@ -99,13 +87,13 @@ class Repo:
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[Any]:
-        """Hold the repo against every other writer, of any process, and yield it opened for writing.
+        """Exclude every other writer of any process while the block runs, and yield the opened git repository.
 
         Raises:
             HubError: the repo was deleted or moved meanwhile (404).
         """
         try:
-            with disk.locked(self.folder / "hub.lock") as still_here:
+            with atomic_files.locked(self.folder / "hub.lock") as still_here:
                 if not still_here:
                     raise repo_not_found(anonymous=False)
                 yield self.git()
@@ -116,7 +104,7 @@ class Repo:
 
 
 class RepoStore:
-    """All repos below one root. Several processes may use the same root at once."""
+    """All repos of a root. Several processes may use the same root at once."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -124,25 +112,25 @@ class RepoStore:
         for kind in Kind:
             (root / "repos" / kind.value).mkdir(parents=True, exist_ok=True)
         (root / "tmp").mkdir(exist_ok=True)
-        disk.sweep(root)
+        atomic_files.sweep(root)
 
     def _folder(self, repo: RepoId) -> Path:
         return self.root / "repos" / f"{repo.key}.git"
 
     def get(self, repo: RepoId) -> Repo | None:
-        """Find a repo, regardless of case."""
+        """Return a repo if it exists; case is ignored."""
         return self._read(repo.kind, str(self._folder(repo)))
 
     def named(self, name: str, kind: Kind = Kind.MODEL) -> Repo | None:
-        """Find a repo by `owner/name`; none when that is no name."""
+        """Return the repo `owner/name` if it exists; none also for invalid names."""
         owner, _, rest = name.partition("/")
         return self.get(RepoId(kind, owner, rest)) if is_repo_name(owner) and is_repo_name(rest) else None
 
     def _read(self, kind: Kind, folder: str) -> Repo | None:
-        # Texts and not paths: a listing comes here a thousand times.
+        # Strings instead of Path objects, since listings call this for every repo.
         try:
             stat = os.stat(f"{folder}/hub.json")  # noqa: PTH116
-            # hub.json is always replaced, never written in place, so a new inode or time means new settings.
+            # hub.json is replaced, never written in place, so a new inode or time means new settings.
             signature = (stat.st_ino, stat.st_mtime_ns)
             known = self._known.get(folder)
             if known is None or known[0] != signature:
@@ -156,100 +144,99 @@ class RepoStore:
     def _parse(self, kind: Kind, folder: Path) -> Repo:
         settings = RepoSettings.model_validate_json((folder / "hub.json").read_bytes())
         repo = RepoId(kind, settings.owner, settings.name)
-        if self._folder(repo) != folder:  # a move that was killed half-way: the folder is what counts
+        if self._folder(repo) != folder:  # a move was killed half-way: the folder decides
             repo = RepoId(kind, folder.parent.name, folder.name.removesuffix(".git"))
         return Repo(repo, folder, settings)
 
     def all(self, kind: Kind, owner: str | None = None, after: tuple[str, str] = ("", "")) -> Iterator[Repo]:
-        """Every repo of a kind, or one owner's, by owner and name in lower case, and only those after a place."""
+        """Yield the repos of a kind, or one owner's, sorted by owner and name in lower case, after a given pair."""
         base = f"{self.root}/repos/{kind.value}"
         for folder in [owner.lower()] if owner else _names(base):
             names = [name.removesuffix(".git") for name in _names(f"{base}/{folder}")] if folder >= after[0] else []
-            # Sorted again: "a.git" comes after "a-b.git", and "a" before "a-b".
+            # Sorted again without the suffix: "a.git" comes after "a-b.git", but "a" before "a-b".
             for name in sorted(name for name in names if folder > after[0] or name > after[1]):
                 if repo := self._read(kind, f"{base}/{folder}/{name}.git"):
                     yield repo
 
-    def create(
-        self,
-        kind: Kind,
-        settings: RepoSettings,
-        files: Mapping[str, bytes],
-        author: Author,
-        source: Repo | None = None,
-    ) -> Repo:
-        """Make a repo with its first commit, or with the branches and tags of another one.
+    def create(self, kind: Kind, settings: RepoSettings, files: Mapping[str, bytes], author: Author) -> Repo:
+        """Create a repo with its first commit; it appears complete or not at all.
 
-        It appears whole or not at all. 409 when the name is taken.
+        Raises:
+            HubError: the name is taken (409).
         """
         target = RepoId(kind, settings.owner, settings.name)
-        draft = disk.scratch(self.root, ".git")
+        draft = atomic_files.scratch(self.root, ".git")
         git = pygit2.init_repository(str(draft), bare=True, initial_head="main")
         try:
             for sample in ("hooks", "info"):
                 shutil.rmtree(draft / sample)
             (draft / "description").unlink()
-            if source is None:
-                puts = [Put(path, commits.write_blob(git, data)) for path, data in files.items()]
-                tree = commits.build_tree(git, None, puts)
-                commits.create_ref(git, MAIN, commits.commit_tree(git, tree, [], "initial commit", author))
-            else:
-                _copy_history(source, git, draft)
+            puts = [Put(path, commits.write_blob(git, data)) for path, data in files.items()]
+            tree = commits.build_tree(git, None, puts)
+            commits.create_ref(git, MAIN, commits.commit_tree(git, tree, [], message="initial commit", author=author))
             (draft / "hub.lock").touch()
-            disk.write_file(draft / "hub.json", settings.model_dump_json(indent=1).encode())
-            # libgit2 has synced the objects and the ref; these are what it only wrote.
-            disk.sync(draft / "config", draft / "HEAD", draft / "objects", draft / "refs", draft)
-            self._place(draft, target)
+            atomic_files.write_file(draft / "hub.json", settings.model_dump_json(indent=1).encode())
+            # libgit2 has synced the objects and the ref, but not these.
+            atomic_files.sync(draft / "config", draft / "HEAD", draft / "objects", draft / "refs", draft)
+            self._move_into_place(draft, target)
         except BaseException:
             shutil.rmtree(draft, ignore_errors=True)
             raise
         return Repo(target, self._folder(target), settings)
 
-    def _place(self, source: Path, target: RepoId) -> None:
+    def _move_into_place(self, source: Path, target: RepoId) -> None:
         folder = self._folder(target)
         folder.parent.mkdir(parents=True, exist_ok=True)
         try:
-            source.rename(folder)  # fails on a folder that is not empty: two creators cannot both win
+            source.rename(folder)  # fails on a folder that is not empty, so that one of two creators wins
         except OSError as error:
             if not folder.exists():
                 raise
             raise conflict(f"A {target.kind.singular} repository called {target} already exists") from error
-        disk.sync(folder.parent)
+        atomic_files.sync(folder.parent)
 
     def update(self, repo: Repo, change: Callable[[RepoSettings], RepoSettings]) -> Repo:
-        """Change a repo's settings as they are now, not as they were when it was looked up."""
+        """Apply a change to the current settings of a repo, whatever they were at the look-up.
+
+        Raises:
+            HubError: the repo was deleted or moved meanwhile (404).
+        """
         with repo.lock():
             current = self._read(repo.id.kind, str(repo.folder))
             if current is None:
                 raise repo_not_found(anonymous=False)
             settings = change(current.settings)
-            disk.write_file(repo.folder / "hub.json", settings.model_dump_json(indent=1).encode())
+            atomic_files.write_file(repo.folder / "hub.json", settings.model_dump_json(indent=1).encode())
         return Repo(repo.id, repo.folder, settings)
 
     def move(self, repo: Repo, owner: str, name: str) -> Repo:
-        """Give a repo another owner or name. 409 when that name is taken."""
+        """Rename a repo or change its owner; its old name redirects.
+
+        Raises:
+            HubError: the new name is taken (409), or the repo was deleted meanwhile (404).
+        """
         target = RepoId(repo.id.kind, owner, name)
         folder = self._folder(target)
         with repo.lock():
             current = self._read(repo.id.kind, str(repo.folder)) or repo
             settings = current.settings.model_copy(update={"owner": owner, "name": name})
             if folder != repo.folder:
-                self._place(repo.folder, target)
-            disk.write_file(folder / "hub.json", settings.model_dump_json(indent=1).encode())
+                self._move_into_place(repo.folder, target)
+            atomic_files.write_file(folder / "hub.json", settings.model_dump_json(indent=1).encode())
             if folder != repo.folder:
-                sign = self._moved(repo.id)
-                sign.parent.mkdir(parents=True, exist_ok=True)
-                disk.write_file(sign, target.key.encode())
+                redirect = self._redirect(repo.id)
+                redirect.parent.mkdir(parents=True, exist_ok=True)
+                atomic_files.write_file(redirect, target.key.encode())
         return Repo(target, folder, settings)
 
-    def _moved(self, repo: RepoId) -> Path:
+    def _redirect(self, repo: RepoId) -> Path:
         return self.root / "moved" / repo.key
 
     def moved(self, repo: RepoId) -> Repo | None:
-        """Where a repo that is not at this name any more has gone to, over several moves."""
+        """Follow the redirects of an old name; none when they lead nowhere."""
         for _ in range(10):
             try:
-                kind, owner, name = self._moved(repo).read_text(encoding="utf-8").split("/")
+                kind, owner, name = self._redirect(repo).read_text(encoding="utf-8").split("/")
             except (FileNotFoundError, NotADirectoryError):
                 return None
             repo = RepoId(Kind(kind), owner, name)
@@ -258,27 +245,21 @@ class RepoStore:
         return None
 
     def delete(self, repo: Repo) -> None:
-        """Remove a repo: gone at once for everybody, its files a moment later."""
-        grave = disk.scratch(self.root, ".deleted")
+        """Delete a repo: it disappears at once, its files are removed afterwards.
+
+        Raises:
+            HubError: the repo was deleted or moved meanwhile (404).
+        """
+        trash = atomic_files.scratch(self.root, ".deleted")
         with repo.lock():
-            repo.folder.rename(grave)
-            disk.sync(repo.folder.parent)
-        shutil.rmtree(grave, ignore_errors=True)
+            repo.folder.rename(trash)
+            atomic_files.sync(repo.folder.parent)
+        shutil.rmtree(trash, ignore_errors=True)
 
 
 def _names(folder: str) -> list[str]:
-    """What a folder holds, sorted; nothing where there is none. Texts and not paths, see RepoStore._read."""
+    """Return the sorted names in a folder, none if it is missing; strings for speed, see RepoStore._read."""
     try:
         return sorted(entry.name for entry in os.scandir(folder))
     except FileNotFoundError:
         return []
-
-
-def _copy_history(source: Repo, git: Any, folder: Path) -> None:
-    """Give an empty repo the objects, branches and tags of another one."""
-    shutil.copytree(source.folder / "objects", folder / "objects", dirs_exist_ok=True)
-    there = source.git()
-    for ref in there.references:
-        if ref.startswith(("refs/heads/", "refs/tags/")):
-            commits.create_ref(git, ref, str(there.references[ref].target))
-    disk.sync(*(path for path in (folder / "objects").rglob("*")))

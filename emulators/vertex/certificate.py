@@ -1,4 +1,4 @@
-"""Keys made on the spot: a TLS certificate for localhost, and a service account whose tokens this cloud believes."""
+"""Generated keys: a TLS certificate for localhost, and a service account whose tokens this cloud accepts."""
 
 from __future__ import annotations
 
@@ -16,23 +16,25 @@ from cryptography.x509.oid import NameOID
 from google.auth import jwt
 from google.auth.exceptions import GoogleAuthError
 
+from emulators import atomic_files
+
 _DAYS = 825
 
 
 @dataclass(frozen=True)
 class Keys:
-    """Files under one folder, made when they are missing."""
+    """The key files of one folder, created when missing."""
 
     folder: Path
 
     @property
     def roots(self) -> Path:
-        """What clients must trust: GRPC_DEFAULT_SSL_ROOTS_FILE_PATH."""
+        """Path of the certificate that clients must trust: GRPC_DEFAULT_SSL_ROOTS_FILE_PATH."""
         return self.folder / "localhost.pem"
 
     @property
     def account_file(self) -> Path:
-        """The service account's JSON."""
+        """Path of the service account's JSON."""
         return self.folder / "service-account.json"
 
     @cached_property
@@ -42,34 +44,36 @@ class Keys:
         if not (self.roots.is_file() and key_file.is_file()):
             self.folder.mkdir(parents=True, exist_ok=True)
             key = rsa.generate_private_key(65537, 2048)
-            _write_private(key_file, _pem(key))
+            atomic_files.write_file(key_file, _pem(key))
             self.roots.write_bytes(_certificate(key))
         return key_file.read_bytes(), self.roots.read_bytes()
 
     def service_account(self, project: str, token_uri: str) -> dict[str, Any]:
-        """A service account's JSON, as the console gives it out; `token_uri` may be another one each time."""
+        """Return the service account's JSON in the console's form; `token_uri` may differ from call to call."""
         key_file = self.folder / "service-account.key"
         if not key_file.is_file():
             self.folder.mkdir(parents=True, exist_ok=True)
-            _write_private(key_file, _pem(rsa.generate_private_key(65537, 2048)))
+            atomic_files.write_file(key_file, _pem(rsa.generate_private_key(65537, 2048)))
         return {
             "type": "service_account",
             "project_id": project,
             "private_key_id": "emulated",
             "private_key": key_file.read_text(encoding="ascii"),
-            "client_email": f"conceptry@{project}.iam.gserviceaccount.com",
+            "client_email": f"emulator@{project}.iam.gserviceaccount.com",
             "client_id": "1",
             "auth_uri": "https://accounts.google.com/o/oauth2/auth",
             "token_uri": token_uri,
         }
 
     def write_service_account(self, project: str, token_uri: str) -> Path:
-        """Write that JSON to a file that only the owner may read: what GOOGLE_APPLICATION_CREDENTIALS names."""
-        _write_private(self.account_file, json.dumps(self.service_account(project, token_uri), indent=2).encode())
+        """Write the JSON for GOOGLE_APPLICATION_CREDENTIALS to a file that only its owner may read; return its path."""
+        atomic_files.write_file(
+            self.account_file, json.dumps(self.service_account(project, token_uri), indent=2).encode()
+        )
         return self.account_file
 
-    def believes(self, token: str) -> bool:
-        """Whether a token was signed with the service account's key, and is still valid."""
+    def accepts_token(self, token: str) -> bool:
+        """Whether a token was signed with the service account's key and has not expired."""
         try:
             jwt.decode(token, certs=self._public)
         except (GoogleAuthError, ValueError):
@@ -81,11 +85,6 @@ class Keys:
         key = serialization.load_pem_private_key((self.folder / "service-account.key").read_bytes(), None)
         form = serialization.PublicFormat.SubjectPublicKeyInfo
         return key.public_key().public_bytes(serialization.Encoding.PEM, form)
-
-
-def _write_private(path: Path, content: bytes) -> None:
-    path.touch(mode=0o600)
-    path.write_bytes(content)
 
 
 def _pem(key: rsa.RSAPrivateKey) -> bytes:

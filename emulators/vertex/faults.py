@@ -1,11 +1,11 @@
-"""What shall go wrong, on order: `faults.lose("CreateCustomJob")` loses the answer to the next create.
+"""Injected faults: `faults.lose("CreateCustomJob")` loses the answer to the next create.
 
-lose         the call is carried out and its answer lost
-refuse       the call is not carried out
-hold         no job gets a machine, until `release`
-lag          a new job is not listed for some seconds
-fail         the next job to start fails
-preempt      a running job loses its machines as soon as it has written a file of that name
+lose         execute the call and lose its answer
+refuse       do not execute the call
+hold         give no job a machine, until `release`
+lag          do not list a new job for some seconds
+fail         fail the next job that starts
+preempt      take a running job's machines once it has written a file of a given name
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ import grpc
 
 
 @dataclass
-class Refusal:
-    """An answer that is an error: `times` calls of `method` (* for any) get it; `carried_out` says whether in vain."""
+class InjectedError:
+    """An error answer for the next `times` calls of `method` (* for any); `executed` ones take effect all the same."""
 
     method: str
     code: grpc.StatusCode
     message: str
     times: int
-    carried_out: bool
+    executed: bool
 
 
 @dataclass
 class Preemption:
-    """Take a job's machines away once it has written a file that matches `when`; `times` times.
+    """Take a job's machines once it has written a file that matches `when`; `times` times.
 
-    With `for_good` the job fails, as when there was no Spot capacity again.
+    With `for_good` the job fails, as it does if no Spot capacity returns.
     """
 
     when: str
@@ -43,33 +43,33 @@ class Preemption:
 
 @dataclass(frozen=True)
 class Failure:
-    """What a job that is to fail says."""
+    """The error of a job that must fail."""
 
     code: grpc.StatusCode
     message: str
 
 
 class Faults:
-    """The list; every method may be called from any thread."""
+    """The pending faults; every method may be called from any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
-        self._refusals: list[Refusal] = []
+        self._errors: list[InjectedError] = []
         self._preemptions: list[Preemption] = []
         self._failures: list[Failure] = []
         self._held = False
         self.lag_seconds = 0.0
 
     def lose(self, method: str, times: int = 1, code: str = "UNAVAILABLE") -> None:
-        """Carry out the next calls of a method and lose the answers."""
-        self._refuse(Refusal(method, grpc.StatusCode[code], "Connection reset by peer", times, True))
+        """Execute the next calls of a method and lose the answers."""
+        self._add(InjectedError(method, grpc.StatusCode[code], "Connection reset by peer", times, True))
 
-    def refuse(self, method: str, code: str, times: int = 1, message: str = "refused on order") -> None:
-        """Answer the next calls of a method (* for any) with an error, and do nothing."""
-        self._refuse(Refusal(method, grpc.StatusCode[code], message, times, False))
+    def refuse(self, method: str, code: str, times: int = 1, message: str = "injected fault") -> None:
+        """Answer the next calls of a method (* for any) with an error, without executing them."""
+        self._add(InjectedError(method, grpc.StatusCode[code], message, times, False))
 
     def hold(self) -> None:
-        """Let every job wait for a machine."""
+        """Keep every job waiting for a machine."""
         self._held = True
 
     def release(self) -> None:
@@ -77,23 +77,23 @@ class Faults:
         self._held = False
 
     def lag(self, seconds: float) -> None:
-        """List a job only that long after it was created."""
+        """List new jobs only this many seconds after their creation."""
         self.lag_seconds = seconds
 
     def fail(self, message: str = "Internal error occurred.", code: str = "INTERNAL") -> None:
-        """Let the next job that starts fail before its command runs."""
+        """Fail the next job that starts, before its command runs."""
         with self._lock:
             self._failures.append(Failure(grpc.StatusCode[code], message))
 
     def preempt(self, when: str, times: int = 1, *, for_good: bool = False) -> None:
-        """Take the machines of a job away as soon as it has written a file that matches the pattern `when`."""
+        """Take a job's machines once it has written a file that matches the pattern `when`."""
         with self._lock:
             self._preemptions.append(Preemption(when, times, for_good))
 
     def clear(self) -> None:
-        """Let nothing go wrong any more."""
+        """Remove all pending faults."""
         with self._lock:
-            self._refusals.clear()
+            self._errors.clear()
             self._preemptions.clear()
             self._failures.clear()
             self._held, self.lag_seconds = False, 0.0
@@ -103,22 +103,22 @@ class Faults:
         """Whether jobs are kept waiting."""
         return self._held
 
-    def take_refusal(self, method: str) -> Refusal | None:
-        """The error that this call shall get, if any; it is used up."""
+    def take_error(self, method: str) -> InjectedError | None:
+        """Remove and return the error for a call, if there is one."""
         with self._lock:
-            for refusal in self._refusals:
-                if refusal.method in (method, "*") and refusal.times > 0:
-                    refusal.times -= 1
-                    return refusal
+            for error in self._errors:
+                if error.method in (method, "*") and error.times > 0:
+                    error.times -= 1
+                    return error
         return None
 
     def take_failure(self) -> Failure | None:
-        """How the job that is about to start shall fail, if it shall; it is used up."""
+        """Remove and return the error for the job that is about to start, if there is one."""
         with self._lock:
             return self._failures.pop(0) if self._failures else None
 
     def take_preemption(self, files: Collection[str]) -> Preemption | None:
-        """The preemption that these files, just written, call for, if any; it is used up."""
+        """Remove and return the preemption that newly written files trigger, if there is one."""
         with self._lock:
             for preemption in self._preemptions:
                 if preemption.times > 0 and fnmatch.filter(files, preemption.when):
@@ -126,6 +126,6 @@ class Faults:
                     return preemption
         return None
 
-    def _refuse(self, refusal: Refusal) -> None:
+    def _add(self, error: InjectedError) -> None:
         with self._lock:
-            self._refusals.append(refusal)
+            self._errors.append(error)

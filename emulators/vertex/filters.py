@@ -1,8 +1,8 @@
 """The filter of ListCustomJobs: `labels.team="x" AND (state="JOB_STATE_RUNNING" OR NOT display_name:"old*")`.
 
 Fields: name, display_name, state, create_time, update_time, labels.KEY. `:` matches a part (with * anywhere), and
-`labels.KEY:*` asks whether there is such a label. AND binds tighter than OR here; Vertex AI
-documents no precedence, so clients had better write parentheses.
+`labels.KEY:*` tests whether the label exists. AND binds tighter than OR here; Vertex AI
+documents no precedence, so clients should write parentheses.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ _FIELDS = re.compile(r"name|display_name|state|create_time|update_time|labels\.[
 
 
 def parse(text: str) -> Test:
-    """Read a filter.
+    """Parse a filter.
 
     Raises:
-        ValueError: it cannot be read, or names a field that jobs do not have.
+        ValueError: the syntax is wrong, or it names a field that jobs do not have.
     """
     if not text.strip():
         return lambda _: True

@@ -1,4 +1,4 @@
-"""The jobs: created, listed, changed from state to state, kept in a folder over restarts."""
+"""The store of jobs: creation, listing, state changes; kept in a folder over restarts."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import grpc
 from google.cloud.aiplatform_v1.types import CustomJob, JobState
 from google.rpc import status_pb2
 
+from emulators import atomic_files
 from emulators.vertex import filters
 
 LIVE = frozenset(
@@ -26,8 +27,8 @@ LIVE = frozenset(
 _PAGE = 100
 
 
-class Refused(Exception):
-    """A request that is wrong, with the status that the client gets."""
+class RequestError(Exception):
+    """A wrong request, with the status that the client gets."""
 
     def __init__(self, code: grpc.StatusCode, message: str) -> None:
         super().__init__(message)
@@ -37,7 +38,7 @@ class Refused(Exception):
 class Jobs:
     """All jobs, by resource name; safe for threads.
 
-    `received` are the requests to create one, as they came in; `history` each change of state, in order.
+    `received` holds every create request as it arrived; `history` every change of state, in order.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -49,13 +50,13 @@ class Jobs:
         self.history: list[tuple[str, dict[str, str], JobState]] = []
         folder.mkdir(parents=True, exist_ok=True)
         for path in sorted(folder.glob("*.json")):
-            self._revive(CustomJob.from_json(path.read_text(encoding="utf-8")))
+            self._load(CustomJob.from_json(path.read_text(encoding="utf-8")))
 
     def create(self, parent: str, job: CustomJob, lag: float = 0.0) -> CustomJob:
-        """Take a new job in; it is listed `lag` seconds later.
+        """Store a new job; it is listed `lag` seconds later.
 
         Raises:
-            Refused: it lacks what every job needs.
+            RequestError: the job lacks a required field, or a label is too long.
         """
         self.received.append(CustomJob.deserialize(CustomJob.serialize(job)))
         _check(job)
@@ -69,19 +70,27 @@ class Jobs:
             return _copy(job)
 
     def get(self, name: str) -> CustomJob:
-        """One job as it is now. Raises Refused when there is none of that name."""
+        """Return the current state of one job.
+
+        Raises:
+            RequestError: there is no job of that name.
+        """
         with self._lock:
             if name not in self._jobs:
-                raise Refused(grpc.StatusCode.NOT_FOUND, f"The CustomJob does not exist: {name}")
+                raise RequestError(grpc.StatusCode.NOT_FOUND, f"The CustomJob does not exist: {name}")
             return _copy(self._jobs[name])
 
     def page(self, parent: str, text: str, page_size: int, page_token: str) -> tuple[list[CustomJob], str]:
-        """A page of jobs that match the filter, the newest first, and the token of the next page."""
+        """Return a page of the jobs that match a filter, newest first, and the token of the next page.
+
+        Raises:
+            RequestError: the filter or the token is wrong.
+        """
         try:
             test = filters.parse(text)
             start = int(page_token or 0)
         except ValueError as error:
-            raise Refused(grpc.StatusCode.INVALID_ARGUMENT, str(error)) from error
+            raise RequestError(grpc.StatusCode.INVALID_ARGUMENT, str(error)) from error
         with self._lock:
             now = time.monotonic()
             shown = [
@@ -94,15 +103,19 @@ class Jobs:
             return [_copy(job) for job in shown[start:end]], str(end) if end < len(shown) else ""
 
     def delete(self, name: str) -> None:
-        """Forget a job that has ended."""
+        """Delete a job that has ended.
+
+        Raises:
+            RequestError: there is no such job, or it has not ended.
+        """
         with self._lock:
             if self.get(name).state in LIVE:
-                raise Refused(grpc.StatusCode.FAILED_PRECONDITION, f"{name} has not ended; cancel it first")
+                raise RequestError(grpc.StatusCode.FAILED_PRECONDITION, f"{name} has not ended; cancel it first")
             del self._jobs[name]
             self._path(name).unlink(missing_ok=True)
 
     def change(self, name: str, state: JobState, code: grpc.StatusCode | None = None, message: str = "") -> None:
-        """Bring a job into another state; one that has ended stays as it is."""
+        """Change the state of a job, unless it has ended."""
         with self._lock:
             job = self._jobs[name]
             if job.state not in LIVE or job.state == state:
@@ -117,17 +130,17 @@ class Jobs:
             self._record(job)
 
     def live(self) -> list[CustomJob]:
-        """The jobs that have not ended."""
+        """Return the jobs that have not ended."""
         with self._lock:
             return [_copy(job) for job in self._jobs.values() if job.state in LIVE]
 
     def all(self) -> list[CustomJob]:
-        """Every job, the oldest first."""
+        """Return every job, oldest first."""
         with self._lock:
             return [_copy(job) for job in self._jobs.values()]
 
     def most_live(self, key: str, value: str) -> int:
-        """How many jobs with that label were live at one time, at most."""
+        """Return the highest number of jobs with a label that were live at one time."""
         alive: set[str] = set()
         most = 0
         for name, labels, state in self.history:
@@ -138,12 +151,9 @@ class Jobs:
 
     def _record(self, job: CustomJob) -> None:
         self.history.append((job.name, dict(job.labels), job.state))
-        path = self._path(job.name)
-        partial = path.with_suffix(".partial")
-        partial.write_text(CustomJob.to_json(job), encoding="utf-8")
-        partial.replace(path)
+        atomic_files.write_file(self._path(job.name), CustomJob.to_json(job).encode())
 
-    def _revive(self, job: CustomJob) -> None:
+    def _load(self, job: CustomJob) -> None:
         self._jobs[job.name] = job
         code = grpc.StatusCode.INTERNAL
         self.change(job.name, JobState.JOB_STATE_FAILED, code, "The emulator was stopped while the job ran.")
@@ -167,7 +177,7 @@ def _check(job: CustomJob) -> None:
         if len(key) > 63 or len(value) > 63:
             wrong.append(f"labels.{key}: keys and values are at most 63 characters")
     if wrong:
-        raise Refused(grpc.StatusCode.INVALID_ARGUMENT, "; ".join(wrong))
+        raise RequestError(grpc.StatusCode.INVALID_ARGUMENT, "; ".join(wrong))
 
 
 def _fields(job: CustomJob) -> dict[str, str]:

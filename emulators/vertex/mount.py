@@ -1,8 +1,8 @@
-"""/gcs on this machine: a folder that holds a copy of what a job reads of the bucket, and goes back as it changes.
+"""/gcs on this machine: a folder with copies of the objects that a job reads; changes are uploaded to the bucket.
 
-On Vertex AI this is Cloud Storage FUSE: a file appears in the bucket when it is closed. Here a file is brought there a
-moment after its last change. Each attempt of a job starts with an empty folder, like a new machine: what it finds of
-an earlier one, it finds in the bucket.
+On Vertex AI this is Cloud Storage FUSE, where a file appears in the bucket when it is closed. Here a file is uploaded a
+moment after its last change. Each attempt of a job starts with an empty folder, like a new machine: the files of
+earlier attempts come from the bucket.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from google.cloud import storage
 _PATH = re.compile(r"(?<![\w/.-])/gcs/([a-z0-9][a-z0-9._-]+)/([^\s'\":,]*)")
 _START = re.compile(r"(?<![\w/.-])/gcs/")
 _SETTLED = 0.05
-"""Seconds after its last change that a file is taken for closed."""
+"""A file counts as closed this many seconds after its last change."""
 
 
 @dataclass
 class Mount:
-    """One job's /gcs. `written` are the files that went to the bucket, as BUCKET/OBJECT.
+    """One job's /gcs. `written` are the uploaded files, as BUCKET/OBJECT.
 
     Args:
-        folder: where it is on this machine; it is emptied.
-        client: of the storage.
+        folder: of the copies; it is emptied.
+        client: of Cloud Storage.
     """
 
     folder: Path
@@ -43,7 +43,7 @@ class Mount:
         return _START.sub(f"{self.folder}/", text)
 
     def fill(self, texts: Iterable[str]) -> None:
-        """Copy all objects here that lie under the paths which these texts name."""
+        """Download all objects below the /gcs/ paths that the texts contain."""
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
         for bucket, prefix in sorted({(match[1], match[2]) for text in texts for match in _PATH.finditer(text)}):
@@ -55,12 +55,12 @@ class Mount:
                     blob.download_to_filename(str(path))
         self._seen = dict(self._files())
 
-    def sync(self, *, all_of_it: bool = False) -> None:
-        """Bring what changed to the bucket; files that are just being written wait unless it is the last time."""
+    def sync(self, *, final: bool = False) -> None:
+        """Upload changed files and delete removed ones; unless `final`, skip files that are still being written."""
         now = time.time_ns()
         found = dict(self._files())
         for name, stamp in found.items():
-            if self._seen.get(name) != stamp and (all_of_it or now - stamp[0] > _SETTLED * 1e9):
+            if self._seen.get(name) != stamp and (final or now - stamp[0] > _SETTLED * 1e9):
                 self._upload(name)
                 self._seen[name] = stamp
                 self.written.add(name)

@@ -9,35 +9,33 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from google.cloud.aiplatform_v1.types import CustomJob
 
+from emulators.host import free_ports, inherited_environment
 from emulators.vertex.mount import Mount
 
-# The kernel ends a replica when the thread that started it dies, whatever ended this process (Linux).
-_LEASH = """\
+# On Linux the kernel kills a replica when the thread that started it dies, even by SIGKILL.
+_DIE_WITH_PARENT = """\
 import ctypes, os, signal, sys
 if sys.platform == "linux":
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 sys.exit(75) if os.getppid() != int(sys.argv[1]) else os.execvp(sys.argv[2], sys.argv[2:])
 """
-# What leads a process to somebody's accounts; a container starts without it.
-_FOREIGN = ("CONCEPTRY_", "PREFECT_", "HF_", "HUGGING", "GOOGLE_", "STORAGE_EMULATOR", "GRPC_", "DVC_", "PYTHON")
 _TASKS = ("chief", "worker", "ps", "evaluator")
 
 
-def leash(python: Sequence[str], command: Sequence[str]) -> list[str]:
-    """A command that ends with this process; `python` runs the few lines that see to it."""
-    return [*python, "-c", _LEASH, str(os.getpid()), *command]
+def die_with_parent(python: Sequence[str], command: Sequence[str]) -> list[str]:
+    """Wrap a command so that it ends with this process; `python` is the interpreter that runs the wrapper."""
+    return [*python, "-c", _DIE_WITH_PARENT, str(os.getpid()), *command]
 
 
 @dataclass
@@ -45,12 +43,12 @@ class Replicas:
     """The processes of one attempt at a job.
 
     Args:
-        job: what is run.
-        mount: its /gcs.
-        logs: a folder for what each replica prints.
+        job: the job that they run.
+        mount: the job's /gcs.
+        logs: folder for the replicas' output.
         binaries: the image's folder of programs, which comes first on PATH.
-        root: PYTHONPATH of the replicas: what the image holds besides its environment.
-        variables: what the host adds to every container.
+        root: PYTHONPATH of the replicas, for the files of the image.
+        variables: added to the environment of every container.
     """
 
     job: CustomJob
@@ -62,7 +60,7 @@ class Replicas:
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     def start(self) -> None:
-        """Start all of them; the pools' replicas know each other's addresses."""
+        """Start all replicas, with each other's addresses in their environments."""
         self.logs.mkdir(parents=True, exist_ok=True)
         pools = self.job.job_spec.worker_pool_specs
         cluster = _addresses([int(pool.replica_count) for pool in pools])
@@ -75,7 +73,7 @@ class Replicas:
                 environment |= {variable.name: self.mount.map(variable.value) for variable in container.env}
                 with (self.logs / f"{name}.log").open("ab") as log:
                     self.processes[name] = subprocess.Popen(
-                        leash([sys.executable, "-S"], command),
+                        die_with_parent([sys.executable, "-S"], command),
                         stdin=subprocess.DEVNULL,
                         stdout=log,
                         stderr=subprocess.STDOUT,
@@ -85,7 +83,7 @@ class Replicas:
                     )
 
     def failed(self) -> tuple[str, int] | None:
-        """A replica that ended badly, and its exit status as a shell would give it."""
+        """Return a replica that failed, and its exit status as a shell reports it; none if no replica failed."""
         for name, process in self.processes.items():
             code = process.poll()
             if code not in (None, 0):
@@ -93,18 +91,18 @@ class Replicas:
         return None
 
     def done(self) -> bool:
-        """Whether the primary replica has ended well; the others are only there for it."""
+        """Whether the primary replica has succeeded, which decides about the job."""
         return self.processes["workerpool0-0"].poll() == 0
 
-    def wait(self, patience: float) -> None:
-        """Let the replicas end by themselves, for so many seconds."""
-        deadline = time.monotonic() + patience
+    def wait(self, seconds: float) -> None:
+        """Wait for the replicas to end by themselves, at most this many seconds."""
+        deadline = time.monotonic() + seconds
         for process in self.processes.values():
             with suppress(subprocess.TimeoutExpired):
                 process.wait(max(0.0, deadline - time.monotonic()))
 
     def stop(self, grace: float) -> None:
-        """End all of them: SIGTERM, and after `grace` seconds SIGKILL."""
+        """End all replicas: SIGTERM, and after `grace` seconds SIGKILL."""
         deadline = time.monotonic() + grace
         for number in (signal.SIGTERM, signal.SIGKILL):
             for process in self.processes.values():
@@ -116,7 +114,6 @@ class Replicas:
                     process.wait(max(0.0, deadline - time.monotonic()) if number == signal.SIGTERM else None)
 
     def _environment(self, cluster: dict[str, list[str]], pool: int, number: int) -> dict[str, str]:
-        kept = {key: value for key, value in os.environ.items() if not key.startswith(_FOREIGN)}
         _, project, _, location, _, job_id = self.job.name.split("/")
         path = os.pathsep.join([str(self.binaries), os.environ.get("PATH", os.defpath)])
         output = self.mount.map(self.job.job_spec.base_output_directory.output_uri_prefix.replace("gs://", "/gcs/"))
@@ -127,7 +124,7 @@ class Replicas:
         }
         tasks = {_TASKS[index]: addresses for index, addresses in enumerate(cluster.values())}
         return {
-            **kept,
+            **inherited_environment(["HOME", "USER"]),
             "PATH": path,
             **({"PYTHONPATH": str(self.root)} if self.root else {}),
             "PYTHONUNBUFFERED": "1",
@@ -148,12 +145,8 @@ def _json(cluster: Mapping[str, Any], kind: str, index: int) -> str:
 
 
 def _addresses(replicas: Sequence[int]) -> dict[str, list[str]]:
-    """A free port of localhost for each replica, by pool; all are held until all are known."""
-    with ExitStack() as probes:
-
-        def address() -> str:
-            probe = probes.enter_context(socket.socket())
-            probe.bind(("127.0.0.1", 0))
-            return f"localhost:{probe.getsockname()[1]}"
-
-        return {f"workerpool{index}": [address() for _ in range(count)] for index, count in enumerate(replicas)}
+    """Assign a free port of localhost to each replica; returns the addresses by pool."""
+    ports = iter(free_ports(sum(replicas)))
+    return {
+        f"workerpool{index}": [f"localhost:{next(ports)}" for _ in range(count)] for index, count in enumerate(replicas)
+    }

@@ -1,4 +1,4 @@
-"""The life of a job: it waits for a machine, runs, may lose its machines and get others, and ends.
+"""The life of a job: wait for a machine, run, possibly lose the machines and get others, end.
 
     PENDING -> RUNNING -> SUCCEEDED | FAILED            PENDING | RUNNING -> CANCELLING -> CANCELLED
 
@@ -34,7 +34,7 @@ _TOO_LONG = "The job has exceeded its timeout."
 
 @dataclass(frozen=True)
 class Image:
-    """What stands for a container image: a folder of programs that comes first on PATH, and the files beside them."""
+    """The stand-in of a container image: a folder of programs, first on PATH, and a root folder, on PYTHONPATH."""
 
     binaries: Path = field(default_factory=lambda: Path(sys.executable).parent)
     root: Path | None = field(default_factory=lambda: Path(__file__).resolve().parents[2])
@@ -53,14 +53,14 @@ class Runner:
     """Runs jobs, each in a thread.
 
     Args:
-        jobs: where their states are kept.
-        faults: what shall go wrong.
-        root: for mounts and logs.
-        open_storage: makes a client of the storage.
-        images: what stands for each image; any other one is this process' own environment.
+        jobs: the store of their states.
+        faults: faults to inject.
+        root: folder of mounts and logs.
+        open_storage: returns a client of Cloud Storage.
+        images: stand-ins of container images; other images run in this process's own environment.
         capacity: jobs that have machines at the same time.
         grace: seconds between SIGTERM and SIGKILL.
-        variables: what every container finds in its environment.
+        variables: added to the environment of every container.
     """
 
     def __init__(
@@ -77,48 +77,46 @@ class Runner:
     ) -> None:
         self._jobs, self._faults, self._root, self._open_storage = jobs, faults, root, open_storage
         self._images, self._grace, self._variables = images, grace, variables
-        self._places = threading.Semaphore(capacity)
+        self._slots = threading.Semaphore(capacity)
         self._cancelled: dict[str, threading.Event] = {}
         self._threads: list[threading.Thread] = []
-        self._closing = threading.Event()
 
     def begin(self, job: CustomJob) -> None:
-        """Take a new job through its life, in the background."""
+        """Run a new job in the background."""
         self._cancelled[job.name] = threading.Event()
-        thread = threading.Thread(target=self._live, args=(job,), name=f"job {job.name[-6:]}", daemon=True)
+        thread = threading.Thread(target=self._run_job, args=(job,), name=f"job {job.name[-6:]}", daemon=True)
         self._threads.append(thread)
         thread.start()
 
     def cancel(self, name: str) -> None:
-        """Ask a job to end; it is CANCELLING until its processes are gone."""
+        """Request a job's end; it is CANCELLING until its processes are gone."""
         self._jobs.change(name, JobState.JOB_STATE_CANCELLING)
         if event := self._cancelled.get(name):
             event.set()
 
     def close(self) -> None:
-        """End all jobs; returns when nothing of them is left."""
-        self._closing.set()
+        """End all jobs; returns when their processes are gone."""
         for job in self._jobs.live():
             self.cancel(job.name)
         for thread in self._threads:
             thread.join()
 
     def logs(self, name: str) -> Path:
-        """The folder of what a job's replicas print."""
+        """Return the folder of the output of a job's replicas."""
         return self._root / "logs" / name.rpartition("/")[2]
 
-    def _live(self, job: CustomJob) -> None:
+    def _run_job(self, job: CustomJob) -> None:
         try:
             for _ in range(RESTARTS + 1):
                 if self._attempt(job) is not Ending.PREEMPTED:
                     return
             self._fail(job, grpc.StatusCode.RESOURCE_EXHAUSTED, "Preempted too often: STOCKOUT of Spot machines.")
-        except Exception as error:  # noqa: BLE001 - whatever it was, the client must not wait for ever
+        except Exception as error:  # noqa: BLE001 - after any error the client must not wait forever
             traceback.print_exc()
             self._fail(job, grpc.StatusCode.INTERNAL, f"The emulator failed: {error}")
 
     def _attempt(self, job: CustomJob) -> Ending:
-        if not self._wait_for_place(job):
+        if not self._wait_for_slot(job):
             return Ending.CANCELLED
         try:
             if failure := self._faults.take_failure():
@@ -126,14 +124,14 @@ class Runner:
                 return Ending.FAILED
             return self._run(job)
         finally:
-            self._places.release()
+            self._slots.release()
 
-    def _wait_for_place(self, job: CustomJob) -> bool:
+    def _wait_for_slot(self, job: CustomJob) -> bool:
         scheduling = job.job_spec.scheduling
         limit = scheduling.max_wait_duration.total_seconds() if scheduling.max_wait_duration else 0.0
         flexible = scheduling.strategy == Scheduling.Strategy.FLEX_START
         began = time.monotonic()
-        while self._faults.held or not self._places.acquire(timeout=_TICK):
+        while self._faults.held or not self._slots.acquire(timeout=_TICK):
             if self._cancelled[job.name].wait(_TICK):
                 self._jobs.change(job.name, JobState.JOB_STATE_CANCELLED)
                 return False
@@ -150,19 +148,26 @@ class Runner:
             text for one in containers for text in (*one.command, *one.args, *(variable.value for variable in one.env))
         )
         image = self._images.get(containers[0].image_uri, Image())
-        replicas = Replicas(job, mount, self.logs(job.name), image.binaries, image.root, self._variables)
+        replicas = Replicas(
+            job,
+            mount,
+            logs=self.logs(job.name),
+            binaries=image.binaries,
+            root=image.root,
+            variables=self._variables,
+        )
         try:
             self._jobs.change(job.name, JobState.JOB_STATE_RUNNING)
             replicas.start()
             ending, finish = self._watch(job, replicas, mount)
         finally:
             replicas.stop(self._grace)
-            mount.sync(all_of_it=True)
+            mount.sync(final=True)
         finish()
         return ending
 
     def _watch(self, job: CustomJob, replicas: Replicas, mount: Mount) -> tuple[Ending, Callable[[], None]]:
-        """Look after the replicas until the attempt is over; what to tell of it is told once they are gone."""
+        """Watch the replicas until the attempt ends; returns its ending, and the state change to apply afterwards."""
         timeout = job.job_spec.scheduling.timeout
         deadline = time.monotonic() + (timeout.total_seconds() if timeout else 7 * 86400.0)
         while True:

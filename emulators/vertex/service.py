@@ -1,6 +1,6 @@
-"""JobService over gRPC: requests in, jobs out, with the (de)serializers of the client library itself.
+"""JobService over gRPC, with the (de)serializers of the client library.
 
-A caller shows a token that the service account signed, or one that this cloud gave out for it.
+A caller authenticates with a token that the service account signed, or that this cloud issued for it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from google.longrunning import operations_pb2
 from google.protobuf import empty_pb2
 
 from emulators.vertex.faults import Faults
-from emulators.vertex.jobs import Jobs, Refused
+from emulators.vertex.jobs import Jobs, RequestError
 from emulators.vertex.runner import Runner
 
 SERVICE = "google.cloud.aiplatform.v1.JobService"
@@ -33,66 +33,67 @@ _THREADS = 16
 
 
 class Service:
-    """The methods that a training needs.
+    """The methods for custom jobs and locations.
 
     Args:
-        jobs: where they are kept.
-        runner: who runs them.
-        faults: what shall go wrong.
-        believes: whether a bearer token is good.
-        project: the only one that there is.
-        locations: the regions that there are.
+        jobs: the store of jobs.
+        runner: runs the jobs.
+        faults: faults to inject.
+        accepts_token: tests a bearer token.
+        project: id of the only project.
+        locations: the existing regions.
     """
 
     def __init__(
         self,
+        *,
         jobs: Jobs,
         runner: Runner,
         faults: Faults,
-        believes: Callable[[str], bool],
+        accepts_token: Callable[[str], bool],
         project: str,
         locations: tuple[str, ...],
     ) -> None:
         self._jobs, self._runner, self._faults = jobs, runner, faults
-        self._believes, self._project, self._locations = believes, project, locations
+        self._accepts_token, self._project, self._locations = accepts_token, project, locations
 
     def create(self, request: CreateCustomJobRequest) -> CustomJob:
-        """CreateCustomJob: there is no request id, so a call that is repeated makes another job."""
+        """Answer CreateCustomJob; there is no request id, so a repeated call creates another job."""
         self._check_parent(request.parent)
         job = self._jobs.create(request.parent, request.custom_job, self._faults.lag_seconds)
         self._runner.begin(job)
         return job
 
     def get(self, request: GetCustomJobRequest) -> CustomJob:
-        """GetCustomJob."""
+        """Answer GetCustomJob."""
         return self._jobs.get(request.name)
 
     def listing(self, request: ListCustomJobsRequest) -> ListCustomJobsResponse:
-        """ListCustomJobs, with filter and pages."""
+        """Answer ListCustomJobs, with filter and pages."""
         self._check_parent(request.parent)
         jobs, token = self._jobs.page(request.parent, request.filter, request.page_size, request.page_token)
         return ListCustomJobsResponse(custom_jobs=jobs, next_page_token=token)
 
     def cancel(self, request: CancelCustomJobRequest) -> empty_pb2.Empty:
-        """CancelCustomJob: starts the cancellation; success is not guaranteed, so a client looks again."""
+        """Answer CancelCustomJob: request the end; success is not guaranteed, so clients poll the state."""
         self._jobs.get(request.name)
         self._runner.cancel(request.name)
         return empty_pb2.Empty()
 
     def delete(self, request: DeleteCustomJobRequest) -> operations_pb2.Operation:
-        """DeleteCustomJob: an operation that is done at once."""
+        """Answer DeleteCustomJob with an operation that is already done."""
         self._jobs.delete(request.name)
         operation = operations_pb2.Operation(name=f"{request.name}/operations/1", done=True)
         operation.response.Pack(empty_pb2.Empty())
         return operation
 
     def location(self, request: locations_pb2.GetLocationRequest) -> locations_pb2.Location:
-        """GetLocation."""
+        """Answer GetLocation."""
         self._check_parent(request.name)
         return locations_pb2.Location(name=request.name, location_id=request.name.rpartition("/")[2])
 
     def handlers(self) -> list[grpc.GenericRpcHandler]:
-        """The services, for a gRPC server."""
+        """Return the services for a gRPC server."""
         serialize = {CustomJob: CustomJob.serialize, ListCustomJobsResponse: ListCustomJobsResponse.serialize}
         methods = {
             "CreateCustomJob": (self.create, CreateCustomJobRequest, CustomJob),
@@ -121,18 +122,18 @@ class Service:
 
     def _guarded(self, name: str, method: Callable[[Any], Any]) -> Callable[[Any, grpc.ServicerContext], Any]:
         def answer(request: Any, context: grpc.ServicerContext) -> Any:
-            refusal = self._faults.take_refusal(name)
-            if refusal is not None and not refusal.carried_out:
-                context.abort(refusal.code, refusal.message)
+            injected = self._faults.take_error(name)
+            if injected is not None and not injected.executed:
+                context.abort(injected.code, injected.message)
             bearer = dict(context.invocation_metadata()).get("authorization", "")
-            if not self._believes(str(bearer).removeprefix("Bearer ")):
+            if not self._accepts_token(str(bearer).removeprefix("Bearer ")):
                 context.abort(grpc.StatusCode.UNAUTHENTICATED, "Request had invalid authentication credentials.")
             try:
                 result = method(request)
-            except Refused as error:
+            except RequestError as error:
                 context.abort(error.code, error.message)
-            if refusal is not None:
-                context.abort(refusal.code, refusal.message)
+            if injected is not None:
+                context.abort(injected.code, injected.message)
             return result
 
         return answer
@@ -141,9 +142,9 @@ class Service:
         parts = name.split("/")
         if len(parts) < 4 or parts[:2] != ["projects", self._project]:
             message = f"Permission denied on resource project {name.split('/')[1] if len(parts) > 1 else name}."
-            raise Refused(grpc.StatusCode.PERMISSION_DENIED, message)
+            raise RequestError(grpc.StatusCode.PERMISSION_DENIED, message)
         if parts[3] not in self._locations:
-            raise Refused(grpc.StatusCode.NOT_FOUND, f"Location {parts[3]} is not found.")
+            raise RequestError(grpc.StatusCode.NOT_FOUND, f"Location {parts[3]} is not found.")
 
 
 def listen(service: Service, keys: tuple[bytes, bytes], port: int = 0) -> tuple[grpc.Server, int]:

@@ -30,7 +30,7 @@ class Fact:
     took: float | None = None
 
 
-class Teller:
+class StoryConsole:
     """Prints the story as it happens and remembers its facts for the table at the end."""
 
     def __init__(self, console: Console) -> None:

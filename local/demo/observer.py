@@ -22,10 +22,11 @@ from prefect.exceptions import PrefectHTTPStatusError
 from rich.status import Status
 
 from conceptry.errors import TransientError
-from conceptry.version import ActualConcept, Version
+from conceptry.installation import HubTarget
+from conceptry.version import LiveConcept, Version
 from local.demo.console import StoryError
 from local.servers import Stack
-from tasks.hub import HubTarget, list_actual
+from tasks.hub import HubSession, list_live
 
 T = TypeVar("T")
 
@@ -37,7 +38,7 @@ _WATCHES = 3
 _BAD = (StateType.FAILED, StateType.CRASHED, StateType.CANCELLED)
 
 
-class Witness:
+class Observer:
     """Looks at one embedded set-up from outside.
 
     Args:
@@ -47,7 +48,7 @@ class Witness:
 
     def __init__(self, stack: Stack, client: SyncPrefectClient) -> None:
         self._stack, self._client = stack, client
-        self._hub = HubTarget(stack.setup.hub_endpoint, stack.setup.hub_owner, None)
+        self._hub = HubTarget(stack.setup.hub_endpoint, stack.setup.hub_owner)
 
     def until(
         self, look: Callable[[], T | None], what: str, status: Status, news: Callable[[], str] | None = None
@@ -83,9 +84,9 @@ class Witness:
                 )
             time.sleep(_LOOK_EVERY)
 
-    def concept(self, name: str) -> ActualConcept | None:
+    def concept(self, name: str) -> LiveConcept | None:
         """What the Hub holds of a concept, or None when it has never heard of it."""
-        return list_actual(self._hub).concepts.get(name)
+        return list_live(HubSession(self._hub)).concepts.get(name)
 
     def version(self, name: str, number: int) -> Version | None:
         """One version of a concept, once it is published."""

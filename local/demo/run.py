@@ -1,4 +1,4 @@
-"""Before and after the story: the folder, the servers, the contact sheet, and what to do next."""
+"""The demo: prepares the folder and the servers, runs the story, draws the contact sheet, prints what to do next."""
 
 from __future__ import annotations
 
@@ -7,62 +7,65 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from prefect.client.orchestration import get_client
 from rich.console import Console
 from rich.panel import Panel
 
 from conceptry.errors import ConceptryError
+from conceptry.installation import HubTarget
 from conceptry.version import Version
-from flows.contact_sheet import Panel as SheetPanel
-from flows.contact_sheet import Row, contact_sheet
-from local.demo.console import Teller
-from local.demo.story import Story, setup
+from local.contact_sheet import Panel as SheetPanel
+from local.contact_sheet import Row, contact_sheet
+from local.demo.console import StoryConsole
+from local.demo.observer import Observer
+from local.demo.story import Story, places, setup
 from local.demo.subjects import NIGHT_LIGHT, Subject
 from local.servers import Stack, end_on_sigterm
-from local.setup_folder import Folder, enter
+from local.setup_folder import Folder, open_installation, prefect_of
+from tasks.hub import HubSession, download
 
 _WIDTH = 110
 
 
-def perform(root: Path, *, fresh: bool) -> int:
-    """Tell the story in `root`.
+def run(root: Path, *, fresh: bool) -> int:
+    """Run the story in `root`; returns the exit code: 0 when everything happened as told.
+
+    Args:
+        root: The scratch folder; it is kept.
+        fresh: Delete what an earlier demo left there, instead of refusing.
 
     Raises:
         ConceptryError: the folder is in use, or something in the story did not happen.
     """
     folder = Folder.at(root)
     _clear(folder, fresh)
-    console = Console(highlight=False)
-    console = console if console.is_terminal else Console(highlight=False, width=_WIDTH)
-    teller = Teller(console)
+    terminal = Console(highlight=False)
+    terminal = terminal if terminal.is_terminal else Console(highlight=False, width=_WIDTH)
+    console = StoryConsole(terminal)
     end_on_sigterm()
-    console.print("[bold]Conceptry[/]: pictures in git become words that Stable Diffusion knows.")
+    terminal.print("[bold]Conceptry[/]: pictures in git become words that Stable Diffusion knows.")
     with Stack(folder, setup(folder)) as stack:
-        sheet = _tell(folder, stack, teller)
-        with console.status("stopping the servers"):
+        sheet = _tell(folder, stack, console)
+        with terminal.status("stopping the servers"):
             stack.stop()
-    console.print()
-    console.print(teller.table())
-    console.print()
-    console.print(_farewell(root, sheet, teller.elapsed))
+    terminal.print()
+    terminal.print(console.table())
+    terminal.print()
+    terminal.print(_farewell(root, sheet, console.elapsed))
     return 0
 
 
-def _tell(folder: Folder, stack: Stack, teller: Teller) -> Path:
-    story = Story(folder, stack, teller)
+def _tell(folder: Folder, stack: Stack, console: StoryConsole) -> Path:
+    story = Story(folder, stack, console)
     story.prepare()
-    enter(folder, stack.setup)
-    from prefect.client.orchestration import get_client  # reads the environment that `enter` has just set
-
-    from local.demo.observer import Witness
-
-    with get_client(sync_client=True) as client:
-        witness = Witness(stack, client)
-        story.first_training_begins(witness)
-        story.forgotten_push(witness)
-        story.first_version(witness)
-        story.two_more_pictures(witness)
-        story.second_versions(witness)
-        story.back_to_v1(witness)
+    with open_installation(folder.root), prefect_of(folder.root), get_client(sync_client=True) as client:
+        observer = Observer(stack, client)
+        story.first_training_begins(observer)
+        story.forgotten_push(observer)
+        story.first_version(observer)
+        story.two_more_pictures(observer)
+        story.second_versions(observer)
+        story.back_to_v1(observer)
     return _draw_sheet(folder, stack, story.versions)
 
 
@@ -83,13 +86,11 @@ def _clear(folder: Folder, fresh: bool) -> None:
 
 
 def _draw_sheet(folder: Folder, stack: Stack, versions: Sequence[tuple[Subject, Version]]) -> Path:
-    from tasks.hub import HubTarget, download
-
-    target = HubTarget(stack.setup.hub_endpoint, stack.setup.hub_owner, None)
+    session = HubSession(HubTarget(stack.setup.hub_endpoint, stack.setup.hub_owner))
     rows = []
     for subject, version in versions:
         place = folder.work / "demo" / f"{subject.name}-{version.name}"
-        download(target, subject.name, version.name, place)
+        download(session, subject.name, version.name, place)
         samples = place / "samples"
         loss = "" if version.loss is None else f"held-out loss {version.loss:.3f}, "
         rows.append(
@@ -108,8 +109,6 @@ def _draw_sheet(folder: Folder, stack: Stack, versions: Sequence[tuple[Subject, 
 
 def _taught(folder: Folder, subject: Subject, count: int) -> list[Path]:
     """The pictures of a version: the first ones that the person took."""
-    from local.demo.story import places
-
     _, _, clone = places(folder)
     pictures = sorted(
         (clone / "concepts" / subject.name / "images").glob("*.png"), key=lambda path: path.stat().st_mtime

@@ -1,6 +1,6 @@
 """The story: a person puts pictures into git and DVC, and the registry does the rest.
 
-Each chapter ends with facts that the witness saw on the Prefect server or on the Hub. The machine trains while the
+Each chapter ends with facts that the observer saw on the Prefect server or on the Hub. The machine trains while the
 person goes on working, as in life: the second concept is added while the first one trains.
 """
 
@@ -10,18 +10,15 @@ import re
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from conceptry.version import Version
-from local.demo.console import StoryError, Teller
+from local.demo.console import StoryConsole, StoryError
+from local.demo.observer import Observer
 from local.demo.subjects import LIFE_BUOY, NIGHT_LIGHT, Subject
-from local.demo.user import Person, take_pictures
+from local.demo.user import User, take_pictures
 from local.post_receive_hook import install
 from local.servers import Stack
 from local.setup_folder import Folder, Setup
-
-if TYPE_CHECKING:
-    from local.demo.observer import Witness
 
 WATCH_EVERY = 15
 """Seconds between two looks at git: each is a process of its own. Of a push the origin's hook tells at once."""
@@ -41,59 +38,59 @@ def setup(folder: Folder) -> Setup:
 class Story:
     """Tells the chapters, in order; each raises StoryError when something is not as it says."""
 
-    def __init__(self, folder: Folder, stack: Stack, teller: Teller) -> None:
-        self._folder, self._stack, self._teller = folder, stack, teller
+    def __init__(self, folder: Folder, stack: Stack, console: StoryConsole) -> None:
+        self._folder, self._stack, self._console = folder, stack, console
         self._origin, self._remote, clone = places(folder)
-        self._ada = Person(clone, folder.root / "dvc-config", teller.command)
+        self._ada = User(clone, folder.root / "dvc-config", console.command)
         self._pictures = folder.root / "pictures"
         self.versions: list[tuple[Subject, Version]] = []
 
     def prepare(self) -> None:
         """Git, DVC and the first concept are ready while the servers still start."""
-        teller, ada = self._teller, self._ada
-        teller.chapter("A place to work: git, a DVC remote, a Hub and Prefect, all in one folder")
+        console, ada = self._console, self._ada
+        console.chapter("A place to work: git, a DVC remote, a Hub and Prefect, all in one folder")
         self._folder.root.mkdir(parents=True, exist_ok=True)
         with ThreadPoolExecutor(1) as background:
             servers: Future[float] = background.submit(self._start_servers)
             self._make_repository()
-            teller.fact(f"git and DVC are ready in {self._folder.root.name}/; the servers are still starting")
-            teller.chapter(f"Ada adds a concept: {NIGHT_LIGHT.token}, a {NIGHT_LIGHT.colour} {NIGHT_LIGHT.shape}")
+            console.fact(f"git and DVC are ready in {self._folder.root.name}/; the servers are still starting")
+            console.chapter(f"Ada adds a concept: {NIGHT_LIGHT.token}, a {NIGHT_LIGHT.colour} {NIGHT_LIGHT.shape}")
             self._add(NIGHT_LIGHT)
             ada.run("dvc", "push")
-            with teller.waiting("Prefect, the local Hub and the watcher are starting"):
+            with console.waiting("Prefect, the local Hub and the watcher are starting"):
                 seconds = servers.result()
-        teller.fact(f"Prefect {self._stack.setup.prefect_ui} and Hub {self._stack.setup.hub_endpoint} are up", seconds)
+        console.fact(f"Prefect {self._stack.setup.prefect_ui} and Hub {self._stack.setup.hub_endpoint} are up", seconds)
         ada.run("git", "push", "--quiet")
-        teller.fact("five pictures and a concept.yaml are pushed")
+        console.fact("five pictures and a concept.yaml are pushed")
 
-    def first_training_begins(self, witness: Witness) -> None:
+    def first_training_begins(self, observer: Observer) -> None:
         """The watcher finds the concept by itself."""
-        self._teller.chapter("The watcher notices")
-        self._training_begins(witness, NIGHT_LIGHT, "first version")
+        self._console.chapter("The watcher notices")
+        self._training_begins(observer, NIGHT_LIGHT, "first version")
 
-    def forgotten_push(self, witness: Witness) -> None:
+    def forgotten_push(self, observer: Observer) -> None:
         """A concept without its pictures waits; nothing else is held up."""
-        teller = self._teller
-        teller.chapter(f"Meanwhile Ada adds {LIFE_BUOY.token} and forgets `dvc push`")
+        console = self._console
+        console.chapter(f"Meanwhile Ada adds {LIFE_BUOY.token} and forgets `dvc push`")
         self._add(LIFE_BUOY)
         self._ada.run("git", "push", "--quiet")
         start = time.monotonic()
-        with teller.waiting("the watcher should see what is missing") as status:
-            cause = witness.until(lambda: witness.waiting(LIFE_BUOY.name), "life-buoy waits for its pictures", status)
-        teller.fact(f"{LIFE_BUOY.name} waits: {cause}", time.monotonic() - start)
-        self._expect_trainings(witness, 1)
-        teller.say("She remembers:")
+        with console.waiting("the watcher should see what is missing") as status:
+            cause = observer.until(lambda: observer.waiting(LIFE_BUOY.name), "life-buoy waits for its pictures", status)
+        console.fact(f"{LIFE_BUOY.name} waits: {cause}", time.monotonic() - start)
+        self._expect_trainings(observer, 1)
+        console.say("She remembers:")
         self._ada.run("dvc", "push")
 
-    def first_version(self, witness: Witness) -> None:
+    def first_version(self, observer: Observer) -> None:
         """v1 is trained, judged, published and served."""
-        self._teller.chapter(f"{NIGHT_LIGHT.name} v1")
-        self._published(witness, NIGHT_LIGHT, 1)
+        self._console.chapter(f"{NIGHT_LIGHT.name} v1")
+        self._published(observer, NIGHT_LIGHT, 1)
 
-    def two_more_pictures(self, witness: Witness) -> None:
+    def two_more_pictures(self, observer: Observer) -> None:
         """New pictures are a new version; the pushed concept is trained first, for its turn came first."""
-        teller, ada = self._teller, self._ada
-        teller.chapter("Two more pictures, and a README")
+        console, ada = self._console, self._ada
+        console.chapter("Two more pictures, and a README")
         images = Path("concepts", NIGHT_LIGHT.name, "images")
         take_pictures(ada.clone / images, NIGHT_LIGHT.colour, NIGHT_LIGHT.shape, ("six", "seven"), seed=7)
         ada.run("dvc", "add", str(images))
@@ -101,36 +98,36 @@ class Story:
         ada.commit_and_push("Two more pictures", f"{images}.dvc")
         (ada.clone / "README.md").write_text("# Our concepts\n\nA commit that has nothing to do with any of them.\n")
         revision = ada.commit_and_push("Say what this is", "README.md")
-        with teller.waiting("the watcher should look at that commit") as status:
-            witness.until(lambda: witness.looked_at(revision), f"the watcher looks at {revision[:8]}", status)
-        teller.fact("the watcher has seen both commits")
+        with console.waiting("the watcher should look at that commit") as status:
+            observer.until(lambda: observer.looked_at(revision), f"the watcher looks at {revision[:8]}", status)
+        console.fact("the watcher has seen both commits")
 
-    def second_versions(self, witness: Witness) -> None:
+    def second_versions(self, observer: Observer) -> None:
         """What was forgotten is trained now, and so are the two more pictures. The README trained nothing."""
-        self._teller.chapter(f"{LIFE_BUOY.name} v1 and {NIGHT_LIGHT.name} v2")
-        self._published(witness, LIFE_BUOY, 1)
-        self._published(witness, NIGHT_LIGHT, 2)
-        self._expect_trainings(witness, 3)
-        self._teller.fact("three trainings in all: the README's commit trained nothing")
+        self._console.chapter(f"{LIFE_BUOY.name} v1 and {NIGHT_LIGHT.name} v2")
+        self._published(observer, LIFE_BUOY, 1)
+        self._published(observer, NIGHT_LIGHT, 2)
+        self._expect_trainings(observer, 3)
+        self._console.fact("three trainings in all: the README's commit trained nothing")
 
-    def back_to_v1(self, witness: Witness) -> None:
+    def back_to_v1(self, observer: Observer) -> None:
         """Which version is served is a line in git."""
-        teller, ada = self._teller, self._ada
-        teller.chapter("Back to v1, by a line in git")
+        console, ada = self._console, self._ada
+        console.chapter("Back to v1, by a line in git")
         path = Path("concepts", NIGHT_LIGHT.name, "concept.yaml")
         text, count = re.subn(r"(?m)^# release: latest .*$", "release: v1", (ada.clone / path).read_text())
         if count != 1:
             raise StoryError("has no commented `release:` line to change", file=str(path))
         (ada.clone / path).write_text(text)
-        teller.command(f"sed -i 's/^# release: latest.*/release: v1/' {path}")
+        console.command(f"sed -i 's/^# release: latest.*/release: v1/' {path}")
         ada.commit_and_push("Back to the first night-light", str(path))
         start = time.monotonic()
-        with teller.waiting("the Space should go back to v1") as status:
-            witness.until(lambda: witness.serves(NIGHT_LIGHT.name, "v1"), "the Space serves v1", status)
-        teller.fact(f"the Space of {NIGHT_LIGHT.name} serves v1 again", time.monotonic() - start)
-        self._expect_trainings(witness, 3)
-        self._expect_versions(witness, NIGHT_LIGHT, ["v1", "v2"])
-        teller.fact("nothing was trained for it; v2 is still there")
+        with console.waiting("the Space should go back to v1") as status:
+            observer.until(lambda: observer.serves(NIGHT_LIGHT.name, "v1"), "the Space serves v1", status)
+        console.fact(f"the Space of {NIGHT_LIGHT.name} serves v1 again", time.monotonic() - start)
+        self._expect_trainings(observer, 3)
+        self._expect_versions(observer, NIGHT_LIGHT, ["v1", "v2"])
+        console.fact("nothing was trained for it; v2 is still there")
 
     def _start_servers(self) -> float:
         start = time.monotonic()
@@ -157,29 +154,31 @@ class Story:
         self._ada.run("git", "add", "concepts")
         self._ada.run("git", "commit", "--quiet", "-m", f"Add {subject.name}")
 
-    def _training_begins(self, witness: Witness, subject: Subject, why: str) -> None:
+    def _training_begins(self, observer: Observer, subject: Subject, why: str) -> None:
         start = time.monotonic()
-        with self._teller.waiting("the watcher looks at git") as status:
-            run = witness.until(lambda: witness.training(subject.name), f"{subject.name} is trained", status)
-        self._teller.fact(
+        with self._console.waiting("the watcher looks at git") as status:
+            run = observer.until(lambda: observer.training(subject.name), f"{subject.name} is trained", status)
+        self._console.fact(
             f"it started the training of {subject.name} ({why}): run {run.name}", time.monotonic() - start
         )
 
-    def _published(self, witness: Witness, subject: Subject, number: int) -> None:
-        teller, name, start = self._teller, f"v{number}", time.monotonic()
+    def _published(self, observer: Observer, subject: Subject, number: int) -> None:
+        console, name, start = self._console, f"v{number}", time.monotonic()
         busy = (subject.name, LIFE_BUOY.name, NIGHT_LIGHT.name)
-        with teller.waiting(f"{subject.name} {name} is trained, judged and published") as status:
-            version = witness.until(
-                lambda: witness.version(subject.name, number),
+        with console.waiting(f"{subject.name} {name} is trained, judged and published") as status:
+            version = observer.until(
+                lambda: observer.version(subject.name, number),
                 f"{subject.name} {name}",
                 status,
-                lambda: witness.news(busy),
+                lambda: observer.news(busy),
             )
             self._judged(subject, version)
             took, start = time.monotonic() - start, time.monotonic()
-            teller.fact(f"{subject.name} {name} is published: {self._figures(version)}", took)
-            witness.until(lambda: witness.serves(subject.name, name), f"the Space serves {subject.name} {name}", status)
-        teller.fact(f"the Space of {subject.name} serves {name}", time.monotonic() - start)
+            console.fact(f"{subject.name} {name} is published: {self._figures(version)}", took)
+            observer.until(
+                lambda: observer.serves(subject.name, name), f"the Space serves {subject.name} {name}", status
+            )
+        console.fact(f"the Space of {subject.name} serves {name}", time.monotonic() - start)
         self.versions.append((subject, version))
 
     def _judged(self, subject: Subject, version: Version) -> None:
@@ -190,14 +189,14 @@ class Story:
         loss = "" if version.loss is None else f", held-out loss {version.loss:.3f}"
         return f"{len(version.images)} pictures, gate {version.gate}{loss}"
 
-    def _expect_trainings(self, witness: Witness, count: int) -> None:
-        runs = witness.trainings()
+    def _expect_trainings(self, observer: Observer, count: int) -> None:
+        runs = observer.trainings()
         if len(runs) != count:
             names = ", ".join(run.name for run in runs)
             raise StoryError(f"there should be {count} trainings by now, and there are {len(runs)}: {names}")
 
-    def _expect_versions(self, witness: Witness, subject: Subject, names: list[str]) -> None:
-        concept = witness.concept(subject.name)
+    def _expect_versions(self, observer: Observer, subject: Subject, names: list[str]) -> None:
+        concept = observer.concept(subject.name)
         published = [version.name for version in concept.versions] if concept else []
         if sorted(published) != names:
             raise StoryError(f"should have the versions {names}, and has {published}", concept=subject.name)

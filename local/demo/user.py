@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shlex
 import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -13,13 +12,14 @@ import numpy as np
 
 from conceptry.errors import ConceptryError
 from local.child_process import clean_environment
+from tasks.processes import python_module
 from trainer.tiny.world import draw
 
 # What a person types, and how it is run with the very interpreter that runs the demo.
-_PROGRAMS = {"dvc": ("-m", "dvc"), "conceptry": ("-m", "cli")}
+_MODULES = {"dvc": "dvc", "conceptry": "cli"}
 
 
-class Person:
+class User:
     """Works in one clone. Every command is shown as it is typed; one that fails ends the story with its output.
 
     Args:
@@ -87,4 +87,4 @@ def take_pictures(folder: Path, colour: str, shape: str, names: Sequence[str], s
 
 def _resolved(command: Sequence[str]) -> list[str]:
     program, *rest = command
-    return [sys.executable, *_PROGRAMS[program], *rest] if program in _PROGRAMS else [program, *rest]
+    return python_module(_MODULES[program], *rest) if program in _MODULES else [program, *rest]

@@ -5,9 +5,9 @@ storage, `local` is for a person's own clone. DVC checks too little (a shortened
 delivered silently), so every md5 is checked here, the listing's own too.
 """
 
+from tasks.dvc.clone import add_images, add_to_pipeline
 from tasks.dvc.images import fetch_images
 from tasks.dvc.listing import known_names, list_cached, list_images
-from tasks.dvc.local import add_images, add_to_pipeline
 from tasks.dvc.remote import Remote, open_remote
 
 __all__ = [

@@ -6,7 +6,6 @@ else reads git objects with libgit2, at one revision, in one pass.
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
@@ -14,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pygit2
-from filelock import FileLock, Timeout
 
 from conceptry.concept import ConceptSource
 from conceptry.errors import SettingsError, TransientError
+from tasks.locks import hold
+from tasks.processes import child_environment
 
 CONCEPTS = "concepts"
 SPEC = "concept.yaml"
@@ -45,9 +45,9 @@ def mirror(url: str, folder: Path, *, timeout: float = FETCH_TIMEOUT) -> Path:
     url = _address(url)
     folder.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(folder.with_name(f"{folder.name}.lock"), timeout=timeout):
+        with hold(folder.with_name(f"{folder.name}.lock"), "git fetch", timeout=timeout):
             _fetch_or_start_again(url, folder, timeout)
-    except Timeout as error:
+    except TimeoutError as error:
         raise TransientError(f"another process has been fetching the repository for {timeout:.0f} s") from error
     return folder
 
@@ -164,9 +164,8 @@ def _fetch(url: str, folder: Path, timeout: float) -> None:
 
 
 def _git(*arguments: str, timeout: float) -> bytes:
-    environment = {name: value for name, value in os.environ.items() if name not in _HOOK_VARIABLES}
-    # Nobody is there to type a password.
-    environment |= {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C.UTF-8"}
+    # There is no terminal to type a password at.
+    environment = child_environment(without=_HOOK_VARIABLES, GIT_TERMINAL_PROMPT="0", LC_ALL="C.UTF-8")
     try:
         done = subprocess.run(
             ["git", *arguments],

@@ -15,7 +15,7 @@ from conceptry.gate import GateResult
 from conceptry.serving import SERVING_MODULES, serving_settings
 from conceptry.version import Manifest
 from tasks.hub.card import EMBEDS, render_card
-from tasks.hub.refs import MANIFEST
+from tasks.hub.session import MANIFEST
 from trainer.base_weights.presets import PRESETS
 from trainer.metrics import METRICS_FILE, MetricsError, TrainingMetrics, read_metrics
 
@@ -91,7 +91,8 @@ def assemble(
         dvc_md5=lineage.dvc_md5,
         prefect_run=lineage.prefect_run,
         gate=gate.verdict,
-        reasons=list(gate.reasons),
+        reasons=[finding.text for finding in gate.findings],
+        gate_reasons=[finding.reason for finding in gate.findings],
         metrics=metrics,
         seconds=dict(lineage.seconds),
         cost=dict(lineage.cost) if lineage.cost is not None else None,

@@ -55,7 +55,7 @@ def render_unreleased(name: str, versions: Sequence[Version]) -> str:
 
 
 def index(name: str, versions: Sequence[Version], released: Version | None) -> dict[str, Any]:
-    """What the card's metadata says to `list_actual`."""
+    """What the card's metadata says to `list_live`."""
     return {
         "concept": name,
         "release": released.name if released else None,

@@ -1,9 +1,8 @@
-"""The production client of the Hub, pointed at one owner on one address, with its errors told in our words."""
+"""The production client of the Hub, and the translation of its errors into the project's own."""
 
 import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import httpx2
 from huggingface_hub import HfApi, constants, set_client_factory
@@ -15,40 +14,22 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils._http import default_client_factory
 from huggingface_hub.utils.tqdm import disable_progress_bars
-from pydantic import SecretStr
 
 from conceptry.errors import ConceptryError, HubError, PublishConflictError, TransientError
+from conceptry.installation import HubTarget
 
 HUGGING_FACE = "https://huggingface.co"
 TIMEOUT = httpx2.Timeout(60.0, connect=10.0, write=300.0)
 """Seconds. The library sets none, and a Hub that accepts but never answers would hold a run forever."""
 
 
-@dataclass(frozen=True)
-class HubTarget:
-    """One owner's place on one Hub.
-
-    Attributes:
-        endpoint: Address of the Hub, without a slash at the end.
-        owner: User or organization that owns the concepts' repos.
-        token: Access token that may write there; None reads what is public. It is never printed.
-    """
-
-    endpoint: str
-    owner: str
-    token: SecretStr | None = None
-
-    def repo(self, name: str) -> str:
-        """The id of a concept's model repo, and of its Space."""
-        return f"{self.owner}/{name}"
-
-    def api(self) -> HfApi:
-        """The client; without a token it stays anonymous, whoever is logged in on this machine."""
-        _configure()
-        if self.endpoint.rstrip("/") != HUGGING_FACE:
-            # Where hf_xet is installed, the client uploads through Xet without asking whether the server has it.
-            constants.HF_HUB_DISABLE_XET = True
-        return HfApi(endpoint=self.endpoint, token=self.token.get_secret_value() if self.token else False)
+def client(target: HubTarget) -> HfApi:
+    """Return the client for a target; without a token it stays anonymous, whoever is logged in on this machine."""
+    _configure()
+    if target.endpoint.rstrip("/") != HUGGING_FACE:
+        # Where hf_xet is installed, the client uploads through Xet without asking whether the server has it.
+        constants.HF_HUB_DISABLE_XET = True
+    return HfApi(endpoint=target.endpoint, token=target.token.get_secret_value() if target.token else False)
 
 
 @functools.cache
@@ -66,8 +47,8 @@ def _configure() -> None:
 
 
 @contextmanager
-def telling(target: HubTarget, doing: str, *, name: str | None = None) -> Iterator[None]:
-    """Turn what the client raises into errors that say what to do.
+def translate_errors(target: HubTarget, doing: str, *, name: str | None = None) -> Iterator[None]:
+    """Translate what the client raises into errors that say what to do.
 
     Args:
         target: The Hub that is asked.
@@ -85,13 +66,13 @@ def telling(target: HubTarget, doing: str, *, name: str | None = None) -> Iterat
         error.concept = error.concept or name
         raise
     except (HfHubHTTPError, httpx2.HTTPError, OSError, ValueError, RuntimeError) as error:
-        told = _tell(error, target, doing, name)
-        if told is None:
+        translated = _translate(error, target, doing, name)
+        if translated is None:
             raise
-        raise told from error
+        raise translated from error
 
 
-def _tell(error: BaseException, target: HubTarget, doing: str, name: str | None) -> ConceptryError | None:
+def _translate(error: BaseException, target: HubTarget, doing: str, name: str | None) -> ConceptryError | None:
     """Find the answer or the network failure behind an error; None when it is neither."""
     for cause in _causes(error):
         if isinstance(cause, HfHubHTTPError):

@@ -2,16 +2,17 @@
 
 from collections.abc import Collection, Mapping
 
-from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 from huggingface_hub.errors import HfHubHTTPError
 
 from conceptry.errors import HubError, PublishConflictError
 from conceptry.markdown import split_front_matter
-from conceptry.version import Manifest, Version
+from conceptry.version import Version
 from tasks.hub.card import BEFORE, EMBEDS, GRID, render_card, render_unreleased
-from tasks.hub.client import HubTarget, telling
+from tasks.hub.client import translate_errors
 from tasks.hub.listing import KEY
-from tasks.hub.refs import read_file, read_manifest, read_refs, versions_at
+from tasks.hub.refs import read_manifest, versions_at
+from tasks.hub.session import HubSession
 
 README = "README.md"
 SHOWN = (GRID, BEFORE, EMBEDS)
@@ -20,15 +21,15 @@ LOOKS = 8
 
 
 def update_main(
-    target: HubTarget, name: str, release: str | None, *, without: Collection[int] = ()
+    session: HubSession, name: str, release: str | None, *, without: Collection[int] = ()
 ) -> tuple[Version, ...]:
     """Bring main in line with the branches: the index of what is there, the card and files of the released version.
 
-    What main said before is not trusted: versions come from the branches, and only those that main does not know yet
+    What main said before is not trusted: versions come from the branches, and only those that main does not list yet
     are read. Nothing is committed when nothing changed.
 
     Args:
-        target: The Hub and the owner.
+        session: The Hub and the owner.
         name: The concept.
         release: The released version's name, vN; None when nothing is released.
         without: Numbers of versions to leave out, because they are about to be deleted.
@@ -40,28 +41,30 @@ def update_main(
         HubError: there is no such version, or the repo's card is not ours.
         PublishConflictError, TransientError: it may be tried again.
     """
-    api, repo = target.api(), target.repo(name)
-    with telling(target, "updating its card", name=name):
+    with translate_errors(session.target, "updating its card", name=name):
         for _ in range(LOOKS):
-            versions = _update(api, repo, name, release, without)
+            versions = _update(session, name, release, without)
             if versions is not None:
                 return versions
-    what = f"main of {repo} was changed by others {LOOKS} times while its card was being updated"
+            session.forget(name)
+    what = f"main of {session.target.repo(name)} was changed by others {LOOKS} times while its card was being updated"
     raise PublishConflictError(what, concept=name, next_step="it is tried again")
 
 
 def _update(
-    api: HfApi, repo: str, name: str, release: str | None, without: Collection[int]
+    session: HubSession, name: str, release: str | None, without: Collection[int]
 ) -> tuple[Version, ...] | None:
-    """One try; None when somebody else has changed main meanwhile."""
-    refs = read_refs(api, repo)
+    """Try once; None when another process has changed main meanwhile."""
+    repo, refs = session.target.repo(name), session.refs(name)
+    if refs is None:
+        raise HubError(f"{repo} is gone", concept=name, next_step="the next plan trains its versions again")
     head = refs.branches["main"]
-    files = set(api.list_repo_files(repo, revision=head))
-    old = (read_file(api, repo, README, head) or b"").decode("utf-8", "replace") if README in files else ""
-    versions = versions_at(api, repo, refs, _known(repo, name, old))
+    files = session.files(name, head)
+    old = (session.read(name, README, head) or b"").decode("utf-8", "replace") if README in files else ""
+    versions = versions_at(session, name, refs, _known(repo, name, old))
     versions = tuple(version for version in versions if version.number not in without)
     version = _released(repo, name, versions, release)
-    manifest = _manifest(api, repo, version) if version else None
+    manifest = read_manifest(session, name, version) if version else None
     shown = [path for path in SHOWN if manifest and path in manifest.files]
     if version and manifest:
         card = render_card(manifest, repo=repo, files=shown, version=version, versions=versions)
@@ -71,18 +74,18 @@ def _update(
     fetched = [path for path in shown if moved or path not in files]
     if card == old and not fetched:
         return versions
-    contents = {path: read_file(api, repo, path, version.commit) or b"" for path in fetched if version}
+    contents = {path: session.read(name, path, version.commit) or b"" for path in fetched if version}
     gone = [path for path in SHOWN if path in files and path not in shown]
     try:
-        api.create_commit(
-            repo,
+        session.commit(
+            name,
+            f"Release {release}" if release else "Release nothing",
             [
                 CommitOperationAdd(README, card.encode()),
                 *(CommitOperationAdd(path, content) for path, content in contents.items()),
                 *(CommitOperationDelete(path) for path in gone),
             ],
-            commit_message=f"Release {release}" if release else "Release nothing",
-            parent_commit=head,
+            parent=head,
         )
     except HfHubHTTPError as error:
         if error.response.status_code in (409, 412):
@@ -124,10 +127,3 @@ def _released(repo: str, name: str, versions: tuple[Version, ...], release: str 
         what = f"{repo} has no version {release}; there are: {there}"
         raise HubError(what, concept=name, next_step="release one of them")
     return version
-
-
-def _manifest(api: HfApi, repo: str, version: Version) -> Manifest:
-    manifest = read_manifest(api, repo, version.commit)
-    if manifest is None:
-        raise HubError(f"{version.name} of {repo} has no concept.json", next_step="move the branch back")
-    return manifest

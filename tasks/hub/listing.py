@@ -1,4 +1,4 @@
-"""The state of every concept on the Hub, from two paged listings."""
+"""The state of every concept on the Hub from two paged listings, and of one concept from its own repos."""
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -6,51 +6,74 @@ from concurrent.futures import ThreadPoolExecutor
 from huggingface_hub.hf_api import ModelInfo, SpaceInfo
 
 from conceptry.errors import HubError
-from conceptry.version import Actual, ActualConcept, MainState, SpaceState, Version
-from tasks.hub.client import HubTarget, telling
-from tasks.hub.refs import read_versions
+from conceptry.version import Live, LiveConcept, MainState, SpaceState, Version
+from tasks.hub.client import translate_errors
+from tasks.hub.refs import read_versions, versions_at
+from tasks.hub.repair import moved_refs
+from tasks.hub.session import HubSession, Refs
 
 KEY = "conceptry"
 PAUSED = frozenset({"PAUSED", "PAUSING"})
 
 
-def list_actual(target: HubTarget) -> Actual:
+def list_live(session: HubSession) -> Live:
     """Read what the Hub holds: one listing of models with their cards, one of Spaces, whatever the number of concepts.
 
-    Repos without our key in their card are somebody else's and left out. Where an index was edited by hand and cannot
-    be read, that one repo's branches are read instead, so that nothing is trained twice for it. Where these cannot be
-    understood either, that concept says so (`trouble`), and the others go on.
+    Repos without our key in their card are not ours and left out. Where an index was edited by hand and cannot be read,
+    that one repo's branches are read instead, so that nothing is trained twice for it. Where these cannot be understood
+    either, that concept carries the `error`, and the others are read all the same.
 
     Raises:
         HubError, TransientError: the Hub could not be asked.
     """
-    api = target.api()
-    with telling(target, f"listing the repos of {target.owner}"), ThreadPoolExecutor(1) as second:
+    target, api = session.target, session.api
+    with translate_errors(target, f"listing the repos of {target.owner}"), ThreadPoolExecutor(1) as second:
         pages = api.list_spaces(author=target.owner, expand=["cardData", "runtime", "sha"])
-        listed = second.submit(lambda: dict(_ours(target, pages)))
-        models = dict(_ours(target, api.list_models(author=target.owner, expand=["cardData", "sha"])))
+        listed = second.submit(lambda: dict(_ours(target.owner, pages)))
+        models = dict(_ours(target.owner, api.list_models(author=target.owner, expand=["cardData", "sha"])))
         spaces = listed.result()
     concepts = {}
     for name in sorted(models.keys() | spaces.keys()):
         space = _space(spaces[name]) if name in spaces else None
         if name not in models:
-            concepts[name] = ActualConcept(name, (), space)
+            concepts[name] = LiveConcept(name, (), space)
             continue
         try:
-            versions = _versions(target, name, models[name])
+            versions = _index(models[name])
+            versions = read_versions(session, name) if versions is None else versions
         except HubError as error:
-            concepts[name] = ActualConcept(name, (), space, trouble=str(error))
+            concepts[name] = LiveConcept(name, (), space, error=str(error))
         else:
-            concepts[name] = ActualConcept(name, versions, space, _main(models[name]))
-    return Actual(concepts)
+            concepts[name] = LiveConcept(name, versions, space, _main(models[name]))
+    return Live(concepts)
 
 
-def _ours(
-    target: HubTarget, repos: Iterable[ModelInfo] | Iterable[SpaceInfo]
-) -> Iterator[tuple[str, ModelInfo | SpaceInfo]]:
+def read_live(session: HubSession, name: str) -> LiveConcept:
+    """Read one concept from its own repos: the index, versions that are not in it yet, moved refs, and the Space.
+
+    Raises:
+        HubError: a version's manifest cannot be read, or the Hub refused.
+        TransientError: the Hub could not be asked.
+    """
+    with translate_errors(session.target, "reading its repos", name=name):
+        model, space = session.model(name), session.space(name)
+        said = _space(space) if space is not None and isinstance(_data(space), dict) else None
+        refs = session.refs(name) if model is not None else None
+        if model is None or refs is None:
+            return LiveConcept(name, (), said)
+        index = _index(model) if isinstance(_data(model), dict) else ()
+        listed = {version.number: version for version in index or ()}
+        # A branch that the index lists is taken as the index says; where it was moved to is drift.
+        unlisted = Refs({f"v{number}": commit for number, commit in refs.versions.items() if number not in listed})
+        versions = listed | {version.number: version for version in versions_at(session, name, unlisted, {})}
+        drift = tuple(ref.drift() for ref in moved_refs(refs, [*listed.values()]))
+    return LiveConcept(name, tuple(versions[number] for number in sorted(versions)), said, _main(model), drift)
+
+
+def _ours(owner: str, repos: Iterable[ModelInfo] | Iterable[SpaceInfo]) -> Iterator[tuple[str, ModelInfo | SpaceInfo]]:
     for info in repos:
-        owner, _, name = info.id.partition("/")
-        if owner == target.owner and isinstance(_data(info), dict):
+        namespace, _, name = info.id.partition("/")
+        if namespace == owner and isinstance(_data(info), dict):
             yield name, info
 
 
@@ -58,21 +81,23 @@ def _data(info: ModelInfo | SpaceInfo) -> object:
     return info.card_data.get(KEY) if info.card_data else None
 
 
-def _versions(target: HubTarget, name: str, info: ModelInfo | SpaceInfo) -> tuple[Version, ...]:
+def _index(info: ModelInfo | SpaceInfo) -> tuple[Version, ...] | None:
+    """Return the versions that a card lists, by number; None when the index cannot be read."""
     data = _data(info)
     entries = data.get("versions", []) if isinstance(data, dict) else []
     try:
         if not isinstance(entries, list):
-            raise HubError(f"the index of {info.id} is not a list")
+            return None
         return tuple(sorted((Version.from_index(entry) for entry in entries), key=lambda version: version.number))
     except HubError:
-        return read_versions(target, name)
+        return None
 
 
 def _main(info: ModelInfo | SpaceInfo) -> MainState:
     data = _data(info)
     release = data.get("release") if isinstance(data, dict) else None
-    return MainState(release if isinstance(release, str) else None, info.sha)
+    listed = tuple(version.number for version in _index(info) or ())
+    return MainState(release if isinstance(release, str) else None, info.sha, listed)
 
 
 def _space(info: ModelInfo | SpaceInfo) -> SpaceState:

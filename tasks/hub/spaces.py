@@ -1,165 +1,283 @@
-"""Pushing a rendered Space to the Hub, pausing and waking it."""
+"""Pushing a rendered Space to the Hub with its hardware, visibility and secret; pausing and waking it."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
-from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, SpaceRuntime
+from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.hf_api import RepoFile, SpaceInfo
+from pydantic import SecretStr
 
+from conceptry.concept import ConceptSpec
 from conceptry.errors import ConceptryError, HubError
 from conceptry.markdown import dump_front_matter, split_front_matter
-from tasks.hub.client import HubTarget, telling
-from tasks.hub.file_record import README, RECORD, dump_record
+from conceptry.serving import hardware
+from tasks.hub.client import translate_errors
+from tasks.hub.file_record import README, RECORD, FileHashes, dump_record, load_record, without_record
 from tasks.hub.listing import KEY, PAUSED
-from tasks.hub.refs import read_file
+from tasks.hub.session import GITATTRIBUTES, HubSession
 
-KEPT = ".gitattributes"
-Equip = Callable[[HfApi, str], object]
-"""Gives a Space, by its id, what it is to run with."""
+TOKEN_SECRET = "HF_TOKEN"
+FREE_HARDWARE = "cpu-basic"
+_RUNS_NO_SPACES = (404, 501)
 
 
-def push_space(
-    target: HubTarget,
-    name: str,
-    folder: Path,
-    release: str | None,
-    serving: str,
-    *,
-    revision: str | None = None,
-    private: bool = False,
-    equip: Equip | None = None,
-) -> str:
-    """Make the concept's Space what a rendered folder says, in one commit; pause it when nothing is released.
+@dataclass(frozen=True)
+class RenderedSpace:
+    """A Space as it is to be pushed.
 
-    A Space that cannot be equipped serves the release all the same, but does not say that it is as it should be: so the
-    next plan sees to it again.
+    Attributes:
+        folder: The rendered files.
+        release: Name of the version that it serves.
+        revision: Commit of that version in the model repo.
+        serving: Serving fingerprint that it was rendered from.
+    """
+
+    folder: Path
+    release: str
+    revision: str
+    serving: str
+
+    def files(self, *, stamped: bool = True) -> dict[str, bytes | Path]:
+        """Return all files as they are pushed: the rendered ones, a record of them, and the stamp in README.md.
+
+        The stamp names the release, the record's sha256 and, if `stamped`, the fingerprint: so drift is found by the
+        record, whatever a later release of Conceptry would render.
+        """
+        files = self.unrecorded_files(stamped=stamped)
+        record = dump_record(files)
+        stamp = {**self._stamp(stamped=stamped), "files": hashlib.sha256(record).hexdigest()}
+        return {**files, RECORD: record, README: self._readme(stamp)}
+
+    def unrecorded_files(self, *, stamped: bool = True) -> dict[str, bytes | Path]:
+        """Return the files as releases pushed them that left no record."""
+        found: dict[str, bytes | Path] = {
+            path.relative_to(self.folder).as_posix(): path for path in sorted(self.folder.rglob("*")) if path.is_file()
+        }
+        return {**found, README: self._readme(self._stamp(stamped=stamped))}
+
+    def _stamp(self, *, stamped: bool) -> dict[str, str | None]:
+        return {"release": self.release, "revision": self.revision, "serving": self.serving if stamped else None}
+
+    def _readme(self, stamp: dict[str, str | None]) -> bytes:
+        return _stamp((self.folder / README).read_text(encoding="utf-8"), stamp).encode()
+
+
+def push_space(session: HubSession, name: str, space: RenderedSpace, spec: ConceptSpec, token: SecretStr | None) -> str:
+    """Make the concept's Space what was rendered, in one commit, with what concept.yaml wants it to run on.
+
+    A Space that cannot get its hardware, visibility or secret serves the release all the same, but is not stamped: so
+    the next plan repairs it.
 
     Args:
-        target: The Hub and the owner.
+        session: The Hub and the owner.
         name: The concept.
-        folder: A folder made by `render_space`.
-        release: The version that it serves, or None.
-        serving: The serving fingerprint that it was rendered from.
-        revision: The commit of the model repo that it serves.
-        private: Whether a new Space is visible to its owner only.
-        equip: Is called before the Space starts.
+        space: What was rendered.
+        spec: The concept.yaml.
+        token: What a private Space reads its model with; it is kept as the Space's secret HF_TOKEN.
 
     Returns:
         The Space's address.
 
     Raises:
         HubError: the Hub refused, or a Space of this name is not ours.
-        TransientError: network or server trouble; the same call goes on.
+        TransientError: the network or the Hub failed; the same call goes on.
     """
-    api, repo = target.api(), target.repo(name)
-    trouble: ConceptryError | None = None
-    with telling(target, "pushing its Space", name=name):
-        api.create_repo(repo, repo_type="space", space_sdk="gradio", private=private, exist_ok=True)
-        head = api.list_repo_refs(repo, repo_type="space").branches[0].target_commit
-        there = set(api.list_repo_files(repo, repo_type="space", revision=head))
-        _check_ours(api, repo, name, head, there)
-        if equip is not None:
-            try:
-                with telling(target, "giving its Space hardware", name=name):
-                    equip(api, repo)
-            except ConceptryError as error:
-                trouble = error
-        files = space_files(folder, release, None if trouble else serving, revision)
-        api.create_commit(
-            repo,
+    target = session.target
+    error: ConceptryError | None = None
+    with translate_errors(target, "pushing its Space", name=name):
+        info = session.space(name)
+        if info is None:
+            session.create_repo(name, "space", private=spec.space.private)
+            info = session.space(name)
+        if info is None or info.sha is None:
+            raise HubError(f"the Space {target.repo(name)} has no commit", concept=name, next_step="delete that Space")
+        before = session.files(name, info.sha, "space")
+        _check_ours(session, name, info, before)
+        try:
+            with translate_errors(target, "giving its Space hardware", name=name):
+                equip_space(session, name, info, spec, token)
+        except ConceptryError as failed:
+            error = failed
+        files = space.files(stamped=error is None)
+        session.commit(
+            name,
+            f"Serve {space.release}",
             [
                 *(CommitOperationAdd(path, file) for path, file in files.items()),
-                *(CommitOperationDelete(path) for path in sorted(there - set(files) - {KEPT})),
+                *(CommitOperationDelete(path) for path in sorted(before - set(files) - {GITATTRIBUTES})),
             ],
-            repo_type="space",
-            commit_message=f"Serve {release}" if release else "Serve nothing",
+            kind="space",
         )
-        _run(api, repo, run=release is not None)
-    if trouble is not None:
-        raise trouble
-    return f"{target.endpoint}/spaces/{repo}"
+        _run(session, name, info.runtime, run=True)
+    if error is not None:
+        raise error
+    return f"{target.endpoint}/spaces/{target.repo(name)}"
 
 
-def space_files(
-    folder: Path, release: str | None, serving: str | None, revision: str | None
-) -> dict[str, bytes | Path]:
-    """List all files of a Space as they are pushed: those of a rendered folder, with a record of them.
-
-    The README's front matter says what the Space serves, and the record's sha256: so an audit can tell what was edited
-    by hand since, whatever a later release of Conceptry would render.
-    """
-    files = unrecorded_files(folder, release, serving, revision)
-    record = dump_record(files)
-    said = {"release": release, "revision": revision, "serving": serving, "files": hashlib.sha256(record).hexdigest()}
-    readme = _stamped((folder / README).read_text(encoding="utf-8"), said)
-    return {**files, RECORD: record, README: readme.encode()}
-
-
-def unrecorded_files(
-    folder: Path, release: str | None, serving: str | None, revision: str | None
-) -> dict[str, bytes | Path]:
-    """List all files of a Space as releases pushed them that left no record."""
-    files: dict[str, bytes | Path] = {
-        path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()
-    }
-    said = {"release": release, "revision": revision, "serving": serving}
-    readme = _stamped((folder / README).read_text(encoding="utf-8"), said)
-    return {**files, README: readme.encode()}
-
-
-def pause_space(target: HubTarget, name: str) -> None:
+def pause_space(session: HubSession, name: str) -> None:
     """Let a concept's Space say that it serves nothing, and pause it: for a concept that is no longer in git.
 
     Raises:
         HubError, TransientError: as `push_space`.
     """
-    api, repo = target.api(), target.repo(name)
-    with telling(target, "pausing its Space", name=name):
-        try:
-            head = api.list_repo_refs(repo, repo_type="space").branches[0].target_commit
-        except RepositoryNotFoundError:
+    with translate_errors(session.target, "pausing its Space", name=name):
+        info = session.space(name)
+        if info is None or info.sha is None:
             return
-        content = read_file(api, repo, README, head, repo_type="space")
-        _check_ours(api, repo, name, head, {README} if content else set())
-        readme = _stamped((content or b"").decode("utf-8", "replace"), {"release": None})
-        api.create_commit(
-            repo,
-            [CommitOperationAdd(README, readme.encode())],
-            repo_type="space",
-            commit_message="Serve nothing",
-            parent_commit=head,
+        before = session.files(name, info.sha, "space")
+        _check_ours(session, name, info, before)
+        content = session.read(name, README, info.sha, "space") if README in before else None
+        readme = _stamp((content or b"").decode("utf-8", "replace"), {"release": None})
+        session.commit(
+            name, "Serve nothing", [CommitOperationAdd(README, readme.encode())], kind="space", parent=info.sha
         )
-        _run(api, repo, run=False)
+        _run(session, name, info.runtime, run=False)
 
 
-def _check_ours(api: HfApi, repo: str, name: str, head: str, there: set[str]) -> None:
-    """Refuse to write over a Space that somebody made by hand.
+def edited_files(session: HubSession, name: str, sha: str, recorded: str) -> tuple[str, ...]:
+    """List the files of a concept's Space that are not those that were pushed: changed, missing, or too many.
+
+    Args:
+        session: The Hub and the owner.
+        name: The concept.
+        sha: The commit of the Space to compare.
+        recorded: sha256 of the record that the push left, from the Space's stamp.
+
+    Raises:
+        HubError, TransientError: the Hub could not be asked.
+    """
+    with translate_errors(session.target, "comparing its Space", name=name):
+        found = _tree(session, name, sha)
+        record = load_record(session.read(name, RECORD, sha, "space"), recorded)
+        readme = session.read(name, README, sha, "space")
+    if record is None:
+        return (RECORD,)
+    expected = record.files
+    edited = {
+        path
+        for path in (found.keys() | expected.keys()) - {README, RECORD}
+        if path not in found or path not in expected or not expected[path].match(found[path])
+    }
+    # README.md was recorded without the record's own hash.
+    if expected.get(README) != FileHashes.of(without_record((readme or b"").decode("utf-8", "replace"))):
+        edited.add(README)
+    return tuple(sorted(edited))
+
+
+def differing_files(session: HubSession, name: str, sha: str, expected: Mapping[str, bytes | Path]) -> tuple[str, ...]:
+    """List those of the expected files that a concept's Space lacks or has with other bytes; others are not compared.
+
+    Args:
+        session: The Hub and the owner.
+        name: The concept.
+        sha: The commit of the Space to compare.
+        expected: Files by their path.
+
+    Raises:
+        HubError, TransientError: the Hub could not be asked.
+    """
+    with translate_errors(session.target, "comparing its Space", name=name):
+        found = _tree(session, name, sha)
+    contents = ((path, one if isinstance(one, bytes) else one.read_bytes()) for path, one in sorted(expected.items()))
+    return tuple(
+        path for path, content in contents if path not in found or not FileHashes.of(content).match(found[path])
+    )
+
+
+def _tree(session: HubSession, name: str, sha: str) -> dict[str, RepoFile]:
+    tree = session.api.list_repo_tree(session.target.repo(name), recursive=True, revision=sha, repo_type="space")
+    return {entry.path: entry for entry in tree if isinstance(entry, RepoFile) and entry.path != GITATTRIBUTES}
+
+
+def equip_space(
+    session: HubSession, name: str, info: SpaceInfo, spec: ConceptSpec, token: SecretStr | None
+) -> list[str]:
+    """Give a Space the visibility, hardware and sleep time of concept.yaml, and a private one the token for its model.
+
+    Args:
+        session: The Hub and the owner.
+        name: The concept.
+        info: What the Hub says of the Space.
+        spec: The concept.yaml.
+        token: What a private Space reads its model with.
+
+    Returns:
+        What was changed, in words.
+
+    Raises:
+        HfHubHTTPError: the Hub refused, for instance because the account cannot pay for the hardware.
+    """
+    api, repo = session.api, session.target.repo(name)
+    changed = _hide(session, name, info) if spec.space.private else []
+    if info.runtime is None:  # a Hub that runs no Spaces
+        return changed
+    # What a person has made private by hand has no secret of ours, and is not shown to the world.
+    if info.private and not spec.space.private and TOKEN_SECRET in api.get_space_secrets(repo):
+        changed += _show(session, name)
+    expected, sleep = hardware(spec), spec.space.sleep_minutes * 60
+    # The free hardware has a sleep time of its own, which cannot be set.
+    rented = expected != FREE_HARDWARE
+    if (info.runtime.requested_hardware or FREE_HARDWARE) != expected:
+        api.request_space_hardware(repo, expected, sleep_time=sleep if rented else None)  # type: ignore[arg-type]
+        changed.append(f"hardware {expected}")
+    elif rented and info.runtime.sleep_time != sleep:
+        api.set_space_sleep_time(repo, sleep)
+        changed.append(f"sleeps after {spec.space.sleep_minutes} minutes")
+    if spec.space.private and token is not None:
+        api.add_space_secret(repo, TOKEN_SECRET, token.get_secret_value(), description="Reads the model. By Conceptry.")
+        changed.append(f"secret {TOKEN_SECRET}")
+    return changed
+
+
+def _hide(session: HubSession, name: str, space: SpaceInfo) -> list[str]:
+    """Make model repo and Space private."""
+    model, changed = session.model(name), []
+    for kind, private in (("model", model is None or model.private), ("space", space.private)):
+        if not private:
+            session.api.update_repo_settings(session.target.repo(name), private=True, repo_type=kind)
+            changed = ["private"]
+    return changed
+
+
+def _show(session: HubSession, name: str) -> list[str]:
+    """Make public what was private, and delete the secret that is needed no more."""
+    repo = session.target.repo(name)
+    if session.model(name) is not None:
+        session.api.update_repo_settings(repo, private=False, repo_type="model")
+    session.api.update_repo_settings(repo, private=False, repo_type="space")
+    session.api.delete_space_secret(repo, TOKEN_SECRET)
+    return ["public"]
+
+
+def _check_ours(session: HubSession, name: str, info: SpaceInfo, files: frozenset[str]) -> None:
+    """Refuse to overwrite a Space that was made by hand.
 
     A Space that we have made and not filled yet holds nothing but what the Hub puts into a new one.
     """
-    if there <= {KEPT}:
-        return
-    readme = read_file(api, repo, README, head, repo_type="space") if README in there else None
-    data, _ = split_front_matter((readme or b"").decode("utf-8", "replace"))
-    if KEY not in data and there - {KEPT, README}:
-        what = f"the Space {repo} was not made by Conceptry"
+    ours = info.card_data is not None and KEY in info.card_data
+    if not ours and files - {GITATTRIBUTES, README}:
+        what = f"the Space {session.target.repo(name)} was not made by Conceptry"
         raise HubError(what, concept=name, next_step="choose another name for the concept, or delete that Space")
 
 
-def _stamped(readme: str, said: dict[str, str | None]) -> str:
+def _stamp(readme: str, said: dict[str, str | None]) -> str:
     data, text = split_front_matter(readme)
     return dump_front_matter({**data, KEY: said}) + text
 
 
-def _run(api: HfApi, repo: str, *, run: bool) -> None:
+def _run(session: HubSession, name: str, runtime: SpaceRuntime | None, *, run: bool) -> None:
     """Pause a Space that serves nothing; wake one that was paused. A Hub that runs no Spaces is fine as well."""
+    if runtime is None or run != (runtime.stage in PAUSED):
+        return
+    repo = session.target.repo(name)
     try:
-        stage = api.get_space_runtime(repo).stage
-        if run and stage in PAUSED:
-            api.restart_space(repo)
-        elif not run and stage not in PAUSED:
-            api.pause_space(repo)
+        if run:
+            session.api.restart_space(repo)
+        else:
+            session.api.pause_space(repo)
     except HfHubHTTPError as error:
-        if error.response.status_code not in (404, 501):
+        if error.response.status_code not in _RUNS_NO_SPACES:
             raise

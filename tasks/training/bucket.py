@@ -10,7 +10,6 @@ CRC32C and not MD5: objects that Cloud Storage FUSE wrote in parts have no MD5.
 """
 
 import base64
-import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -25,7 +24,8 @@ from google.cloud.storage.exceptions import DataCorruption
 from requests.exceptions import RequestException
 
 from conceptry.errors import DataCorruptError, SettingsError, TrainingError, TransientError
-from tasks.training.job import ROOT
+from tasks.files import has_digest
+from tasks.training.custom_job import ROOT
 from tasks.training.request import read_results
 from trainer.metrics import TrainingMetrics
 
@@ -151,7 +151,7 @@ class Store:
             raise TransientError(f"{blob.name} arrived damaged", concept=self.concept, next_step="run it again")
 
     def _verify(self, folder: Path, digests: Mapping[str, str]) -> None:
-        wrong = [name for name, sha256 in digests.items() if _sha256(folder / name) != sha256]
+        wrong = [name for name, sha256 in digests.items() if not has_digest(folder / name, "sha256", sha256)]
         for name in wrong:
             (folder / name).unlink(missing_ok=True)
         if wrong:
@@ -251,13 +251,6 @@ def crc32c(path: Path) -> str:
         while block := file.read(1 << 20):
             checksum.update(block)
     return base64.b64encode(checksum.digest()).decode()
-
-
-def _sha256(path: Path) -> str | None:
-    if not path.is_file():
-        return None
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _line(error: Exception) -> str:

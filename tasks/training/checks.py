@@ -14,7 +14,7 @@ from google.auth.transport.requests import AuthorizedSession
 from requests.exceptions import RequestException
 
 from conceptry.errors import SettingsError
-from tasks.training.settings import VertexSettings
+from conceptry.vertex_settings import VertexSettings
 
 _SECONDS = 30.0
 _PERMISSIONS = tuple(f"aiplatform.customJobs.{verb}" for verb in ("create", "get", "list", "cancel", "delete"))

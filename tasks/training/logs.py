@@ -6,7 +6,7 @@ from google.auth.exceptions import GoogleAuthError
 from google.auth.transport.requests import AuthorizedSession
 from requests.exceptions import RequestException
 
-from tasks.training.settings import VertexSettings
+from conceptry.vertex_settings import VertexSettings
 
 LINES = 12
 _SECONDS = 30.0

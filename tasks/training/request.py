@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from conceptry.concept import BaseModel
+from conceptry.concept import BASE_MODELS, BaseModel
 from conceptry.errors import SettingsError, TrainingError
 from trainer.base_weights import presets
 from trainer.metrics import METRICS_FILE, MetricsError, TrainingMetrics, read_metrics
@@ -17,7 +17,7 @@ from trainer.recipe import RECIPE
 class TrainingRequest:
     """One training: what the trainer reads, and the folder that appears, whole, when it is done.
 
-    `scored` is whether its gate asks for CLIP scores, so that it is of no use without a CLIP model.
+    `needs_clip` is whether its gate asks for CLIP scores, so that it is of no use without a CLIP model.
     """
 
     concept: str
@@ -25,7 +25,7 @@ class TrainingRequest:
     records: Path
     output: Path
     base_dir: Path | None = None
-    scored: bool = False
+    needs_clip: bool = False
 
     def no_clip(self, variable: str) -> SettingsError:
         """The error of a training that could not be judged; `variable` names the folder of weights."""
@@ -44,6 +44,11 @@ class Progress:
     of: int
     loss: float
     seconds: float
+
+
+def base_models() -> dict[str, BaseModel]:
+    """Return every preset by name, as fingerprints see it."""
+    return {name: base_model(name) for name in BASE_MODELS}
 
 
 def base_model(name: str) -> BaseModel:

@@ -16,14 +16,15 @@ from pathlib import Path
 from typing import Any
 
 from conceptry.errors import SettingsError, TrainingCancelled, TrainingError
+from conceptry.vertex_settings import VertexSettings
+from tasks.files import write_atomically
 from tasks.training import cost
 from tasks.training.bucket import METRICS, PROGRESS, Store, Tail, storage_errors
-from tasks.training.job import JobOrder
-from tasks.training.jobs import Job, VertexJobs
-from tasks.training.local import INTERRUPTED, failure
+from tasks.training.custom_job import JobSpec
+from tasks.training.local_trainer import INTERRUPTED, failure
 from tasks.training.logs import last_lines
 from tasks.training.request import Progress, TrainingRequest, read_results, relay
-from tasks.training.settings import VertexSettings
+from tasks.training.vertex_jobs import Job, VertexJobs
 from trainer.base_weights import presets
 from trainer.metrics import TrainingMetrics
 
@@ -48,22 +49,22 @@ class Cloud:
 
 
 @dataclass(frozen=True)
-class Watcher:
-    """Who is told of a training on Vertex AI, and asked.
+class Callbacks:
+    """Callbacks of a Vertex AI job.
 
-    Args:
-        on_progress: called for each step that the trainer reports.
-        on_event: called for its other lines.
-        tell: told in words what happens to the job.
-        cancelled: whether somebody cancelled the run.
-        guard: held while a job is looked for and created.
+    Attributes:
+        on_progress: Called for each step that the trainer reports.
+        on_event: Called for its other lines.
+        log: Called with a line of text for each change of the job.
+        is_cancelled: Whether the run was cancelled.
+        creation_guard: Held while a job is looked for and created.
     """
 
     on_progress: Callable[[Progress], None] = lambda _: None
     on_event: Callable[[Mapping[str, Any]], None] = lambda _: None
-    tell: Callable[[str], None] = lambda _: None
-    cancelled: Callable[[], bool] = lambda: False
-    guard: Callable[[], AbstractContextManager[Any]] = nullcontext
+    log: Callable[[str], None] = lambda _: None
+    is_cancelled: Callable[[], bool] = lambda: False
+    creation_guard: Callable[[], AbstractContextManager[Any]] = nullcontext
 
 
 def open_cloud(settings: VertexSettings, warn: Callable[[str], None] = lambda _: None) -> Cloud:
@@ -106,7 +107,7 @@ def make_cloud(
     return Cloud(settings, VertexJobs(settings, connect, warn), bucket, read_lines)
 
 
-def train_vertex(request: TrainingRequest, order: JobOrder, cloud: Cloud, watcher: Watcher) -> TrainingMetrics:
+def train_vertex(request: TrainingRequest, spec: JobSpec, cloud: Cloud, callbacks: Callbacks) -> TrainingMetrics:
     """Train, or go on with a training that was interrupted, and return metrics.json.
 
     Beside the trainer's results there will be cost.json, the estimate of what all jobs of this training cost.
@@ -118,20 +119,20 @@ def train_vertex(request: TrainingRequest, order: JobOrder, cloud: Cloud, watche
         SettingsError: what is set, or the credentials, will not do.
         DataCorruptError: results are not what the trainer wrote.
     """
-    store = Store(cloud.bucket, order.prefix, request.concept)
+    store = Store(cloud.bucket, spec.prefix, request.concept)
     if not request.output.is_dir():
         if not store.has(METRICS):
             _check_weights(request, cloud.settings)
-            _make(request, order, cloud, store, watcher)
-        watcher.tell(f"bringing the results from {store.uri}output/")
+            _make(request, spec, cloud, store, callbacks)
+        callbacks.log(f"bringing the results from {store.uri}output/")
         store.download_output(request.output)
-    _write_cost(request.output, order, cloud)
+    _write_cost(request.output, spec, cloud)
     return read_results(request.output, request.concept)
 
 
-def end_jobs(order: JobOrder, cloud: Cloud) -> list[Job]:
+def end_jobs(spec: JobSpec, cloud: Cloud) -> list[Job]:
     """Cancel the live jobs of a training and wait for their end."""
-    return [cloud.jobs.end(job) for job in cloud.jobs.of(order) if job.live]
+    return [cloud.jobs.end(job) for job in cloud.jobs.of(spec) if job.live]
 
 
 def _check_weights(request: TrainingRequest, settings: VertexSettings) -> None:
@@ -143,22 +144,22 @@ def _check_weights(request: TrainingRequest, settings: VertexSettings) -> None:
             concept=request.concept,
             next_step="set CONCEPTRY_VERTEX_BASE to gs://BUCKET/PATH, or to /base when the image was built with them",
         )
-    if request.scored and settings.base is None:
+    if request.needs_clip and settings.base is None:
         raise request.no_clip("CONCEPTRY_VERTEX_BASE")
 
 
-def _make(request: TrainingRequest, order: JobOrder, cloud: Cloud, store: Store, watcher: Watcher) -> None:
+def _make(request: TrainingRequest, spec: JobSpec, cloud: Cloud, store: Store, callbacks: Callbacks) -> None:
     """See to it that the results are in the bucket, with as many jobs, one after the other, as it takes."""
     for attempt in range(cloud.settings.max_attempts):
-        begun = _begin(request, order, cloud, store, watcher)
+        begun = _begin(request, spec, cloud, store, callbacks)
         if begun is None:
             return
-        job = _watch(begun, order, cloud, store, watcher)
+        job = _watch(begun, spec, cloud, store, callbacks)
         if job.state == "SUCCEEDED":
             return
         if not _may_go_on(job):
             raise _failure(request.concept, job, cloud)
-        watcher.tell(f"job {job.short} lost its machine ({job.message or job.state}); attempt {attempt + 2} goes on")
+        callbacks.log(f"job {job.short} lost its machine ({job.message or job.state}); attempt {attempt + 2} goes on")
     raise TrainingError(
         f"{cloud.settings.max_attempts} jobs lost their machines one after the other",
         concept=request.concept,
@@ -167,36 +168,36 @@ def _make(request: TrainingRequest, order: JobOrder, cloud: Cloud, store: Store,
     )
 
 
-def _begin(request: TrainingRequest, order: JobOrder, cloud: Cloud, store: Store, watcher: Watcher) -> Job | None:
+def _begin(request: TrainingRequest, spec: JobSpec, cloud: Cloud, store: Store, callbacks: Callbacks) -> Job | None:
     """The live job of this training; without one, its data is sent and a new one created. None: it is done already."""
-    live = [job for job in cloud.jobs.of(order) if job.live]
+    live = [job for job in cloud.jobs.of(spec) if job.live]
     job: Job | None
     if live:
         job = cloud.jobs.keep_one(live)
-        watcher.tell(f"found its job at work: {job.short}")
+        callbacks.log(f"found its job at work: {job.short}")
     else:
         sent = store.upload(_inputs(request), "records")
-        watcher.tell(f"{len(sent)} files were sent to {store.uri}" if sent else f"the data is in {store.uri} already")
-        job = _find_or_create(order, cloud, store, watcher)
+        callbacks.log(f"{len(sent)} files were sent to {store.uri}" if sent else f"the data is in {store.uri} already")
+        job = _find_or_create(spec, cloud, store, callbacks)
     if job is not None:
-        watcher.tell(f"job {job.short}: {cloud.settings.job_link(job.name)}")
+        callbacks.log(f"job {job.short}: {cloud.settings.job_link(job.name)}")
     return job
 
 
-def _find_or_create(order: JobOrder, cloud: Cloud, store: Store, watcher: Watcher) -> Job | None:
+def _find_or_create(spec: JobSpec, cloud: Cloud, store: Store, callbacks: Callbacks) -> Job | None:
     def stop() -> None:
-        if watcher.cancelled():
-            raise TrainingCancelled("the run was cancelled before it had a job", concept=order.concept)
+        if callbacks.is_cancelled():
+            raise TrainingCancelled("the run was cancelled before it had a job", concept=spec.concept)
 
     def wait() -> None:
-        watcher.tell(f"as many trainings have a job as may ({cloud.settings.max_jobs}); waiting for one to end")
+        callbacks.log(f"as many trainings have a job as may ({cloud.settings.max_jobs}); waiting for one to end")
 
     return cloud.jobs.find_or_create(
-        order, guard=watcher.guard, on_wait=wait, stop=stop, done=lambda: store.has(METRICS)
+        spec, guard=callbacks.creation_guard, on_wait=wait, stop=stop, done=lambda: store.has(METRICS)
     )
 
 
-def _watch(job: Job, order: JobOrder, cloud: Cloud, store: Store, watcher: Watcher) -> Job:
+def _watch(job: Job, spec: JobSpec, cloud: Cloud, store: Store, callbacks: Callbacks) -> Job:
     """Follow a job to its end, and return it as it is then."""
     tail = Tail(store, PROGRESS)
     state, since = "", time.monotonic()
@@ -204,34 +205,34 @@ def _watch(job: Job, order: JobOrder, cloud: Cloud, store: Store, watcher: Watch
         while True:
             if job.state != state:
                 state, since = job.state, time.monotonic()
-                watcher.tell(f"job {job.short} is {state.lower().replace('_', ' ')}")
-            tail.relay(lambda line: relay(line, watcher.on_progress, watcher.on_event))
+                callbacks.log(f"job {job.short} is {state.lower().replace('_', ' ')}")
+            tail.relay(lambda line: relay(line, callbacks.on_progress, callbacks.on_event))
             if not job.live:
                 return job
-            if watcher.cancelled():
-                _cancel(job, cloud, watcher)
-                raise TrainingCancelled("the run was cancelled, and its job with it", concept=order.concept)
-            _check_patience(job, since, cloud, order)
+            if callbacks.is_cancelled():
+                _cancel(job, cloud, callbacks)
+                raise TrainingCancelled("the run was cancelled, and its job with it", concept=spec.concept)
+            _check_patience(job, since, cloud, spec)
             time.sleep(cloud.settings.poll_seconds)
             job = cloud.jobs.get(job.name)
     except Exception:
         raise
     except BaseException as ending:
         # The process is told to end. That is no reason to throw away what was paid for, unless a person wants it.
-        if isinstance(ending, KeyboardInterrupt) or watcher.cancelled():
-            _cancel(job, cloud, watcher)
+        if isinstance(ending, KeyboardInterrupt) or callbacks.is_cancelled():
+            _cancel(job, cloud, callbacks)
         else:
-            watcher.tell(f"job {job.short} goes on by itself; the run finds it again when it is retried")
+            callbacks.log(f"job {job.short} goes on by itself; the run finds it again when it is retried")
         raise
 
 
-def _cancel(job: Job, cloud: Cloud, watcher: Watcher) -> None:
-    watcher.tell(f"cancelling job {job.short}")
+def _cancel(job: Job, cloud: Cloud, callbacks: Callbacks) -> None:
+    callbacks.log(f"cancelling job {job.short}")
     ended = cloud.jobs.end(job)
-    watcher.tell(f"job {ended.short} is {ended.state.lower()}")
+    callbacks.log(f"job {ended.short} is {ended.state.lower()}")
 
 
-def _check_patience(job: Job, since: float, cloud: Cloud, order: JobOrder) -> None:
+def _check_patience(job: Job, since: float, cloud: Cloud, spec: JobSpec) -> None:
     if job.state not in ("PENDING", "QUEUED"):
         return
     waited = time.monotonic() - since
@@ -242,7 +243,7 @@ def _check_patience(job: Job, since: float, cloud: Cloud, order: JobOrder) -> No
         raise TrainingError(
             f"no {cloud.settings.accelerator_type or cloud.settings.machine_type} was free in {cloud.settings.region} "
             f"for {cloud.settings.pending_hours:g} hours; the job was cancelled before it cost anything",
-            concept=order.concept,
+            concept=spec.concept,
             next_step="retry the run, or set CONCEPTRY_VERTEX_REGION, _PROVISIONING or _PENDING_HOURS",
         )
 
@@ -284,13 +285,12 @@ def _inputs(request: TrainingRequest) -> dict[str, Path]:
     }
 
 
-def _write_cost(output: Path, order: JobOrder, cloud: Cloud) -> None:
+def _write_cost(output: Path, spec: JobSpec, cloud: Cloud) -> None:
     if not (output / COST).is_file():
-        uses = [job.use() for job in cloud.jobs.of(order)]
+        uses = [job.use() for job in cloud.jobs.of(spec)]
         prices = cost.Prices.load(cloud.settings.prices)
-        partial = output / f"{COST}.partial"
-        partial.write_text(cost.dumps(cost.estimate(uses, prices, cloud.settings.provisioning)), encoding="utf-8")
-        partial.replace(output / COST)
+        text = cost.dumps(cost.estimate(uses, prices, cloud.settings.provisioning))
+        write_atomically(output / COST, text.encode())
 
 
 def _load(block: Any, name: str) -> Any:

@@ -2,41 +2,49 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
-from collections.abc import Iterator
 
 import pytest
-import typer
 
-from cli.app import app
+from cli.app import COMMANDS, GROUPS, LazyCommand
+
+LAZY = {
+    **{(name,): LazyCommand(name, *about) for name, about in COMMANDS.items()},
+    **{
+        (group, name): LazyCommand(name, *about)
+        for group, (_, commands) in GROUPS.items()
+        for name, about in commands.items()
+    },
+}
 
 
-def _commands(command: object, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], object]]:
-    yield path, command
-    for name, child in getattr(command, "commands", {}).items():
-        yield from _commands(child, (*path, name))
-
-
-ALL = dict(_commands(typer.main.get_command(app)))
-
-
-@pytest.mark.parametrize("path", ALL, ids=lambda path: " ".join(path) or "conceptry")
+@pytest.mark.parametrize("path", LAZY, ids=" ".join)
 def test_every_command_and_option_has_help(path: tuple[str, ...]) -> None:
-    command = ALL[path]
-    assert command.help, path  # type: ignore[attr-defined]
-    for parameter in command.params:  # type: ignore[attr-defined]
+    command = LAZY[path].load()
+    assert command.help, path
+    for parameter in command.params:
         assert getattr(parameter, "help", None) or parameter.hidden, (path, parameter.name)
 
 
 def test_the_commands_are_those_of_the_readme() -> None:
-    names = {path[0] for path in ALL if len(path) == 1}
+    names = {*COMMANDS, *GROUPS}
     of_versions = {"versions", "show", "diff", "pull", "history", "import", "verify", "gc", "delete"}
     assert (
         names
         == {"new", "lint", "plan", "apply", "train", "up", "demo", "playground", "endpoint", "hub", "setup", "base"}
         | of_versions
     )
+
+
+def test_the_overview_lists_every_command_with_its_summary() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "cli", "--help"], capture_output=True, text=True, env={**os.environ, "COLUMNS": "200"}
+    )
+    for name, (_, summary) in COMMANDS.items():
+        assert f" {name} " in done.stdout
+        assert summary in done.stdout
 
 
 def test_help_imports_nothing_heavy() -> None:

@@ -11,11 +11,11 @@ import pytest
 import yaml
 from PIL import Image
 
-from cli.new import Wanted, add_concept, concept_yaml
+from cli.new import NewConcept, add_concept, concept_yaml
 from conceptry.concept import load_spec
 from conceptry.errors import ConceptryError, SpecError
 
-CAT = Wanted("my-cat", Path("photos"), "<my-cat>", "cat")
+CAT = NewConcept("my-cat", Path("photos"), "<my-cat>", "cat")
 
 
 @pytest.fixture(scope="module")
@@ -40,8 +40,8 @@ def clone(initialised: Path, tmp_path: Path) -> Path:
     return clone
 
 
-def _wanted(clone: Path, **changes: object) -> Wanted:
-    return Wanted(**{**vars(CAT), "images": clone.parent / "photos", **changes})
+def _wanted(clone: Path, **changes: object) -> NewConcept:
+    return NewConcept(**{**vars(CAT), "images": clone.parent / "photos", **changes})
 
 
 def test_it_adds_what_git_and_dvc_then_track(clone: Path) -> None:

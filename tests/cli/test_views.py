@@ -15,18 +15,24 @@ from PIL import Image
 from rich.console import Console
 
 from cli import versions
-from cli.plan import BROKEN, NOTHING_TO_DO, SOMETHING_TO_DO, exit_code, print_plan
+from cli.exit_codes import PLAN_BROKEN, PLAN_CHANGES, PLAN_IN_SYNC
+from cli.plan import exit_code, print_plan
+from conceptry.actions import Action, ActionKind, Plan
 from conceptry.errors import ConceptryError, SettingsError
-from conceptry.plan import Action, ActionKind, Plan
-from conceptry.version import ActualConcept, SpaceState, Version
-from flows.contact_sheet import Panel, Row, contact_sheet
-from local.playground import choose
-from local.setup_folder import Folder, Setup, branch_here, load_settings, repository_here
+from conceptry.reasons import ActionReason
+from conceptry.version import LiveConcept, SpaceState, Version
+from conceptry.version_ref import VersionRef
+from local.contact_sheet import Panel, Row, contact_sheet
+from local.setup_folder import Folder, Setup, open_installation
+from tasks.git.checkout import branch_of, origin_of
 
-IDLE = Action("my-cat", ActionKind.NOTHING, "serves v1", "f" * 64, "v1", "Synced", "Healthy")
-TRAIN = Action("my-dog", ActionKind.TRAIN, "images +2 -1", "e" * 64, None, "OutOfSync", "Progressing")
-WAIT = Action("my-pot", ActionKind.WAIT, "run `dvc push`", None, None, "OutOfSync", "Missing")
-BAD = Action("my-cup", ActionKind.HOLD, "concept.yaml:3: release: [v] is wrong", None, None, "Unknown", "Degraded")
+SHA = "f" * 64
+R = ActionReason
+IDLE = Action("my-cat", ActionKind.NOTHING, R.IN_SYNC, "serves v1", SHA, "v1", "Synced", "Healthy")
+TRAIN = Action("my-dog", ActionKind.TRAIN, R.IMAGES_CHANGED, "images +2 -1", SHA, None, "OutOfSync", "Progressing")
+WAIT = Action("my-pot", ActionKind.WAIT, R.LISTING_NOT_PUSHED, "run `dvc push`", None, None, "OutOfSync", "Missing")
+WRONG = "concept.yaml:3: release: [v] is wrong"
+BAD = Action("my-cup", ActionKind.HOLD, R.SPEC_INVALID, WRONG, None, None, "Unknown", "Degraded")
 
 
 def _version(number: int, gate: str = "passed") -> Version:
@@ -43,7 +49,7 @@ def _version(number: int, gate: str = "passed") -> Version:
     )
 
 
-CAT = ActualConcept("my-cat", (_version(1), _version(2), _version(3, "rejected")), SpaceState("v1", "s"))
+CAT = LiveConcept("my-cat", (_version(1), _version(2), _version(3, "rejected")), SpaceState("v1", "s"))
 
 
 def _printed(*actions: Action) -> str:
@@ -69,11 +75,11 @@ def test_an_empty_plan_says_how_to_begin() -> None:
 @pytest.mark.parametrize(
     ("actions", "code"),
     [
-        ((), NOTHING_TO_DO),
-        ((IDLE, WAIT), NOTHING_TO_DO),
-        ((IDLE, TRAIN), SOMETHING_TO_DO),
-        ((TRAIN, BAD), SOMETHING_TO_DO),
-        ((IDLE, BAD), BROKEN),
+        ((), PLAN_IN_SYNC),
+        ((IDLE, WAIT), PLAN_IN_SYNC),
+        ((IDLE, TRAIN), PLAN_CHANGES),
+        ((TRAIN, BAD), PLAN_CHANGES),
+        ((IDLE, BAD), PLAN_BROKEN),
     ],
 )
 def test_exit_codes_of_a_plan(actions: tuple[Action, ...], code: int) -> None:
@@ -99,16 +105,19 @@ def test_versions_have_a_column_for_clip_scores_where_there_are_any() -> None:
     assert (second.split()[3], first.split()[4]) == ("74.6", "-")
 
 
-@pytest.mark.parametrize(("wanted", "number"), [("", 1), ("v3", 3), ("v1", 1), ("v2", 2)])
-def test_the_playground_opens_the_released_version_or_the_one_asked_for(wanted: str, number: int) -> None:
-    assert choose(CAT, "my-cat", wanted).number == number
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [("my-cat", 1), ("my-cat@v3", 3), ("my-cat@v1", 1), ("my-cat@release", 1), ("my-cat@latest", 3), ("my-cat@", 1)],
+)
+def test_a_version_is_named_the_same_everywhere(text: str, number: int) -> None:
+    assert VersionRef.parse(text).choose(CAT).number == number
 
 
-def test_the_playground_names_the_versions_that_there_are() -> None:
+def test_a_version_that_does_not_exist_is_refused_with_those_that_do() -> None:
     with pytest.raises(ConceptryError, match="there is no version v9; there is: v1, v2, v3"):
-        choose(CAT, "my-cat", "v9")
-    with pytest.raises(ConceptryError, match=r"nothing is published.*there is: none on http://127\.0\.0\.1:4280"):
-        choose(None, "my-cat", "", "http://127.0.0.1:4280")
+        VersionRef("my-cat", "v9").choose(CAT)
+    with pytest.raises(ConceptryError, match="my-cat: nothing is published"):
+        VersionRef("my-cat", None).choose(None)
 
 
 def test_a_set_up_is_read_as_it_was_written(tmp_path: Path) -> None:
@@ -132,34 +141,36 @@ def environment() -> Iterator[None]:
 def test_root_wins_over_the_environment(tmp_path: Path) -> None:
     """A demo's folder must never publish to the Hub that somebody's shell is set up for."""
     os.environ.update(CONCEPTRY_REPO="git@example.org:real", CONCEPTRY_HUB_OWNER="acme")
-    assert load_settings(None).hub_owner == "acme"
+    with open_installation(None) as installation:
+        assert installation.hub.owner == "acme"
     Folder.at(tmp_path).write(Setup(repo="origin.git"))
-    settings = load_settings(tmp_path)
-    assert (settings.repo, settings.hub_owner) == ("origin.git", "local")
-    assert settings.hub_endpoint.startswith("http://127.0.0.1:")
+    with open_installation(tmp_path) as installation:
+        assert (installation.settings.repo, installation.hub.owner) == ("origin.git", "local")
+        assert installation.hub.endpoint.startswith("http://127.0.0.1:")
+    assert os.environ["CONCEPTRY_HUB_OWNER"] == "acme", "no command writes its settings into the environment"
 
 
 def test_a_folder_without_set_up_says_how_to_make_one(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="conceptry up --root"):
-        load_settings(tmp_path)
+    with pytest.raises(SettingsError, match="conceptry up --root"), open_installation(tmp_path):
+        pass
 
 
 def test_a_broken_set_up_names_its_file(tmp_path: Path) -> None:
     (tmp_path / "conceptry.toml").write_text("repo = \n")
-    with pytest.raises(SettingsError, match=r"conceptry\.toml"):
-        load_settings(tmp_path)
+    with pytest.raises(SettingsError, match=r"conceptry\.toml"), open_installation(tmp_path):
+        pass
 
 
 def test_the_repository_is_the_origin_of_the_one_you_are_in(tmp_path: Path) -> None:
     subprocess.run(["git", "init", "-q", "--bare", str(tmp_path / "origin.git")], check=True)
     subprocess.run(["git", "clone", "-q", "../origin.git", "clone"], cwd=_folder(tmp_path / "x"), check=True)
     clone = tmp_path / "x" / "clone"
-    assert repository_here(clone) == str(tmp_path / "origin.git")
-    assert branch_here(clone) == "main"
+    assert origin_of(clone) == str(tmp_path / "origin.git")
+    assert branch_of(clone) == "main"
     subprocess.run(["git", "remote", "set-url", "origin", "git@example.org:team/concepts.git"], cwd=clone, check=True)
-    assert repository_here(clone) == "git@example.org:team/concepts.git"
+    assert origin_of(clone) == "git@example.org:team/concepts.git"
     with pytest.raises(SettingsError, match="in no git repository"):
-        repository_here(tmp_path)
+        origin_of(tmp_path)
 
 
 def test_a_contact_sheet_holds_every_picture(tmp_path: Path) -> None:

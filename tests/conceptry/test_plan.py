@@ -1,4 +1,4 @@
-"""Every action of the plan and every cause, in the words that people read."""
+"""The plan's table: for each world, the action and its reason."""
 
 import json
 from dataclasses import replace
@@ -9,14 +9,15 @@ import pytest
 from conceptry.concept import Desired, DesiredConcept, ImageRef
 from conceptry.errors import Problem, SpecError
 from conceptry.fingerprint import training_fingerprint
-from conceptry.plan import Action, choose_release, plan
-from conceptry.version import Actual, ActualConcept, MainState, SpaceState
+from conceptry.plan import plan
+from conceptry.planner import PlanInputs, choose_release
+from conceptry.reasons import DriftReason
+from conceptry.version import Drift, Live, LiveConcept, MainState, SpaceState
 from tests.conceptry.worlds import (
     BASES,
     TEMPLATES,
     TINY,
     act,
-    dvc_of,
     images_of,
     serving_of,
     spec_of,
@@ -32,342 +33,211 @@ STEPS = {"training": {"max_steps": 3000}}
 TITLE = {"space": {"title": "My cat"}}
 
 
-def drifted(*drift: str) -> ActualConcept:
-    """The concept with v1 served, and what somebody changed by hand."""
-    return ActualConcept("my-cat", (V1,), serving_of(V1), drift=drift)
+BRANCH_GONE = Drift(DriftReason.BRANCH_MISSING, "the branch v1 is gone")
+TAG_GONE = Drift(DriftReason.TAG_MISSING, "the tag fp-1 is gone")
+
+
+def drifted(*drift: Drift) -> LiveConcept:
+    """The concept with v1 served, and what was changed by hand."""
+    return LiveConcept("my-cat", (V1,), serving_of(V1), drift=drift)
 
 
 def fingerprint(letters: str = "abc", retrain: str | None = None, **changes: object) -> str:
     return training_fingerprint(spec_of(**changes), images_of(letters), TINY, retrain)
 
 
-@pytest.mark.parametrize(
-    ("action", "expected"),
-    [
-        # train
-        (act(wanted_of()), ("train", "first version", None, "OutOfSync", "Missing")),
-        (
-            act(wanted_of("acde"), V1, space=serving_of(V1)),
-            ("train", "images +2 -1", None, "OutOfSync", "Healthy"),
-        ),
-        (
-            act(wanted_of("abcd"), V1, space=serving_of(V1)),
-            ("train", "images +1", None, "OutOfSync", "Healthy"),
-        ),
-        (
-            act(wanted_of("ab", **STEPS), V1, space=serving_of(V1)),
-            ("train", "images -1, training.max_steps default -> 3000", None, "OutOfSync", "Healthy"),
-        ),
-        (
-            act(wanted_of(training={"early_stopping": False}), V1, space=serving_of(V1)),
-            ("train", "training.early_stopping true -> false", None, "OutOfSync", "Healthy"),
-        ),
-        (
-            act(wanted_of(), V1, space=serving_of(V1), bases={"tiny": replace(TINY, recipe=4)}),
-            ("train", "recipe 1 -> 4", None, "OutOfSync", "Healthy"),
-        ),
-        (
-            act(wanted_of(), V1, space=serving_of(V1), bases={"tiny": replace(TINY, digest="9" * 64)}),
-            ("train", "weights of tiny", None, "OutOfSync", "Healthy"),
-        ),
-        (
-            act(wanted_of(base_model="sd-v1-4"), V1, space=serving_of(V1)),
-            ("train", "resolution 64 -> 512, base_model tiny -> sd-v1-4", None, "OutOfSync", "Healthy"),
-        ),
-        (
-            act(replace(wanted_of(), images=(*images_of("abc"), ImageRef("a.txt", "0" * 32))), V1),
-            ("train", "captions of 1 image", None, "OutOfSync", "Missing"),
-        ),
-        (
-            act(wanted_of("abcd"), replace(V1, images=(), spec={})),
-            ("train", "images +4", None, "OutOfSync", "Missing"),
-        ),
-        (
-            act(wanted_of(**STEPS), replace(V1, spec={})),
-            ("train", "inputs differ from v1's", None, "OutOfSync", "Missing"),
-        ),
-        (
-            act(wanted_of(**EVERY_30_DAYS), V1, space=serving_of(V1), today=date(2026, 12, 3)),
-            ("train", "scheduled (32 days since v1)", None, "OutOfSync", "Healthy"),
-        ),
-        (
-            act(wanted_of(release="v1"), space=None),
-            ("train", "first version", None, "OutOfSync", "Missing"),
-        ),
-        # release
-        (
-            act(wanted_of("abcd", release="v1"), V1, V2, space=serving_of(V2)),
-            ("release", "v2 -> v1", "v1", "OutOfSync", "Healthy"),
-        ),
-        (
-            act(wanted_of("abcd", release="v2"), V1, REJECTED, space=serving_of(V1)),
-            ("release", "v1 -> v2", "v2", "OutOfSync", "Healthy"),
-        ),
-        (
-            act(wanted_of("abcd"), V1, V2, space=SpaceState(None, None, paused=True)),
-            ("release", "none -> v2", "v2", "OutOfSync", "Missing"),
-        ),
-        (
-            act(wanted_of(release="none"), V1, space=serving_of(V1)),
-            ("release", "v1 -> none", None, "OutOfSync", "Healthy"),
-        ),
-        (
-            act(wanted_of(**EVERY_30_DAYS), V1, RETRAINED, space=serving_of(V1)),
-            ("release", "v1 -> v2", "v2", "OutOfSync", "Healthy"),
-        ),
-        (
-            act(wanted_of(), V1, space=SpaceState("v9", "x=1")),
-            ("release", "v9 -> v1", "v1", "OutOfSync", "Healthy"),
-        ),
-        # adopt
-        (
-            act(wanted_of("abc"), V1, V2, space=serving_of(V2)),
-            ("adopt", "v2 -> v1, already made of these inputs", "v1", "OutOfSync", "Healthy"),
-        ),
-        (
-            act(wanted_of("abcd"), V1, V2, space=serving_of(V1)),
-            ("adopt", "v1 -> v2, already made of these inputs", "v2", "OutOfSync", "Healthy"),
-        ),
-        (
-            act(
-                replace(wanted_of("abc"), missing=images_of("a")),
-                V1,
-                V2,
-                space=serving_of(V2),
-            ),
-            ("adopt", "v2 -> v1, already made of these inputs", "v1", "OutOfSync", "Healthy"),
-        ),
-        (
-            act(replace(wanted_of("abc"), images=None), V1, V2, space=serving_of(V2)),
-            ("adopt", "v2 -> v1, already made of these inputs", "v1", "OutOfSync", "Healthy"),
-        ),
-        # render
-        (
-            act(wanted_of(**TITLE), V1, space=serving_of(V1)),
-            ("render", "title", "v1", "OutOfSync", "Healthy"),
-        ),
-        (
-            act(wanted_of(space={"emoji": "🐈", "hardware": "t4-small"}), V1, space=serving_of(V1)),
-            ("render", "emoji, hardware", "v1", "OutOfSync", "Healthy"),
-        ),
-        (
-            act(wanted_of(), V1, space=serving_of(V1, templates="older")),
-            ("render", "templates", "v1", "OutOfSync", "Healthy"),
-        ),
-        (
-            act(wanted_of("abcd", **TITLE), V1, space=serving_of(V1), attempts={fingerprint("abcd"): "running"}),
-            ("render", "title", "v1", "OutOfSync", "Healthy"),
-        ),
-        # wait
-        (
-            act(replace(wanted_of(), images=None)),
-            (
-                "wait",
-                f"the images ({dvc_of('abc')}) are in git but not in the DVC remote: run `dvc push`",
-                None,
-                "OutOfSync",
-                "Missing",
-            ),
-        ),
-        (
-            act(replace(wanted_of("abcdefg"), missing=images_of("defg")), V1, space=serving_of(V1)),
-            (
-                "wait",
-                "4 of 7 images are not in the DVC remote (d.jpg, e.jpg, f.jpg, ...): run `dvc push`",
-                None,
-                "OutOfSync",
-                "Healthy",
-            ),
-        ),
-        # hold
-        (
-            act(wanted_of(suspend=True), V1, space=serving_of(V1)),
-            ("hold", "suspended", "v1", "Synced", "Suspended"),
-        ),
-        (
-            act(wanted_of("abcd", suspend=True), V1, space=serving_of(V1)),
-            ("hold", "suspended; would train: images +1", None, "OutOfSync", "Suspended"),
-        ),
-        (
-            act(wanted_of("abcd"), V1, space=serving_of(V1), attempts={fingerprint("abcd"): "failed"}),
-            (
-                "hold",
-                "training failed (images +1); change the inputs, or `conceptry train my-cat` to retry",
-                None,
-                "OutOfSync",
-                "Degraded",
-            ),
-        ),
-        (
-            act(wanted_of(), attempts={fingerprint(): "failed"}),
-            (
-                "hold",
-                "training failed (first version); change the inputs, or `conceptry train my-cat` to retry",
-                None,
-                "OutOfSync",
-                "Degraded",
-            ),
-        ),
-        (
-            act(DesiredConcept("my-cat", None, SpecError([Problem(4, "release", "'x'")] * 2, "c.yaml"), None, None)),
-            ("hold", "c.yaml:4: release: 'x'; c.yaml:4: release: 'x'", None, "Unknown", "Degraded"),
-        ),
-        (
-            act(wanted_of(base_model="sd-v1-4"), bases={"tiny": TINY}),
-            ("hold", "base model sd-v1-4 is not available here; there are: tiny", None, "Unknown", "Degraded"),
-        ),
-        (
-            act(wanted_of("")),
-            (
-                "hold",
-                "the images folder holds no picture; add some, then `dvc add` and `dvc push` them",
-                None,
-                "OutOfSync",
-                "Degraded",
-            ),
-        ),
-        (
-            act(wanted_of("abcd"), V1, REJECTED, space=serving_of(V1)),
-            (
-                "hold",
-                "v2 did not pass its gate, v1 stays released; change the inputs, or release it by name",
-                "v1",
-                "Synced",
-                "Degraded",
-            ),
-        ),
-        (
-            act(wanted_of("abcd"), REJECTED),
-            (
-                "hold",
-                "v2 did not pass its gate, nothing is released; change the inputs, or release it by name",
-                None,
-                "Synced",
-                "Degraded",
-            ),
-        ),
-        (
-            act(wanted_of(release="v7"), V1, space=serving_of(V1)),
-            ("hold", "release: v7 is not published; there are: v1", None, "OutOfSync", "Degraded"),
-        ),
-        # archive
-        (
-            act(None, V1, space=serving_of(V1)),
-            ("archive", "no longer in git: its Space is paused, its versions stay", None, "OutOfSync", "Healthy"),
-        ),
-        # repair
-        (
-            act(wanted_of(), V1),
-            ("repair", "the Space is missing", "v1", "OutOfSync", "Missing"),
-        ),
-        (
-            act(wanted_of(), V1, space=replace(serving_of(V1), paused=True)),
-            ("repair", "the Space is paused", "v1", "OutOfSync", "Degraded"),
-        ),
-        (
-            act(wanted_of(), V1, space=SpaceState("v1", None)),
-            ("repair", "the Space does not say what it is rendered from", "v1", "OutOfSync", "Degraded"),
-        ),
-        (
-            act(wanted_of(), V1, space=SpaceState("v1", "edited by hand")),
-            ("repair", "the Space does not say what it is rendered from", "v1", "OutOfSync", "Degraded"),
-        ),
-        (
-            act(wanted_of(), there=drifted("the branch v1 is gone", "the tag fp-1 is gone")),
-            ("repair", "the branch v1 is gone; the tag fp-1 is gone", "v1", "OutOfSync", "Degraded"),
-        ),
-        (
-            act(wanted_of("abcd"), there=drifted("the branch v1 is gone")),
-            ("repair", "the branch v1 is gone", "v1", "OutOfSync", "Degraded"),
-        ),
-        (
-            act(wanted_of(), there=replace(drifted(), main=MainState("v9"))),
-            ("repair", "the card on main describes v9 instead of v1", "v1", "OutOfSync", "Healthy"),
-        ),
-        (
-            act(wanted_of(), there=replace(drifted(), main=MainState(None))),
-            ("repair", "the card on main describes no version instead of v1", "v1", "OutOfSync", "Healthy"),
-        ),
-        (
-            act(wanted_of(release="none"), there=replace(drifted(), space=None, main=MainState("v1"))),
-            ("repair", "the card on main describes v1 instead of none", None, "OutOfSync", "Missing"),
-        ),
-        # what cannot be looked at
-        (
-            act(wanted_of(), there=replace(drifted(), trouble="concept.json cannot be read")),
-            ("hold", "concept.json cannot be read", None, "Unknown", "Degraded"),
-        ),
-        (
-            act(replace(wanted_of("abcd"), images=None, trouble="no answer"), V1, space=serving_of(V1)),
-            ("wait", "the DVC remote could not be asked: no answer", None, "OutOfSync", "Healthy"),
-        ),
-        (
-            act(replace(wanted_of("abc"), images=None, trouble="no answer"), V1, V2, space=serving_of(V2)),
-            ("adopt", "v2 -> v1, already made of these inputs", "v1", "OutOfSync", "Healthy"),
-        ),
-        # nothing
-        (
-            act(wanted_of(), V1, space=serving_of(V1)),
-            ("nothing", "in sync", "v1", "Synced", "Healthy"),
-        ),
-        (
-            act(wanted_of(), there=replace(drifted(), main=MainState("v1"))),
-            ("nothing", "in sync", "v1", "Synced", "Healthy"),
-        ),
-        (
-            act(wanted_of(), there=drifted("the branch v1 is gone"), attempts={V1.fingerprint: "running"}),
-            ("nothing", "v1 is published, its run is at the Space", None, "OutOfSync", "Progressing"),
-        ),
-        (
-            act(wanted_of(release="none"), V1, space=SpaceState(None, None, paused=True)),
-            ("nothing", "nothing is released", None, "Synced", "Suspended"),
-        ),
-        (
-            act(wanted_of(release="none"), V1),
-            ("nothing", "nothing is released", None, "Synced", "Suspended"),
-        ),
-        (
-            act(wanted_of("abcd"), V1, space=serving_of(V1), attempts={fingerprint("abcd"): "running"}),
-            ("nothing", "is being trained: images +1", None, "OutOfSync", "Progressing"),
-        ),
-        (
-            act(wanted_of("abcd"), V1, V2, space=serving_of(V1), attempts={V2.fingerprint: "running"}),
-            ("nothing", "v2 is published, its run is at the Space", None, "OutOfSync", "Progressing"),
-        ),
-        (
-            act(wanted_of(**EVERY_30_DAYS), V1, space=serving_of(V1), today=date(2026, 11, 30)),
-            ("nothing", "in sync", "v1", "Synced", "Healthy"),
-        ),
-        (
-            act(wanted_of(**EVERY_30_DAYS), V1, space=serving_of(V1)),
-            ("nothing", "in sync", "v1", "Synced", "Healthy"),
-        ),
-        (
-            act(wanted_of(**EVERY_30_DAYS), V1, RETRAINED, space=serving_of(RETRAINED), today=date(2026, 12, 30)),
-            ("nothing", "in sync", "v2", "Synced", "Healthy"),
-        ),
-        (
-            act(wanted_of(release="v1", **EVERY_30_DAYS), V1, space=serving_of(V1), today=date(2027, 11, 30)),
-            ("nothing", "in sync", "v1", "Synced", "Healthy"),
-        ),
-        (
-            act(wanted_of("abc", gate={"min_improvement": 0.9}), V1, space=serving_of(V1)),
-            ("nothing", "in sync", "v1", "Synced", "Healthy"),
-        ),
-        (
-            act(None, V1, space=replace(serving_of(V1), paused=True)),
-            ("nothing", "archived", None, "Synced", "Suspended"),
-        ),
-        (
-            act(None, V1, space=SpaceState(None, None)),
-            ("nothing", "archived", None, "Synced", "Suspended"),
-        ),
-        (act(None, V1), ("nothing", "archived", None, "Synced", "Suspended")),
-    ],
-    ids=lambda value: f"{value[0]}-{value[1][:40]}" if isinstance(value, tuple) else "",
-)
-def test_action_and_cause(action: Action, expected: tuple[str, str, str | None, str, str]) -> None:
-    assert (action.kind, action.cause, action.version, action.sync, action.health) == expected
+# Each world in words, its action, and "KIND REASON VERSION SYNC HEALTH".
+# fmt: off
+CASES = {
+    "a first version": (act(wanted_of()), "train FirstVersion - OutOfSync Missing"),
+    "images added and removed": (
+        act(wanted_of("acde"), V1, space=serving_of(V1)),
+        "train ImagesChanged - OutOfSync Healthy"),
+    "an image added": (act(wanted_of("abcd"), V1, space=serving_of(V1)), "train ImagesChanged - OutOfSync Healthy"),
+    "an image removed and a setting changed": (
+        act(wanted_of("ab", **STEPS), V1, space=serving_of(V1)),
+        "train ImagesChanged - OutOfSync Healthy"),
+    "a setting changed": (
+        act(wanted_of(training={"early_stopping": False}), V1, space=serving_of(V1)),
+        "train SettingsChanged - OutOfSync Healthy"),
+    "a newer recipe": (
+        act(wanted_of(), V1, space=serving_of(V1), bases={"tiny": replace(TINY, recipe=4)}),
+        "train BaseModelChanged - OutOfSync Healthy"),
+    "other weights of the base model": (
+        act(wanted_of(), V1, space=serving_of(V1), bases={"tiny": replace(TINY, digest="9" * 64)}),
+        "train BaseModelChanged - OutOfSync Healthy"),
+    "another base model": (
+        act(wanted_of(base_model="sd-v1-4"), V1, space=serving_of(V1)),
+        "train BaseModelChanged - OutOfSync Healthy"),
+    "a caption added": (
+        act(replace(wanted_of(), images=(*images_of("abc"), ImageRef("a.txt", "0" * 32))), V1),
+        "train ImagesChanged - OutOfSync Missing"),
+    "an index entry without images": (
+        act(wanted_of("abcd"), replace(V1, images=(), spec={})),
+        "train ImagesChanged - OutOfSync Missing"),
+    "an index entry without settings": (
+        act(wanted_of(**STEPS), replace(V1, spec={})),
+        "train SettingsChanged - OutOfSync Missing"),
+    "a retraining that is due": (
+        act(wanted_of(**EVERY_30_DAYS), V1, space=serving_of(V1), today=date(2026, 12, 3)),
+        "train RetrainDue - OutOfSync Healthy"),
+    "a pinned version of which nothing is published": (
+        act(wanted_of(release="v1"), space=None),
+        "train FirstVersion - OutOfSync Missing"),
+    "a pinned older version": (
+        act(wanted_of("abcd", release="v1"), V1, V2, space=serving_of(V2)),
+        "release ReleasePinned v1 OutOfSync Healthy"),
+    "a pinned version that its gate rejected": (
+        act(wanted_of("abcd", release="v2"), V1, REJECTED, space=serving_of(V1)),
+        "release ReleasePinned v2 OutOfSync Healthy"),
+    "a paused Space that served nothing": (
+        act(wanted_of("abcd"), V1, V2, space=SpaceState(None, None, paused=True)),
+        "release ReleaseLatest v2 OutOfSync Missing"),
+    "nothing is to be released": (
+        act(wanted_of(release="none"), V1, space=serving_of(V1)),
+        "release ReleaseNone - OutOfSync Healthy"),
+    "a retraining that passed": (
+        act(wanted_of(**EVERY_30_DAYS), V1, RETRAINED, space=serving_of(V1)),
+        "release ReleaseLatest v2 OutOfSync Healthy"),
+    "a Space that serves a version which is gone": (
+        act(wanted_of(), V1, space=SpaceState("v9", "x=1")),
+        "release ReleaseLatest v1 OutOfSync Healthy"),
+    "git went back to published inputs": (
+        act(wanted_of("abc"), V1, V2, space=serving_of(V2)),
+        "adopt InputsPublished v1 OutOfSync Healthy"),
+    "git went forward to published inputs": (
+        act(wanted_of("abcd"), V1, V2, space=serving_of(V1)),
+        "adopt InputsPublished v2 OutOfSync Healthy"),
+    "published inputs whose images are no longer pushed": (
+        act(replace(wanted_of("abc"), missing=images_of("a")), V1, V2, space=serving_of(V2)),
+        "adopt InputsPublished v1 OutOfSync Healthy"),
+    "published inputs whose listing is no longer pushed": (
+        act(replace(wanted_of("abc"), images=None), V1, V2, space=serving_of(V2)),
+        "adopt InputsPublished v1 OutOfSync Healthy"),
+    "another title": (act(wanted_of(**TITLE), V1, space=serving_of(V1)), "render SpaceOutdated v1 OutOfSync Healthy"),
+    "another emoji and other hardware": (
+        act(wanted_of(space={"emoji": "🐈", "hardware": "t4-small"}), V1, space=serving_of(V1)),
+        "render SpaceOutdated v1 OutOfSync Healthy"),
+    "newer templates": (
+        act(wanted_of(), V1, space=serving_of(V1, templates="older")),
+        "render SpaceOutdated v1 OutOfSync Healthy"),
+    "another title while a training runs": (
+        act(wanted_of("abcd", **TITLE), V1, space=serving_of(V1), attempts={fingerprint("abcd"): "running"}),
+        "render SpaceOutdated v1 OutOfSync Healthy"),
+    "a listing that was not pushed": (
+        act(replace(wanted_of(), images=None)),
+        "wait ListingNotPushed - OutOfSync Missing"),
+    "images that were not pushed": (
+        act(replace(wanted_of("abcdefg"), missing=images_of("defg")), V1, space=serving_of(V1)),
+        "wait ImagesNotPushed - OutOfSync Healthy"),
+    "a suspended concept in sync": (
+        act(wanted_of(suspend=True), V1, space=serving_of(V1)),
+        "hold Suspended v1 Synced Suspended"),
+    "a suspended concept with other images": (
+        act(wanted_of("abcd", suspend=True), V1, space=serving_of(V1)),
+        "hold Suspended - OutOfSync Suspended"),
+    "a failed training": (
+        act(wanted_of("abcd"), V1, space=serving_of(V1), attempts={fingerprint("abcd"): "failed"}),
+        "hold TrainingFailed - OutOfSync Degraded"),
+    "a failed first training": (
+        act(wanted_of(), attempts={fingerprint(): "failed"}),
+        "hold TrainingFailed - OutOfSync Degraded"),
+    "a broken concept.yaml": (
+        act(DesiredConcept("my-cat", None, SpecError([Problem(4, "release", "'x'")] * 2, "c.yaml"), None, None)),
+        "hold SpecInvalid - Unknown Degraded"),
+    "a base model that is not available": (
+        act(wanted_of(base_model="sd-v1-4"), bases={"tiny": TINY}),
+        "hold BaseModelUnavailable - Unknown Degraded"),
+    "an empty images folder": (act(wanted_of("")), "hold NoImages - OutOfSync Degraded"),
+    "a rejected version beside a released one": (
+        act(wanted_of("abcd"), V1, REJECTED, space=serving_of(V1)),
+        "hold GateRejected v1 Synced Degraded"),
+    "a rejected first version": (act(wanted_of("abcd"), REJECTED), "hold GateRejected - Synced Degraded"),
+    "a pinned version that does not exist": (
+        act(wanted_of(release="v7"), V1, space=serving_of(V1)),
+        "hold VersionNotPublished - OutOfSync Degraded"),
+    "a concept removed from git": (act(None, V1, space=serving_of(V1)), "archive RemovedFromGit - OutOfSync Healthy"),
+    "a deleted Space": (act(wanted_of(), V1), "repair SpaceMissing v1 OutOfSync Missing"),
+    "a paused Space": (
+        act(wanted_of(), V1, space=replace(serving_of(V1), paused=True)),
+        "repair SpacePaused v1 OutOfSync Degraded"),
+    "a Space without a stamp": (
+        act(wanted_of(), V1, space=SpaceState("v1", None)),
+        "repair SpaceUnstamped v1 OutOfSync Degraded"),
+    "a Space with a stamp of another kind": (
+        act(wanted_of(), V1, space=SpaceState("v1", "edited by hand")),
+        "repair SpaceUnstamped v1 OutOfSync Degraded"),
+    "a deleted branch and a deleted tag": (
+        act(wanted_of(), there=drifted(BRANCH_GONE, TAG_GONE)),
+        "repair Drifted v1 OutOfSync Degraded"),
+    "a deleted branch while other images are in git": (
+        act(wanted_of("abcd"), there=drifted(BRANCH_GONE)),
+        "repair Drifted v1 OutOfSync Degraded"),
+    "a card of another version": (
+        act(wanted_of(), there=replace(drifted(), main=MainState("v9"))),
+        "repair CardOutdated v1 OutOfSync Healthy"),
+    "a card of no version": (
+        act(wanted_of(), there=replace(drifted(), main=MainState(None))),
+        "repair CardOutdated v1 OutOfSync Healthy"),
+    "a card of a version that is not released": (
+        act(wanted_of(release="none"), there=replace(drifted(), space=None, main=MainState("v1"))),
+        "repair CardOutdated - OutOfSync Missing"),
+    "a repo that cannot be read": (
+        act(wanted_of(), there=replace(drifted(), error="concept.json cannot be read")),
+        "hold RepoUnreadable - Unknown Degraded"),
+    "an unreachable remote": (
+        act(replace(wanted_of("abcd"), images=None, remote_error="no answer"), V1, space=serving_of(V1)),
+        "wait RemoteUnreachable - OutOfSync Healthy"),
+    "an unreachable remote and published inputs": (
+        act(replace(wanted_of("abc"), images=None, remote_error="no answer"), V1, V2, space=serving_of(V2)),
+        "adopt InputsPublished v1 OutOfSync Healthy"),
+    "everything in sync": (act(wanted_of(), V1, space=serving_of(V1)), "nothing InSync v1 Synced Healthy"),
+    "everything in sync, the card too": (
+        act(wanted_of(), there=replace(drifted(), main=MainState("v1"))),
+        "nothing InSync v1 Synced Healthy"),
+    "a deleted branch of a run that is still releasing": (
+        act(wanted_of(), there=drifted(BRANCH_GONE), attempts={V1.fingerprint: "running"}),
+        "nothing ReleaseRunning - OutOfSync Progressing"),
+    "nothing released, the Space paused": (
+        act(wanted_of(release="none"), V1, space=SpaceState(None, None, paused=True)),
+        "nothing NothingReleased - Synced Suspended"),
+    "nothing released, no Space": (act(wanted_of(release="none"), V1), "nothing NothingReleased - Synced Suspended"),
+    "a training that runs": (
+        act(wanted_of("abcd"), V1, space=serving_of(V1), attempts={fingerprint("abcd"): "running"}),
+        "nothing TrainingRunning - OutOfSync Progressing"),
+    "a version whose run is at the Space": (
+        act(wanted_of("abcd"), V1, V2, space=serving_of(V1), attempts={V2.fingerprint: "running"}),
+        "nothing ReleaseRunning - OutOfSync Progressing"),
+    "a retraining that is not due yet": (
+        act(wanted_of(**EVERY_30_DAYS), V1, space=serving_of(V1), today=date(2026, 11, 30)),
+        "nothing InSync v1 Synced Healthy"),
+    "a retraining without a date": (
+        act(wanted_of(**EVERY_30_DAYS), V1, space=serving_of(V1)),
+        "nothing InSync v1 Synced Healthy"),
+    "a retraining that was made": (
+        act(wanted_of(**EVERY_30_DAYS), V1, RETRAINED, space=serving_of(RETRAINED), today=date(2026, 12, 30)),
+        "nothing InSync v2 Synced Healthy"),
+    "a retraining of a pinned version": (
+        act(wanted_of(release="v1", **EVERY_30_DAYS), V1, space=serving_of(V1), today=date(2027, 11, 30)),
+        "nothing InSync v1 Synced Healthy"),
+    "another gate": (
+        act(wanted_of("abc", gate={"min_improvement": 0.9}), V1, space=serving_of(V1)),
+        "nothing InSync v1 Synced Healthy"),
+    "an archived concept with a paused Space": (
+        act(None, V1, space=replace(serving_of(V1), paused=True)),
+        "nothing Archived - Synced Suspended"),
+    "an archived concept whose Space serves nothing": (
+        act(None, V1, space=SpaceState(None, None)),
+        "nothing Archived - Synced Suspended"),
+    "an archived concept without a Space": (act(None, V1), "nothing Archived - Synced Suspended"),
+}
+# fmt: on
+
+
+@pytest.mark.parametrize("world", CASES)
+def test_action(world: str) -> None:
+    action, expected = CASES[world]
+    assert f"{action.kind} {action.reason} {action.version or '-'} {action.sync} {action.health}" == expected
 
 
 def test_training_carries_the_fingerprint_of_what_it_will_make() -> None:
@@ -424,8 +294,8 @@ def test_choose_release() -> None:
 def test_one_bad_concept_does_not_stop_the_others() -> None:
     bad = DesiredConcept("bad", None, SpecError([Problem(1, "", "is not valid YAML")], "x"), None, None)
     concepts = {"bad": bad, "my-cat": wanted_of()}
-    actual = Actual({"gone": ActualConcept("gone", (V1,), serving_of(V1))})
-    made = plan(Desired("r1", concepts), actual, bases=BASES, templates=TEMPLATES)
+    live = Live({"gone": LiveConcept("gone", (V1,), serving_of(V1))})
+    made = plan(Desired("r1", concepts), live, PlanInputs(BASES, TEMPLATES))
     assert [(action.concept, action.kind) for action in made.actions] == [
         ("bad", "hold"),
         ("gone", "archive"),
@@ -435,13 +305,14 @@ def test_one_bad_concept_does_not_stop_the_others() -> None:
 
 
 def test_plan_as_json() -> None:
-    made = plan(Desired("r1", {"my-cat": wanted_of()}), Actual({}), bases=BASES, templates=TEMPLATES)
+    made = plan(Desired("r1", {"my-cat": wanted_of()}), Live({}), PlanInputs(BASES, TEMPLATES))
     assert json.loads(made.to_json()) == {
         "revision": "r1",
         "actions": [
             {
                 "concept": "my-cat",
                 "kind": "train",
+                "reason": "FirstVersion",
                 "cause": "first version",
                 "fingerprint": fingerprint(),
                 "version": None,
@@ -455,4 +326,4 @@ def test_plan_as_json() -> None:
 
 def test_a_thousand_concepts() -> None:
     concepts = {f"concept-{number}": replace(wanted_of(), name=f"concept-{number}") for number in range(1000)}
-    assert len(plan(Desired("r1", concepts), Actual({}), bases=BASES, templates=TEMPLATES).changes) == 1000
+    assert len(plan(Desired("r1", concepts), Live({}), PlanInputs(BASES, TEMPLATES)).changes) == 1000

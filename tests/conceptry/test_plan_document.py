@@ -15,8 +15,9 @@ from conceptry.estimate import Rate, estimate
 from conceptry.fingerprint import training_keys
 from conceptry.plan import plan
 from conceptry.plan_text import markdown, summary
+from conceptry.planner import PlanInputs
 from conceptry.policy import policy_schema
-from conceptry.version import Actual, ActualConcept
+from conceptry.version import Live, LiveConcept
 from tests.conceptry.worlds import BASES, TEMPLATES, TINY, act, images_of, serving_of, spec_of, version_of, wanted_of
 
 V1 = version_of(1)
@@ -28,14 +29,14 @@ def plan_of(**knowledge: Any) -> Plan:
         "my-cat": replace(wanted_of("acde", training={"max_steps": 3000}), name="my-cat"),
         "my-dog": replace(wanted_of(placeholder_token="<my-dog>"), name="my-dog"),
     }
-    actual = Actual({name: ActualConcept(name, (V1,), serving_of(V1)) for name in ("my-cat", "my-dog")})
-    made = plan(Desired("r" * 40, concepts), actual, bases=BASES, templates=TEMPLATES, **knowledge)
-    return replace(made, hub=actual.digest())
+    live = Live({name: LiveConcept(name, (V1,), serving_of(V1)) for name in ("my-cat", "my-dog")})
+    made = plan(Desired("r" * 40, concepts), live, PlanInputs(BASES, TEMPLATES, **knowledge))
+    return replace(made, hub=live.digest())
 
 
 def test_every_image_that_came_or_went_and_every_key_is_listed() -> None:
     b = images_of("b")[0]
-    action = act(wanted_of("acde", training={"max_steps": 3000}), V1, names={b.md5: "old/b.jpg"})
+    action = act(wanted_of("acde", training={"max_steps": 3000}), V1, image_names={b.md5: "old/b.jpg"})
     assert [str(change) for change in action.changes] == [
         "+ images/d.jpg",
         "+ images/e.jpg",
@@ -101,7 +102,7 @@ def test_markdown_says_what_a_reviewer_needs() -> None:
 
 def test_markdown_of_a_thousand_concepts_fits_a_comment() -> None:
     concepts = {f"c{number}": replace(wanted_of(), name=f"c{number}") for number in range(1000)}
-    made = plan(Desired("r" * 40, concepts), Actual({}), bases=BASES, templates=TEMPLATES, rates={"tiny": GPU})
+    made = plan(Desired("r" * 40, concepts), Live({}), PlanInputs(BASES, TEMPLATES, rates={"tiny": GPU}))
     text = markdown(made)
     assert len(text) < 65_536
     assert "And 800 more concepts." in text

@@ -6,9 +6,10 @@ from datetime import date
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from conceptry.actions import Action
 from conceptry.concept import DesiredConcept
 from conceptry.fingerprint import serving_fingerprint, training_fingerprint
-from conceptry.plan import Action, choose_release
+from conceptry.planner import choose_release
 from conceptry.version import SpaceState, Version
 from tests.conceptry.worlds import TEMPLATES, TINY, act, version_of, wanted_of
 

@@ -6,13 +6,15 @@ from typing import Any
 
 import pytest
 
+from conceptry.actions import Attempt, Plan
 from conceptry.concept import BaseModel, Desired, DesiredConcept
 from conceptry.errors import SpecError
 from conceptry.fingerprint import training_fingerprint
-from conceptry.plan import Attempt, Plan, plan
+from conceptry.plan import plan
+from conceptry.planner import PlanInputs
 from conceptry.policy import Policy, Window, load_policy
-from conceptry.rollout import pace
-from conceptry.version import Actual, ActualConcept, Version
+from conceptry.rollout import Pace, defer_trainings
+from conceptry.version import Live, LiveConcept, Version
 from tests.conceptry.worlds import TEMPLATES, TINY, images_of, spec_of, version_of, wanted_of
 
 NEW = replace(TINY, recipe=2)
@@ -42,11 +44,10 @@ class Registry:
 
     def plan(self, policy: Policy | None = None, **how: Any) -> Plan:
         desired = Desired("r" * 40, self.wanted)
-        actual = Actual({name: ActualConcept(name, made, None) for name, made in self.versions.items()})
-        bases = {"tiny": NEW}
-        made = plan(desired, actual, bases=bases, attempts=self.attempts, templates=TEMPLATES)
-        how = {"now": MONDAY_NOON, **how}
-        return pace(made, desired, actual, bases=bases, attempts=self.attempts, policy=policy or Policy(), **how)
+        live = Live({name: LiveConcept(name, made, None) for name, made in self.versions.items()})
+        inputs = PlanInputs({"tiny": NEW}, TEMPLATES, attempts=self.attempts)
+        pace = Pace(**{"policy": policy or Policy(), "now": MONDAY_NOON, **how})
+        return defer_trainings(plan(desired, live, inputs), desired, live, inputs, pace)
 
     def starts(self, policy: Policy | None = None, **how: Any) -> list[str]:
         return [action.concept for action in self.plan(policy, **how).due if action.kind == "train"]
@@ -59,8 +60,8 @@ def registry() -> Registry:
 
 def test_one_goes_first_and_the_others_follow_when_it_passed(registry: Registry) -> None:
     assert registry.starts() == ["ant"]
-    held = {action.concept: action.deferred for action in registry.plan().actions}
-    assert held["bee"] == "ant goes first with tiny recipe 2"
+    held = {action.concept: (action.deferral, action.deferred) for action in registry.plan().actions}
+    assert held["bee"] == ("CanaryFirst", "ant goes first with tiny recipe 2")
     assert len(registry.plan().changes) == 6, "they are still to be done"
     registry.attempts = {registry.fingerprint("ant"): "running"}
     assert registry.starts() == [], "one that runs is the canary"
@@ -81,7 +82,7 @@ def test_nobody_follows_a_canary_that_went_wrong(registry: Registry, how: str) -
     else:
         registry.trained("ant", gate="rejected")
     assert registry.starts() == []
-    assert "ant went wrong with tiny recipe 2" in str({action.deferred for action in registry.plan().actions})
+    assert "CanaryFailed" in {action.deferral for action in registry.plan().actions}
 
 
 def test_it_stops_when_too_many_go_wrong(registry: Registry) -> None:
@@ -90,7 +91,8 @@ def test_it_stops_when_too_many_go_wrong(registry: Registry) -> None:
     assert registry.starts() == ["cat", "dog", "eel", "fox"], "one is not many"
     registry.attempts = {registry.fingerprint("cat"): "failed"}
     assert registry.starts() == []
-    assert any("2 of 3 went wrong" in (action.deferred or "") for action in registry.plan().actions)
+    stopped = next(action for action in registry.plan().actions if action.deferral == "RolloutStopped")
+    assert "2 of 3 went wrong" in str(stopped.deferred)
     assert registry.starts(Policy(max_failures=0.7)) == ["dog", "eel", "fox"]
 
 
@@ -106,14 +108,13 @@ def test_a_few_at_a_time(registry: Registry) -> None:
     registry.trained("ant")
     registry.attempts = {registry.fingerprint("bee"): "running"}
     assert registry.starts(places=3) == ["cat", "dog"]
-    assert {action.deferred for action in registry.plan(places=3).actions if action.concept == "eel"} == {
-        "3 trainings are at work"
-    }
+    waiting = {action.deferral for action in registry.plan(places=3).actions if action.concept == "eel"}
+    assert waiting == {"NoFreePlace"}
 
 
 def test_nothing_is_trained_while_the_policy_says_so_or_is_broken(registry: Registry) -> None:
     assert registry.starts(Policy(suspend=True)) == []
-    assert registry.starts(trouble="conceptry.yaml:1: unknown key") == []
+    assert registry.starts(policy_error="conceptry.yaml:1: unknown key") == []
 
 
 @pytest.mark.parametrize(

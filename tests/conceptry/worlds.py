@@ -3,10 +3,12 @@
 from hashlib import md5
 from typing import Any
 
+from conceptry.actions import Action
 from conceptry.concept import BaseModel, ConceptSpec, Desired, DesiredConcept, ImageRef
 from conceptry.fingerprint import content_keys, serving_fingerprint, training_fingerprint, training_keys
-from conceptry.plan import Action, plan
-from conceptry.version import Actual, ActualConcept, SpaceState, Version
+from conceptry.plan import plan
+from conceptry.planner import PlanInputs
+from conceptry.version import Live, LiveConcept, SpaceState, Version
 
 TINY = BaseModel("tiny", "7" * 64, 1, 64)
 BASES = {"tiny": TINY, "sd-v1-4": BaseModel("sd-v1-4", "8" * 64, 1, 512)}
@@ -58,14 +60,14 @@ def act(
     wanted: DesiredConcept | None,
     *versions: Version,
     space: SpaceState | None = None,
-    there: ActualConcept | None = None,
+    there: LiveConcept | None = None,
     **knowledge: Any,
 ) -> Action:
     """Plan for the one concept my-cat; `there` is the Hub's side as a whole."""
     desired = Desired("r" * 40, {} if wanted is None else {wanted.name: wanted})
-    there = there or (ActualConcept("my-cat", versions, space) if versions or space else None)
-    actual = Actual({"my-cat": there} if there else {})
-    arguments = {"bases": BASES, "templates": TEMPLATES, **knowledge}
-    (action,) = plan(desired, actual, **arguments).actions
+    there = there or (LiveConcept("my-cat", versions, space) if versions or space else None)
+    live = Live({"my-cat": there} if there else {})
+    inputs = PlanInputs(**{"bases": BASES, "templates": TEMPLATES, **knowledge})
+    (action,) = plan(desired, live, inputs).actions
     assert action.concept == "my-cat"
     return action

@@ -1,4 +1,4 @@
-"""A hub with three accounts, driven by the unmodified client."""
+"""Fixtures of the Hub's tests: one Hub with three accounts, and unmodified clients of them."""
 
 from collections.abc import Callable, Iterator
 from itertools import count
@@ -8,52 +8,38 @@ import httpx2
 import pytest
 from huggingface_hub import HfApi
 
-from emulators.hub.accounts import Account, Accounts, Organization
 from emulators.hub.server import RunningHub, running
-
-TOKENS = {"anna": "hf_anna", "ben": "hf_ben", "reader": "hf_reader"}
-ACCOUNTS = Accounts(
-    [
-        Account(
-            name="anna",
-            fullname="Anna A.",
-            token=TOKENS["anna"],
-            organizations=(Organization(name="team", private_by_default=True),),
-        ),
-        Account(name="ben", token=TOKENS["ben"]),
-        Account(name="reader", token=TOKENS["reader"], role="read"),
-    ]
-)
+from tests.support.hub_server import ACCOUNTS, CONFIG, TOKENS
 
 
 @pytest.fixture(scope="session")
 def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHub]:
-    """One hub for all tests of this room; each test makes repos of its own."""
-    with running(tmp_path_factory.mktemp("hub"), accounts=ACCOUNTS) as hub:
+    """Run one Hub for all tests of this folder; each test creates its own repos."""
+    with running(tmp_path_factory.mktemp("hub"), accounts=ACCOUNTS, config=CONFIG) as hub:
         yield hub
 
 
 @pytest.fixture(scope="session")
 def api(hub: RunningHub) -> HfApi:
-    """The client of anna."""
+    """Return the client of the account anna."""
     return HfApi(endpoint=hub.url, token=TOKENS["anna"])
 
 
 @pytest.fixture(scope="session")
 def ben(hub: RunningHub) -> HfApi:
-    """The client of somebody else."""
+    """Return the client of the account ben, who is no member of anna's namespaces."""
     return HfApi(endpoint=hub.url, token=TOKENS["ben"])
 
 
 @pytest.fixture(scope="session")
 def stranger(hub: RunningHub) -> HfApi:
-    """The client of nobody."""
+    """Return a client without a token."""
     return HfApi(endpoint=hub.url, token=False)
 
 
 @pytest.fixture(scope="session")
 def http() -> Iterator[httpx2.Client]:
-    """For requests that the client would not make, on connections that stay open."""
+    """Return an HTTP client for requests that huggingface_hub does not make."""
     with httpx2.Client(timeout=60) as client:
         yield client
 
@@ -63,7 +49,7 @@ _numbers = count()
 
 @pytest.fixture
 def new_repo(api: HfApi) -> Callable[..., str]:
-    """Makes repos of anna, with the arguments of create_repo."""
+    """Return a function that creates repos of anna; it takes the arguments of create_repo."""
 
     def make(owner: str = "anna", **options: object) -> str:
         return str(api.create_repo(f"{owner}/repo-{next(_numbers)}", **options).repo_id)  # type: ignore[arg-type]
@@ -73,7 +59,7 @@ def new_repo(api: HfApi) -> Callable[..., str]:
 
 @pytest.fixture
 def accounts_file(tmp_path: Path) -> Path:
-    """The same accounts as a file."""
+    """Write an accounts file."""
     path = tmp_path / "accounts.yaml"
     path.write_text("- {name: anna, token: hf_anna}\n- {name: ben, token: hf_ben}\n", encoding="utf-8")
     return path

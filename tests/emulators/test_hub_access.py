@@ -1,4 +1,4 @@
-"""Who may see and do what, and that nothing leaves the hub's folder."""
+"""Access control, signed URLs, and confinement to the Hub's folder."""
 
 import hashlib
 import json
@@ -12,10 +12,9 @@ from huggingface_hub import HfApi
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
 
 from emulators.hub.server import RunningHub
+from tests.support.hub_server import ANNA, BEN
 
 NewRepo = Callable[..., str]
-ANNA = {"Authorization": "Bearer hf_anna"}
-BEN = {"Authorization": "Bearer hf_ben"}
 
 
 def batch(hub: RunningHub, repo: str, operation: str, data: bytes, headers: dict[str, str]) -> dict[str, object]:
@@ -83,7 +82,7 @@ def test_gated_repos_are_listed_but_closed(api: HfApi, ben: HfApi, new_repo: New
         ben.hf_hub_download(repo, "x.txt")
 
 
-def test_a_browser_cannot_be_made_to_write(hub: RunningHub) -> None:
+def test_basic_credentials_cannot_write(hub: RunningHub) -> None:
     answer = httpx2.post(f"{hub.url}/api/repos/create", json={"name": "x"}, auth=("anna", "hf_anna"))
     assert answer.status_code == 403
 
@@ -107,7 +106,7 @@ def test_upload_addresses_are_signed_and_expire(
     assert not list((hub.root / "tmp").iterdir())
 
 
-def test_knowing_a_digest_is_not_having_the_file(api: HfApi, hub: RunningHub, ben: HfApi, new_repo: NewRepo) -> None:
+def test_knowing_a_digest_gives_no_access(api: HfApi, hub: RunningHub, ben: HfApi, new_repo: NewRepo) -> None:
     secret, private = b"\0secret weights", new_repo(private=True)
     api.upload_file(path_or_fileobj=secret, path_in_repo="w.bin", repo_id=private)
     oid = hashlib.sha256(secret).hexdigest()
@@ -119,7 +118,7 @@ def test_knowing_a_digest_is_not_having_the_file(api: HfApi, hub: RunningHub, be
     pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{oid}\nsize {len(secret)}\n"
     line = {"key": "file", "value": {"path": "w.bin", "content": pointer, "encoding": "utf-8"}}
     assert send_commit(hub, theft, line, headers=BEN).status_code == 400
-    # Whoever has the bytes may use them, and a public copy is everybody's.
+    # An account that sends the bytes may use them; a public copy opens them to every account.
     ben.upload_file(path_or_fileobj=secret, path_in_repo="w.bin", repo_id=theft)
     assert "actions" not in batch(hub, new_repo(), "upload", secret, ANNA)
 
@@ -160,6 +159,6 @@ def test_no_request_leaves_the_root(hub: RunningHub, http: httpx2.Client, new_re
             assert secret not in answer.content
 
 
-def test_secrets_on_disk_are_for_the_owner_only(hub: RunningHub) -> None:
+def test_files_with_secrets_are_readable_by_their_owner_only(hub: RunningHub) -> None:
     files = [hub.root / "secret", *hub.root.glob("repos/*/*/*/hub.json")]
     assert all(Path(f).stat().st_mode & 0o077 == 0 for f in files)

@@ -1,7 +1,6 @@
-"""Spaces and Inference Endpoints as processes: built, started, watched, paused, woken, ended, and kept apart."""
+"""Spaces and Inference Endpoints as processes: build, start, failures, pause, wake, limits and access."""
 
 import contextlib
-import time
 from collections.abc import Callable, Iterator
 
 import httpx2
@@ -12,9 +11,10 @@ from huggingface_hub.errors import HfHubHTTPError
 
 from emulators.hub.apps.limits import Limits
 from emulators.hub.server import RunningHub, running
-from tests.emulators.conftest import ACCOUNTS
+from tests.support.hub_server import ACCOUNTS, ANNA, BEN, CONFIG
+from tests.support.wait import wait_until
 
-# A Space needs no framework: whatever listens at its port is its app.
+# A Space needs no framework: any program that listens on its port is an app.
 APP = b"""
 import http.server, os, sys
 print("starting", os.environ["SPACE_ID"], flush=True)
@@ -22,8 +22,10 @@ class Page(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         if self.path == "/exit": os._exit(3)
         if self.path == "/eat": self.server.eaten = b"x" * 200_000_000
-        said = [os.environ.get("COLOUR", "none"), str("Authorization" in self.headers), os.environ["HF_ENDPOINT"]]
-        self.send_response(200); self.end_headers(); self.wfile.write("\\n".join(said).encode())
+        shown = [os.environ.get("COLOUR", "none"), str("Authorization" in self.headers), os.environ["HF_ENDPOINT"]]
+        if self.path == "/given":
+            shown = [os.environ.get(name, "none") for name in ("APP_API", "APP_CACHE", "APP_OTHER")]
+        self.send_response(200); self.end_headers(); self.wfile.write("\\n".join(shown).encode())
     def log_message(self, *a): pass
 http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Page).serve_forever()
 """
@@ -37,16 +39,19 @@ class EndpointHandler:
         if data["inputs"] == "picture":
             from PIL import Image
             return Image.new("RGB", (4, 4))
-        said = {"said": self.word, "weights": self.weights, "got": data.get("parameters")}
-        return said | {"number": 1 / data.get("by", 1)}
+        result = {"said": self.word, "weights": self.weights, "got": data.get("parameters")}
+        return result | {"number": 1 / data.get("by", 1)}
 """
 LIMITS = Limits(apps=2, memory=150_000_000, processes=8, start_seconds=30)
 
 
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHub]:
-    with running(tmp_path_factory.mktemp("apps"), accounts=ACCOUNTS, limits=LIMITS) as hub:
-        yield hub
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("APP_CACHE", "/cache")
+        patched.setenv("APP_OTHER", "not for apps")
+        with running(tmp_path_factory.mktemp("apps"), accounts=ACCOUNTS, limits=LIMITS, config=CONFIG) as hub:
+            yield hub
 
 
 @pytest.fixture(scope="module")
@@ -55,9 +60,8 @@ def api(hub: RunningHub) -> HfApi:
 
 
 @pytest.fixture
-def new_space(api: HfApi, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
-    """A Space that runs `app.py`: with no sdk to install, its Python is the hub's own."""
-    monkeypatch.setattr("emulators.hub.apps.wishes._sdk_requirements", lambda *_: ())
+def new_space(api: HfApi) -> Callable[..., str]:
+    """Return a function that creates a Space; the Hub's own Python meets its requirement, Gradio."""
 
     def make(name: str, app: bytes = APP, **options: object) -> str:
         repo = f"anna/{name}"
@@ -78,9 +82,7 @@ def until(api: HfApi, repo: str) -> str:
 
 
 def address(api: HfApi, repo: str) -> str:
-    return str(
-        httpx2.get(f"{api.endpoint}/api/spaces/{repo}/host", headers={"Authorization": "Bearer hf_anna"}).json()["host"]
-    )
+    return str(httpx2.get(f"{api.endpoint}/api/spaces/{repo}/host", headers=ANNA).json()["host"])
 
 
 def test_a_space_runs_fails_restarts_and_pauses(api: HfApi, hub: RunningHub, new_space: Callable[..., str]) -> None:
@@ -88,13 +90,14 @@ def test_a_space_runs_fails_restarts_and_pauses(api: HfApi, hub: RunningHub, new
     assert api.get_space_runtime(repo).stage in ("BUILDING", "APP_STARTING", "RUNNING")
     assert until(api, repo) == "RUNNING"
     url = address(api, repo)
-    assert httpx2.get(url, headers={"Authorization": "Bearer hf_anna"}).text == f"teal\nFalse\n{hub.url}"
+    assert httpx2.get(url, headers=ANNA).text == f"teal\nFalse\n{hub.url}"
+    assert httpx2.get(f"{url}/given").text == f"{hub.url}/v2\n/cache\nnone"
     assert api.space_info(repo).host == url
     assert any("starting anna/lively" in line for line in log(hub, repo, "run"))
     assert any("meets all requirements" in line for line in log(hub, repo, "build"))
 
     assert httpx2.get(f"{url}/exit").status_code == 502
-    eventually(lambda: until(api, repo) == "RUNTIME_ERROR")
+    wait_until(lambda: until(api, repo) == "RUNTIME_ERROR")
     assert "Exit code: 3" in api.get_space_runtime(repo).raw["errorMessage"]
     assert httpx2.get(url).status_code == 503
 
@@ -105,17 +108,9 @@ def test_a_space_runs_fails_restarts_and_pauses(api: HfApi, hub: RunningHub, new
     assert until(api, repo) == "RUNNING"
     assert httpx2.get(url).text.startswith("red")
     assert api.pause_space(repo).stage == "PAUSED"
-    eventually(lambda: httpx2.get(url).status_code == 503)
+    wait_until(lambda: httpx2.get(url).status_code == 503)
     api.delete_repo(repo, repo_type="space")
-    eventually(lambda: not answers(url))
-
-
-def eventually(holds: Callable[[], bool]) -> None:
-    """Wait for what the keeper does a moment after it was asked."""
-    deadline = time.monotonic() + 30
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_until(lambda: not answers(url))
 
 
 def answers(url: str) -> bool:
@@ -127,22 +122,24 @@ def answers(url: str) -> bool:
 
 
 def log(hub: RunningHub, repo: str, name: str) -> list[str]:
-    """A log as the client reads it, up to the first event that is not there at once."""
+    """Read a log as the client does, up to the first event that does not arrive at once."""
     found = []
     url = f"{hub.url}/api/spaces/{repo}/logs/{name}"
     silence = contextlib.suppress(httpx2.ReadTimeout)
-    with silence, httpx2.stream("GET", url, headers={"Authorization": "Bearer hf_anna"}, timeout=0.7) as answer:
+    with silence, httpx2.stream("GET", url, headers=ANNA, timeout=0.7) as answer:
         for line in answer.iter_lines():
             found.append(line)
     return found
 
 
-def test_what_cannot_run_says_why(api: HfApi, new_space: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_space_that_cannot_run_reports_why(
+    api: HfApi, new_space: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     broken = new_space("broken", b"raise SystemExit('no luck today')")
     assert until(api, broken) == "RUNTIME_ERROR"
     assert "no luck today" in api.get_space_runtime(broken).raw["errorMessage"]
-    push(api, broken, {"requirements.txt": b"conceptry-no-such-package==1\n"})
+    push(api, broken, {"requirements.txt": b"no-such-package-anywhere==1\n"})
     assert until(api, broken) == "BUILD_ERROR"
     push(api, broken, {"README.md": b"---\nsdk: docker\n---\n", "Dockerfile": b"FROM x"})
     assert until(api, broken) == "CONFIG_ERROR"
@@ -150,37 +147,37 @@ def test_what_cannot_run_says_why(api: HfApi, new_space: Callable[..., str], mon
     assert until(api, broken) == "NO_APP_FILE"
 
 
-def test_a_private_space_is_its_owners(api: HfApi, new_space: Callable[..., str]) -> None:
+def test_a_private_space_is_open_to_its_owner_only(api: HfApi, new_space: Callable[..., str]) -> None:
     repo = new_space("secret", private=True)
     assert until(api, repo) == "RUNNING"
     url = address(api, repo)
     assert httpx2.get(url).status_code == 401
     assert "Basic" in httpx2.get(url).headers["WWW-Authenticate"]
-    assert httpx2.get(url, headers={"Authorization": "Bearer hf_ben"}).status_code == 403
-    # The token opens the door and stays outside.
-    assert httpx2.get(url, headers={"Authorization": "Bearer hf_anna"}).text.splitlines()[1] == "False"
+    assert httpx2.get(url, headers=BEN).status_code == 403
+    # The proxy accepts the token and does not pass it on.
+    assert httpx2.get(url, headers=ANNA).text.splitlines()[1] == "False"
     assert httpx2.get(url, auth=("anna", "hf_anna")).status_code == 200
-    with httpx2.Client(headers={"Authorization": "Bearer hf_anna"}) as client:  # one connection, checked each time
+    with httpx2.Client(headers=ANNA) as client:  # one connection, checked each time
         assert client.get(url).status_code == 200
-        assert client.get(url, headers={"Authorization": "Bearer hf_ben"}).status_code == 403
+        assert client.get(url, headers=BEN).status_code == 403
     refused = httpx2.get(f"{api.endpoint}/api/spaces/{repo}/logs/run")
     assert refused.status_code == 401
 
 
-def test_more_apps_than_room_take_turns(api: HfApi, new_space: Callable[..., str]) -> None:
+def test_more_apps_than_slots_take_turns(api: HfApi, new_space: Callable[..., str]) -> None:
     names = [new_space(f"turn-{number}") for number in range(3)]
 
     def stages() -> list[str]:
         return [str(api.get_space_runtime(name).stage) for name in names]
 
-    eventually(lambda: sorted(stages()) == ["RUNNING", "RUNNING", "SLEEPING"])
+    wait_until(lambda: sorted(stages()) == ["RUNNING", "RUNNING", "SLEEPING"])
     sleeper = names[stages().index("SLEEPING")]
     page = httpx2.get(address(api, sleeper), headers={"Accept": "text/html"})
     assert (page.status_code, page.headers["Retry-After"]) == (503, "2")
     assert 'http-equiv="refresh"' in page.text
-    assert httpx2.get(address(api, sleeper), timeout=60).status_code == 200  # a program is made to wait
+    assert httpx2.get(address(api, sleeper), timeout=60).status_code == 200  # a request of a program waits
     assert until(api, sleeper) == "RUNNING"
-    assert sum(1 for p in psutil.Process().children() if "box.py" in " ".join(p.cmdline())) == 2
+    assert sum(1 for p in psutil.Process().children() if "sandbox_program.py" in " ".join(p.cmdline())) == 2
     for name in names:
         api.delete_repo(name, repo_type="space")
 
@@ -189,7 +186,7 @@ def test_limits_end_an_app(api: HfApi, new_space: Callable[..., str]) -> None:
     greedy = new_space("greedy")
     assert until(api, greedy) == "RUNNING"
     httpx2.get(f"{address(api, greedy)}/eat")
-    eventually(lambda: api.get_space_runtime(greedy).stage == "RUNTIME_ERROR")
+    wait_until(lambda: api.get_space_runtime(greedy).stage == "RUNTIME_ERROR")
     assert api.get_space_runtime(greedy).raw["errorMessage"] == "Memory limit exceeded (0.1 GB)"
     forks = b"import subprocess, time\nx = [subprocess.Popen(['sleep', '60']) for _ in range(20)]\ntime.sleep(60)"
     many = new_space("many", forks)
@@ -205,7 +202,7 @@ def endpoints(hub: RunningHub, monkeypatch: pytest.MonkeyPatch) -> None:
 def deploy(api: HfApi, name: str, **options: object) -> InferenceEndpoint:
     machine = {"accelerator": "cpu", "vendor": "aws", "region": "us-east-1", "type": "authenticated"}
     machine |= {"instance_type": "intel-icl", "instance_size": "x2", "framework": "custom", "task": "custom"}
-    # The client forgets the token of its HfApi in the endpoints that it returns, unless it is named again.
+    # Without `token` the endpoints that the client returns have none.
     token = str(api.token)
     return api.create_inference_endpoint(
         name,
@@ -217,7 +214,7 @@ def deploy(api: HfApi, name: str, **options: object) -> InferenceEndpoint:
 
 @pytest.fixture(scope="module")
 def served(api: HfApi) -> str:
-    """A model with a handler; returns the commit with a working one."""
+    """Publish a model with a handler; returns the commit of its first version."""
     api.create_repo("anna/served")
     files = {"handler.py": HANDLER, "helper.py": b"WORD = 'hello'", "w.bin": bytes(5000), "tf/x.bin": b"\0"}
     operations = [CommitOperationAdd(path, data) for path, data in files.items()]
@@ -233,10 +230,9 @@ def test_an_endpoint_serves_the_handler_of_its_revision(api: HfApi, hub: Running
     assert endpoint.wait(timeout=60, refresh_every=1).status == "running"
     assert endpoint.url is not None
     url = endpoint.url
-    mine = {"Authorization": "Bearer hf_anna"}
 
     def ask(body: object = None, headers: dict[str, str] | None = None, query: str = "") -> httpx2.Response:
-        return httpx2.post(f"{url}{query}", json=body, headers=mine | (headers or {}))
+        return httpx2.post(f"{url}{query}", json=body, headers=ANNA | (headers or {}))
 
     assert ask({"inputs": "x"}).json() == {"said": "hello", "weights": 5000, "got": None, "number": 1.0}
     assert ask({"inputs": "x"}, query="/?steps=3&fast=true").json()["got"] == {"steps": 3, "fast": True}
@@ -249,29 +245,29 @@ def test_an_endpoint_serves_the_handler_of_its_revision(api: HfApi, hub: Running
     assert ask({"inputs": "picture"}).status_code == 400
     assert ask({"inputs": "x"}, {"Accept": "image/png"}).status_code == 400
     assert httpx2.post(url, json={"inputs": "x"}).status_code == 401
-    assert httpx2.post(url, json={"inputs": "x"}, headers={"Authorization": "Bearer hf_ben"}).status_code == 200
-    assert "hidden" not in httpx2.get(f"{hub.url}/v2/endpoint/anna/one", headers=mine).text
-    assert not list(hub.root.glob("run/apps/*/at-*/tf"))  # machines with PyTorch do not fetch tf*
+    assert httpx2.post(url, json={"inputs": "x"}, headers=BEN).status_code == 200
+    assert "hidden" not in httpx2.get(f"{hub.url}/v2/endpoint/anna/one", headers=ANNA).text
+    assert not list(hub.root.glob("run/apps/*/at-*/tf"))  # as on machines with PyTorch
 
     endpoint.scale_to_zero()
     assert endpoint.status == "scaledToZero"
-    eventually(lambda: ask({"inputs": "x"}).status_code == 503)
+    wait_until(lambda: ask({"inputs": "x"}).status_code == 503)
     assert ask({"inputs": "x"}, {"X-Scale-Up-Timeout": "60"}).json()["said"] == "hello"
     assert endpoint.fetch().status == "running"
     endpoint.pause()
-    eventually(lambda: ask({"inputs": "x"}).status_code == 400)
+    wait_until(lambda: ask({"inputs": "x"}).status_code == 400)
     assert endpoint.resume().status in ("pending", "initializing")
     endpoint.update(revision="main")
     endpoint.wait(timeout=60, refresh_every=1)
     assert ask({"inputs": "x"}).json()["said"] == "bye"
     endpoint.delete()
-    eventually(lambda: not answers(url))
+    wait_until(lambda: not answers(url))
     with pytest.raises(HfHubHTTPError, match="404"):
         endpoint.fetch()
 
 
 @pytest.mark.usefixtures("endpoints")
-def test_endpoints_are_refused_in_words(api: HfApi, served: str) -> None:
+def test_wrong_endpoints_are_refused_with_a_reason(api: HfApi, served: str) -> None:
     hardware = api.list_inference_endpoints_hardware()
     assert {h.vendor for h in hardware} == {"aws", "azure", "gcp"}
     deploy(api, "taken", min_replica=0, revision=served)
@@ -284,9 +280,9 @@ def test_endpoints_are_refused_in_words(api: HfApi, served: str) -> None:
         ({"min_replica": 2}, 400, "minReplica"),
         ({"namespace": "ben"}, 403, "ben"),
     ):
-        asked = {"name": "other"} | options
+        arguments = {"name": "other"} | options
         with pytest.raises(HfHubHTTPError, match=words) as caught:
-            deploy(api, **asked)  # type: ignore[arg-type]
+            deploy(api, **arguments)  # type: ignore[arg-type]
         assert caught.value.response.status_code == status
     assert [e.name for e in api.list_inference_endpoints()] == ["taken"]
     api.delete_inference_endpoint("taken")

@@ -1,4 +1,4 @@
-"""The pages in a real Chromium, light and dark. Skipped where there is none (Debian: `apt-get install chromium`)."""
+"""The pages in a real Chromium, light and dark; skipped without one (Debian: `apt-get install chromium`)."""
 
 import io
 import json
@@ -15,7 +15,7 @@ from PIL import Image
 
 from emulators.hub.apps.limits import Limits
 from emulators.hub.server import RunningHub, running
-from tests.emulators.conftest import ACCOUNTS
+from tests.support.hub_server import ACCOUNTS, CONFIG
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
@@ -35,43 +35,43 @@ tags: [cats]
 
 
 @dataclass
-class Seen:
-    """What Chromium made of a page: its document after everything ran, its picture, and what it complained about."""
+class Rendered:
+    """A page in Chromium: the document after all scripts, a screenshot, and the messages of the console."""
 
     document: str
     picture: Image.Image
-    complaints: list[str]
+    messages: list[str]
 
     def shows(self, colour: tuple[int, int, int]) -> bool:
         return any(found == colour for _, found in self.picture.getcolors(1 << 24) or [])
 
 
 @pytest.fixture(scope="module")
-def browse(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Seen]:
+def browse(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Rendered]:
     folder = tmp_path_factory.mktemp("chromium")
 
-    def look(url: str, scheme: str = "light") -> Seen:
+    def render(url: str, scheme: str = "light") -> Rendered:
         picture = folder / "page.png"
         flags = "--headless=new --no-sandbox --disable-gpu --hide-scrollbars --enable-logging=stderr --no-first-run"
         options = [f"--user-data-dir={folder / 'profile'}", "--window-size=1200,1600", "--virtual-time-budget=3000"]
         options.append(f"--blink-settings=preferredColorScheme={int(scheme == 'light')}")
         command = [str(CHROMIUM), *flags.split(), *options, "--dump-dom", f"--screenshot={picture}", url]
         done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-        complaints = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
-        return Seen(done.stdout, Image.open(io.BytesIO(picture.read_bytes())).convert("RGB"), complaints)
+        messages = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+        return Rendered(done.stdout, Image.open(io.BytesIO(picture.read_bytes())).convert("RGB"), messages)
 
-    return look
+    return render
 
 
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHub]:
-    with running(tmp_path_factory.mktemp("browsed"), accounts=ACCOUNTS, limits=Limits(apps=1)) as hub:
+    with running(tmp_path_factory.mktemp("browsed"), accounts=ACCOUNTS, limits=Limits(apps=1), config=CONFIG) as hub:
         yield hub
 
 
 @pytest.fixture(scope="module")
-def concept(hub: RunningHub) -> str:
-    """A model with two versions."""
+def model(hub: RunningHub) -> str:
+    """Publish a model with two versions; returns its name."""
     api = HfApi(endpoint=hub.url, token="hf_anna")
     api.create_repo("anna/seen")
     buffer = io.BytesIO()
@@ -79,7 +79,7 @@ def concept(hub: RunningHub) -> str:
     for number in (1, 2):
         manifest = {"spec": {"steps": 1000 * number}, "images": {f"{number}.jpg": str(number) * 32}, "name": "<seen>"}
         files = {"README.md": CARD.encode(), "samples/grid.png": buffer.getvalue()}
-        files["concept.json"] = json.dumps(manifest).encode()
+        files["manifest.json"] = json.dumps(manifest).encode()
         operations = [CommitOperationAdd(path, data) for path, data in files.items()]
         api.create_commit("anna/seen", operations, commit_message=f"v{number}")
         api.create_branch("anna/seen", branch=f"v{number}")
@@ -87,10 +87,10 @@ def concept(hub: RunningHub) -> str:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_a_card_is_seen_in_light_and_dark_and_runs_nothing(
-    hub: RunningHub, concept: str, browse: Callable[..., Seen], scheme: str
+def test_a_card_is_shown_in_light_and_dark_and_runs_nothing(
+    hub: RunningHub, model: str, browse: Callable[..., Rendered], scheme: str
 ) -> None:
-    seen = browse(f"{hub.url}/{concept}", scheme)
+    seen = browse(f"{hub.url}/{model}", scheme)
     assert seen.picture.getpixel((5, 1590)) == GROUND[scheme]
     assert seen.shows(TEAL)  # the sample grid was really fetched and drawn
     assert "pwned" not in seen.document
@@ -98,21 +98,21 @@ def test_a_card_is_seen_in_light_and_dark_and_runs_nothing(
     hostile = re.search(r'<article class="panel card">(.*?)</article>', seen.document, re.DOTALL)
     assert hostile is not None
     assert not re.search(r"<script|onerror|javascript:|<style|<form|<input", hostile[1])
-    assert seen.complaints == [line for line in seen.complaints if "404" in line]  # only the picture that is not there
+    assert seen.messages == [line for line in seen.messages if "404" in line]  # only the picture that is not there
 
 
-def test_two_versions_are_compared(hub: RunningHub, concept: str, browse: Callable[..., Seen]) -> None:
-    seen = browse(f"{hub.url}/{concept}/compare")
+def test_two_versions_are_compared(hub: RunningHub, model: str, browse: Callable[..., Rendered]) -> None:
+    seen = browse(f"{hub.url}/{model}/compare")
     text = " ".join(re.sub(r"<[^>]+>", " ", seen.document).split())
     assert "images 1.jpg − 111111111111… 2.jpg + 222222222222…" in text
     assert "spec steps − 1000 + 2000 +100.0%" in text
     assert re.search(r'<option selected="">v1</option>', seen.document)
-    assert "modified concept.json" in text
+    assert "modified manifest.json" in text
     assert seen.shows(TEAL)
-    assert seen.complaints == []
+    assert seen.messages == []
 
 
-def test_a_space_is_opened_from_its_page(hub: RunningHub, browse: Callable[..., Seen], tmp_path: Path) -> None:
+def test_a_space_is_opened_from_its_page(hub: RunningHub, browse: Callable[..., Rendered], tmp_path: Path) -> None:
     api = HfApi(endpoint=hub.url, token="hf_anna")
     api.create_repo("anna/shown", repo_type="space", space_sdk="static")
     page = tmp_path / "index.html"

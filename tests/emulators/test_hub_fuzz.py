@@ -1,4 +1,4 @@
-"""Every route of the hub, asked with what nobody asks for: it never fails, and nothing leaves its folder."""
+"""Random requests to every route of the Hub: none fails with 5xx, and nothing is written outside of its folder."""
 
 import json
 from collections.abc import Iterator
@@ -12,12 +12,10 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 from starlette.routing import Route
 
-from emulators.hub.app import ROUTES
+from emulators.hub.asgi import ROUTES
 from emulators.hub.server import RunningHub, running
+from tests.support.hub_server import ACCOUNTS, ANNA, CONFIG
 
-from .conftest import ACCOUNTS
-
-ANNA = {"Authorization": "Bearer hf_anna"}
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
 QUERY = ["limit", "cursor", "p", "expand", "sort", "size", "service", "old", "new", "holder", "expires", "signature"]
 QUERY += [
@@ -32,8 +30,8 @@ QUERY += [
     "uploadId",
     "create_pr",
 ]
-# What parts of addresses are: mostly what is there, else no request would come far.
-THERE = {
+# Values of URL parameters: mostly existing ones, or no request would pass the first check.
+EXISTING = {
     "kind": ["models", "datasets", "spaces"],
     "prefix": ["", "datasets/", "spaces/"],
     "owner": ["anna"],
@@ -56,7 +54,7 @@ leaves = st.none() | st.booleans() | st.integers() | st.floats() | texts
 
 
 def models() -> list[type[BaseModel]]:
-    """Every body that a route of the hub reads."""
+    """Return every body model of the Hub's routes."""
     found, todo = [], [BaseModel]
     while todo:
         for model in todo.pop().__subclasses__():
@@ -90,11 +88,11 @@ bodies = st.one_of(
 
 @st.composite
 def calls(draw: st.DrawFn) -> tuple[str, str]:
-    """Method and address of a route, most of their parts being what there is."""
+    """Draw method and path of a route, with mostly existing parameters."""
     route = draw(st.sampled_from([route for route in ROUTES if isinstance(route, Route)]))
     path = route.path_format
     for name in route.param_convertors:
-        known = THERE.get(name, ["1", "anna", "main"])
+        known = EXISTING.get(name, ["1", "anna", "main"])
         raw = draw(texts.map(quote) if draw(st.integers(0, 7)) == 0 else st.sampled_from(known))
         path = path.replace(f"{{{name}}}", raw, 1)
     return draw(st.sampled_from([*(route.methods or ()), *(route.methods or ()), *METHODS])), path
@@ -102,14 +100,14 @@ def calls(draw: st.DrawFn) -> tuple[str, str]:
 
 @pytest.fixture(scope="module")
 def outside(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that holds the hub's and nothing else."""
+    """Create a folder that contains the Hub's folder and nothing else."""
     return tmp_path_factory.mktemp("outside")
 
 
 @pytest.fixture(scope="module")
 def target(outside: Path) -> Iterator[RunningHub]:
-    """A hub of this test's own: what is asked of it may delete anything."""
-    with running(outside / "hub", accounts=ACCOUNTS) as hub:
+    """Run a Hub for this test only, since random requests may delete anything."""
+    with running(outside / "hub", accounts=ACCOUNTS, config=CONFIG) as hub:
         yield hub
 
 
@@ -122,7 +120,7 @@ def target(outside: Path) -> Iterator[RunningHub]:
         ["application/json", "application/x-ndjson", "application/x-www-form-urlencoded", "text/html"]
     ),
 )
-def test_nothing_makes_the_hub_fail(
+def test_no_request_makes_the_hub_fail(
     target: RunningHub,
     outside: Path,
     http: httpx2.Client,
@@ -144,7 +142,7 @@ def test_nothing_makes_the_hub_fail(
     assert [entry.name for entry in outside.iterdir()] == ["hub"]
 
 
-def test_every_route_is_asked() -> None:
-    """What is drawn from is all that the hub answers."""
-    assert len(ROUTES) > 100
+def test_every_route_is_drawn() -> None:
+    """Check that the requests are drawn from all routes."""
+    assert len(ROUTES) > 70
     assert all(isinstance(route, Route) for route in ROUTES)

@@ -1,4 +1,4 @@
-"""What a user of huggingface_hub sees: repos, refs, commits, lists, downloads and Spaces."""
+"""The protocol, through huggingface_hub: repos, refs, commits, lists, downloads and Spaces."""
 
 import hashlib
 import os
@@ -45,7 +45,7 @@ def test_a_version_is_committed_branched_tagged_and_downloaded(api: HfApi, new_r
     repo = new_repo()
     weights = os.urandom(300_000)
     api.create_branch(repo, branch="staging/abc")
-    head = commit(api, repo, {"a/b.bin": weights, "concept.json": b"{}", "é ü.txt": b"hi"}, revision="staging/abc")
+    head = commit(api, repo, {"a/b.bin": weights, "manifest.json": b"{}", "é ü.txt": b"hi"}, revision="staging/abc")
     api.create_branch(repo, branch="v1", revision="staging/abc")
     api.create_tag(repo, tag="fp-0123", revision=head, tag_message="the first")
     api.delete_branch(repo, branch="staging/abc")
@@ -153,7 +153,7 @@ def test_large_files_come_in_parts(
     assert not list((hub.root / "tmp").iterdir())
 
 
-def test_refs_refuse_what_cannot_be(api: HfApi, new_repo: NewRepo) -> None:
+def test_invalid_refs_are_refused(api: HfApi, new_repo: NewRepo) -> None:
     repo = new_repo()
     api.create_branch(repo, branch="v1")
     with pytest.raises(HfHubHTTPError, match="refs/heads/v1 already exists"):
@@ -173,7 +173,7 @@ def test_refs_refuse_what_cannot_be(api: HfApi, new_repo: NewRepo) -> None:
 
 def card(number: int) -> bytes:
     tag = "even" if number % 2 == 0 else "odd"
-    return f"---\ntags:\n- paged\n- {tag}\nconceptry:\n  versions:\n  - number: {number}\n---\n# c\n".encode()
+    return f"---\ntags:\n- paged\n- {tag}\nregistry:\n  versions:\n  - number: {number}\n---\n# c\n".encode()
 
 
 def test_lists_are_filtered_and_paged(api: HfApi, hub: RunningHub, new_repo: NewRepo) -> None:
@@ -182,7 +182,7 @@ def test_lists_are_filtered_and_paged(api: HfApi, hub: RunningHub, new_repo: New
         commit(api, name, {"README.md": card(number)})
     found = list(api.list_models(author="anna", filter=["paged", "even"], cardData=True))
     assert {m.id for m in found} == {names[0], names[2], names[4]}
-    versions = {m.id: m.card_data["conceptry"]["versions"] for m in found if m.card_data}
+    versions = {m.id: m.card_data["registry"]["versions"] for m in found if m.card_data}
     assert versions[names[4]] == [{"number": 4}]
     assert [m.id for m in api.list_models(search=names[3])] == [names[3]]
     assert next(iter(api.list_models(search=names[3], full=True))).sha == api.model_info(names[3]).sha
@@ -202,7 +202,7 @@ def test_lists_are_filtered_and_paged(api: HfApi, hub: RunningHub, new_repo: New
 @pytest.mark.parametrize("order", [{}, {"sort": "id"}, {"sort": "createdAt", "direction": "1"}, {"sort": "likes"}])
 @pytest.mark.parametrize("limit", [1, 3])
 def test_pages_hold_every_repo_once(api: HfApi, hub: RunningHub, limit: int, order: dict[str, str]) -> None:
-    # Names whose order depends on what is compared: case, and letters below the dot of ".git" and the slash.
+    # The order of these names depends on case, and on characters below the dot of ".git" and the slash.
     owners, names = ("anna", "team"), ("b", "b-c", "B.d", "b_e", "bgit")
     wanted = {f"{owner}/{name}" for owner in owners for name in names}
     for repo in wanted:
@@ -245,7 +245,7 @@ def test_tree_and_paths(api: HfApi, new_repo: NewRepo) -> None:
     assert not api.file_exists(repo, "e.txt")
 
 
-def test_downloads_in_parts_and_not_again(api: HfApi, hub: RunningHub, new_repo: NewRepo) -> None:
+def test_downloads_by_range_and_etag(api: HfApi, hub: RunningHub, new_repo: NewRepo) -> None:
     repo, data = new_repo(), os.urandom(100_000)
     head = commit(api, repo, {"w.bin": data, "t.txt": b"0123456789"})
     url = f"{hub.url}/{repo}/resolve/main/w.bin"
@@ -270,10 +270,10 @@ def test_a_card_is_checked_before_it_is_committed(api: HfApi, new_repo: NewRepo)
         commit(api, repo, {"README.md": bomb})
 
 
-def test_spaces_keep_what_they_were_asked(api: HfApi, ben: HfApi, new_repo: NewRepo) -> None:
+def test_spaces_keep_their_settings(api: HfApi, ben: HfApi, new_repo: NewRepo) -> None:
     repo = new_repo(repo_type="space", space_sdk="gradio", space_secrets=[{"key": "TOKEN", "value": "very-secret"}])
     assert api.get_space_runtime(repo).stage == "NO_APP_FILE"
-    front = b"---\ntitle: T\nsdk: gradio\nconceptry:\n  release: v2\n---\n"
+    front = b"---\ntitle: T\nsdk: gradio\nregistry:\n  release: v2\n---\n"
     commit(api, repo, {"app.py": b"print()", "README.md": front}, repo_type="space")
     assert api.get_space_runtime(repo).stage == "STOPPED"
     assert api.pause_space(repo).stage == "PAUSED"
@@ -286,7 +286,7 @@ def test_spaces_keep_what_they_were_asked(api: HfApi, ben: HfApi, new_repo: NewR
     assert list(api.get_space_secrets(repo)) == ["TOKEN"]
     listed = next(s for s in api.list_spaces(author="anna", full=True) if s.id == repo)
     assert listed.card_data is not None
-    assert listed.card_data["conceptry"] == {"release": "v2"}
+    assert listed.card_data["registry"] == {"release": "v2"}
     expanded = next(s for s in api.list_spaces(author="anna", expand=["cardData", "runtime"]) if s.id == repo)
     assert expanded.runtime is not None
     with pytest.raises(HfHubHTTPError, match="rights"):
@@ -307,6 +307,7 @@ def test_repos_are_renamed_hidden_and_deleted(api: HfApi, stranger: HfApi, new_r
     assert api.create_repo(renamed, exist_ok=True).repo_id == renamed
     api.update_repo_settings(renamed, private=True)
     assert not stranger.repo_exists(renamed)
+    assert renamed in {mine.id for mine in api.list_user_repos()}
     api.delete_repo(renamed)
     with pytest.raises(RepositoryNotFoundError):
         api.model_info(renamed)
@@ -317,3 +318,37 @@ def test_request_ids_are_echoed(hub: RunningHub) -> None:
     assert answer.headers["X-Request-Id"] == "abc-1"
     assert answer.headers["X-Error-Code"] == "RepoNotFound"
     assert len(httpx2.get(f"{hub.url}/healthz").headers["X-Request-Id"]) == 32
+
+
+def test_an_old_name_redirects_files_and_pages(api: HfApi, stranger: HfApi, hub: RunningHub, new_repo: NewRepo) -> None:
+    repo = new_repo()
+    api.upload_file(path_or_fileobj=b"x", path_in_repo="x.txt", repo_id=repo)
+    api.move_repo(repo, f"{repo}-b")
+    api.move_repo(f"{repo}-b", f"{repo}-c")
+    moved = httpx2.get(f"{hub.url}/{repo}/resolve/main/x.txt")
+    assert (moved.status_code, moved.headers["Location"]) == (307, f"/{repo}-c/resolve/main/x.txt")
+    assert Path(stranger.hf_hub_download(repo, "x.txt")).read_bytes() == b"x"
+    api.update_repo_settings(f"{repo}-c", private=True)
+    assert httpx2.get(f"{hub.url}/{repo}/resolve/main/x.txt").status_code == 401
+    assert api.create_repo(repo).repo_id == repo  # a new repo takes the name back
+
+
+def test_files_that_git_ignores_are_not_uploaded(api: HfApi, new_repo: NewRepo, tmp_path: Path) -> None:
+    (tmp_path / "cache").mkdir()
+    for name, text in ((".gitignore", "cache/\n*.log\n"), ("a.txt", "a"), ("b.log", "b"), ("cache/c.txt", "c")):
+        (tmp_path / name).write_text(text)
+    repo = new_repo()
+    api.upload_folder(folder_path=tmp_path, repo_id=repo)
+    assert set(api.list_repo_files(repo)) == {".gitattributes", ".gitignore", "a.txt"}
+
+
+def test_a_proposed_commit_leaves_the_branch_alone(api: HfApi, ben: HfApi, new_repo: NewRepo) -> None:
+    repo = new_repo()
+    proposed = api.upload_file(path_or_fileobj=b"1", path_in_repo="new.txt", repo_id=repo, create_pr=True)
+    assert proposed.pr_revision == "refs/pr/1"
+    assert "new.txt" not in api.list_repo_files(repo)
+    api.upload_file(path_or_fileobj=b"2", path_in_repo="more.txt", repo_id=repo, revision="refs/pr/1")
+    assert {"new.txt", "more.txt"} <= set(api.list_repo_files(repo, revision="refs/pr/1"))
+    assert api.upload_file(path_or_fileobj=b"3", path_in_repo="x", repo_id=repo, create_pr=True).pr_num == 2
+    with pytest.raises(HfHubHTTPError, match="403"):
+        ben.upload_file(path_or_fileobj=b"4", path_in_repo="y", repo_id=repo, create_pr=True)

@@ -1,4 +1,4 @@
-"""The server as a program: how it starts, what it refuses, git over HTTP, several processes, and kill -9."""
+"""The Hub as a program: options, git over HTTP, several processes on one root, and kill -9."""
 
 import hashlib
 import json
@@ -6,11 +6,8 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx2
@@ -21,22 +18,10 @@ from huggingface_hub.errors import HfHubHTTPError
 
 from emulators.hub.__main__ import main
 from emulators.hub.server import RunningHub, is_loopback
+from tests.support.hub_server import hub_process
+from tests.support.wait import wait_until
 
 NewRepo = Callable[..., str]
-
-
-@contextmanager
-def process(root: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """A hub as people start it, and its address."""
-    command = [sys.executable, "-m", "emulators.hub", "--root", str(root), "--port", "0", *arguments]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
-        try:
-            assert child.stdout is not None
-            line = child.stdout.readline().split()
-            assert line[0] == "hub:"
-            yield child, line[1]
-        finally:
-            child.kill()
 
 
 def git(*arguments: str, cwd: Path) -> str:
@@ -51,9 +36,13 @@ def test_a_public_address_needs_accounts(
     assert "accounts" in capsys.readouterr().err
     accounts_file.write_text("- {name: 'a/b', token: hf_x}\n- {name: ok}\n", encoding="utf-8")
     assert main(["--root", str(tmp_path / "hub"), "--accounts", str(accounts_file)]) == 2
-    told = capsys.readouterr().err
-    assert "0.name" in told
-    assert "1.token" in told
+    problems = capsys.readouterr().err
+    assert "0.name" in problems
+    assert "1.token" in problems
+    config = tmp_path / "config.yaml"
+    config.write_text("pages: {manifest: m.json, colour: red}\n", encoding="utf-8")
+    assert main(["--root", str(tmp_path / "hub"), "--config", str(config)]) == 2
+    assert "pages.colour" in capsys.readouterr().err
     assert is_loopback("127.0.0.1")
     assert is_loopback("::1")
     assert not is_loopback("192.168.1.2")
@@ -81,7 +70,7 @@ def test_git_clones_a_branch(api: HfApi, hub: RunningHub, new_repo: NewRepo, tmp
 
 
 def push_large(http: httpx2.Client, repo: str, path: str, data: bytes) -> str:
-    """Commit a large file as the client does, and return the commit."""
+    """Commit a large file with the client's requests, and return the commit."""
     described = {"oid": hashlib.sha256(data).hexdigest(), "size": len(data)}
     batch = {"operation": "upload", "objects": [described], "hash_algo": "sha256"}
     asked = http.post(f"/{repo}.git/info/lfs/objects/batch", json=batch).raise_for_status()
@@ -96,14 +85,14 @@ def push_large(http: httpx2.Client, repo: str, path: str, data: bytes) -> str:
     return str(made.json()["commitOid"])
 
 
-def test_killed_in_the_middle_of_pushes_by_two_servers(tmp_path: Path) -> None:
-    """Two servers share a root and are killed: every answered commit is there, nothing is half-made, and it goes on."""
+def test_two_servers_killed_during_pushes_lose_no_commit(tmp_path: Path) -> None:
+    """Kill two servers of one root during pushes: every confirmed commit exists, and the repo accepts new ones."""
     root = tmp_path / "hub"
     acknowledged: list[tuple[str, str]] = []
     enough = threading.Event()
 
     def push(url: str, worker: int) -> None:
-        # By hand: the client would try again for a quarter of a minute after the server is gone.
+        # Without huggingface_hub, which would retry for 15 s after the server is gone.
         with httpx2.Client(base_url=url, headers={"Authorization": "Bearer hf_local"}, timeout=60) as http:
             for number in range(1000):
                 path = f"{worker}/{number}.bin"
@@ -115,7 +104,7 @@ def test_killed_in_the_middle_of_pushes_by_two_servers(tmp_path: Path) -> None:
                 if len(acknowledged) >= 40:
                     enough.set()
 
-    with process(root) as (first, url), process(root) as (second, other):
+    with hub_process(root) as (first, url), hub_process(root) as (second, other):
         HfApi(endpoint=url, token="hf_local").create_repo("local/pushed")
         pushers = [threading.Thread(target=push, args=(u, n)) for n, u in enumerate([url, other, url, other])]
         for pusher in pushers:
@@ -126,34 +115,34 @@ def test_killed_in_the_middle_of_pushes_by_two_servers(tmp_path: Path) -> None:
         for pusher in pushers:
             pusher.join()
 
-    with process(root) as (_, url):
+    with hub_process(root) as (_, url):
         client = HfApi(endpoint=url, token="hf_local")
         commits = {c.commit_id for c in client.list_repo_commits("local/pushed")}
         files = set(client.list_repo_files("local/pushed"))
         assert {oid for _, oid in acknowledged} <= commits
         assert {path for path, _ in acknowledged} <= files
-        assert len(commits) == len(files)  # one file each, and .gitattributes: no commit was lost under another
+        assert len(commits) == len(files)  # one file each, and .gitattributes: no commit overwrote another
         path, _ = acknowledged[-1]
         assert Path(client.hf_hub_download("local/pushed", path, cache_dir=tmp_path / "cache")).stat().st_size == 2000
-        client.create_commit("local/pushed", [CommitOperationAdd("after", b"x")], commit_message="it goes on")
+        client.create_commit("local/pushed", [CommitOperationAdd("after", b"x")], commit_message="after")
     checked = git("fsck", "--strict", "--no-dangling", cwd=root / "repos/models/local/pushed.git")
     assert checked == ""
 
 
-def test_apps_end_with_their_server_and_go_on_with_another(tmp_path: Path) -> None:
-    """One of two servers runs the Space; it is killed, nothing of the Space is left, the other one starts it again."""
+def test_apps_end_with_their_server_and_another_starts_them(tmp_path: Path) -> None:
+    """Kill the server that runs a Space: its processes end, and the other server starts it again."""
     root = tmp_path / "hub"
 
     def pages() -> list[psutil.Process]:
-        """The Space's own processes."""
+        """Return the Space's own processes."""
         commands = ((p, " ".join(p.info["cmdline"] or [])) for p in psutil.process_iter(["cmdline"]))
         return [
             p
             for p, command in commands
-            if str(root) in command and "http.server" in command and "box.py" not in command
+            if str(root) in command and "http.server" in command and "sandbox_program.py" not in command
         ]
 
-    with process(root) as (first, url):
+    with hub_process(root) as (first, url):
         api = HfApi(endpoint=url, token="hf_local")
         api.create_repo("local/lasting", repo_type="space", space_sdk="static")
         api.upload_file(
@@ -161,26 +150,20 @@ def test_apps_end_with_their_server_and_go_on_with_another(tmp_path: Path) -> No
         )
         assert api.wait_for_space("local/lasting", timeout=60, poll_interval=0.1).stage == "RUNNING"
         address = str(api.space_info("local/lasting").host)
-        with process(root) as (_, other):
+        with hub_process(root) as (_, other):
             api = HfApi(endpoint=other, token="hf_local")
-            assert api.get_space_runtime("local/lasting").stage == "RUNNING"  # what one runs, the other knows
+            assert api.get_space_runtime("local/lasting").stage == "RUNNING"  # both servers report it
             served = pages()
             assert len(served) == 1
             first.send_signal(signal.SIGKILL)
             first.wait()
             psutil.wait_procs(served, timeout=20)
             assert not any(p.is_running() for p in served)
-            deadline = time.monotonic() + 60
-            while not _answers(address):
-                assert time.monotonic() < deadline
-                time.sleep(0.1)
+            wait_until(lambda: _answers(address))
             assert "still here" in httpx2.get(address).text
             assert api.get_space_runtime("local/lasting").stage == "RUNNING"
             assert len(pages()) == 1
-    deadline = time.monotonic() + 20
-    while pages():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    wait_until(lambda: not pages(), timeout=20)
 
 
 def _answers(address: str) -> bool:
@@ -218,7 +201,7 @@ def test_two_creators_make_one_repo(api: HfApi, hub: RunningHub) -> None:
     assert not list((hub.root / "tmp").iterdir())
 
 
-def test_a_move_that_was_killed_is_found_at_its_new_place(api: HfApi, hub: RunningHub, new_repo: NewRepo) -> None:
+def test_a_repo_of_a_killed_move_has_its_new_name(api: HfApi, hub: RunningHub, new_repo: NewRepo) -> None:
     repo = new_repo()
     folder = hub.root / "repos/models" / f"{repo}.git"
     target = folder.with_name("moved-by-hand.git")

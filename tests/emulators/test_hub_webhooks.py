@@ -1,11 +1,6 @@
-"""Webhooks: who is told what, that it arrives, and that it arrives even when the receiver or the hub was away."""
+"""Webhooks: recipients, payloads, and delivery after failures of the receiver and restarts of the Hub."""
 
-import json
-import queue
-import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -14,45 +9,18 @@ from huggingface_hub import CommitOperationAdd, HfApi, WebhookPayload
 from huggingface_hub.errors import HfHubHTTPError
 
 from emulators.hub.server import RunningHub, running
-from tests.emulators.conftest import ACCOUNTS
+from tests.support.hub_server import ACCOUNTS, WebhookReceiver, receiving_webhooks
 
 NewRepo = Callable[..., str]
 
 
-@dataclass
-class Receiver:
-    """What arrived, and how the next requests are answered (200 when nothing is said)."""
-
-    url: str
-    arrived: "queue.Queue[tuple[dict[str, str], dict[str, Any]]]"
-    answers: list[int]
-
-    def next(self) -> dict[str, Any]:
-        return self.arrived.get(timeout=30)[1]
-
-
 @pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    arrived: queue.Queue[tuple[dict[str, str], dict[str, Any]]] = queue.Queue()
-    answers: list[int] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            arrived.put((dict(self.headers), body))
-            self.send_response(answers.pop(0) if answers else 200)
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield Receiver(f"http://127.0.0.1:{server.server_address[1]}/hook", arrived, answers)
-        server.shutdown()
+def receiver() -> Iterator[WebhookReceiver]:
+    with receiving_webhooks() as receiver:
+        yield receiver
 
 
-def test_changes_are_told_in_the_hubs_words(api: HfApi, new_repo: NewRepo, receiver: Receiver) -> None:
+def test_changes_are_delivered_in_the_hubs_form(api: HfApi, new_repo: NewRepo, receiver: WebhookReceiver) -> None:
     repo = new_repo()
     hook = api.create_webhook(url=receiver.url, watched=[{"type": "model", "name": repo}], secret="between-us")
     made = api.create_commit(repo, [CommitOperationAdd("a.txt", b"a")], commit_message="a")
@@ -80,8 +48,8 @@ def test_changes_are_told_in_the_hubs_words(api: HfApi, new_repo: NewRepo, recei
         api.delete_webhook(one.id)
 
 
-def test_private_repos_are_told_to_their_owners_only(
-    api: HfApi, ben: HfApi, new_repo: NewRepo, receiver: Receiver
+def test_events_of_private_repos_reach_their_owners_only(
+    api: HfApi, ben: HfApi, new_repo: NewRepo, receiver: WebhookReceiver
 ) -> None:
     spy = ben.create_webhook(url=receiver.url, watched=[{"type": "user", "name": "anna"}])
     new_repo(private=True)
@@ -92,7 +60,10 @@ def test_private_repos_are_told_to_their_owners_only(
     ben.delete_webhook(spy.id)
 
 
-def test_a_message_outlives_a_failing_receiver_and_the_hub(tmp_path: Path, receiver: Receiver) -> None:
+def test_a_message_survives_a_failing_receiver_and_a_restart(
+    tmp_path: Path, receiver: WebhookReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("emulators.hub.webhook_delivery.RETRY_SECONDS", (0.2, 0.4))
     receiver.answers[:] = [500, 503]
 
     def start() -> Any:
@@ -108,8 +79,23 @@ def test_a_message_outlives_a_failing_receiver_and_the_hub(tmp_path: Path, recei
     assert receiver.arrived.empty()
 
 
+def test_a_message_is_dropped_after_its_last_attempt(
+    tmp_path: Path, receiver: WebhookReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("emulators.hub.webhook_delivery.RETRY_SECONDS", (0.1,))
+    receiver.answers[:] = [500, 500]
+    with running(tmp_path, accounts=ACCOUNTS) as hub:
+        client = HfApi(endpoint=hub.url, token="hf_anna")
+        client.create_webhook(url=receiver.url, watched=[{"type": "user", "name": "anna"}])
+        client.create_repo("anna/first")
+        assert [receiver.next()["repo"]["name"] for _ in range(2)] == ["anna/first", "anna/first"]
+        client.create_repo("anna/second")
+        assert receiver.next()["repo"]["name"] == "anna/second"
+    assert receiver.arrived.empty()
+
+
 @pytest.mark.parametrize("wrong", [{"url": "ftp://x"}, {"watched": []}, {"job_id": "x", "url": None}])
-def test_what_cannot_be_delivered_is_refused(hub: RunningHub, api: HfApi, wrong: dict[str, Any]) -> None:
+def test_undeliverable_webhooks_are_refused(hub: RunningHub, api: HfApi, wrong: dict[str, Any]) -> None:
     given = {"url": hub.url, "watched": [{"type": "user", "name": "anna"}]} | wrong
     with pytest.raises(HfHubHTTPError) as caught:
         api.create_webhook(**given)

@@ -59,11 +59,13 @@ def test_replicas_know_each_other(cloud: Cloud, jobs: JobServiceClient) -> None:
     wanted = python_job(code, replicas=3)
     job = jobs.create_custom_job(parent=parent(cloud), custom_job=wanted, timeout=10)
     state_is(jobs, job, ["SUCCEEDED"])
-    told = {name: json.loads(log(cloud, job.name, name).splitlines()[0]) for name in ("workerpool0-0", "workerpool1-1")}
-    assert told["workerpool0-0"]["task"] == {"type": "chief", "index": 0, "trial": ""}
-    assert told["workerpool1-1"]["task"] == {"type": "worker", "index": 1, "trial": ""}
-    cluster = told["workerpool1-1"]["cluster"]
-    assert cluster == told["workerpool0-0"]["cluster"]
+    configs = {
+        name: json.loads(log(cloud, job.name, name).splitlines()[0]) for name in ("workerpool0-0", "workerpool1-1")
+    }
+    assert configs["workerpool0-0"]["task"] == {"type": "chief", "index": 0, "trial": ""}
+    assert configs["workerpool1-1"]["task"] == {"type": "worker", "index": 1, "trial": ""}
+    cluster = configs["workerpool1-1"]["cluster"]
+    assert cluster == configs["workerpool0-0"]["cluster"]
     assert len({*cluster["chief"], *cluster["worker"]}) == 3
     spec = json.loads(log(cloud, job.name, "workerpool1-1").splitlines()[1])
     assert (list(spec["cluster"]), spec["task"]["type"]) == (["workerpool0", "workerpool1"], "workerpool1")
@@ -79,7 +81,7 @@ def test_a_cancelled_job_leaves_no_process(cloud: Cloud, jobs: JobServiceClient)
     assert not inside[0].is_running()
 
 
-def test_a_command_that_fails_says_how(cloud: Cloud, jobs: JobServiceClient) -> None:
+def test_a_failing_command_reports_its_status(cloud: Cloud, jobs: JobServiceClient) -> None:
     job = jobs.create_custom_job(parent=parent(cloud), custom_job=python_job("raise SystemExit(3)"))
     ended = state_is(jobs, job, ["FAILED"])
     assert "workerpool0-0 exited with a non-zero status of 3." in ended.error.message
@@ -101,7 +103,7 @@ def test_a_preempted_job_starts_again_with_what_is_in_the_bucket(cloud: Cloud, j
     assert states == ["PENDING", "RUNNING", "PENDING", "RUNNING", "PENDING", "RUNNING", "SUCCEEDED"]
 
 
-def test_jobs_wait_and_flex_start_gives_up(cloud: Cloud, jobs: JobServiceClient) -> None:
+def test_jobs_wait_and_flex_start_times_out(cloud: Cloud, jobs: JobServiceClient) -> None:
     cloud.faults.hold()
     flexible = python_job("pass", strategy="FLEX_START", max_wait_duration={"nanos": 200_000_000})
     given_up = jobs.create_custom_job(parent=parent(cloud), custom_job=flexible)
@@ -118,7 +120,7 @@ def test_a_timeout_ends_a_job(cloud: Cloud, jobs: JobServiceClient) -> None:
     assert "timeout" in state_is(jobs, job, ["FAILED"]).error.message
 
 
-def test_a_lost_answer_is_a_job_all_the_same_and_a_refusal_is_none(cloud: Cloud, jobs: JobServiceClient) -> None:
+def test_a_lost_answer_leaves_a_job_and_a_refusal_none(cloud: Cloud, jobs: JobServiceClient) -> None:
     cloud.faults.lose("CreateCustomJob")
     with pytest.raises(exceptions.ServiceUnavailable):
         jobs.create_custom_job(parent=parent(cloud), custom_job=python_job("pass", label="lost"))
@@ -201,6 +203,6 @@ def test_filters(text: str, matches: bool) -> None:
 
 
 @pytest.mark.parametrize("text", ["state=", '(state="x"', 'state="x" state="y"', "state ~ x", 'AND state="x"'])
-def test_a_filter_that_cannot_be_read(text: str) -> None:
+def test_wrong_filters_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match="filter"):
         filters.parse(text)

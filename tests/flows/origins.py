@@ -23,16 +23,19 @@ from prefect.client.schemas.sorting import FlowRunSort
 from prefect.states import Completed, Pending, Running, Scheduled
 from safetensors.numpy import save_file
 
-from conceptry.actions import Action
-from conceptry.gate import GateResult
+from conceptry.actions import Action, Plan
+from conceptry.gate import GateFinding, GateResult
+from conceptry.installation import Installation
+from conceptry.reasons import GateReason
 from conceptry.settings import Settings
-from conceptry.version import ActualConcept
-from flows import state
-from flows.outlook import current_plan
-from flows.rendering import render_space
-from flows.runs import RunFolder
-from flows.training_job import make_order
-from tasks.hub import HubTarget, Lineage, assemble, publish
+from conceptry.version import LiveConcept
+from flows.installation import build_installation
+from flows.reconcile import current_comparison
+from flows.rendering import space_of
+from flows.train_concept import job_at_head
+from tasks.hub import HubSession, Lineage, assemble, list_live, publish
+from tasks.run_folder import RunFolder
+from tasks.space import render_space
 
 
 @dataclass
@@ -56,8 +59,14 @@ class World:
         }
 
     @property
-    def settings(self) -> Settings:
-        return Settings()
+    def installation(self) -> Installation:
+        """As the environment says now."""
+        return build_installation(Settings())
+
+    @property
+    def session(self) -> HubSession:
+        """A new conversation with the Hub, which has read nothing yet."""
+        return HubSession(self.installation.hub)
 
     @property
     def clone(self) -> Path:
@@ -99,22 +108,21 @@ class World:
         run(self.clone, "git", "push", "--quiet", "origin", "HEAD")
         return run(self.clone, "git", "rev-parse", "HEAD")
 
+    def plan(self) -> Plan:
+        """The plan as it is now."""
+        return current_comparison(self.installation).plan
+
     def action(self, name: str) -> Action:
         """What the plan says about a concept now."""
-        return next(action for action in current_plan(self.settings).actions if action.concept == name)
+        return next(action for action in self.plan().actions if action.concept == name)
 
-    def there(self, name: str) -> ActualConcept:
+    def there(self, name: str) -> LiveConcept:
         """What the Hub holds of a concept, by the listing that everybody goes by."""
-        return state.list_hub(self.settings).concepts.get(name, ActualConcept(name, (), None))
+        return list_live(self.session).concepts.get(name, LiveConcept(name, (), None))
 
     def api(self) -> HfApi:
         """The Hub's own client."""
-        return state.target(self.settings).api()
-
-    @property
-    def target(self) -> HubTarget:
-        """The Hub and the account."""
-        return state.target(self.settings)
+        return self.session.api
 
     def space_file(self, name: str, path: str) -> bytes:
         """A file of its Space as it is now."""
@@ -123,22 +131,22 @@ class World:
 
     def rendered(self, name: str, folder: Path) -> Path:
         """Render its Space, with the first version, into a folder."""
-        spec = make_order(self.settings, name, None).spec
-        return render_space(self.settings, name, spec, self.there(name).versions[0], folder)
+        spec = job_at_head(self.installation, name).spec
+        return render_space(folder, *space_of(self.session, name, spec, self.there(name).versions[0]))
 
     def publish(self, name: str, *, created: str, loss: float) -> None:
         """Publish a version that was made on another day."""
-        order = make_order(self.settings, name, None)
+        job = job_at_head(self.installation, name)
         make_trained(self.root / "trained", token=f"<{name}>", loss=loss)
         lineage = Lineage(
-            fingerprint=order.fingerprint, inputs=order.inputs, commit=order.revision,
-            dvc_md5=order.wanted.dvc_md5 or "", images=order.wanted.images or (), created=created,
+            fingerprint=job.fingerprint, inputs=job.inputs, commit=job.revision,
+            dvc_md5=job.desired.dvc_md5 or "", images=job.desired.images or (), created=created,
         )  # fmt: skip
         bundle = assemble(
-            self.root / "trained", self.root / "bundle", name=name, spec=order.spec, base=order.base, lineage=lineage,
-            gate=GateResult(True, ("it was good",)), repo=f"local/{name}",
+            self.root / "trained", self.root / "bundle", name=name, spec=job.spec, base=job.base, lineage=lineage,
+            gate=GateResult(True, (GateFinding(GateReason.IMPROVED, "it was good"),)), repo=f"local/{name}",
         )  # fmt: skip
-        publish(state.target(self.settings), name, bundle)
+        publish(self.session, name, bundle)
 
     def hub_repo(self, kind: str, name: str) -> Path:
         """Where the Hub keeps a repo."""
@@ -154,10 +162,14 @@ class World:
 
         So a run finds its training done, as after a retry, and a test need not wait for one.
         """
-        order = make_order(self.settings, name, None, retrain)
-        folder = RunFolder.of(self.settings.work, order.fingerprint)
+        job = job_at_head(self.installation, name, retrain)
+        folder = self.run_folder(job.fingerprint)
         make_trained(folder.output, token=f"<{name}>", loss=loss)
-        return {"name": name, "revision": order.revision, "fingerprint": order.fingerprint, "retrain": retrain}
+        return {"name": name, "revision": job.revision, "fingerprint": job.fingerprint, "retrain": retrain}
+
+    def run_folder(self, fingerprint: str) -> RunFolder:
+        """The folder of a training."""
+        return RunFolder(self.installation.work.run(fingerprint))
 
 
 def make_trained(folder: Path, *, token: str, loss: float) -> None:

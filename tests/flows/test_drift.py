@@ -9,12 +9,12 @@ from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
 from conceptry.actions import Plan
 from conceptry.errors import ConceptryError
-from flows.apply import apply
-from flows.drift import audit
-from flows.outlook import current_plan
-from flows.train_concept import train_concept
+from flows.apply_plan import apply
+from flows.drift import find_drift
+from flows.train_concept import job_at_head, train_concept
 from flows.watch import watch
-from tasks.hub import push_space
+from tasks.git.tasks import read_desired
+from tasks.hub import RenderedSpace, list_live, push_space
 from tasks.hub.refs import tag_name
 from tests.flows.origins import World, set_state, training_runs
 from trainer.recipe import RECIPE
@@ -103,7 +103,9 @@ def test_a_space_stays_in_sync_when_its_templates_are_refactored(served: World, 
     (folder / "app.py").write_text("# worded differently\n")
     space = served.there("free-dog").space
     assert space is not None
-    push_space(served.target, "free-dog", folder, "v1", str(space.serving), revision=version.commit)
+    spec = job_at_head(served.installation, "free-dog").spec
+    pushed = RenderedSpace(folder, "v1", version.commit, str(space.serving))
+    push_space(served.session, "free-dog", pushed, spec, None)
     assert served.action("free-dog").kind == "nothing"
     api, repo = served.api(), "local/free-dog"
     api.delete_file("trainer/older_sampling.py", repo, repo_type="space")
@@ -167,13 +169,10 @@ def test_many_concepts_are_looked_at_in_turn(served: World, monkeypatch: pytest.
     monkeypatch.setattr("flows.drift.FEW", 0)
     served.api().delete_branch("local/free-dog", branch="v1")
     assert served.action("free-dog").kind == "nothing", "a plan asks no single repos where there are many"
-    from flows import state
-
-    settings = served.settings
-    desired = state.list_images(settings, state.read_git(settings))
+    installation, session = served.installation, served.session
     monkeypatch.setattr("flows.drift.FEW", 1)
-    looked = audit(settings, desired, state.list_hub(settings), in_turn=True)
-    assert looked.concepts["free-dog"].drift == ("the branch v1 is gone",)
+    looked = find_drift(installation, session, read_desired(installation), list_live(session), in_turn=True)
+    assert [drift.reason for drift in looked.concepts["free-dog"].drift] == ["BranchMissing"]
 
 
 def refused(saved: str) -> str:
@@ -186,12 +185,12 @@ def refused(saved: str) -> str:
 def test_a_saved_plan_is_carried_out_only_while_it_is_true(served: World) -> None:
     title_only(served)
     served.push()
-    saved = current_plan(served.settings).to_json()
+    saved = served.plan().to_json()
     served.api().upload_file(path_or_fileobj=b"x", path_in_repo="x.txt", repo_id="local/free-dog", repo_type="space")
     assert "the Hub has moved since" in refused(saved)
     served.push("Another commit")
     assert "git has moved since the plan was made: from" in refused(saved)
-    saved = current_plan(served.settings).to_json()
+    saved = served.plan().to_json()
     assert [action.kind for action in Plan.from_json(saved).changes] == ["render"]
     assert apply(saved, return_state=True).is_completed()
     assert served.action("free-dog").kind == "nothing"
@@ -212,14 +211,14 @@ def test_hours_and_places_come_from_the_repository(world: World) -> None:
     (world.clone / "conceptry.yaml").write_text("suspend: true\n")
     world.push()
     assert watch(return_state=True).message == "3 concepts, 3 changes, 3 of them later"
-    assert {action.deferred for action in current_plan(world.settings).changes} == {"conceptry.yaml says suspend"}
+    assert {action.deferred for action in world.plan().changes} == {"conceptry.yaml says suspend"}
     (world.clone / "conceptry.yaml").write_text("suspended: true\n")
     world.push()
     assert "did you mean suspend?" in str(world.action("one-dog").deferred)
     (world.clone / "conceptry.yaml").unlink()
     world.push()
     watch()
-    states = {action.concept: action.health for action in current_plan(world.settings).actions}
+    states = {action.concept: action.health for action in world.plan().actions}
     assert list(states.values()).count("Progressing") == 2, "max_parallel is 1, and one more may wait"
 
 
@@ -230,10 +229,10 @@ def test_a_new_recipe_reaches_one_concept_before_the_many(world: World, monkeypa
     world.push()
     for name in names:
         train_concept(**world.trained(name))
-    assert current_plan(world.settings).changes == ()
+    assert world.plan().changes == ()
 
     monkeypatch.setattr("tasks.training.request.RECIPE", RECIPE + 1)
-    assert {action.cause for action in current_plan(world.settings).changes} == {f"recipe {RECIPE} -> {RECIPE + 1}"}
+    assert {action.cause for action in world.plan().changes} == {f"recipe {RECIPE} -> {RECIPE + 1}"}
     watch()
     started = {name: len(training_runs(world.action(name).fingerprint or "")) for name in names}
     assert started == {"first-dog": 1, "second-dog": 0, "third-dog": 0}

@@ -12,8 +12,7 @@ from typing import Any
 import psutil
 import pytest
 
-from flows.runs import RunFolder
-from flows.training_job import make_order
+from flows.train_concept import job_at_head
 from tests.flows.origins import World, events_of, last_run, tasks_of, wait_until
 
 # Forks for every attempt, so that each of them starts at once and can be killed without the others.
@@ -77,8 +76,8 @@ def forker(parameters: dict[str, Any], variables: dict[str, str], log: Path) -> 
 def test_a_run_that_is_killed_at_any_stage_ends_in_one_version(world: World) -> None:
     world.write("nine-lives", release="v1", training={"max_steps": 10, "early_stopping": False})
     revision = world.push()
-    fingerprint = make_order(world.settings, "nine-lives", None).fingerprint
-    folder = RunFolder.of(world.settings.work, fingerprint)
+    fingerprint = job_at_head(world.installation, "nine-lives").fingerprint
+    folder = world.run_folder(fingerprint)
     partial = folder.output.with_name("output.partial")
     refs = world.hub_repo("models", "nine-lives") / "refs" / "heads"
     stages: dict[str, Callable[[], bool]] = {

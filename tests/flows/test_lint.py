@@ -4,9 +4,9 @@ from itertools import count
 
 import pytest
 
-from cli import lint as printing
-from flows.lint import Finding, find_top, lint
+from cli.lint import PRINTERS, Finding, Format, lint
 from flows.train_concept import train_concept
+from tasks.git.checkout import find_top
 from tests.flows.origins import World
 
 SEEDS = count(9000, 100)
@@ -19,7 +19,7 @@ def said(findings: list[Finding]) -> list[str]:
 def test_a_clean_checkout(world: World) -> None:
     world.write("clean-dog", seed=next(SEEDS))
     world.push()
-    assert lint(find_top(world.clone / "concepts"), world.settings) == []
+    assert lint(find_top(world.clone / "concepts"), world.installation) == []
 
 
 def test_every_kind_of_mistake_with_its_place(world: World) -> None:
@@ -29,7 +29,7 @@ def test_every_kind_of_mistake_with_its_place(world: World) -> None:
     world.write("bad-dog", colour="red", seed=next(SEEDS))
     (world.clone / "conceptry.yaml").write_text("canary: no-dog\nsuspended: true\n")
     world.push()
-    found = "\n".join(said(lint(world.clone, world.settings)))
+    found = "\n".join(said(lint(world.clone, world.installation)))
     assert "concepts/twin-dog/concept.yaml:" in found
     assert "<same> is also the token of other-dog" in found
     assert "'rhododendron' is" in found
@@ -48,7 +48,7 @@ def test_pictures_that_two_share_or_that_nobody_pushed(world: World) -> None:
     (folder / "images.dvc").write_text((world.clone / "concepts" / "one-dog" / "images.dvc").read_text())
     world.write("late-dog", push=False, seed=next(SEEDS))
     world.push()
-    found = lint(world.clone, world.settings)
+    found = lint(world.clone, world.installation)
     assert {finding.level for finding in found if "two concepts would learn" in finding.message} == {"warning"}
     assert sum("two concepts would learn" in finding.message for finding in found) == 2 * (len(first) - 1)
     late = [finding for finding in found if "late-dog" in finding.file]
@@ -62,14 +62,14 @@ def test_a_release_that_is_there(world: World) -> None:
     train_concept(**world.trained("old-dog"))
     file = world.clone / "concepts" / "old-dog" / "concept.yaml"
     file.write_text(file.read_text() + "release: v1\n")
-    assert lint(world.clone, world.settings) == []
+    assert lint(world.clone, world.installation) == []
     file.write_text(file.read_text().replace("v1", "v2"))
-    assert "release: v2 is not published; there are: v1" in said(lint(world.clone, world.settings))[0]
+    assert "release: v2 is not published; there are: v1" in said(lint(world.clone, world.installation))[0]
 
 
 def test_findings_for_github(capsys: pytest.CaptureFixture[str]) -> None:
     bad = Finding("error", "concepts/a,b/concept.yaml", 3, "100 % wrong:\nvery")
-    printing.FORMATS["github"]([bad, Finding("warning", "x", None, "y")])
+    PRINTERS[Format.GITHUB]([bad, Finding("warning", "x", None, "y")])
     assert capsys.readouterr().out.splitlines() == [
         "::error file=concepts/a%2Cb/concept.yaml,line=3::100 %25 wrong:%0Avery",
         "::warning file=x::y",

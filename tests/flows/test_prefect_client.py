@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import httpx
 import pytest
 
-from flows.prefect_client import PAUSES, Insistent
+from tasks.prefect_client import PAUSES, BusyServerTransport
 
 
 class Busy(BaseHTTPRequestHandler):
@@ -42,7 +42,7 @@ def server() -> Iterator[HTTPServer]:
 )
 def test_a_busy_server_is_asked_again(server: HTTPServer, busy: int, status: int, asked: int) -> None:
     server.asked, server.busy = 0, busy  # type: ignore[attr-defined]
-    with httpx.Client(transport=Insistent()) as client:
+    with httpx.Client(transport=BusyServerTransport()) as client:
         answer = client.post(f"http://127.0.0.1:{server.server_port}/", content=b"the same body each time")
     assert (answer.status_code, server.asked) == (status, asked)  # type: ignore[attr-defined]
     if status == 201:

@@ -21,18 +21,23 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 from prefect.logging import disable_run_logger
 
-from conceptry.actions import Action, ActionKind
-from conceptry.concept import Desired
+from conceptry.actions import Action
 from conceptry.fingerprint import training_fingerprint
-from conceptry.gate import GateResult
-from conceptry.plan import choose_release
+from conceptry.gate import GateFinding, GateResult
+from conceptry.planner import choose_release
+from conceptry.reasons import GateReason
+from conceptry.training_job import training_job
 from emulators.hub.server import running
-from flows import release, state
-from flows.outlook import PLAINLY, Outlook, look
-from flows.training_job import make_order
-from flows.watch import serve
+from flows.apply import apply_action
+from flows.observe import Context, observe
+from flows.reconcile import Comparison, compare
+from flows.release import release_concept
+from flows.steps import DIRECT
 from tasks import hub
-from tasks.hub.refs import read_manifest, read_refs
+from tasks.dvc.tasks import list_desired_images
+from tasks.git.tasks import read_desired
+from tasks.hub.session import Refs
+from tasks.training import base_model, base_models
 from tests.flows.origins import World, make_trained, run
 
 NAMES = st.sampled_from(["ant", "bee"])
@@ -213,39 +218,37 @@ class Registry(RuleBasedStateMachine):
             thread.join()
         assert errors == []
 
-    def reconcile(self, *, strict: bool = True) -> Outlook:
+    def reconcile(self, *, strict: bool = True) -> Comparison:
         """What the flow `watch` does, and the trainings that it would start."""
         with disable_run_logger():
-            settings = self.world.settings
-            outlook = look(settings, PLAINLY, None)
-            for action in outlook.plan.due:
-                if action.kind is ActionKind.TRAIN:
-                    self.train(action, outlook.desired.revision, strict=strict)
-                else:
-                    serve(settings, outlook, action)
-        return outlook
+            context = Context.of(self.world.installation, DIRECT)
+            comparison = compare(context, observe(context), None)
+            for action in comparison.plan.due:
+                apply_action(context, comparison, action, lambda one, at: self.train(one, at, strict=strict))
+        return comparison
 
     def train(self, action: Action, revision: str, *, strict: bool) -> None:
         """What the flow `train_concept` does, with a trainer that takes no time."""
-        settings, fingerprint = self.world.settings, action.fingerprint or ""
-        target = state.target(settings)
-        if hub.find_version(target, action.concept, fingerprint) is None:
+        installation, session, fingerprint = self.world.installation, self.world.session, action.fingerprint or ""
+        if hub.find_version(session, action.concept, fingerprint) is None:
             assert not strict or fingerprint not in self.published, f"{action}: it was published before"
-            order = make_order(settings, action.concept, revision, expected=fingerprint)
+            desired = list_desired_images(installation, read_desired(installation, revision, only=action.concept))
+            job = training_job(desired, action.concept, base_models(), expected=fingerprint)
             good = int(fingerprint[:2], 16) % 4 != 0
             place = self.folder / f"run-{threading.get_ident()}-{len(list(self.folder.iterdir()))}"
             make_trained(place / "output", token=f"<{action.concept}>", loss=0.05 if good else 0.2)
             lineage = hub.Lineage(
-                fingerprint=fingerprint, inputs=order.inputs, commit=revision, dvc_md5=order.wanted.dvc_md5 or "",
-                images=order.wanted.images or (),
+                fingerprint=fingerprint, inputs=job.inputs, commit=revision, dvc_md5=job.desired.dvc_md5 or "",
+                images=job.desired.images or (),
             )  # fmt: skip
+            judged = GateResult(good, (GateFinding(GateReason.IMPROVED, "judged"),))
             bundle = hub.assemble(
-                place / "output", place / "bundle", name=action.concept, spec=order.spec, base=order.base,
-                lineage=lineage, gate=GateResult(good, ("judged",)), repo=target.repo(action.concept),
+                place / "output", place / "bundle", name=action.concept, spec=job.spec, base=job.base,
+                lineage=lineage, gate=judged, repo=session.target.repo(action.concept),
             )  # fmt: skip
-            hub.publish(target, action.concept, bundle)
+            hub.publish(session, action.concept, bundle)
             self.published[fingerprint] = action.concept
-        release.release.fn(action.concept)
+        release_concept(Context.of(installation, DIRECT), action.concept)
 
     # What must hold.
 
@@ -264,41 +267,41 @@ class Registry(RuleBasedStateMachine):
     def settle(self) -> None:
         """Watch until there is nothing left to do."""
         for _ in range(ROUNDS):
-            outlook = self.reconcile()
-            if not outlook.plan.changes:
+            comparison = self.reconcile()
+            if not comparison.plan.changes:
                 return
-        raise AssertionError(f"it does not come to rest: {outlook.plan.changes}")
+        raise AssertionError(f"it does not come to rest: {comparison.plan.changes}")
 
     def check(self) -> None:
-        settings = self.world.settings
-        outlook = look(settings, PLAINLY, None)
-        for name, there in outlook.actual.concepts.items():
-            assert there.drift == ()
-            self.check_versions(name, len(there.versions))
-            self.check_release(outlook.desired, name, outlook)
+        context = Context.of(self.world.installation, DIRECT)
+        comparison = compare(context, observe(context), None)
+        for name, live in comparison.live.concepts.items():
+            assert live.drift == ()
+            self.check_versions(name, len(live.versions))
+            self.check_release(name, comparison)
         for fingerprint, name in self.published.items():
-            assert hub.find_version(state.target(settings), name, fingerprint), "a version was lost"
+            assert hub.find_version(self.world.session, name, fingerprint), "a version was lost"
 
     def check_versions(self, name: str, listed: int) -> None:
         """One version a fingerprint, each with its branch and tag, all of them in the index."""
         if not self.exists(name, "model"):
             return
-        api, repo = self.world.api(), f"local/{name}"
-        refs = read_refs(api, repo)
-        manifests = [read_manifest(api, repo, commit) for commit in refs.versions.values()]
+        session = self.world.session
+        refs = session.refs(name) or Refs({})
+        manifests = [session.manifest(name, commit) for commit in refs.versions.values()]
         fingerprints = [manifest.fingerprint for manifest in manifests if manifest]
         assert len(fingerprints) == len(set(fingerprints)) == len(refs.versions) == listed
         assert sorted(refs.tags.values()) == sorted(refs.versions.values())
         assert not [branch for branch in refs.branches if branch.startswith("staging/")]
 
-    def check_release(self, desired: Desired, name: str, outlook: Outlook) -> None:
+    def check_release(self, name: str, comparison: Comparison) -> None:
         """The Space, and main, are where git says."""
-        there, wanted = outlook.actual.concepts[name], desired.concepts.get(name)
+        there, wanted = comparison.live.concepts[name], comparison.desired.concepts.get(name)
         served = there.space.release if there.space and not there.space.paused else None
         if wanted is None or wanted.spec is None:
             assert served is None
             return
-        base = state.bases()[wanted.spec.base_model]
+        base = base_model(wanted.spec.base_model)
         expected = choose_release(
             wanted.spec, there.versions, training_fingerprint(wanted.spec, wanted.images or (), base)
         )
@@ -325,22 +328,19 @@ class Registry(RuleBasedStateMachine):
     def versions(self, name: str) -> list[str]:
         if not self.exists(name, "model"):
             return []
-        return [f"v{number}" for number in read_refs(self.world.api(), f"local/{name}").versions]
+        return [f"v{number}" for number in (self.world.session.refs(name) or Refs({})).versions]
 
 
 @pytest.fixture
-def plain(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The release flow's tasks as the functions that they are, and no server to tell events to."""
-    for name in ("mend", "look_at_git", "look_at_hub", "set_card", "set_space", "pause"):
-        monkeypatch.setattr(release, name, getattr(release, name).fn)
-    monkeypatch.setattr("flows.events.emit_event", lambda **_: None)
+def environment() -> Iterator[None]:
+    """Put the environment back afterwards: each world writes its own settings into it."""
     before = dict(os.environ)
     yield
     os.environ.clear()
     os.environ.update(before)
 
 
-@pytest.mark.usefixtures("plain")
+@pytest.mark.usefixtures("environment")
 def test_whatever_happens_it_comes_to_rest(tmp_path: Path) -> None:
     numbers = count()
 

@@ -6,7 +6,6 @@ import pytest
 
 from conceptry.errors import ConceptryError, DataCorruptError, TrainingError
 from flows.release import release
-from flows.runs import RunFolder
 from flows.train_concept import train_concept
 from tests.flows.origins import World, artifact, last_run, tasks_of
 
@@ -15,7 +14,7 @@ def test_a_run_publishes_one_version_with_its_space_and_tells_people(world: Worl
     world.write("grey-cat")
     world.push()
     parameters = world.trained("grey-cat")
-    metrics = RunFolder.of(world.settings.work, parameters["fingerprint"]).output / "metrics.json"
+    metrics = world.run_folder(parameters["fingerprint"]).output / "metrics.json"
     image = {"initializer": 60.0, "trained": 74.5, "on": "held-out images"}
     metrics.write_text(json.dumps(json.loads(metrics.read_text()) | {"clip": {"model": "small", "image": image}}))
     assert train_concept(**parameters) == "v1"
@@ -29,7 +28,7 @@ def test_a_run_publishes_one_version_with_its_space_and_tells_people(world: Worl
     assert "Gate: passed" in artifact("grey-cat-metrics")
     assert "60.0 with the initializer, 74.5 with the token" in artifact("grey-cat-metrics")
     assert artifact("grey-cat-samples") == f"{world.hub}/local/grey-cat/resolve/v1/samples/grid.png"
-    assert not RunFolder.of(world.settings.work, parameters["fingerprint"]).output.exists(), "it is on the Hub now"
+    assert not world.run_folder(parameters["fingerprint"]).output.exists(), "it is on the Hub now"
 
     assert train_concept(**parameters) == "v1", "a second run of the same fingerprint finds the version"
     assert "train" not in tasks_of(last_run("train-concept"))
@@ -40,7 +39,7 @@ def test_a_run_goes_on_from_the_step_that_failed(world: World) -> None:
     world.write("lame-cat")
     world.push()
     parameters = world.trained("lame-cat")
-    embeds = RunFolder.of(world.settings.work, parameters["fingerprint"]).output / "learned_embeds.safetensors"
+    embeds = world.run_folder(parameters["fingerprint"]).output / "learned_embeds.safetensors"
     embeds.rename(embeds.with_suffix(".aside"))
     with pytest.raises(TrainingError, match=r"left no learned_embeds\.safetensors"):
         train_concept(**parameters)
@@ -58,7 +57,7 @@ def test_a_step_whose_folder_was_cleared_away_is_done_again(world: World) -> Non
     world.write("lost-cat")
     world.push()
     parameters = world.trained("lost-cat")
-    folder = RunFolder.of(world.settings.work, parameters["fingerprint"])
+    folder = world.run_folder(parameters["fingerprint"])
     embeds = folder.output / "learned_embeds.safetensors"
     content = embeds.read_bytes()
     embeds.unlink()

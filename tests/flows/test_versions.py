@@ -3,27 +3,36 @@
 import json
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import typer
 from PIL import Image
 from safetensors.numpy import load_file, save_file
 
-from cli import inspect, keep
+import cli.delete
+import cli.diff
+import cli.gc
+import cli.history
+import cli.show
+import cli.verify
+from cli.delete import delete_concept
+from cli.diff import compare
+from cli.gc import delete_versions, judge
+from cli.history import history
+from cli.import_ import publish_embeds
+from cli.verify import Finding, verify
 from conceptry.errors import ConceptryError, DataCorruptError
 from conceptry.policy import Keep
-from flows import garbage_collection as tidy
-from flows import importing
-from flows.history import history
-from flows.outlook import current_plan
+from conceptry.version_ref import VersionRef
 from flows.train_concept import train_concept
-from flows.verify import Finding, verify
-from flows.versions import compare, find, pull
 from flows.watch import watch
 from tasks.embeds import read_embeds
+from tasks.hub import FoundVersion, find_by_ref, pull
 from tests.flows.origins import World, md5, run
 
 SEEDS = count(5000, 100)
@@ -42,6 +51,10 @@ def two(world: World) -> World:
     return world
 
 
+def find(world: World, text: str) -> FoundVersion:
+    return find_by_ref(world.session, VersionRef.parse(text))
+
+
 def wrong(findings: list[Finding]) -> dict[str, str]:
     return {f"{one.version or ''} {one.what}".strip(): one.wrong for one in findings if one.wrong}
 
@@ -49,23 +62,21 @@ def wrong(findings: list[Finding]) -> dict[str, str]:
 def test_versions_are_found_by_what_people_write_compared_and_printed(
     two: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    settings = two.settings
-    titles = {what: find(settings, f"tame-dog{what}").title for what in ("", "@v1", "@release", "@latest")}
+    titles = {what: find(two, f"tame-dog{what}").title for what in ("", "@v1", "@release", "@latest")}
     assert titles == {"": "tame-dog@v2", "@v1": "tame-dog@v1", "@release": "tame-dog@v2", "@latest": "tame-dog@v2"}
-    assert find(settings, "tame-dog").released
+    assert find(two, "tame-dog").released
     with pytest.raises(ConceptryError, match="there is no version v9; there is: v1, v2"):
-        find(settings, "tame-dog@v9")
+        find(two, "tame-dog@v9")
     with pytest.raises(ConceptryError, match="nothing is published"):
-        find(settings, "no-dog")
+        find(two, "no-dog")
     # One world for all that only reads: it takes longer to make than to look at.
     they_are_compared(two, tmp_path)
     they_are_printed(capsys)
 
 
 def they_are_compared(two: World, tmp_path: Path) -> None:
-    settings = two.settings
-    old, new = find(settings, "tame-dog@v1"), find(settings, "tame-dog@v2")
-    difference = compare(settings, old, new, tmp_path / "diff.png")
+    old, new = find(two, "tame-dog@v1"), find(two, "tame-dog@v2")
+    difference = compare(two.session, two.installation.work, old, new, tmp_path / "diff.png")
     said = [str(change) for change in difference.changes]
     assert "~ training.max_steps default -> 500" in said
     assert len([line for line in said if line.startswith("+ images/")]) == 1
@@ -77,7 +88,7 @@ def they_are_compared(two: World, tmp_path: Path) -> None:
 
 
 def test_a_version_is_brought_here_whole(two: World, tmp_path: Path) -> None:
-    found = pull(two.settings, "tame-dog@v1", tmp_path / "here")
+    found = pull(two.session, VersionRef.parse("tame-dog@v1"), tmp_path / "here")
     assert found.version.name == "v1"
     files = {path.name for path in (tmp_path / "here").iterdir()}
     assert {"concept.json", "learned_embeds.safetensors", "handler.py"} <= files
@@ -95,43 +106,42 @@ def test_a_version_is_brought_here_whole(two: World, tmp_path: Path) -> None:
         repo_id="local/tame-dog",
     )
     with pytest.raises(DataCorruptError, match=r"1 of \d+ files are not those of v1: requirements.txt"):
-        pull(two.settings, "tame-dog@v1", tmp_path / "there")
-    found_wrong = wrong(verify(two.settings, ["tame-dog@v1"]))
+        pull(two.session, VersionRef.parse("tame-dog@v1"), tmp_path / "there")
+    found_wrong = wrong(verify(two.installation, ["tame-dog@v1"]))
     assert "other bytes than concept.json says: requirements.txt" in found_wrong["v1 Hub"]
 
 
 def they_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
-    def printed(call: Callable[..., Any], *arguments: Any, **how: Any) -> str:
-        call(None, *arguments, **how)
+    def printed(command: Callable[..., Any], *arguments: Any, **how: Any) -> str:
+        with suppress(typer.Exit):
+            command(*arguments, **how)
         return capsys.readouterr().out
 
-    text = printed(inspect.show, "tame-dog@v2", as_json=False)
+    text = printed(cli.show.command, "tame-dog@v2")
     assert "tame-dog@v2  gate passed, released" in text
-    told = json.loads(printed(inspect.show, "tame-dog@v1", as_json=True))
+    told = json.loads(printed(cli.show.command, "tame-dog@v1", json=True))
     assert (told["version"], told["released"], told["gate"]) == ("v1", False, "passed")
-    text = printed(inspect.diff, "tame-dog@v1", "tame-dog@v2", None, as_json=False)
+    text = printed(cli.diff.command, "tame-dog@v1", "tame-dog@v2")
     assert "~ training.max_steps default -> 500" in text
     assert "cosine of the vectors: 1.0000  (of 1 and 1 vectors)" in text
-    told = json.loads(printed(inspect.diff, "tame-dog@v1", "tame-dog@v2", None, as_json=True))
+    told = json.loads(printed(cli.diff.command, "tame-dog@v1", "tame-dog@v2", json=True))
     assert Path(told["picture"]).is_file()
     assert told["metrics"]["loss.trained"] == {"old": 0.05, "new": 0.03}
-    assert {one["kind"] for one in json.loads(printed(inspect.history, "tame-dog", as_json=True))} == {
-        "commit", "version", "release",
-    }  # fmt: skip
-    assert "v2 was made, passed" in printed(inspect.history, "tame-dog", as_json=False)
-    assert json.loads(printed(keep.verify, [], as_json=True))["ok"]
-    assert "checks, all right." in printed(keep.verify, ["tame-dog@v2"], as_json=False)
-    how: dict[str, Any] = {"apply": False, "as_json": True}
-    assert json.loads(printed(keep.collect, [], None, None, **how))["deleted"] == 0
-    assert "tame-dog@v2" in printed(keep.collect, [], 1, None, apply=False, as_json=False)
-    with pytest.raises(ConceptryError, match="say so with --yes"):
-        keep.delete(None, "tame-dog", sure=False)
+    events = json.loads(printed(cli.history.command, "tame-dog", json=True))
+    assert {one["kind"] for one in events} == {"commit", "version", "release"}
+    assert "v2 was made, passed" in printed(cli.history.command, "tame-dog")
+    assert json.loads(printed(cli.verify.command, [], json=True))["ok"]
+    assert "checks, all right." in printed(cli.verify.command, ["tame-dog@v2"])
+    assert json.loads(printed(cli.gc.command, json=True))["deleted"] == 0
+    assert "tame-dog@v2" in printed(cli.gc.command, last=1)
+    with pytest.raises(ConceptryError, match="confirm with --yes"):
+        cli.delete.command("tame-dog")
 
 
 def test_history_tells_of_commits_versions_and_releases(two: World) -> None:
     run(two.clone, "git", "rm", "-rq", "concepts/tame-dog")
     two.push("Gone")
-    events = history(two.settings, "tame-dog")
+    events = history(two.installation, "tame-dog")
     told = [(event.kind, event.what) for event in events]
     assert told[0] == ("commit", "Gone (removed)")
     assert ("commit", "Two versions begin (added)") in told
@@ -142,8 +152,8 @@ def test_history_tells_of_commits_versions_and_releases(two: World) -> None:
 
 
 def test_verify_finds_what_is_wrong_from_git_to_the_hub(two: World) -> None:
-    settings = two.settings
-    right = verify(settings)
+    installation = two.installation
+    right = verify(installation)
     assert wrong(right) == {}
     assert {(one.version, one.what) for one in right if one.version == "v2"} == {
         ("v2", what) for what in ("index", "fingerprint", "git", "DVC", "Hub")
@@ -152,44 +162,44 @@ def test_verify_finds_what_is_wrong_from_git_to_the_hub(two: World) -> None:
     image = next(oid for oid in two.pushed if not oid.endswith(".dir"))
     (two.root / "remote" / "files" / "md5" / image[:2] / image[2:]).write_bytes(b"damaged")
     two.api().delete_branch("local/tame-dog", branch="v1")
-    found = wrong(verify(settings, ["tame-dog"]))
+    found = wrong(verify(installation, ["tame-dog"]))
     assert "the branch v1 is gone" in found["branches and tags"]
     assert "do not have their md5" in found["v2 DVC"]
     (two.root / "remote" / "files" / "md5" / oid[:2] / oid[2:]).unlink()
-    assert "not in the DVC remote" in wrong(verify(settings, ["tame-dog@v2"]))["v2 DVC"]
+    assert "not in the DVC remote" in wrong(verify(installation, ["tame-dog@v2"]))["v2 DVC"]
     with pytest.raises(ConceptryError, match="there is no version v9"):
-        verify(settings, ["tame-dog@v9"])
+        verify(installation, ["tame-dog@v9"])
 
 
 def test_gc_keeps_what_is_needed_and_says_why(two: World) -> None:
-    settings = two.settings
-    assert all(one.kept for one in tidy.judge(settings)), "git asked for both of them today"
+    installation = two.installation
+    assert all(one.kept for one in judge(installation)), "git asked for both of them today"
     few = Keep(last=1, days=0)
     two.push("A day later, as it were")
-    verdicts = {one.version.name: one.kept for one in tidy.judge(settings, keep=few)}
+    verdicts = {one.version.name: one.kept for one in judge(installation, keep=few)}
     assert verdicts["v2"] == "it is released"
     # The state at the beginning of the horizon counts too: it is v2's.
     assert verdicts["v1"] is None
-    assert tidy.delete_versions(settings, tidy.judge(settings, keep=few)) == 1
+    assert delete_versions(installation, judge(installation, keep=few)) == 1
     assert two.branches("tame-dog") == ["main", "v2"]
     assert [version.name for version in two.there("tame-dog").versions] == ["v2"]
     assert two.action("tame-dog").kind == "nothing", "nobody takes it for damage"
     with pytest.raises(ConceptryError, match="nothing is published"):
-        tidy.judge(settings, ["no-dog"])
+        judge(installation, ["no-dog"])
 
 
 def test_a_concept_is_deleted_only_when_it_left_git(two: World) -> None:
-    settings = two.settings
+    installation = two.installation
     with pytest.raises(ConceptryError, match="is in git, so it would be made again"):
-        tidy.delete_concept(settings, "tame-dog")
+        delete_concept(installation, "tame-dog")
     run(two.clone, "git", "rm", "-rq", "concepts/tame-dog")
     two.push("Gone")
     watch()
     assert two.action("tame-dog").cause == "archived"
-    tidy.delete_concept(settings, "tame-dog")
-    assert current_plan(settings).actions == ()
+    delete_concept(installation, "tame-dog")
+    assert two.plan().actions == ()
     with pytest.raises(ConceptryError, match="is not on the Hub"):
-        tidy.delete_concept(settings, "tame-dog")
+        delete_concept(installation, "tame-dog")
 
 
 def test_vectors_of_others_become_a_version_that_is_never_trained(world: World, tmp_path: Path) -> None:
@@ -199,18 +209,18 @@ def test_vectors_of_others_become_a_version_that_is_never_trained(world: World, 
     world.write("other-dog", num_vectors=1, seed=next(SEEDS))
     keep_in_cache(world)
     with pytest.raises(ConceptryError, match=r"holds 2 vectors, concept\.yaml says num_vectors: 1"):
-        importing.publish_embeds(world.settings, world.clone, "other-dog", embeds)
+        publish_embeds(world.installation, world.clone, "other-dog", embeds)
     world.write("other-dog", num_vectors=2, seed=next(SEEDS))
     keep_in_cache(world)
-    done = importing.publish_embeds(world.settings, world.clone, "other-dog", embeds)
+    done = publish_embeds(world.installation, world.clone, "other-dog", embeds)
     assert (done.version.name, done.version.gate, done.existed) == ("v1", "passed", False)
-    assert importing.publish_embeds(world.settings, world.clone, "other-dog", embeds).existed
+    assert publish_embeds(world.installation, world.clone, "other-dog", embeds).existed
     world.push()
     assert world.action("other-dog").kind == "repair", "only its Space is missing"
     watch()
     assert world.action("other-dog").kind == "nothing"
-    assert wrong(verify(world.settings)) == {}
-    pulled = pull(world.settings, "other-dog", tmp_path / "pulled")
+    assert wrong(verify(world.installation)) == {}
+    pulled = pull(world.session, VersionRef.parse("other-dog"), tmp_path / "pulled")
     assert pulled.manifest.imported is not None
     np.testing.assert_array_equal(load_file(tmp_path / "pulled" / "learned_embeds.safetensors")["<other-dog>"], vectors)
     assert (tmp_path / "pulled" / "text_encoder" / "saved_model.pb").is_file()

@@ -10,31 +10,32 @@ import shutil
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import gcsfs
 import pytest
+import typer
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.client.schemas.sorting import LogSort
 from prefect.states import Cancelling, Failed
 
-from cli import setup
-from cli.setup import register_blocks
+import cli.setup_gcp
+from cli.setup_gcp import register_blocks
 from conceptry.version import Manifest
+from conceptry.vertex_settings import VertexBasics, VertexSettings
 from emulators.vertex.cloud import Cloud
 from emulators.vertex.runner import Image
 from flows.reap import reap
-from flows.train_concept import train_concept
-from flows.training_job import make_order
-from flows.training_runs import trainings
-from flows.vertex import TERMINAL, installation
+from flows.train_concept import job_at_head, train_concept
+from flows.training_runs import training_runs as runs_on_server
 from flows.watch import watch
 from tasks.training import vertex
-from tasks.training.job import FINGERPRINT, JobOrder, label
-from tasks.training.settings import VertexSettings
+from tasks.training.custom_job import FINGERPRINT, JobSpec, label
+from tasks.training.tasks import TERMINAL
 from tests.clouds import IMAGE, until
 from tests.flows.origins import World, last_run, make_trained, md5, set_state, training_runs
 
@@ -66,7 +67,7 @@ def vertex_world(world: World, cloud: Cloud, monkeypatch: pytest.MonkeyPatch) ->
     }
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    register_blocks(cloud.service_account, cloud.bucket, None)
+    register_blocks(VertexBasics(), cloud.service_account, cloud.bucket, None)
     return world
 
 
@@ -159,7 +160,7 @@ def test_from_a_push_to_a_space_by_way_of_vertex_ai(
     vertex_world.push()
 
     watch()
-    fingerprint = make_order(vertex_world.settings, "far-cat", None).fingerprint
+    fingerprint = job_at_head(vertex_world.installation, "far-cat").fingerprint
     [started] = training_runs(fingerprint)
     execute(started)
 
@@ -199,13 +200,13 @@ def test_a_run_that_is_cancelled_by_api_cancels_its_job(
     stand_in(cloud, vertex_world, "calm-cat", 600, monkeypatch)
     vertex_world.write("calm-cat")
     vertex_world.push()
-    order = make_order(vertex_world.settings, "calm-cat", None)
-    started = Started({"name": "calm-cat", "revision": order.revision, "fingerprint": order.fingerprint})
-    until(lambda: states_of(cloud, order.fingerprint) == ["RUNNING"])
+    job = job_at_head(vertex_world.installation, "calm-cat")
+    started = Started({"name": "calm-cat", "revision": job.revision, "fingerprint": job.fingerprint})
+    until(lambda: states_of(cloud, job.fingerprint) == ["RUNNING"])
     set_state(last_run("train-concept"), Cancelling())
     started.end()
     assert last_run("train-concept").state_name == "Cancelled"
-    assert states_of(cloud, order.fingerprint) == ["CANCELLED"]
+    assert states_of(cloud, job.fingerprint) == ["CANCELLED"]
     assert vertex_world.there("calm-cat").versions == ()
 
 
@@ -216,8 +217,8 @@ def test_two_runs_on_two_machines_have_one_job(
     stand_in(cloud, vertex_world, "twin-cat", 0.5, monkeypatch)
     vertex_world.write("twin-cat")
     vertex_world.push()
-    order = make_order(vertex_world.settings, "twin-cat", None)
-    parameters = {"name": "twin-cat", "revision": order.revision, "fingerprint": order.fingerprint}
+    job = job_at_head(vertex_world.installation, "twin-cat")
+    parameters = {"name": "twin-cat", "revision": job.revision, "fingerprint": job.fingerprint}
     cloud.faults.refuse("CreateCustomJob", "RESOURCE_EXHAUSTED", 1000)
     first = Started(parameters)
     until(lambda: "trying again" in log_of(last_run("train-concept")))
@@ -226,8 +227,8 @@ def test_two_runs_on_two_machines_have_one_job(
     until(lambda: "the data is in gs://" in log_of(last_run("train-concept")))
     cloud.faults.clear()
     assert (first.end(), second.end()) == ("v1", "v1")
-    assert states_of(cloud, order.fingerprint) == ["SUCCEEDED"]
-    assert cloud.jobs.most_live(FINGERPRINT, label(order.fingerprint)) == 1
+    assert states_of(cloud, job.fingerprint) == ["SUCCEEDED"]
+    assert cloud.jobs.most_live(FINGERPRINT, label(job.fingerprint)) == 1
     assert vertex_world.branches("twin-cat") == ["main", "v1"]
 
 
@@ -238,31 +239,31 @@ def test_a_concept_chooses_where_it_is_trained(
     monkeypatch.setenv("CONCEPTRY_BACKEND", "local")
     vertex_world.write("far-off", training={"backend": "vertex"})
     vertex_world.push()
-    order = make_order(vertex_world.settings, "far-off", None)
-    assert train_concept("far-off", order.revision, order.fingerprint) == "v1"
-    assert states_of(cloud, order.fingerprint) == ["SUCCEEDED"]
+    job = job_at_head(vertex_world.installation, "far-off")
+    assert train_concept("far-off", job.revision, job.fingerprint) == "v1"
+    assert states_of(cloud, job.fingerprint) == ["SUCCEEDED"]
     vertex_world.write("far-off", training={"backend": "local"})
     vertex_world.push()
-    assert make_order(vertex_world.settings, "far-off", None).fingerprint == order.fingerprint, "no reason to train"
+    assert job_at_head(vertex_world.installation, "far-off").fingerprint == job.fingerprint, "no reason to train"
 
 
 def test_the_reaper_ends_jobs_that_no_run_owns(vertex_world: World, cloud: Cloud) -> None:
     cloud.faults.hold()
     cloud_clients = vertex.open_cloud(VertexSettings())
-    ours = installation(vertex_world.settings)
+    ours = vertex_world.installation.id
 
-    def job(fingerprint: str, run_label: str, whose: str = ours) -> Any:
-        return cloud_clients.jobs.find_or_create(JobOrder("lost-cat", fingerprint, whose, run_label, cloud.bucket))
+    def job_of(fingerprint: str, run_label: str, whose: str = ours) -> Any:
+        return cloud_clients.jobs.find_or_create(JobSpec("lost-cat", fingerprint, whose, run_label, cloud.bucket))
 
     fingerprints = {name: md5(name.encode()) * 2 for name in ("running", "failed", "unknown", "terminal", "others")}
-    with trainings(vertex_world.settings.work) as runs:
+    with runs_on_server(vertex_world.installation) as runs:
         owned = {name: runs.start("lost-cat", "0" * 40, fingerprints[name]) for name in ("running", "failed")}
     for flow_run in owned.values():
         set_state(flow_run, "run")
-    jobs = {name: job(fingerprints[name], str(owned[name].id)) for name in owned}
-    jobs["unknown"] = job(fingerprints["unknown"], "a-run-of-a-lost-database")
-    jobs["terminal"] = job(fingerprints["terminal"], f"{TERMINAL}laptop")
-    jobs["others"] = job(fingerprints["others"], "x", whose="another-installation")
+    jobs = {name: job_of(fingerprints[name], str(owned[name].id)) for name in owned}
+    jobs["unknown"] = job_of(fingerprints["unknown"], "a-run-of-a-lost-database")
+    jobs["terminal"] = job_of(fingerprints["terminal"], f"{TERMINAL}laptop")
+    jobs["others"] = job_of(fingerprints["others"], "x", whose="another-installation")
     set_state(owned["failed"], Failed(message="credentials expired"))
     state: State[Any] = reap(return_state=True)
     assert (state.message or "").startswith("4 live, 2 cancelled")
@@ -280,6 +281,12 @@ def test_the_reaper_has_nothing_to_do_where_nothing_is_set(world: World) -> None
     assert reap(return_state=True).name == "Skipped"
 
 
+def exit_code(command: Callable[[], None]) -> int:
+    with pytest.raises(typer.Exit) as caught:
+        command()
+    return int(caught.value.exit_code)
+
+
 @pytest.mark.usefixtures("vertex_world")
 def test_setup_says_what_is_missing_and_how_to_mend_it(
     cloud: Cloud, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -287,7 +294,7 @@ def test_setup_says_what_is_missing_and_how_to_mend_it(
     key = cloud.keys.write_service_account(cloud.project.name, f"{cloud.web}/token")
     monkeypatch.setenv("CONCEPTRY_VERTEX_GOOGLE_APIS", cloud.web)
     monkeypatch.setenv("CONCEPTRY_VERTEX_MAX_JOBS", "1")
-    assert setup.run(None, setup.Wanted(key, cloud.bucket, check_only=False)) == 0
+    assert exit_code(lambda: cli.setup_gcp.command(None, key, cloud.bucket)) == 0
     told = capsys.readouterr().out
     assert "gcs-bucket/conceptry" in told
     assert "gs://conceptry-local can be read and written" in told
@@ -297,7 +304,7 @@ def test_setup_says_what_is_missing_and_how_to_mend_it(
     monkeypatch.setattr(cloud.project, "images", {})
     for name, value in {"MACHINE_TYPE": "a2-highgpu-2g", "ACCELERATOR_COUNT": "2", "REGION": "us-east9"}.items():
         monkeypatch.setenv(f"CONCEPTRY_VERTEX_{name}", value)
-    assert setup.run(None, setup.Wanted(None, None, check_only=True)) == 1
+    assert exit_code(lambda: cli.setup_gcp.command(check=True)) == 1
     told = capsys.readouterr().out
     assert "lacks aiplatform.customJobs.create" in told
     assert "--role roles/aiplatform.user" in told
@@ -318,7 +325,7 @@ def test_setup_finds_the_digest_of_a_tag(
     monkeypatch.setenv("CONCEPTRY_VERTEX_GOOGLE_APIS", cloud.web)
     monkeypatch.setenv("CONCEPTRY_VERTEX_IMAGE", f"{image}:latest")
     monkeypatch.setenv("CONCEPTRY_VERTEX_MAX_JOBS", "1")
-    assert setup.run(None, setup.Wanted(None, None, check_only=True)) == 0
+    assert exit_code(lambda: cli.setup_gcp.command(check=True)) == 0
     assert f"export CONCEPTRY_VERTEX_IMAGE={image}@{digest}" in capsys.readouterr().out
 
 
@@ -327,10 +334,10 @@ def test_a_run_that_was_killed_and_then_cancelled_has_its_job_cancelled(vertex_w
     cloud.faults.hold()
     clients = vertex.open_cloud(VertexSettings())
     fingerprint = md5(b"hooked") * 2
-    with trainings(vertex_world.settings.work) as runs:
+    with runs_on_server(vertex_world.installation) as runs:
         flow_run = runs.start("lost-cat", "0" * 40, fingerprint)
-    order = JobOrder("lost-cat", fingerprint, installation(vertex_world.settings), str(flow_run.id), cloud.bucket)
-    clients.jobs.find_or_create(order)
+    spec = JobSpec("lost-cat", fingerprint, vertex_world.installation.id, str(flow_run.id), cloud.bucket)
+    clients.jobs.find_or_create(spec)
     [hook] = train_concept.on_cancellation_hooks
     hook(train_concept, flow_run, flow_run.state)
     assert states_of(cloud, fingerprint) == ["CANCELLED"]

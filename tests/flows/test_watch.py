@@ -5,8 +5,8 @@ from prefect.client.orchestration import get_client
 from prefect.states import Crashed, Failed, Scheduled
 from prefect.types._datetime import now
 
-from flows.train_concept import train_concept, train_now
-from flows.training_runs import MOST_RUNS
+from flows.train_concept import schedule_training, train_concept
+from flows.training_runs import MAX_RUNS
 from flows.watch import watch
 from tests.flows.origins import World, artifact, events_of, last_run, python, run, set_state, training_runs, wait_until
 
@@ -62,9 +62,9 @@ def test_two_watchers_at_once_train_once(world: World) -> None:
 def test_a_watch_beside_another_one_on_the_same_machine_ends_at_once(world: World) -> None:
     world.write("same-dog")
     world.push()
-    hold = "import sys, time; from flows.runs import try_hold; from pathlib import Path\n"
+    hold = "import sys, time; from tasks.locks import try_hold; from pathlib import Path\n"
     hold += "with try_hold(Path(sys.argv[1]), 'a watch') as held: print(held, flush=True); time.sleep(60)"
-    lock = world.settings.work / "watch.lock"
+    lock = world.installation.work.watch_lock
     other = python(hold, {}, str(lock))
     try:
         wait_until(lambda: lock.exists() and lock.read_text() == "a watch")
@@ -160,7 +160,7 @@ def test_a_training_that_failed_is_held_until_a_person_retries_it(world: World) 
     assert world.action("sick-dog").kind == "hold"
     assert len(training_runs(fingerprint)) == 1
 
-    again = train_now(world.settings, "sick-dog")
+    again = schedule_training(world.installation, "sick-dog")
     assert again is not None
     assert (again.id, again.state_name) == (flow_run.id, "AwaitingRetry")
     assert world.action("sick-dog").health == "Progressing"
@@ -176,7 +176,7 @@ def test_a_training_that_was_killed_goes_on_by_itself_but_not_for_ever(world: Wo
     watch()
     revived = training_runs(fingerprint)
     assert [(each.id, each.state_name) for each in revived] == [(flow_run.id, "AwaitingRetry")]
-    for _ in range(MOST_RUNS):
+    for _ in range(MAX_RUNS):
         set_state(flow_run, "run")
     set_state(flow_run, Crashed(message="killed again"))
     watch()

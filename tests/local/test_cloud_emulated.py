@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from conceptry.settings import Settings
+from conceptry.vertex_settings import VertexSettings
 from emulators.vertex.certificate import Keys
-from emulators.vertex.cloud import BUCKET, PROJECT, Cloud
+from emulators.vertex.cloud import Cloud
 from local.setup_folder import CLOUD_BUCKET, CLOUD_PROJECT, Folder, Setup
-from tasks.training.settings import VertexSettings
 
 
 def test_the_flows_find_the_emulated_cloud(tmp_path: Path, cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -19,7 +19,7 @@ def test_the_flows_find_the_emulated_cloud(tmp_path: Path, cloud: Cloud, monkeyp
         monkeypatch.setenv(name, value)
     assert Settings().backend == "vertex"
     vertex = VertexSettings()
-    assert (vertex.project, CLOUD_BUCKET) == (PROJECT, BUCKET)
+    assert (vertex.project, CLOUD_BUCKET) == (cloud.project.name, cloud.bucket)
     assert vertex.job_link("projects/x/locations/y/customJobs/7") == f"{setup.cloud_pages}/jobs/7"
     keys = Keys(folder.cloud / "keys")
     assert (str(keys.roots), keys.account_file) == (

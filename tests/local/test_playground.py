@@ -12,6 +12,7 @@ from huggingface_hub import HfApi
 from conceptry.errors import SpecError
 from conceptry.settings import Settings
 from emulators.hub.server import running
+from flows.installation import build_installation
 from local.playground import spec_of_today, with_hub
 from local.servers import Stack, is_open
 from local.setup_folder import Folder, Setup
@@ -31,9 +32,9 @@ def test_a_hub_of_somebody_else_at_the_remembered_port_is_left_alone(tmp_path: P
     with running(tmp_path / "theirs") as theirs, ExitStack() as ours:
         HfApi(endpoint=theirs.url, token="hf_local").create_repo("local/my-cat")
         folder.write(Setup(repo="r", hub_port=int(theirs.url.rpartition(":")[2])))
-        settings = with_hub(folder.root, ours)
-        assert settings.hub_endpoint != theirs.url
-        assert list(HfApi(endpoint=settings.hub_endpoint, token="hf_local").list_models()) == []
+        target = with_hub(folder.root, ours).hub
+        assert target.endpoint != theirs.url
+        assert list(HfApi(endpoint=target.endpoint, token="hf_local").list_models()) == []
 
 
 def test_the_hub_that_up_runs_is_used(tmp_path: Path) -> None:
@@ -41,9 +42,9 @@ def test_the_hub_that_up_runs_is_used(tmp_path: Path) -> None:
     with running(folder.hub) as hub, Stack(folder, Setup(repo="r")) as up, ExitStack() as ours:
         folder.write(Setup(repo="r", hub_port=int(hub.url.rpartition(":")[2])))
         assert not is_open(folder)
-        up._open_alone()
+        up.open_alone()
         assert is_open(folder)
-        assert with_hub(folder.root, ours).hub_endpoint == hub.url
+        assert with_hub(folder.root, ours).hub.endpoint == hub.url
 
 
 def test_the_space_looks_as_concept_yaml_says_today(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,10 +55,10 @@ def test_the_space_looks_as_concept_yaml_says_today(tmp_path: Path, monkeypatch:
     (clone / file).write_text(text)
     for command in (["add", "."], ["commit", "-qm", "Add my-cat"]):
         subprocess.run(["git", "-C", str(clone), *command], check=True)
-    settings = Settings(repo=str(clone), hub_owner="local", work=tmp_path / "work")
+    installation = build_installation(Settings(repo=str(clone), hub_owner="local", work=tmp_path / "work"))
 
     def title(name: str = "my-cat") -> str | None:
-        spec = spec_of_today(settings, name)
+        spec = spec_of_today(installation, name)
         return spec.space.title if spec else None
 
     assert title() == "Committed"

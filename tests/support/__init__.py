@@ -1,1 +1,1 @@
-"""Helpers that several test modules share; none of them holds a test."""
+"""Helpers that several tests share."""

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pytest
 from pydantic import SecretStr
 
+from conceptry.installation import HubTarget
 from emulators.hub.server import running
-from tasks.hub import HubTarget
 
 
 @pytest.fixture(scope="module")

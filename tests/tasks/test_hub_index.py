@@ -6,9 +6,10 @@ import pytest
 from huggingface_hub import ModelCard, hf_hub_download
 
 from conceptry.errors import HubError
+from conceptry.installation import HubTarget
 from conceptry.markdown import split_front_matter
-from tasks.hub import HubTarget, list_actual, pause_space, publish, push_space, read_versions, update_main
-from tests.tasks.hubs import make_bundle
+from tasks.hub import HubSession, RenderedSpace, list_live, pause_space, publish, push_space, read_versions, update_main
+from tests.tasks.hubs import make_bundle, make_spec
 
 
 def readme(hub: HubTarget, name: str, folder: Path, revision: str = "main") -> str:
@@ -26,11 +27,17 @@ def space_folder(folder: Path, text: str = "app") -> Path:
     return folder
 
 
-def test_the_card_of_main_is_the_released_versions(hub: HubTarget, tmp_path: Path) -> None:
-    first = publish(hub, "cat", make_bundle(tmp_path / "a", "cat", fingerprint="1" * 64))
-    second = publish(hub, "cat", make_bundle(tmp_path / "b", "cat", fingerprint="2" * 64, loss=0.02))
+def push(hub: HubTarget, name: str, folder: Path, release: str, serving: str, revision: str = "f" * 40) -> str:
+    return push_space(
+        HubSession(hub), name, RenderedSpace(folder, release, revision, serving), make_spec(base_model="tiny"), None
+    )
 
-    assert update_main(hub, "cat", "v1") == (first, second)
+
+def test_the_card_of_main_is_the_released_versions(hub: HubTarget, tmp_path: Path) -> None:
+    first = publish(HubSession(hub), "cat", make_bundle(tmp_path / "a", "cat", fingerprint="1" * 64))
+    second = publish(HubSession(hub), "cat", make_bundle(tmp_path / "b", "cat", fingerprint="2" * 64, loss=0.02))
+
+    assert update_main(HubSession(hub), "cat", "v1") == (first, second)
 
     card = ModelCard(readme(hub, "cat", tmp_path / "m"))
     assert card.data.to_dict()["conceptry"]["release"] == "v1"
@@ -39,94 +46,96 @@ def test_the_card_of_main_is_the_released_versions(hub: HubTarget, tmp_path: Pat
     assert "| **v1** (released) | passed | 0.0500 |" in card.text
     assert "| v2 | passed | 0.0200 |" in card.text
     assert "![Samples with the learned token](samples/grid.png)" in card.text
-    files = set(hub.api().list_repo_files(hub.repo("cat")))
+    files = set(HubSession(hub).api.list_repo_files(hub.repo("cat")))
     assert {"samples/grid.png", "learned_embeds.safetensors"} <= files
     assert "concept.json" not in files
 
-    update_main(hub, "cat", "v2")
+    update_main(HubSession(hub), "cat", "v2")
     text = readme(hub, "cat", tmp_path / "m")
     assert "the card of **v2**" in text
-    commits = len(hub.api().list_repo_commits(hub.repo("cat")))
-    update_main(hub, "cat", "v2")
-    assert len(hub.api().list_repo_commits(hub.repo("cat"))) == commits, "nothing changed, nothing was committed"
+    commits = len(HubSession(hub).api.list_repo_commits(hub.repo("cat")))
+    update_main(HubSession(hub), "cat", "v2")
+    assert len(HubSession(hub).api.list_repo_commits(hub.repo("cat"))) == commits, (
+        "nothing changed, nothing was committed"
+    )
 
-    update_main(hub, "cat", None)
+    update_main(HubSession(hub), "cat", None)
     assert "No version is released" in readme(hub, "cat", tmp_path / "m")
-    assert "samples/grid.png" not in hub.api().list_repo_files(hub.repo("cat"))
-    assert [version.name for version in list_actual(hub).concepts["cat"].versions] == ["v1", "v2"]
+    assert "samples/grid.png" not in HubSession(hub).api.list_repo_files(hub.repo("cat"))
+    assert [version.name for version in list_live(HubSession(hub)).concepts["cat"].versions] == ["v1", "v2"]
 
 
 def test_the_listing_says_all_and_leaves_other_peoples_repos_out(hub: HubTarget, tmp_path: Path) -> None:
-    version = publish(hub, "dog", make_bundle(tmp_path / "a", "dog", fingerprint="3" * 64, passed=False))
-    update_main(hub, "dog", None)
-    push_space(hub, "dog", space_folder(tmp_path / "s"), "v1", "title=abc", revision=version.commit)
-    hub.api().create_repo(hub.repo("a-person-s-own"))
-    hub.api().create_repo(hub.repo("a-person-s-space"), repo_type="space", space_sdk="gradio")
+    version = publish(HubSession(hub), "dog", make_bundle(tmp_path / "a", "dog", fingerprint="3" * 64, passed=False))
+    update_main(HubSession(hub), "dog", None)
+    push(hub, "dog", space_folder(tmp_path / "s"), "v1", "title=abc", revision=version.commit)
+    HubSession(hub).api.create_repo(hub.repo("a-person-s-own"))
+    HubSession(hub).api.create_repo(hub.repo("a-person-s-space"), repo_type="space", space_sdk="gradio")
 
-    dog = list_actual(hub).concepts["dog"]
+    dog = list_live(HubSession(hub)).concepts["dog"]
 
     assert dog.versions == (version,)
     assert dog.versions[0].gate == "rejected"
     assert dog.space is not None
     assert (dog.space.release, dog.space.serving, dog.space.paused) == ("v1", "title=abc", False)
-    assert not any(name.startswith("a-person") for name in list_actual(hub).concepts)
+    assert not any(name.startswith("a-person") for name in list_live(HubSession(hub)).concepts)
 
-    pause_space(hub, "dog")
-    space = list_actual(hub).concepts["dog"].space
+    pause_space(HubSession(hub), "dog")
+    space = list_live(HubSession(hub)).concepts["dog"].space
     assert space is not None
     assert (space.release, space.paused) == (None, True)
-    assert "app.py" in hub.api().list_repo_files(hub.repo("dog"), repo_type="space")
+    assert "app.py" in HubSession(hub).api.list_repo_files(hub.repo("dog"), repo_type="space")
 
-    push_space(hub, "dog", space_folder(tmp_path / "s2"), "v1", "title=def", revision=version.commit)
-    space = list_actual(hub).concepts["dog"].space
+    push(hub, "dog", space_folder(tmp_path / "s2"), "v1", "title=def", revision=version.commit)
+    space = list_live(HubSession(hub)).concepts["dog"].space
     assert space is not None
     assert (space.release, space.serving, space.paused) == ("v1", "title=def", False)
 
 
 def test_an_index_that_was_edited_by_hand_is_read_from_the_branches(hub: HubTarget, tmp_path: Path) -> None:
-    version = publish(hub, "fox", make_bundle(tmp_path / "a", "fox", fingerprint="4" * 64))
-    update_main(hub, "fox", "v1")
+    version = publish(HubSession(hub), "fox", make_bundle(tmp_path / "a", "fox", fingerprint="4" * 64))
+    update_main(HubSession(hub), "fox", "v1")
     spoiled = readme(hub, "fox", tmp_path / "m").replace("number: 1", "number: one")
-    hub.api().upload_file(path_or_fileobj=spoiled.encode(), path_in_repo="README.md", repo_id=hub.repo("fox"))
+    HubSession(hub).api.upload_file(path_or_fileobj=spoiled.encode(), path_in_repo="README.md", repo_id=hub.repo("fox"))
 
-    assert list_actual(hub).concepts["fox"].versions == (version,)
-    assert update_main(hub, "fox", "v1") == (version,)
+    assert list_live(HubSession(hub)).concepts["fox"].versions == (version,)
+    assert update_main(HubSession(hub), "fox", "v1") == (version,)
     assert split_front_matter(readme(hub, "fox", tmp_path / "m"))[0]["conceptry"]["versions"][0]["number"] == 1
 
 
 def test_a_branch_deleted_by_hand_leaves_the_index(hub: HubTarget, tmp_path: Path) -> None:
-    publish(hub, "owl", make_bundle(tmp_path / "a", "owl", fingerprint="5" * 64))
-    kept = publish(hub, "owl", make_bundle(tmp_path / "b", "owl", fingerprint="6" * 64))
-    update_main(hub, "owl", "v2")
-    hub.api().delete_branch(hub.repo("owl"), branch="v1")
+    publish(HubSession(hub), "owl", make_bundle(tmp_path / "a", "owl", fingerprint="5" * 64))
+    kept = publish(HubSession(hub), "owl", make_bundle(tmp_path / "b", "owl", fingerprint="6" * 64))
+    update_main(HubSession(hub), "owl", "v2")
+    HubSession(hub).api.delete_branch(hub.repo("owl"), branch="v1")
 
-    assert update_main(hub, "owl", "v2") == (kept,) == read_versions(hub, "owl")
+    assert update_main(HubSession(hub), "owl", "v2") == (kept,) == read_versions(HubSession(hub), "owl")
     with pytest.raises(HubError, match=r"owl: local/owl has no version v1; there are: v2; release one of them"):
-        update_main(hub, "owl", "v1")
+        update_main(HubSession(hub), "owl", "v1")
 
 
 def test_what_somebody_else_made_is_not_written_over(hub: HubTarget, tmp_path: Path) -> None:
-    api = hub.api()
+    api = HubSession(hub).api
     api.create_repo(hub.repo("theirs"))
     api.upload_file(
         path_or_fileobj=b"---\nlicense: mit\n---\n# Mine\n", path_in_repo="README.md", repo_id=hub.repo("theirs")
     )
-    publish(hub, "theirs", make_bundle(tmp_path / "a", "theirs", fingerprint="7" * 64))
+    publish(HubSession(hub), "theirs", make_bundle(tmp_path / "a", "theirs", fingerprint="7" * 64))
     with pytest.raises(HubError, match="that Conceptry did not write; choose another name"):
-        update_main(hub, "theirs", "v1")
+        update_main(HubSession(hub), "theirs", "v1")
 
     api.create_repo(hub.repo("theirs"), repo_type="space", space_sdk="gradio")
     api.upload_file(path_or_fileobj=b"x", path_in_repo="app.py", repo_id=hub.repo("theirs"), repo_type="space")
     with pytest.raises(HubError, match="the Space local/theirs was not made by Conceptry"):
-        push_space(hub, "theirs", space_folder(tmp_path / "s"), "v1", "title=abc")
+        push(hub, "theirs", space_folder(tmp_path / "s"), "v1", "title=abc")
 
 
 def test_a_space_holds_only_what_was_rendered_last(hub: HubTarget, tmp_path: Path) -> None:
     folder = space_folder(tmp_path / "one")
     (folder / "old.py").write_text("old")
-    push_space(hub, "neat", folder, "v1", "title=abc")
-    url = push_space(hub, "neat", space_folder(tmp_path / "two", "new app"), "v2", "title=abc", revision="f" * 40)
+    push(hub, "neat", folder, "v1", "title=abc")
+    url = push(hub, "neat", space_folder(tmp_path / "two", "new app"), "v2", "title=abc", revision="f" * 40)
 
     assert url == f"{hub.endpoint}/spaces/local/neat"
-    files = hub.api().list_repo_files(hub.repo("neat"), repo_type="space")
+    files = HubSession(hub).api.list_repo_files(hub.repo("neat"), repo_type="space")
     assert set(files) - {".gitattributes"} == {"README.md", "app.py", "conceptry.json"}

@@ -10,13 +10,21 @@ from huggingface_hub import HfApi, set_client_factory
 from huggingface_hub.utils._http import default_client_factory
 
 from conceptry.errors import HubError, TransientError
-from tasks.hub import HubTarget, download, find_version, publish, read_versions
-from tasks.hub.refs import read_refs
+from conceptry.installation import HubTarget
+from tasks.hub import HubSession, download, find_version, publish, read_versions
+from tasks.hub.session import Refs
 from tests.tasks.hubs import make_bundle, make_spec
 
 
 class Killed(BaseException):
     """The process died here; nothing in between may handle it."""
+
+
+def refs_of(hub: HubTarget, repo: str) -> Refs:
+    """Branches and tags as they are now."""
+    refs = HubSession(hub).refs(repo.rpartition("/")[2])
+    assert refs is not None
+    return refs
 
 
 @pytest.fixture
@@ -54,14 +62,14 @@ def test_a_version_is_one_commit_whole_and_tagged(hub: HubTarget, tmp_path: Path
     bundle = make_bundle(tmp_path / "bundle", "my-cat", fingerprint="ab" * 32, spec=spec)
     assert (bundle / "handler.py").read_text() == own
 
-    version = publish(hub, "my-cat", bundle)
+    version = publish(HubSession(hub), "my-cat", bundle)
 
     assert (version.name, version.fingerprint, version.gate) == ("v1", "ab" * 32, "passed")
-    api, repo = hub.api(), hub.repo("my-cat")
-    refs = read_refs(api, repo)
+    api, repo = HubSession(hub).api, hub.repo("my-cat")
+    refs = refs_of(hub, repo)
     assert refs.tags == {"fp-" + "ab" * 8: version.commit}
     assert set(refs.branches) == {"main", "v1"}
-    whole = download(hub, "my-cat", "v1", tmp_path / "down")
+    whole = download(HubSession(hub), "my-cat", "v1", tmp_path / "down")
     for path in bundle.rglob("*"):
         if path.is_file():
             assert (whole / path.relative_to(bundle)).read_bytes() == path.read_bytes()
@@ -71,17 +79,17 @@ def test_a_version_is_one_commit_whole_and_tagged(hub: HubTarget, tmp_path: Path
 
 
 def test_the_same_fingerprint_again_is_the_same_version(hub: HubTarget, tmp_path: Path) -> None:
-    first = publish(hub, "again", make_bundle(tmp_path / "a", "again", fingerprint="1" * 64))
-    other = publish(hub, "again", make_bundle(tmp_path / "b", "again", fingerprint="2" * 64))
+    first = publish(HubSession(hub), "again", make_bundle(tmp_path / "a", "again", fingerprint="1" * 64))
+    other = publish(HubSession(hub), "again", make_bundle(tmp_path / "b", "again", fingerprint="2" * 64))
     # Other bytes under the same fingerprint (its folder was lost, it was trained again): what is published counts.
-    again = publish(hub, "again", make_bundle(tmp_path / "c", "again", fingerprint="1" * 64, loss=0.01))
+    again = publish(HubSession(hub), "again", make_bundle(tmp_path / "c", "again", fingerprint="1" * 64, loss=0.01))
 
     assert (first.name, other.name) == ("v1", "v2")
     assert again == first
-    assert find_version(hub, "again", "2" * 64) == other
-    assert find_version(hub, "again", "3" * 64) is None
-    assert find_version(hub, "nobody", "3" * 64) is None
-    assert read_versions(hub, "again") == (first, other)
+    assert find_version(HubSession(hub), "again", "2" * 64) == other
+    assert find_version(HubSession(hub), "again", "3" * 64) is None
+    assert find_version(HubSession(hub), "nobody", "3" * 64) is None
+    assert read_versions(HubSession(hub), "again") == (first, other)
 
 
 def test_dying_at_any_request_leaves_exactly_one_version(
@@ -90,14 +98,14 @@ def test_dying_at_any_request_leaves_exactly_one_version(
     bundle = make_bundle(tmp_path / "bundle", "x", fingerprint="c" * 64)
     deaths = 0
     for k in range(1, 100):
-        api, repo = hub.api(), hub.repo(f"dies-{k}")
+        api, repo = HubSession(hub).api, hub.repo(f"dies-{k}")
         api.create_repo(repo)
         start = api.list_repo_refs(repo).branches[0].target_commit
         for branch in ("v1", "by-hand"):
             api.create_branch(repo, branch=branch)
         seen = kill_after(k)
         try:
-            publish(hub, f"dies-{k}", bundle)
+            publish(HubSession(hub), f"dies-{k}", bundle)
             died = False
         except Killed:
             died = True
@@ -106,14 +114,14 @@ def test_dying_at_any_request_leaves_exactly_one_version(
             assert len(seen) < k
             break
         deaths += 1
-        half = read_refs(api, repo).versions
+        half = refs_of(hub, repo).versions
         if 2 in half:
             files = set(api.list_repo_files(repo, revision=half[2]))
             assert {"concept.json", "learned_embeds.safetensors"} <= files, f"half of v2 shows after {seen[-1]}"
 
-        version = publish(hub, f"dies-{k}", bundle)
+        version = publish(HubSession(hub), f"dies-{k}", bundle)
 
-        refs = read_refs(api, repo)
+        refs = refs_of(hub, repo)
         assert refs.branches == {"main": start, "v1": start, "by-hand": start, "v2": version.commit}, seen[-1]
         assert (version.name, version.fingerprint) == ("v2", "c" * 64)
     assert deaths > 8
@@ -127,7 +135,7 @@ def test_many_publishers_at_once(hub: HubTarget, tmp_path: Path) -> None:
 
     def run(fingerprint: str) -> None:
         try:
-            results.append((fingerprint, publish(hub, "race", bundles[fingerprint]).name))
+            results.append((fingerprint, publish(HubSession(hub), "race", bundles[fingerprint]).name))
         except BaseException as error:  # noqa: BLE001
             failures.append(error)
 
@@ -140,16 +148,16 @@ def test_many_publishers_at_once(hub: HubTarget, tmp_path: Path) -> None:
     assert failures == []
     assert len(set(results)) == 3
     assert {name for _, name in results} == {"v1", "v2", "v3"}
-    assert set(read_refs(hub.api(), hub.repo("race")).branches) == {"main", "v1", "v2", "v3"}
-    assert {version.fingerprint for version in read_versions(hub, "race")} == set(bundles)
+    assert set(refs_of(hub, hub.repo("race")).branches) == {"main", "v1", "v2", "v3"}
+    assert {version.fingerprint for version in read_versions(HubSession(hub), "race")} == set(bundles)
 
 
 def test_a_version_holds_nothing_of_main(hub: HubTarget, tmp_path: Path) -> None:
-    api: HfApi = hub.api()
+    api: HfApi = HubSession(hub).api
     api.create_repo(hub.repo("stale"))
     api.upload_file(path_or_fileobj=b"old", path_in_repo="notes/old.txt", repo_id=hub.repo("stale"))
 
-    version = publish(hub, "stale", make_bundle(tmp_path / "b", "stale", fingerprint="4" * 64))
+    version = publish(HubSession(hub), "stale", make_bundle(tmp_path / "b", "stale", fingerprint="4" * 64))
 
     assert "notes/old.txt" not in api.list_repo_files(hub.repo("stale"), revision=version.commit)
     assert "notes/old.txt" in api.list_repo_files(hub.repo("stale"))
@@ -157,23 +165,23 @@ def test_a_version_holds_nothing_of_main(hub: HubTarget, tmp_path: Path) -> None
 
 def test_a_tag_that_somebody_moved_is_refused(hub: HubTarget, tmp_path: Path) -> None:
     bundle = make_bundle(tmp_path / "b", "moved", fingerprint="5" * 64)
-    api = hub.api()
+    api = HubSession(hub).api
     api.create_repo(hub.repo("moved"))
     api.create_tag(hub.repo("moved"), tag="fp-" + "5" * 16)
 
     with pytest.raises(HubError, match=r"moved: fp-5+ of local/moved .* does not hold"):
-        publish(hub, "moved", bundle)
+        publish(HubSession(hub), "moved", bundle)
 
 
 def test_refusals_say_what_to_do(hub: HubTarget, tmp_path: Path) -> None:
     bundle = make_bundle(tmp_path / "b", "no", fingerprint="6" * 64)
 
     with pytest.raises(HubError, match="CONCEPTRY_HUB_TOKEN") as caught:
-        publish(HubTarget(hub.endpoint, hub.owner, None), "no", bundle)
+        publish(HubSession(HubTarget(hub.endpoint, hub.owner)), "no", bundle)
     assert not caught.value.retryable
-    hub.api().create_repo(hub.repo("empty"))
+    HubSession(hub).api.create_repo(hub.repo("empty"))
     with pytest.raises(HubError, match=r"has no version v9; there are: none"):
-        download(hub, "empty", "v9", tmp_path / "x")
+        download(HubSession(hub), "empty", "v9", tmp_path / "x")
     with pytest.raises(TransientError, match="could not be reached while publishing"):
-        publish(HubTarget("http://127.0.0.1:9", hub.owner, hub.token), "no", bundle)
+        publish(HubSession(HubTarget("http://127.0.0.1:9", hub.owner, hub.token)), "no", bundle)
     assert "hf_local" not in repr(hub)

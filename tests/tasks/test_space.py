@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import yaml
-from huggingface_hub import HfApi
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
@@ -20,11 +19,13 @@ from ruamel.yaml import YAML
 from conceptry.concept import BaseModel, ConceptSpec, SpaceSpec
 from conceptry.errors import HubError
 from conceptry.fingerprint import serving_fingerprint
+from conceptry.installation import HubTarget
 from conceptry.markdown import split_front_matter
 from conceptry.serving import SPACE_MODULES, serving_settings
 from space_template.settings import read_settings
-from tasks.hub import HubTarget, list_actual, pause_space, push_space
-from tasks.space import TEMPLATES_RECORD, TEMPLATES_REVISION, equip_space, render_space, templates_record
+from tasks.hub import HubSession, RenderedSpace, list_live, pause_space, push_space
+from tasks.hub.spaces import equip_space
+from tasks.space import TEMPLATES_RECORD, TEMPLATES_REVISION, render_space, templates_record
 from trainer.metrics import TrainingMetrics
 
 HOSTILE = [
@@ -150,8 +151,8 @@ def test_a_concept_may_replace_files_of_the_template(tmp_path: Path) -> None:
 def test_a_change_of_the_templates_is_a_decision() -> None:
     assert templates_record() == json.loads(TEMPLATES_RECORD.read_text(encoding="utf-8")), (
         "A template of Space or handler, or a trainer module that they carry, has changed. If users see or call "
-        "something else now, raise TEMPLATES_REVISION in tasks/space.py: every Space is then pushed again. Then run "
-        "`make templates`, which records the templates as they are."
+        "something else now, raise TEMPLATES_REVISION (tasks/space/render.py): every Space is then pushed again. Then "
+        "run `make templates`, which records the templates as they are."
     )
 
 
@@ -193,46 +194,48 @@ def gpu_concept(**space: Any) -> ConceptSpec:
     )
 
 
+def equip(hub: HubTarget, name: str, spec: ConceptSpec, token: SecretStr | None = None) -> list[str]:
+    session = HubSession(hub)
+    info = session.space(name)
+    return equip_space(session, name, info, spec, token) if info else []
+
+
 def test_a_space_gets_the_hardware_of_its_concept_and_a_private_one_its_token(hub: HubTarget) -> None:
-    api, repo = hub.api(), "local/painting"
+    api, repo = HubSession(hub).api, "local/painting"
     api.create_repo(repo, repo_type="space", space_sdk="gradio")
     api.create_repo(repo)
     secret = gpu_concept(private=True)
-    assert equip_space(api, repo, secret, SecretStr("hf_reads")) == ["private", "hardware t4-small", "secret HF_TOKEN"]
+    changed = equip(hub, "painting", secret, SecretStr("hf_reads"))
+    assert changed == ["private", "hardware t4-small", "secret HF_TOKEN"]
     runtime = api.get_space_runtime(repo)
     assert (runtime.requested_hardware, runtime.sleep_time) == ("t4-small", 900)
     assert list(api.get_space_secrets(repo)) == ["HF_TOKEN"]
     assert api.model_info(repo).private
     assert api.space_info(repo).private
-    assert equip_space(api, repo, secret, None) == [], "what is so already is left alone"
+    assert equip(hub, "painting", secret) == [], "what is so already is left alone"
 
     longer = gpu_concept(sleep_minutes=30)
-    assert equip_space(api, repo, longer, None) == ["public", "sleeps after 30 minutes"]
-    assert equip_space(api, repo, longer, None) == []
+    assert equip(hub, "painting", longer) == ["public", "sleeps after 30 minutes"]
+    assert equip(hub, "painting", longer) == []
     assert not api.model_info(repo).private
     assert not api.space_info(repo).private
     assert not api.get_space_secrets(repo)
-    assert equip_space(api, repo, concept("Cat").model_copy(update={"base_model": "tiny"}), None) == [
-        "hardware cpu-basic"
-    ]
-    assert equip_space(api, "local/nothing", gpu_concept(), None) == []
+    free = concept("Cat").model_copy(update={"base_model": "tiny"})
+    assert equip(hub, "painting", free) == ["hardware cpu-basic"]
 
     api.update_repo_settings(repo, private=True)
-    assert equip_space(api, repo, gpu_concept(), None) == ["hardware t4-small"]
-    assert api.model_info(repo).private, "what somebody hid by hand is not shown to the world"
+    assert equip(hub, "painting", gpu_concept()) == ["hardware t4-small"]
+    assert api.model_info(repo).private, "what was hidden by hand is not shown to the world"
 
 
 def test_nothing_released_pauses_the_space_and_a_release_wakes_it(hub: HubTarget, tmp_path: Path) -> None:
-    api, repo, spec = hub.api(), "local/waking", gpu_concept(sleep_minutes=20)
+    api, repo, spec = HubSession(hub).api, "local/waking", gpu_concept(sleep_minutes=20)
 
     def serve(version: str) -> None:
         base = BaseModel("sd-v1-4", "d" * 64, 1, 512)
         made = serving_settings("waking", spec, base, version, TrainingMetrics(), repo, version[1] * 40)
         folder = render_space(tmp_path / version, spec, made)
-        push_space(
-            hub, "waking", folder, version, "title=abc", revision=version[1] * 40,
-            equip=lambda api, repo: equip_space(api, repo, spec, None),
-        )  # fmt: skip
+        push_space(HubSession(hub), "waking", RenderedSpace(folder, version, version[1] * 40, "title=abc"), spec, None)
 
     def served() -> tuple[str, str]:
         path = api.hf_hub_download(repo, "settings.json", repo_type="space", local_dir=tmp_path / "look")
@@ -242,7 +245,7 @@ def test_nothing_released_pauses_the_space_and_a_release_wakes_it(hub: HubTarget
     serve("v2")
     assert api.get_space_runtime(repo).stage != "PAUSED"
     assert served() == ("v2", "2" * 40)
-    pause_space(hub, "waking")
+    pause_space(HubSession(hub), "waking")
     assert api.get_space_runtime(repo).stage == "PAUSED"
     serve("v1")
     runtime = api.get_space_runtime(repo)
@@ -251,12 +254,12 @@ def test_nothing_released_pauses_the_space_and_a_release_wakes_it(hub: HubTarget
     assert served() == ("v1", "1" * 40)
 
 
-def test_a_space_that_cannot_be_equipped_serves_and_is_seen_to_again(hub: HubTarget, tmp_path: Path) -> None:
-    def refuse(api: HfApi, repo: str) -> None:
-        api.request_space_hardware(repo, "no-such-hardware")
-
+def test_a_space_that_cannot_be_equipped_serves_and_is_repaired_later(hub: HubTarget, tmp_path: Path) -> None:
+    spec = concept("Cat")
+    spec = spec.model_copy(update={"space": spec.space.model_copy(update={"hardware": "no-such-hardware"})})
+    space = RenderedSpace(render(tmp_path / "space", concept("Cat"), "poor"), "v1", "f" * 40, "title=abc")
     with pytest.raises(HubError, match="giving its Space hardware"):
-        push_space(hub, "poor", render(tmp_path / "space", concept("Cat"), "poor"), "v1", "title=abc", equip=refuse)
-    space = list_actual(hub).concepts["poor"].space
-    assert space is not None
-    assert (space.release, space.serving, space.paused) == ("v1", None, False)
+        push_space(HubSession(hub), "poor", space, spec, None)
+    live = list_live(HubSession(hub)).concepts["poor"].space
+    assert live is not None
+    assert (live.release, live.serving, live.paused) == ("v1", None, False)

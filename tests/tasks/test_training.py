@@ -48,7 +48,7 @@ def test_a_configuration_that_the_trainer_refuses_is_reported_in_its_words(tmp_p
 
 
 def test_a_training_that_could_not_be_judged_is_not_begun(tmp_path: Path) -> None:
-    wanted = replace(request_in(tmp_path, trainer_config(SPEC)), scored=True, base_dir=tmp_path)
+    wanted = replace(request_in(tmp_path, trainer_config(SPEC)), needs_clip=True, base_dir=tmp_path)
     with pytest.raises(SettingsError, match=r"asks for CLIP scores.*conceptry base fetch --clip.* CONCEPTRY_BASE_DIR"):
         train_local(wanted)
     assert not list(tmp_path.glob("output*"))

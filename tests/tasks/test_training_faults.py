@@ -185,7 +185,7 @@ def test_stuck_in_pending(cloud: Cloud, tmp_path: Path) -> None:
 def test_preempted_twice_and_restarted(cloud: Cloud, tmp_path: Path) -> None:
     cloud.faults.preempt("*/checkpoints/latest.json", times=2)
     training = Training(cloud, tmp_path, config={"steps": 6, "pace": 0.15}, settings={"provisioning": "spot"})
-    assert training.run()["began_at"] > 0
+    assert training.run().began_at > 0
     ended(training, ["SUCCEEDED"])
     assert training.told.count(f"job {training.open().jobs.of(training.order)[0].short} is running") >= 1
     steps = [one.step for one in training.progress]
@@ -196,7 +196,7 @@ def test_preempted_twice_and_restarted(cloud: Cloud, tmp_path: Path) -> None:
 def test_preempted_for_good_twice(cloud: Cloud, tmp_path: Path) -> None:
     cloud.faults.preempt("*/checkpoints/latest.json", times=2, for_good=True)
     training = Training(cloud, tmp_path, config={"steps": 6, "pace": 0.15}, settings={"provisioning": "spot"})
-    assert training.run()["began_at"] > 0
+    assert training.run().began_at > 0
     ended(training, ["FAILED", "FAILED", "SUCCEEDED"])
     assert "attempt 3 goes on" in "\n".join(training.told)
 
@@ -212,7 +212,7 @@ def test_preempted_for_good_always(cloud: Cloud, tmp_path: Path) -> None:
 def test_the_run_is_cancelled(cloud: Cloud, tmp_path: Path) -> None:
     training = Training(cloud, tmp_path, config={"steps": 9, "pace": 60})
     with pytest.raises(TrainingCancelled):
-        training.run(cancelled=lambda: training.states() == ["RUNNING"])
+        training.run(is_cancelled=lambda: training.states() == ["RUNNING"])
     ended(training, ["CANCELLED"])
 
 
@@ -293,7 +293,7 @@ def test_two_runs_of_one_fingerprint(cloud: Cloud, tmp_path: Path) -> None:
     first = Training(cloud, tmp_path / "here")
     second = Training(cloud, tmp_path / "there", fingerprint=first.fingerprint)
     guard = threading.Lock()
-    at_once(first, second, guard=lambda: guard)
+    at_once(first, second, creation_guard=lambda: guard)
     ended(first, ["SUCCEEDED"])
     assert (second.root / "output" / "metrics.json").read_bytes() == (
         first.root / "output" / "metrics.json"
@@ -319,7 +319,7 @@ def test_a_result_is_damaged(cloud: Cloud, tmp_path: Path) -> None:
     ended(again, ["SUCCEEDED"])
     assert not (again.root / "output").exists()
     bucket.blob(training.order.prefix + METRICS).delete()
-    assert again.run()["began_at"] == 3, "the checkpoint is kept"
+    assert again.run().began_at == 3, "the checkpoint is kept"
     ended(again, ["SUCCEEDED", "SUCCEEDED"])
 
 

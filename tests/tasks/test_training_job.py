@@ -8,13 +8,13 @@ import pytest
 from google.cloud.aiplatform_v1.types import CustomJob
 
 from conceptry.errors import SettingsError
+from conceptry.machines import misfits
+from conceptry.vertex_settings import VertexSettings
 from tasks.training.cost import Prices, Use, estimate
-from tasks.training.job import JobOrder, custom_job, label
-from tasks.training.machines import misfits
-from tasks.training.settings import VertexSettings
+from tasks.training.custom_job import JobSpec, custom_job, label
 
 IMAGE = "us-central1-docker.pkg.dev/my-project/conceptry/trainer@sha256:" + "0123456789abcdef" * 4
-ORDER = JobOrder("grey-cat", "f" * 63 + "0", "hf.co/Our.Team", "Run-7", "my-bucket")
+ORDER = JobSpec("grey-cat", "f" * 63 + "0", "hf.co/Our.Team", "Run-7", "my-bucket")
 CASES: dict[str, dict[str, Any]] = {
     "default": {},
     "spot": {
@@ -66,7 +66,7 @@ def test_what_is_missing_is_said_with_what_is_wrong(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("CONCEPTRY_VERTEX_NETWORK", "default")
     monkeypatch.setenv("CONCEPTRY_VERTEX_MACHINE_TYPE", "a2-highgpu-4g")
     with pytest.raises(
-        SettingsError, match=r"PROJECT: is missing.*IMAGE: is missing.*REPLICAS.*NETWORK.*has 4 x NVIDIA"
+        SettingsError, match=r"IMAGE: is missing.*PROJECT: is missing.*REPLICAS.*NETWORK.*has 4 x NVIDIA"
     ):
         VertexSettings()
 

@@ -11,7 +11,7 @@ from google.cloud.aiplatform_v1.types import CustomJob
 from conceptry.errors import SettingsError
 from emulators.vertex.cloud import Cloud
 from tasks.training.bucket import Store, clean_prefixes
-from tasks.training.job import JobOrder
+from tasks.training.custom_job import JobSpec
 from tests.clouds import IMAGE, parent
 from tests.tasks.test_training_job import CASES, ORDER, settings
 from tests.tasks.trainings import Training, open_emulator, vertex_settings
@@ -65,7 +65,7 @@ def test_the_server_receives_what_is_written_down(cloud: Cloud, case: str) -> No
     made = settings(**CASES[case])
     ours = vertex_settings(cloud, **CASES[case])
     cloud.faults.hold()
-    order = JobOrder(ORDER.concept, ORDER.fingerprint, ORDER.installation, ORDER.run, ORDER.bucket)
+    order = JobSpec(ORDER.concept, ORDER.fingerprint, ORDER.installation, ORDER.run, ORDER.bucket)
     jobs = open_emulator(ours, cloud.service_account, cloud.bucket).jobs
     job = jobs.find_or_create(order)
     received = CustomJob.to_dict(
@@ -95,7 +95,7 @@ def test_only_so_many_trainings_have_a_job_at_a_time(cloud: Cloud, tmp_path: Pat
             first.open().jobs.end(at_work)
         return False
 
-    second.run(cancelled=end_the_first)
+    second.run(is_cancelled=end_the_first)
     assert asked
     assert (first.states(), second.states()) == (["CANCELLED"], ["SUCCEEDED"])
 

@@ -13,11 +13,11 @@ import psutil
 from prefect_gcp import GcpCredentials
 from prefect_gcp.cloud_storage import GcsBucket
 
+from conceptry.vertex_settings import VertexSettings
 from emulators.vertex.cloud import Cloud as Emulator
 from tasks.training import Progress, TrainingRequest
-from tasks.training.job import FINGERPRINT, JobOrder, label
-from tasks.training.settings import VertexSettings
-from tasks.training.vertex import Cloud, Watcher, make_cloud, train_vertex
+from tasks.training.custom_job import FINGERPRINT, JobSpec, label
+from tasks.training.vertex import Callbacks, Cloud, make_cloud, train_vertex
 from tests.clouds import IMAGE
 from trainer.metrics import TrainingMetrics
 
@@ -91,9 +91,9 @@ class Training:
             (folder / f"images-{number:05d}.tfrecord").write_bytes(f"record {number} ".encode() * 500)
 
     @property
-    def order(self) -> JobOrder:
+    def order(self) -> JobSpec:
         command = (sys.executable, "-c", STAND_IN)
-        return JobOrder("grey-cat", self.fingerprint, "tests", "a-run", self.cloud.bucket, command)
+        return JobSpec("grey-cat", self.fingerprint, "tests", "a-run", self.cloud.bucket, command)
 
     @property
     def request(self) -> TrainingRequest:
@@ -105,8 +105,8 @@ class Training:
 
     def run(self, **watching: Any) -> TrainingMetrics:
         """Train in this process."""
-        watcher = Watcher(**{"tell": self.told.append, "on_progress": self.progress.append, **watching})
-        return train_vertex(self.request, self.order, self.open(), watcher)
+        callbacks = Callbacks(**{"log": self.told.append, "on_progress": self.progress.append, **watching})
+        return train_vertex(self.request, self.order, self.open(), callbacks)
 
     def states(self) -> list[str]:
         """The state of each job that was ever created for it, the oldest first."""
@@ -142,7 +142,7 @@ def train_as_told(spec: str) -> None:
     told = json.loads(spec)
     root = Path(told["root"])
     command = (sys.executable, "-c", STAND_IN)
-    order = JobOrder("grey-cat", told["fingerprint"], "tests", "another-run", told["bucket"], command)
+    order = JobSpec("grey-cat", told["fingerprint"], "tests", "another-run", told["bucket"], command)
     request = TrainingRequest("grey-cat", told["config"], root / "records", root / "output")
     cloud = open_emulator(VertexSettings(**told["settings"]), told["account"], told["bucket"])
-    train_vertex(request, order, cloud, Watcher(tell=lambda text: print(text, flush=True)))
+    train_vertex(request, order, cloud, Callbacks(log=lambda text: print(text, flush=True)))

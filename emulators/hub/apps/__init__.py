@@ -1,13 +1,14 @@
-"""Running what people push: Spaces, and the handlers of Inference Endpoints, as processes of this machine.
+"""Pushed code as processes of this machine: Spaces, and the handlers of Inference Endpoints.
 
-    board     what servers and the keeper tell each other through files: requests, and each app's status
-    wishes    what should run, read from the repos and the endpoints
-    build     a revision's files in a folder, and a Python environment that meets its requirements
-    box       a program: runs one command within limits, keeps its log, ends it when the hub goes
-    gate      the address of an app: lets in whom the hub lets in, wakes what sleeps
-    keeper    one for each root, elected by a lock: makes what runs be what should run
-    toolkit   a program: serves a handler.py behind the contract of Inference Endpoints
+    control_dir       state that servers and the supervisor exchange through files: requests, and each app's status
+    desired_state     what should run, computed from the repos and the endpoints
+    supervisor        one for each root, elected by a lock: reconciles the running apps with their desired state
+    app               one app's life: build, start, sleep, wake
+    build             a checkout of a revision, and a Python environment that meets its requirements
+    sandbox           starts a command within limits; sandbox_program is the process between the Hub and the command
+    reverse_proxy     an app's stable address: authenticates requests, wakes the app, passes bytes through
+    toolkit           a program: serves a handler.py behind the contract of Inference Endpoints
 
-What is pushed runs with the rights of the user who started the hub, on this machine, without a container: the limits
-keep an accident small, they hold no attacker.
+Pushed code runs with the rights of the user who started the Hub, on this machine, without a container. The limits
+contain accidents; they do not contain an attacker.
 """

@@ -1,4 +1,4 @@
-"""One app's life: built, started, watched, put to sleep and woken, by what is wished for it."""
+"""One app's life: build, start, watch, sleep and wake, as its desired state says."""
 
 from __future__ import annotations
 
@@ -6,230 +6,238 @@ import asyncio
 import contextlib
 import shutil
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from emulators.hub.apps.board import Board, Stage, Status
-from emulators.hub.apps.boxed import Boxed, last_lines
+from emulators.host import free_port
 from emulators.hub.apps.build import BuildError, BuildLog, Environments, check_out
-from emulators.hub.apps.gate import Gate, Head, Pass, Refusal, Route, free_port
+from emulators.hub.apps.control_dir import ControlDir, Stage, Status
+from emulators.hub.apps.desired_state import DesiredApp
 from emulators.hub.apps.limits import Limits
-from emulators.hub.apps.wishes import Wish
+from emulators.hub.apps.reverse_proxy import Authorized, Rejection, RequestHead, ReverseProxy, Upstream
+from emulators.hub.apps.sandbox import Sandbox, last_lines
 from emulators.hub.lfs import LfsStore
 
-_PATIENCE = 60.0
+_HOLD_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
-class Shop:
-    """What all apps of a keeper share.
+class AppContext:
+    """What the supervisor gives to all of its apps.
 
-    `room` waits until one more may run and `leave` gives that place back; `admit` is the hub's opinion of a visitor;
-    `woken` is told when one of them has woken an app.
+    Attributes:
+        environment: variables of every app.
+        host: address that the apps' reverse proxies listen on.
+        building: limits the number of builds at once.
+        acquire_slot: waits until one more app may run.
+        release_slot: returns an app's slot; does nothing when it has none.
+        authorize: decides whether a request may reach an app.
+        on_wake: called when a request has woken an app.
     """
 
-    board: Board
+    control: ControlDir
     lfs: LfsStore
     environments: Environments
     limits: Limits
+    environment: Mapping[str, str]
     host: str
     building: asyncio.Semaphore
-    room: Callable[[App], Awaitable[None]]
-    leave: Callable[[App], None]
-    admit: Callable[[Wish, Head], Pass | Refusal]
-    woken: Callable[[Wish], None]
+    acquire_slot: Callable[[App], Awaitable[None]]
+    release_slot: Callable[[App], None]
+    authorize: Callable[[DesiredApp, RequestHead], Authorized | Rejection]
+    on_wake: Callable[[DesiredApp], None]
 
 
 class App:
-    """The keeper's view of one app. `used` is when somebody last asked something of it (monotonic seconds)."""
+    """One app, from its checkout to its address. `last_used` is the time of its last request (monotonic seconds)."""
 
-    def __init__(self, shop: Shop, wish: Wish) -> None:
-        self.shop, self.wish = shop, wish
-        self.status = shop.board.status(wish.uid) or Status()
-        self.gate = Gate(self._way)
-        self.used = time.monotonic()
-        self._folder = shop.board.app_folder(wish.uid)
-        self._act: asyncio.Task[None] | None = None
-        self._boxed: Boxed | None = None
+    def __init__(self, context: AppContext, desired: DesiredApp) -> None:
+        self.context, self.desired = context, desired
+        self.status = context.control.status(desired.uid) or Status()
+        self.proxy = ReverseProxy(self._route)
+        self.last_used = time.monotonic()
+        self._folder = context.control.app_folder(desired.uid)
+        self._task: asyncio.Task[None] | None = None
+        self._sandbox: Sandbox | None = None
         self._port = 0
-        self._turn = asyncio.Lock()
-        self._news = asyncio.Condition()
+        self._lock = asyncio.Lock()
+        self._changed = asyncio.Condition()
 
     @property
     def running(self) -> bool:
-        """Whether it answers now."""
+        """Whether the app serves requests now."""
         return self.status.stage in (Stage.RUNNING, Stage.RUNNING_BUILDING)
 
     async def open(self) -> None:
-        """Take the app's address: the one it had before, if it can be had."""
+        """Listen on the app's address: the port that it had before, if that is free."""
         self._folder.mkdir(parents=True, exist_ok=True)
         known = (self.status.address or "").rpartition(":")[2]
-        await self.gate.listen(self.shop.host, int(known) if known.isdecimal() else 0)
+        await self.proxy.listen(self.context.host, int(known) if known.isdecimal() else 0)
 
-    async def become(self, wish: Wish) -> None:
-        """Make the app what is wished. What takes time goes on in the background."""
-        async with self._turn:
-            await self._interrupt()
-            self.wish = wish
-            self._act = asyncio.create_task(self._live(wish))
+    async def apply(self, desired: DesiredApp) -> None:
+        """Bring the app into a desired state; builds and starts continue in the background."""
+        async with self._lock:
+            await self._cancel_task()
+            self.desired = desired
+            self._task = asyncio.create_task(self._converge(desired))
 
     async def sleep(self) -> None:
-        """End the process, and wait for the next visitor."""
-        async with self._turn:
-            await self._interrupt()
-            await self._end()
-            await self._say(Stage.SLEEPING)
+        """End the process; the next request starts it again."""
+        async with self._lock:
+            await self._cancel_task()
+            await self._stop_process()
+            await self._set_status(Stage.SLEEPING)
 
-    async def stay(self, status: Status) -> None:
-        """Be as an earlier keeper left it."""
-        await self._say(status.stage, status.message)
+    async def restore(self, status: Status) -> None:
+        """Keep the stage that an earlier supervisor left the app in."""
+        await self._set_status(status.stage, status.message)
 
     async def close(self) -> None:
-        """End everything."""
-        async with self._turn:
-            await self._interrupt()
-            await self._end()
-            await self.gate.close()
+        """End the process and stop listening."""
+        async with self._lock:
+            await self._cancel_task()
+            await self._stop_process()
+            await self.proxy.close()
 
-    async def _interrupt(self) -> None:
-        if self._act is not None:
-            self._act.cancel()
+    async def _cancel_task(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                await self._act
-            self._act = None
+                await self._task
+            self._task = None
 
-    async def _end(self) -> None:
-        if self._boxed is not None:
-            await self._boxed.end()
-            self._boxed = None
-        self.shop.leave(self)
+    async def _stop_process(self) -> None:
+        if self._sandbox is not None:
+            await self._sandbox.end()
+            self._sandbox = None
+        self.context.release_slot(self)
 
-    async def _live(self, wish: Wish) -> None:
-        rest = _rest(wish)
-        if rest is not None:
-            await self._end()
-            await self._say(*rest)
+    async def _converge(self, desired: DesiredApp) -> None:
+        idle = _idle_status(desired)
+        if idle is not None:
+            await self._stop_process()
+            await self._set_status(*idle)
             return
         try:
-            python, folder = await self._build(wish)
-            await self._end()
-            await self._run(wish, python, folder)
+            python, folder = await self._build(desired)
+            await self._stop_process()
+            await self._run(desired, python, folder)
         except (BuildError, OSError) as error:
-            await self._end()
-            await self._say(Stage.BUILD_ERROR, str(error))
+            await self._stop_process()
+            await self._set_status(Stage.BUILD_ERROR, str(error))
 
-    async def _build(self, wish: Wish) -> tuple[Path, Path]:
-        await self._say(Stage.RUNNING_BUILDING if self._boxed is not None else Stage.BUILDING)
-        folder = self._folder / f"at-{wish.version[:12]}"
-        log = BuildLog(self.shop.board.log(wish.uid, "build"))
+    async def _build(self, desired: DesiredApp) -> tuple[Path, Path]:
+        await self._set_status(Stage.RUNNING_BUILDING if self._sandbox is not None else Stage.BUILDING)
+        folder = self._folder / f"at-{desired.version[:12]}"
+        log = BuildLog(self.context.control.log(desired.uid, "build"))
 
         def build() -> Path:
-            count = check_out(wish.repo, wish.commit, self.shop.lfs, folder, wish.skipped)
-            log(f"Checked out {count} files of {wish.repo.id} at {wish.commit[:8]}.")
-            return self.shop.environments.python_for(folder, wish.requirements, log, fresh=wish.fresh)
+            count = check_out(desired.repo, desired.commit, folder, lfs=self.context.lfs, excluded=desired.excluded)
+            log(f"Checked out {count} files of {desired.repo.id} at {desired.commit[:8]}.")
+            return self.context.environments.python_for(folder, desired.requirements, log, reinstall=desired.reinstall)
 
-        async with self.shop.building:
+        async with self.context.building:
             try:
                 return await asyncio.to_thread(build), folder
             except (BuildError, OSError) as error:
                 log(f"Build failed: {error}")
                 raise
 
-    async def _run(self, wish: Wish, python: Path, folder: Path) -> None:
-        await self.shop.room(self)
-        await self._say(Stage.APP_STARTING)
-        home, log = self._folder / "home", self.shop.board.log(wish.uid, "run")
+    async def _run(self, desired: DesiredApp, python: Path, folder: Path) -> None:
+        await self.context.acquire_slot(self)
+        await self._set_status(Stage.APP_STARTING)
+        home, log = self._folder / "home", self.context.control.log(desired.uid, "run")
         home.mkdir(exist_ok=True)
         self._port = free_port()
-        self._boxed = await Boxed.start(
-            wish.command(python, folder, self._port),
+        self._sandbox = await Sandbox.start(
+            desired.command(python, folder, self._port),
             folder=folder,
-            environment=wish.variables(folder, home, self._port, self._address),
+            environment={**self.context.environment, **desired.variables(folder, home, self._port, self._address)},
             log=log,
-            limits=self.shop.limits,
+            limits=self.context.limits,
         )
-        await asyncio.to_thread(self._clear, folder)
-        if await self._boxed.answers(self._port):
-            self.used = time.monotonic()
-            await self._say(Stage.RUNNING)
-            why = await asyncio.shield(self._boxed.ended)
-        elif self._boxed.ended.done():
-            why = self._boxed.ended.result()
+        await asyncio.to_thread(self._remove_old_checkouts, folder)
+        if await self._sandbox.wait_until_listening(self._port):
+            self.last_used = time.monotonic()
+            await self._set_status(Stage.RUNNING)
+            why = await asyncio.shield(self._sandbox.ended)
+        elif self._sandbox.ended.done():
+            why = self._sandbox.ended.result()
         else:
-            why = f"It did not answer within {self.shop.limits.start_seconds:.0f} s.\n{last_lines(log)}"
-        await self._end()
-        await self._say(Stage.RUNTIME_ERROR, why)
+            why = f"It did not answer within {self.context.limits.start_seconds:.0f} s.\n{last_lines(log)}"
+        await self._stop_process()
+        await self._set_status(Stage.RUNTIME_ERROR, why)
 
-    def _clear(self, folder: Path) -> None:
+    def _remove_old_checkouts(self, folder: Path) -> None:
         for old in self._folder.glob("at-*"):
             if old != folder:
                 shutil.rmtree(old, ignore_errors=True)
 
     @property
     def _address(self) -> str:
-        host = self.shop.host if ":" not in self.shop.host else f"[{self.shop.host}]"
-        return f"http://{host}:{self.gate.port}"
+        host = self.context.host if ":" not in self.context.host else f"[{self.context.host}]"
+        return f"http://{host}:{self.proxy.port}"
 
-    async def _say(self, stage: str, message: str | None = None) -> None:
+    async def _set_status(self, stage: Stage, message: str | None = None) -> None:
         self.status = Status(
             stage=stage,
-            version=self.wish.version,
-            commit=self.wish.commit,
+            version=self.desired.version,
+            commit=self.desired.commit,
             address=self._address,
             message=message,
         )
-        self.shop.board.write_status(self.wish.uid, self.status)
-        async with self._news:
-            self._news.notify_all()
+        self.context.control.write_status(self.desired.uid, self.status)
+        async with self._changed:
+            self._changed.notify_all()
 
-    async def _way(self, head: Head) -> Route | Refusal:
-        """Where a visitor of the gate goes."""
-        admitted = self.shop.admit(self.wish, head)
-        if isinstance(admitted, Refusal):
-            return admitted
-        self.used = time.monotonic()
+    async def _route(self, head: RequestHead) -> Upstream | Rejection:
+        """Decide where the reverse proxy sends a request, waking the app where necessary."""
+        authorized = self.context.authorize(self.desired, head)
+        if isinstance(authorized, Rejection):
+            return authorized
+        self.last_used = time.monotonic()
         if self.status.stage == Stage.SLEEPING:
             await self._wake()
         if not self.running:
-            await self._until_settled(self._patience(head))
-        return Route(self._port, admitted.authorization) if self.running else self._closed()
+            await self._until_settled(self._hold_seconds(head))
+        return Upstream(self._port, authorized.authorization) if self.running else self._unavailable()
 
     async def _wake(self) -> None:
-        await asyncio.to_thread(self.shop.woken, self.wish)
-        if self.status.stage == Stage.SLEEPING:  # of several visitors the first one wakes it
-            await self._say(Stage.BUILDING)
-            await self.become(replace(self.wish, asleep=False))
+        await asyncio.to_thread(self.context.on_wake, self.desired)
+        if self.status.stage == Stage.SLEEPING:  # of several requests at once the first one wakes it
+            await self._set_status(Stage.BUILDING)
+            await self.apply(replace(self.desired, asleep=False))
 
-    def _patience(self, head: Head) -> float:
-        """Seconds that a request is held while the app starts."""
-        if self.wish.kind == "endpoint":
-            # Endpoints answer 503 at once, unless they are asked to hold the request.
-            asked = head.get("x-scale-up-timeout") or ""
-            return min(float(asked), 3600.0) if asked.isdecimal() else 0.0
-        return 0.0 if head.wants_page else _PATIENCE
+    def _hold_seconds(self, head: RequestHead) -> float:
+        """Return how many seconds a request waits while the app starts."""
+        if self.desired.kind == "endpoint":
+            # Endpoints answer 503 at once unless the client asks them to hold the request.
+            seconds = head.get("x-scale-up-timeout") or ""
+            return min(float(seconds), 3600.0) if seconds.isdecimal() else 0.0
+        return 0.0 if head.wants_page else _HOLD_SECONDS
 
     async def _until_settled(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds), self._news:
-                await self._news.wait_for(lambda: self.status.stage not in _ON_THE_WAY)
+            async with asyncio.timeout(seconds), self._changed:
+                await self._changed.wait_for(lambda: self.status.stage not in _TRANSITIONAL)
 
-    def _closed(self) -> Refusal:
-        stage, endpoint = self.status.stage, self.wish.kind == "endpoint"
-        if stage in _ON_THE_WAY:
-            return Refusal(503, "Service Unavailable: it is starting" if endpoint else "Starting…", wait=True)
+    def _unavailable(self) -> Rejection:
+        stage, endpoint = self.status.stage, self.desired.kind == "endpoint"
+        if stage in _TRANSITIONAL:
+            return Rejection(503, "Service Unavailable: it is starting" if endpoint else "Starting…", wait=True)
         if stage == Stage.PAUSED and endpoint:
-            return Refusal(400, "Bad Request: The endpoint is paused, ask a maintainer to restart it")
-        return Refusal(503, f"It does not run: {stage.replace('_', ' ').lower()}")
+            return Rejection(400, "Bad Request: The endpoint is paused, ask a maintainer to restart it")
+        return Rejection(503, f"It does not run: {stage.replace('_', ' ').lower()}")
 
 
-_ON_THE_WAY = (Stage.BUILDING, Stage.APP_STARTING, Stage.SLEEPING)
+_TRANSITIONAL = (Stage.BUILDING, Stage.APP_STARTING, Stage.SLEEPING)
 
 
-def _rest(wish: Wish) -> tuple[str, str | None] | None:
-    """Stage and message of an app that is not to run now."""
-    if wish.paused:
+def _idle_status(desired: DesiredApp) -> tuple[Stage, str | None] | None:
+    """Return stage and message of an app that must not run now; none when it must run."""
+    if desired.paused:
         return Stage.PAUSED, None
-    if wish.wrong:
-        return wish.wrong
-    return (Stage.SLEEPING, None) if wish.asleep else None
+    if desired.error:
+        return desired.error
+    return (Stage.SLEEPING, None) if desired.asleep else None

@@ -1,4 +1,4 @@
-"""What an app needs before it can start: the files of its revision, and a Python that meets its requirements."""
+"""Build an app: check out its revision, and find or make a Python environment that meets its requirements."""
 
 from __future__ import annotations
 
@@ -16,24 +16,25 @@ from pathlib import Path
 
 from packaging.requirements import InvalidRequirement, Requirement
 
-from emulators.hub import disk, history
+from emulators import atomic_files
+from emulators.hub import history
 from emulators.hub.lfs import LfsStore
 from emulators.hub.storage import Repo
 
 _KEPT_ENVIRONMENTS = 8
-# What an installer may know of the machine: where its index is, and how to get there.
+# Variables that an installer inherits: where the package index is, and how to reach it.
 _INSTALLER = ("PIP_", "UV_", "SSL_CERT_", "REQUESTS_CA_")
 _PROXIES = ("http_proxy", "https_proxy", "no_proxy", "all_proxy")
 
-Say = Callable[[str], None]
+WriteLine = Callable[[str], None]
 
 
 class BuildError(Exception):
-    """An app cannot be built; the message says why, and its log has the rest."""
+    """An app cannot be built; the message says why, and its build log has the details."""
 
 
 class BuildLog:
-    """build.log: begun anew with each build, lines as in run.log."""
+    """build.log, emptied by each build; its lines have the form of run.log."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -47,35 +48,38 @@ class BuildLog:
             file.write(f"{now} {text}\n")
 
 
-def check_out(repo: Repo, commit: str, lfs: LfsStore, folder: Path, skipped: Iterable[str] = ()) -> int:
-    """Lay a revision's files into a folder, made anew, large ones as their bytes; return how many there are.
+def check_out(repo: Repo, commit: str, folder: Path, *, lfs: LfsStore, excluded: Iterable[str] = ()) -> int:
+    """Write a revision's files into a new folder, LFS files with their content; return their number.
 
     Args:
-        skipped: patterns, as of the shell, of paths that are left out.
+        excluded: shell patterns of paths that are left out.
+
+    Raises:
+        BuildError: the content of an LFS file is missing.
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     git, count = repo.git(), 0
     for entry in history.walk(git, commit, recursive=True):
-        if entry.folder or any(fnmatch.fnmatch(entry.path, pattern) for pattern in skipped):
+        if entry.folder or any(fnmatch.fnmatch(entry.path, pattern) for pattern in excluded):
             continue
         target = folder / entry.path
         target.parent.mkdir(parents=True, exist_ok=True)
         if entry.lfs is None:
             target.write_bytes(git[entry.oid].data)
         elif lfs.size(entry.lfs.oid) is None:
-            raise BuildError(f"{entry.path}: its bytes are not on this hub")
+            raise BuildError(f"{entry.path}: its content is missing on this Hub")
         else:
-            # A copy, not a link: the app may write to its files.
+            # A copy instead of a link, since the app may write to its files.
             shutil.copyfile(lfs.path(entry.lfs.oid), target)
         count += 1
     return count
 
 
 def unmet(folder: Path, extra: Iterable[str] = ()) -> list[str]:
-    """The lines of requirements.txt, and of `extra`, that this Python's environment does not meet.
+    """Return the lines of requirements.txt, and of `extra`, that this process's environment does not meet.
 
-    Extras in brackets are taken as met when the package itself is: they name accelerators more often than not.
+    Extras in brackets count as met when the package itself is: most of them name accelerators.
     """
     lines = [*extra, *_lines(folder / "requirements.txt", folder)]
     return [line for line in lines if not _is_met(line)]
@@ -111,67 +115,67 @@ def _is_met(line: str) -> bool:
 
 
 class Environments:
-    """Python environments for requirements that the hub's own does not meet, made once for each set of lines."""
+    """Python environments for requirements that the Hub's own does not meet, one for each set of lines."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
         self._installer: subprocess.Popen[bytes] | None = None
 
     def interrupt(self) -> None:
-        """End an installation that is under way: the hub ends."""
+        """Kill a running installation, because the Hub ends."""
         installer = self._installer
         if installer is not None:
             installer.kill()
 
-    def python_for(self, folder: Path, extra: tuple[str, ...], say: Say, *, fresh: bool = False) -> Path:
-        """A Python that meets the requirements of the app in `folder`.
+    def python_for(self, folder: Path, extra: tuple[str, ...], log: WriteLine, *, reinstall: bool = False) -> Path:
+        """Return a Python that meets the requirements of the app in `folder`, installing them where necessary.
 
         Args:
             folder: the app's files.
             extra: requirements besides those in its requirements.txt.
-            say: is told each line of what happens.
-            fresh: install again what was installed before.
+            log: receives the output, line by line.
+            reinstall: install again even if the environment exists.
 
         Raises:
-            BuildError: something cannot be installed.
+            BuildError: a requirement cannot be installed.
         """
         missing = unmet(folder, extra)
         if not missing:
-            say("The hub's own Python environment meets all requirements.")
+            log("The Hub's own Python environment meets all requirements.")
             return Path(sys.executable)
-        say(f"Not met by the hub's own environment: {', '.join(missing)}")
-        with self._turn:
-            return self._installed(folder, extra, say, fresh=fresh)
+        log(f"Not met by the Hub's own environment: {', '.join(missing)}")
+        with self._lock:
+            return self._installed(folder, extra, log, reinstall=reinstall)
 
-    def _installed(self, folder: Path, extra: tuple[str, ...], say: Say, *, fresh: bool) -> Path:
+    def _installed(self, folder: Path, extra: tuple[str, ...], log: WriteLine, *, reinstall: bool) -> Path:
         lines = [*extra, *_lines(folder / "requirements.txt", folder)]
         place = self._folder / hashlib.sha256("\n".join([sys.version, *sorted(lines)]).encode()).hexdigest()[:20]
         python = place / "bin" / "python"
-        if fresh:
+        if reinstall:
             shutil.rmtree(place, ignore_errors=True)
         if (place / "complete").exists():
             os.utime(place)
-            say("They were installed before.")
+            log("They were installed before.")
             return python
         shutil.rmtree(place, ignore_errors=True)
-        self._forget_old()
+        self._remove_old()
         place.parent.mkdir(parents=True, exist_ok=True)
         listed = place.with_suffix(".txt")
         listed.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        # `uv run` tells its children where it is.
+        # `uv run` sets UV to its own path.
         if uv := os.environ.get("UV") or shutil.which("uv"):
-            self._run([uv, "venv", "--quiet", "--python", sys.executable, str(place)], say)
-            self._run([uv, "pip", "install", "--no-progress", "--python", str(python), "-r", str(listed)], say)
+            self._run([uv, "venv", "--quiet", "--python", sys.executable, str(place)], log)
+            self._run([uv, "pip", "install", "--no-progress", "--python", str(python), "-r", str(listed)], log)
         else:
-            self._run([sys.executable, "-m", "venv", str(place)], say)
+            self._run([sys.executable, "-m", "venv", str(place)], log)
             pip = [str(python), "-m", "pip", "--disable-pip-version-check", "--no-input"]
-            self._run([*pip, "install", "--no-color", "--progress-bar=off", "-r", str(listed)], say)
+            self._run([*pip, "install", "--no-color", "--progress-bar=off", "-r", str(listed)], log)
         listed.unlink()
-        disk.write_file(place / "complete", b"")
+        atomic_files.write_file(place / "complete", b"")
         return python
 
-    def _forget_old(self) -> None:
+    def _remove_old(self) -> None:
         if self._folder.is_dir():
             places = sorted(
                 (p for p in self._folder.iterdir() if p.is_dir()), key=lambda place: place.stat().st_mtime, reverse=True
@@ -179,21 +183,21 @@ class Environments:
             for place in places[_KEPT_ENVIRONMENTS - 1 :]:
                 shutil.rmtree(place, ignore_errors=True)
 
-    def _run(self, command: list[str], say: Say) -> None:
+    def _run(self, command: list[str], log: WriteLine) -> None:
         environment = {
             key: value
             for key, value in os.environ.items()
             if key in ("PATH", "HOME", "TMPDIR", "LANG") or key.startswith(_INSTALLER) or key.lower() in _PROXIES
         }
-        said = ""
+        last = ""
         with subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment
         ) as process:
             self._installer = process
             assert process.stdout is not None
             for line in process.stdout:
-                said = line.decode("utf-8", "replace").rstrip() or said
-                say(said)
+                last = line.decode("utf-8", "replace").rstrip() or last
+                log(last)
         self._installer = None
         if process.returncode:
-            raise BuildError(said or f"{command[0]} ended with {process.returncode}")
+            raise BuildError(last or f"{command[0]} ended with {process.returncode}")

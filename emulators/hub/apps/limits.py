@@ -1,4 +1,4 @@
-"""What the apps of a hub may use of this machine."""
+"""Resource limits of a Hub's apps."""
 
 from __future__ import annotations
 
@@ -7,7 +7,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Limits:
-    """What apps may use: how many run at once, and each one's memory in bytes, processes and seconds to start."""
+    """Limits of all apps, and of each.
+
+    Attributes:
+        apps: how many run at once.
+        memory: of each app, in bytes.
+        processes: of each app.
+        start_seconds: from the start of an app until it listens on its port.
+    """
 
     apps: int = 4
     memory: int = 4_000_000_000

@@ -1,4 +1,4 @@
-"""Reading the logs of apps: lines of a time in UTC, a space and the text."""
+"""Readers of app logs, whose lines are a time in UTC, a space and the text."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
-_FOLLOW_EVERY = 0.3
-_BREATH_EVERY = 15.0
+_POLL_SECONDS = 0.3
+_KEEP_ALIVE_SECONDS = 15.0
 
 
 def lines_of(path: Path) -> Iterator[tuple[str, str]]:
-    """Times and texts of a log; nothing when there is none yet."""
+    """Yield the times and texts of a log; nothing when there is none yet."""
     try:
         data = path.read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -23,12 +23,12 @@ def lines_of(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def text_of(path: Path) -> str:
-    """A log as a person reads it."""
+    """Return a log without its times."""
     return "".join(f"{text}\n" for _, text in lines_of(path))
 
 
-async def events(path: Path, goes_on: Callable[[], bool]) -> AsyncIterator[bytes]:
-    """A log as server-sent events: first what is there, then what comes for as long as it goes on."""
+async def events(path: Path, is_growing: Callable[[], bool]) -> AsyncIterator[bytes]:
+    """Yield a log as server-sent events: its lines so far, then new ones for as long as `is_growing` returns true."""
     seen, quiet = 0, 0.0
     identity: int | None = None
     while True:
@@ -41,17 +41,17 @@ async def events(path: Path, goes_on: Callable[[], bool]) -> AsyncIterator[bytes
         for line in data.decode("utf-8", "replace").splitlines():
             time, _, text = line.partition(" ")
             yield f"data: {json.dumps({'data': text + chr(10), 'timestamp': time})}\n\n".encode()
-        if not data and not await asyncio.to_thread(goes_on):
+        if not data and not await asyncio.to_thread(is_growing):
             return
-        quiet = 0.0 if data else quiet + _FOLLOW_EVERY
-        if quiet > _BREATH_EVERY:
+        quiet = 0.0 if data else quiet + _POLL_SECONDS
+        if quiet > _KEEP_ALIVE_SECONDS:
             quiet = 0.0
             yield b"data:\n\n"
-        await asyncio.sleep(_FOLLOW_EVERY)
+        await asyncio.sleep(_POLL_SECONDS)
 
 
 def _read_from(path: Path, identity: int | None, seen: int) -> tuple[int, int, bytes] | None:
-    """What was written behind `seen`, up to the last whole line; from the start when the file is another one."""
+    """Read from offset `seen` up to the last whole line; from the start when the file was replaced."""
     try:
         with path.open("rb") as file:
             inode = path.stat().st_ino

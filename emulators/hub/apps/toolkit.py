@@ -1,12 +1,13 @@
-"""A program: serves a model folder's handler.py behind the contract of Inference Endpoints.
+"""A program: serve a model folder's handler.py behind the contract of Inference Endpoints.
 
     python toolkit.py --model-dir DIR --port PORT
 
 `EndpointHandler(DIR)` is made once, with DIR on sys.path; then each POST to / calls it with the body, which must hold
-`inputs`. Query parameters become `parameters`. Whatever the handler raises becomes the answer 400 {"error": ...}. A PIL
-image is sent as such to whoever accepts image/*; all else is JSON. GET / and GET /health answer when it is ready.
+`inputs`. Query parameters become `parameters`. Any exception of the handler becomes the answer 400 {"error": ...}. A
+PIL image is sent as an image to clients that accept image/*; every other result is JSON. GET / and GET /health answer
+once the handler is loaded.
 
-Imports nothing but the standard library: it runs in the environment of the model's requirements.txt.
+It imports nothing but the standard library: it runs in the environment of the model's requirements.txt.
 """
 
 from __future__ import annotations
@@ -31,7 +32,11 @@ _TEXT = ("text/plain", "text/html", "text/xml", "application/xml")
 
 
 def load_handler(folder: Path) -> Handler:
-    """Make the folder's EndpointHandler."""
+    """Import the folder's handler.py and return its EndpointHandler.
+
+    Raises:
+        SystemExit: there is no handler.py.
+    """
     source = folder / "handler.py"
     if not source.is_file():
         raise SystemExit(f"There is no handler.py in {folder.name}: only custom handlers are run here")
@@ -47,7 +52,11 @@ def load_handler(folder: Path) -> Handler:
 
 
 def read_body(content_type: str | None, body: bytes) -> dict[str, Any]:
-    """The request's data, by its content type. Raises ValueError in words when it cannot be read."""
+    """Return the request's data, read by its content type.
+
+    Raises:
+        ValueError: the body does not have the form of its content type, or that type is not supported.
+    """
     kind = (content_type or "application/json").split(";")[0].strip().lower()
     if kind == "application/json":
         try:
@@ -69,7 +78,7 @@ def read_body(content_type: str | None, body: bytes) -> dict[str, Any]:
 
 
 def parameters_of(query: str) -> dict[str, Any]:
-    """Query parameters, numbers and booleans as such."""
+    """Return the query parameters, with numbers and booleans converted."""
     return {key: _value(text) for key, text in parse_qsl(query, keep_blank_values=True)}
 
 
@@ -85,7 +94,11 @@ def _value(text: str) -> Any:
 
 
 def write_answer(answer: Any, accept: str) -> tuple[str, bytes]:
-    """An answer's media type and bytes. Raises ValueError when what the handler returned cannot be sent so."""
+    """Return an answer's media type and bytes.
+
+    Raises:
+        ValueError: the client accepts images only, and the handler returned something else.
+    """
     if "image/" in accept:
         if not hasattr(answer, "save"):
             raise ValueError(f"Accept is {accept}, but the handler returned {type(answer).__name__}, no image")
@@ -107,7 +120,7 @@ def _plain(value: Any) -> Any:
 
 
 def answer_to(handler: Handler, query: str, headers: Mapping[str, str], body: bytes) -> tuple[int, str, bytes]:
-    """Call the handler for one request; status, media type and bytes of the answer."""
+    """Call the handler for one request; return status, media type and bytes of the answer, also after an error."""
     try:
         data = read_body(headers.get("content-type"), body)
         if "inputs" not in data and "instances" not in data:
@@ -118,13 +131,13 @@ def answer_to(handler: Handler, query: str, headers: Mapping[str, str], body: by
         answer = handler(data)
         print(f"handled in {time.perf_counter() - started:.3f} s", flush=True)
         return (200, *write_answer(answer, headers.get("accept") or "*/*"))
-    except Exception as error:  # noqa: BLE001 - the contract: whatever it was, it is the answer
+    except Exception as error:  # noqa: BLE001 - the contract: every exception is the answer
         traceback.print_exc()
         return 400, "application/json", json.dumps({"error": str(error)}).encode()
 
 
 def make_server(handler: Handler, port: int) -> ThreadingHTTPServer:
-    """The server, listening."""
+    """Return a server that listens on 127.0.0.1."""
 
     class Request(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"

@@ -1,0 +1,54 @@
+"""`conceptry delete`: a concept that is no longer in git."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from cli.options import Name, Root
+from conceptry.errors import ConceptryError
+from conceptry.installation import Installation
+from local.console import out
+from local.setup_folder import open_installation
+from tasks import hub
+from tasks.git.tasks import read_desired
+from tasks.locks import hold, run_id
+
+
+def command(
+    name: Name,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    root: Root = None,
+) -> None:
+    """Delete a concept that is no longer in git from the Hub, with all its versions. It cannot be undone."""
+    with open_installation(root) as installation:
+        repo = installation.hub.url(name)
+        if not yes:
+            if not sys.stdin.isatty():
+                raise ConceptryError(f"would delete {repo} for good", concept=name, next_step="confirm with --yes")
+            if input(f"Delete {repo} and its Space, with all versions, for good? Type the name: ").strip() != name:
+                raise ConceptryError("nothing was deleted", concept=name)
+        delete_concept(installation, name)
+    out().print(f"{repo} and its Space are gone.", soft_wrap=True)
+
+
+def delete_concept(installation: Installation, name: str) -> None:
+    """Delete a concept's repos for good.
+
+    Raises:
+        ConceptryError: it is still in git, or is not on the Hub.
+        HubError, TransientError: the Hub refused, or could not be asked.
+    """
+    if name in read_desired(installation).concepts:
+        raise ConceptryError(
+            "is in git, so it would be made again", concept=name, next_step=f"remove concepts/{name} and push first"
+        )
+    session = hub.HubSession(installation.hub)
+    if name not in hub.list_live(session).concepts:
+        raise ConceptryError(
+            "is not on the Hub", concept=name, next_step="check the name: `conceptry plan` lists all concepts"
+        )
+    with hold(installation.work.concept_lock(name), run_id()):
+        hub.delete_concept(session, name)

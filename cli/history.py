@@ -1,0 +1,119 @@
+"""`conceptry history`: one timeline of a concept's commits in git and its versions and releases on the Hub."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Literal
+
+from rich.table import Table
+from rich.text import Text
+
+from cli.options import Json, Name, Root, print_json
+from conceptry.changes import list_changes
+from conceptry.concept import ConceptSource, ConceptSpec, parse_sources
+from conceptry.errors import ConceptryError
+from conceptry.flat import flat
+from conceptry.installation import Installation
+from conceptry.version import LiveConcept
+from local.console import out
+from local.setup_folder import open_installation
+from tasks import git, hub
+
+Kind = Literal["commit", "version", "release"]
+_KINDS = {"commit": "", "version": "cyan", "release": "bold green"}
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened to a concept; `ref` is a git commit, a version, or a commit of the Hub."""
+
+    when: datetime
+    kind: Kind
+    what: str
+    by: str
+    ref: str
+
+
+def command(name: Name, root: Root = None, json: Json = False) -> None:
+    """Tell what became of a concept: its commits in git, its versions and releases on the Hub."""
+    with open_installation(root) as installation:
+        events = history(installation, name)
+    if not events:
+        raise ConceptryError(
+            "is neither in git nor on the Hub",
+            concept=name,
+            next_step="check the name: `conceptry plan` lists all concepts",
+        )
+    if json:
+        print_json([{**asdict(event), "when": event.when.isoformat()} for event in events])
+    else:
+        print_events(events)
+
+
+def history(installation: Installation, name: str) -> list[Event]:
+    """List the events of a concept, the newest first.
+
+    Raises:
+        SettingsError: the origin or its branch does not exist.
+        HubError, TransientError: the origin or the Hub could not be asked.
+    """
+    session = hub.HubSession(installation.hub)
+    bare = git.mirror(installation.settings.repo, installation.work.mirror)
+    live = hub.read_live(session, name)
+    events = [
+        *_commits(list(git.edits(bare, git.head(bare, installation.settings.branch), name))),
+        *_versions(live),
+        *(
+            Event(moment, "release", title, author, commit)
+            for commit, moment, title, author in hub.releases(session, name)
+        ),
+    ]
+    return sorted(events, key=lambda event: event.when, reverse=True)
+
+
+def print_events(events: list[Event]) -> None:
+    """Print one row an event."""
+    rows = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
+    for title in ("when (UTC)", "what", "where", "by"):
+        rows.add_column(title, overflow="fold", no_wrap=title in ("when (UTC)", "where"))
+    for event in events:
+        where = "git" if event.kind == "commit" else "Hub"
+        what = Text(event.what, style=_KINDS[event.kind])
+        rows.add_row(f"{event.when:%Y-%m-%d %H:%M:%S}", what, f"{where} {event.ref[:8]}", event.by)
+    out().print(rows)
+
+
+def _commits(found: list[git.Edit]) -> Iterator[Event]:
+    for edit, before in zip(found, [*found[1:], None], strict=True):
+        what = _changes(before.source if before else None, edit.source)
+        yield Event(edit.when, "commit", f"{edit.summary} ({what})" if what else edit.summary, edit.author, edit.commit)
+
+
+def _changes(old: ConceptSource | None, new: ConceptSource | None) -> str:
+    """Return what a commit changed of a concept, in words."""
+    if new is None:
+        return "removed"
+    if old is None:
+        return "added"
+    before, after = _spec(old), _spec(new)
+    if after is None:
+        return "concept.yaml has mistakes"
+    changes = [str(change) for change in list_changes((), (), flat(before), flat(after))] if before else []
+    if old.images_dvc != new.images_dvc:
+        changes.append("other images")
+    return ", ".join(changes)
+
+
+def _spec(source: ConceptSource) -> ConceptSpec | None:
+    return parse_sources([source])[source.name].spec
+
+
+def _versions(live: LiveConcept) -> Iterator[Event]:
+    for version in live.versions:
+        when = datetime.fromisoformat(version.created)
+        loss = "" if version.loss is None else f", held-out loss {version.loss:.4f}"
+        retrained = f", retrained for {version.retrain}" if version.retrain else ""
+        what = f"{version.name} was made, {version.gate}{loss}{retrained}"
+        yield Event(when if when.tzinfo else when.replace(tzinfo=UTC), "version", what, "", version.commit)

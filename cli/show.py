@@ -1,0 +1,79 @@
+"""`conceptry show`: all that is known of one version."""
+
+from __future__ import annotations
+
+import json as json_module
+from collections.abc import Mapping
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from cli.options import Json, Root, VersionArgument, print_json
+from conceptry.flat import flat
+from conceptry.version_ref import VersionRef
+from local.console import out
+from local.setup_folder import open_installation
+from tasks.hub import FoundVersion, HubSession, find_by_ref
+
+
+def command(version: VersionArgument, root: Root = None, json: Json = False) -> None:
+    """Show one version: gate, lineage, metrics, concept.yaml, images and files."""
+    with open_installation(root) as installation:
+        found = find_by_ref(HubSession(installation.hub), VersionRef.parse(version))
+    if json:
+        manifest = found.manifest.model_dump(mode="json")
+        about = {"version": found.version.name, "released": found.released, "revision": found.version.commit}
+        print_json({**manifest, **about})
+    else:
+        print_version(found)
+
+
+def print_version(found: FoundVersion) -> None:
+    """Print gate, lineage, metrics, concept.yaml, images and files."""
+    manifest, console = found.manifest, out()
+    gate = "[green]passed[/]" if manifest.gate == "passed" else "[red]rejected[/]"
+    released = ", [bold green]released[/]" if found.released else ""
+    console.print(f"[bold]{found.title}[/]  gate {gate}{released}")
+    for reason in manifest.reasons:
+        console.print(Text(f"  {reason}"), soft_wrap=True)
+    lineage = {
+        "made": manifest.created,
+        "git commit": manifest.commit,
+        "Hub revision": found.version.commit,
+        "fingerprint": manifest.fingerprint,
+        "images in DVC": manifest.dvc_md5,
+        "base model": f"{manifest.base_model}, weights {manifest.base_digest[:12]}, recipe {manifest.recipe}",
+        "Prefect run": manifest.prefect_run,
+        "retrained for": manifest.retrain,
+        "imported from": (manifest.imported or {}).get("source"),
+        "cost": json_module.dumps(manifest.cost) if manifest.cost else None,
+    }
+    _section("lineage", {key: value for key, value in lineage.items() if value})
+    _section("metrics", figures(flat(manifest.metrics)))
+    _section("concept.yaml", flat(manifest.spec))
+    _section("images", manifest.images)
+    _section("files", {path: sha256[:16] for path, sha256 in manifest.files.items()})
+
+
+def figures(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Return metrics for people: without the digests of the files, which are the manifest's."""
+    return {key: value for key, value in metrics.items() if not key.startswith("files.")}
+
+
+def _section(title: str, values: Mapping[str, Any]) -> None:
+    rows = Table(box=None, pad_edge=False, padding=(0, 3, 0, 2), show_header=False)
+    rows.add_column(no_wrap=True, style="dim")
+    rows.add_column(overflow="fold")
+    for key, value in values.items():
+        rows.add_row(Text(key), Text(figure(value)))
+    console = out()
+    console.print(f"\n[bold]{title}[/]")
+    console.print(rows)
+
+
+def figure(value: Any) -> str:
+    """Return a value for people."""
+    if value is None:
+        return "-"
+    return f"{value:.5g}" if isinstance(value, float) else str(value)

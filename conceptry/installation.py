@@ -1,0 +1,83 @@
+"""The installation: where one Conceptry reads, writes and works. Built once at an entry point, then passed on.
+
+An entry point is a command, a flow or a server. Nothing else reads the environment or constructs settings.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from conceptry.errors import SettingsError
+from conceptry.settings import Settings
+from conceptry.vertex_settings import VertexBasics, VertexSettings
+from conceptry.work_folder import WorkFolder
+
+
+@dataclass(frozen=True)
+class HubTarget:
+    """The repos of one owner on one Hub.
+
+    Attributes:
+        endpoint: Address of the Hub, without a slash at the end.
+        owner: User or organization that owns the concepts' repos.
+        token: Access token; None reads what is public. Never printed.
+    """
+
+    endpoint: str
+    owner: str
+    token: SecretStr | None = None
+
+    def repo(self, name: str) -> str:
+        """Return the id of a concept's model repo, which is that of its Space, too."""
+        return f"{self.owner}/{name}"
+
+    def url(self, name: str) -> str:
+        """Return the address of a concept's model repo."""
+        return f"{self.endpoint}/{self.repo(name)}"
+
+
+@dataclass(frozen=True)
+class Installation:
+    """Everything that one installation is told by its surroundings.
+
+    Attributes:
+        settings: CONCEPTRY_... variables, or those of a set-up's folder.
+        hub: The repos that this installation publishes to, with the token resolved.
+        vertex_basics: What is known about Vertex AI without a project; complete without any setting.
+        vertex: CONCEPTRY_VERTEX_... variables; None when none is set, or an error when they are not usable.
+    """
+
+    settings: Settings
+    hub: HubTarget
+    vertex_basics: VertexBasics
+    vertex: VertexSettings | SettingsError | None = None
+
+    @property
+    def work(self) -> WorkFolder:
+        """The scratch folder."""
+        return WorkFolder(self.settings.work.absolute())
+
+    @property
+    def id(self) -> str:
+        """The name that owns jobs on Vertex AI: the account on the Hub; two installations may share a project."""
+        where = f"{self.hub.endpoint}/{self.hub.owner}"
+        return f"{self.hub.owner}-{hashlib.sha256(where.encode()).hexdigest()[:8]}"
+
+    @property
+    def base_dir(self) -> Path | None:
+        """Folder of base model weights; None when only presets that ship theirs can be used."""
+        return self.settings.base_dir
+
+    def vertex_settings(self) -> VertexSettings:
+        """Return the settings of Vertex AI.
+
+        Raises:
+            SettingsError: they are missing or not usable.
+        """
+        if isinstance(self.vertex, VertexSettings):
+            return self.vertex
+        raise self.vertex or SettingsError(
+            "nothing is set about Vertex AI", next_step="set CONCEPTRY_VERTEX_PROJECT and CONCEPTRY_VERTEX_IMAGE"
+        )

@@ -1,0 +1,107 @@
+"""What a training run is asked to make: one concept at one commit, under one fingerprint."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Any, Literal
+
+from conceptry.concept import BaseModel, ConceptSpec, Desired, DesiredConcept
+from conceptry.errors import ConceptryError, DataMissingError
+from conceptry.fingerprint import trainer_config, training_fingerprint
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """One training, with all that its fingerprint is made of.
+
+    Attributes:
+        name: The concept.
+        revision: Git commit whose files are trained.
+        fingerprint: Training fingerprint; unique to the version that is made.
+        retrain: ISO date for which a scheduled retraining of the same inputs was due; else None.
+        desired: The concept as git has it at the revision.
+        spec: Its concept.yaml.
+        base: The base model.
+    """
+
+    name: str
+    revision: str
+    fingerprint: str
+    retrain: str | None
+    desired: DesiredConcept
+    spec: ConceptSpec
+    base: BaseModel
+
+    @property
+    def inputs(self) -> str:
+        """Fingerprint without the date, shared by the versions of the same inputs."""
+        return training_fingerprint(self.spec, self.desired.images or (), self.base)
+
+    @property
+    def resolution(self) -> int:
+        """Side of the pictures in pixels."""
+        return self.spec.resolution or self.base.resolution
+
+    @property
+    def needs_clip(self) -> bool:
+        """Whether its gate asks for CLIP scores."""
+        return self.spec.gate.min_clip_gain is not None
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The trainer's configuration.
+
+        A retraining draws other training noise, or it would make the same version again; what it is judged on stays
+        (`training.seed` chooses the held-out images and their noise), or the losses could not be compared.
+        """
+        config = trainer_config(self.spec)
+        if self.retrain:
+            day = date.fromisoformat(self.retrain).toordinal()
+            config["training"]["noise_seed"] = (self.spec.training.seed + day) % 2**31
+        return config
+
+    def backend(self, default: Literal["local", "vertex"]) -> Literal["local", "vertex"]:
+        """Return where it is trained: as concept.yaml says, else by default."""
+        return self.spec.training.backend or default
+
+
+def training_job(
+    desired: Desired,
+    name: str,
+    bases: Mapping[str, BaseModel],
+    *,
+    retrain: str | None = None,
+    expected: str | None = None,
+) -> TrainingJob:
+    """Make the training of a concept as git has it.
+
+    Args:
+        desired: What git asks for, with the images listed.
+        name: The concept.
+        bases: Base models by name.
+        retrain: ISO date of a scheduled retraining.
+        expected: The fingerprint that the plan saw.
+
+    Raises:
+        SpecError: concept.yaml or images.dvc has mistakes.
+        DataMissingError: the images are not in the DVC remote.
+        ConceptryError: there is no such concept, or it does not have the expected fingerprint.
+    """
+    concept = desired.concepts.get(name)
+    if concept is None:
+        what = f"is not in git at {desired.revision[:12]}"
+        raise ConceptryError(what, concept=name, next_step="check the concept's name: `ls concepts/`")
+    if concept.error is not None or concept.spec is None:
+        raise concept.error or ConceptryError("has no concept.yaml", concept=name)
+    if concept.images is None:
+        what = "its images are in git but not in the DVC remote"
+        raise DataMissingError(what, concept=name, next_step="run `dvc push`")
+    base = bases[concept.spec.base_model]
+    fingerprint = training_fingerprint(concept.spec, concept.images, base, retrain)
+    if expected not in (None, fingerprint):
+        raise ConceptryError(
+            f"has the fingerprint {fingerprint[:12]} here, not {str(expected)[:12]} as the plan saw it",
+            concept=name,
+            next_step="let watcher and workers run the same release of Conceptry; the next plan starts a new run",
+        )
+    return TrainingJob(name, desired.revision, fingerprint, retrain, concept, concept.spec, base)

@@ -1,0 +1,55 @@
+"""What people write to name a version: `my-cat`, `my-cat@v2`, `my-cat@release`, `my-cat@latest`."""
+
+from dataclasses import dataclass
+
+from conceptry.errors import ConceptryError
+from conceptry.version import LiveConcept, Version
+
+RELEASE = ("release", "released")
+LATEST = "latest"
+
+
+@dataclass(frozen=True)
+class VersionRef:
+    """A reference to a version.
+
+    Attributes:
+        name: The concept.
+        version: `vN`; `release` for what the Space serves; `latest` for the newest; None for the released version, else
+            the newest.
+    """
+
+    name: str
+    version: str | None
+
+    @classmethod
+    def parse(cls, text: str) -> "VersionRef":
+        """Parse `NAME` or `NAME@VERSION`."""
+        name, _, version = text.partition("@")
+        return cls(name, version or None)
+
+    def choose(self, live: LiveConcept | None) -> Version:
+        """Return the version that is meant.
+
+        Raises:
+            ConceptryError: there is none; the message names those that there are.
+        """
+        if live is not None and live.error is not None:
+            raise ConceptryError(live.error, concept=self.name)
+        versions = sorted(live.versions if live else (), key=lambda version: version.number)
+        if not versions:
+            raise ConceptryError(
+                "nothing is published", concept=self.name, next_step="`conceptry plan` says what happens next"
+            )
+        served = live.space.release if live and live.space else None
+        if self.version == LATEST or (self.version is None and served is None):
+            return versions[-1]
+        published = ", ".join(version.name for version in versions)
+        if self.version in RELEASE and served is None:
+            raise ConceptryError("no version is released", concept=self.name, next_step=f"there is: {published}")
+        name = served if self.version is None or self.version in RELEASE else self.version
+        for version in versions:
+            if version.name == name:
+                return version
+        what = f"there is no version {name}"
+        raise ConceptryError(what, concept=self.name, next_step=f"there is: {published}")

@@ -1,0 +1,1 @@
+"""Pages for people, without script: repos and their files (`browse`), two revisions compared (`comparison`)."""

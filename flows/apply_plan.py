@@ -1,0 +1,91 @@
+"""Apply a saved plan: carry out what a person reviewed, and nothing else.
+
+A saved plan names the commit at which it was made and the digest of what the Hub held. When either has moved it is
+refused: what would be done now may differ from what was agreed to.
+"""
+
+from collections.abc import Iterator
+from contextlib import nullcontext
+from typing import Any
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.settings import get_current_settings
+from prefect.states import Failed
+
+from conceptry.actions import Action, Plan
+from conceptry.errors import StalePlanError
+from flows.apply import apply_all
+from flows.installation import current_installation
+from flows.observe import Context, observe
+from flows.reconcile import compare, final_state
+from flows.steps import DIRECT, PREFECT
+from flows.train_concept import train_concept
+from flows.training_runs import training_runs
+from flows.watch import scheduled
+from tasks.locks import hold, run_id
+
+
+@flow(name="apply")
+def apply(saved: str) -> State[Any]:
+    """Carry out a plan as `conceptry plan --out` wrote it.
+
+    Fails, and changes nothing, when git or the Hub has moved since.
+
+    Args:
+        saved: The text of the file.
+    """
+    installation, agreed = current_installation(), Plan.from_json(saved)
+    # Without a Prefect server to start runs on, trainings happen in this process, one after the other.
+    server = bool(get_current_settings().api.url)
+    context = Context.of(installation, PREFECT if server else DIRECT)
+    with (
+        hold(installation.work.watch_lock, run_id()),
+        training_runs(installation) if server else nullcontext() as runs,
+    ):
+        comparison = compare(context, observe(context), runs)
+        try:
+            refuse_stale(agreed, comparison.plan)
+        except StalePlanError as error:
+            # Not a fault of the run: the person needs a new plan, not a traceback.
+            return Failed(message=str(error))
+        start = scheduled(runs) if runs is not None else train_here
+        return final_state(comparison.plan, apply_all(context, comparison, start))
+
+
+def train_here(action: Action, revision: str) -> None:
+    """Train in this process."""
+    train_concept(action.concept, revision, action.fingerprint or "")
+
+
+def refuse_stale(agreed: Plan, current: Plan) -> None:
+    """Compare a saved plan with what would be done now.
+
+    Raises:
+        StalePlanError: the plans differ; the message says what moved.
+    """
+    if agreed.revision != current.revision:
+        moved = f"from {agreed.revision[:8]} to {current.revision[:8]}"
+        raise StalePlanError(f"git has moved since the plan was made: {moved}")
+    differing = list(_differing(agreed, current))
+    words = "; ".join(differing[:3]) + (f" and {len(differing) - 3} more" if len(differing) > 3 else "")
+    if agreed.hub != current.hub:
+        raise StalePlanError(f"the Hub has moved since the plan was made{': ' if words else ''}{words}")
+    if differing:
+        raise StalePlanError(f"what is to be done has changed since the plan was made: {words}")
+
+
+def _differing(agreed: Plan, current: Plan) -> Iterator[str]:
+    before, after = ({action.concept: action for action in plan.actions} for plan in (agreed, current))
+    for name in sorted(before.keys() | after.keys()):
+        old, new = before.get(name), after.get(name)
+        if _essence(old) != _essence(new):
+            yield f"{name}: {_words(old)} -> {_words(new)}"
+
+
+def _essence(action: Action | None) -> tuple[object, ...] | None:
+    return (action.kind, action.fingerprint, action.version) if action else None
+
+
+def _words(action: Action | None) -> str:
+    return f"{action.kind} {action.version or ''}".strip() if action else "not there"

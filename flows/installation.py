@@ -1,0 +1,73 @@
+"""How an entry point gets its Installation: flows from the environment, commands from a set-up's folder, too."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+from pydantic import SecretStr, ValidationError
+
+from conceptry.errors import SettingsError
+from conceptry.installation import HubTarget, Installation
+from conceptry.settings import Settings
+from conceptry.vertex_settings import VertexBasics, VertexSettings
+
+_CURRENT: ContextVar[Installation | None] = ContextVar("installation", default=None)
+
+
+def current_installation() -> Installation:
+    """Return the installation of this run: what a command passed on, else what the environment says.
+
+    Raises:
+        SettingsError: CONCEPTRY_... variables are missing or wrong, or the block of the Hub token does not exist.
+    """
+    return _CURRENT.get() or build_installation(Settings())
+
+
+@contextmanager
+def using(installation: Installation) -> Iterator[None]:
+    """Let flows that are called within the block, in this process, work with an installation."""
+    token = _CURRENT.set(installation)
+    try:
+        yield
+    finally:
+        _CURRENT.reset(token)
+
+
+def build_installation(settings: Settings, **vertex: object) -> Installation:
+    """Build the installation that settings describe; the token is read from its Prefect block where they name one.
+
+    Args:
+        settings: Of this installation.
+        vertex: Settings of Vertex AI that win over the environment, by field.
+
+    Raises:
+        SettingsError: the Prefect block does not exist.
+    """
+    token = settings.hub_token or (_load_secret(settings.hub_token_block) if settings.hub_token_block else None)
+    hub = HubTarget(settings.hub_endpoint, settings.hub_owner, token)
+    try:
+        basics = VertexBasics(**vertex)  # type: ignore[arg-type]
+    except ValidationError as error:
+        raise SettingsError(f"settings for Vertex AI are not usable: {error}") from None
+    return Installation(settings, hub, basics, _vertex(vertex))
+
+
+def _vertex(values: dict[str, object]) -> VertexSettings | SettingsError | None:
+    if not values and not VertexSettings.in_use():
+        return None
+    try:
+        return VertexSettings(**values)
+    except SettingsError as error:
+        return error
+
+
+def _load_secret(block: str) -> SecretStr:
+    from prefect.blocks.system import Secret  # seconds to import, and most installations name no block
+
+    try:
+        loaded = Secret.load(block, _sync=True)  # type: ignore[call-arg]
+    except ValueError as error:
+        raise SettingsError(
+            f"there is no Prefect block secret/{block}", next_step="`conceptry setup gcp` registers it"
+        ) from error
+    return SecretStr(str(loaded.get()))  # type: ignore[union-attr]

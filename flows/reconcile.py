@@ -1,0 +1,125 @@
+"""The reconcile that the flows share: observe -> plan -> apply.
+
+    observe    read git, DVC and the Hub                         flows/observe.py
+    plan       compare them, purely                              conceptry/plan.py
+    apply      carry out one action; the only step that writes   flows/apply.py
+
+Each happens once a run. What the plan needs to know besides the two states is asked for in `compare`: how the runs of
+the trainings stand, and, of the concepts that are to be trained, whether the DVC remote has every picture.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import date
+from typing import Any
+
+import httpx
+from prefect.client.schemas.objects import State
+from prefect.settings import get_current_settings
+from prefect.states import Completed, Failed
+from prefect.types._datetime import now
+
+from conceptry.actions import Plan
+from conceptry.concept import Desired
+from conceptry.errors import SpecError
+from conceptry.installation import Installation
+from conceptry.plan import open_fingerprints, pending_trainings, plan
+from conceptry.planner import PlanInputs
+from conceptry.policy import PATH as POLICY
+from conceptry.policy import Policy, load_policy
+from conceptry.rollout import Pace, defer_trainings
+from conceptry.version import Live
+from flows.observe import Context, Observation, observe
+from flows.steps import DIRECT
+from flows.training_runs import TrainingRuns, training_runs
+from tasks import dvc, git, space, training
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The two states of one run and the plan that leads from one to the other."""
+
+    desired: Desired
+    live: Live
+    plan: Plan
+
+
+def compare(
+    context: Context, observed: Observation, runs: TrainingRuns | None, today: date | None = None
+) -> Comparison:
+    """Make the plan.
+
+    Args:
+        context: Of the reconcile.
+        observed: The two states.
+        runs: The training runs on the Prefect server; None when there is none to ask.
+        today: Date by which scheduled retrainings are due; None leaves them alone.
+    """
+    installation, desired, live = context.installation, observed.desired, observed.live
+    inputs = replace(plan_inputs(installation), today=today)
+    if runs is not None:
+        inputs = replace(inputs, attempts=runs.attempts(open_fingerprints(desired, live, inputs)))
+    pending = pending_trainings(desired, live, inputs)
+    if pending:
+        desired = context.steps.list_images(installation, desired, pending)
+        inputs = replace(inputs, image_names=_image_names(installation, live, pending))
+    made = replace(plan(desired, live, inputs), hub=live.digest())
+    return Comparison(desired, live, defer_trainings(made, desired, live, inputs, _pace(installation, desired)))
+
+
+def current_comparison(
+    installation: Installation, *, today: date | None = None, revision: str | None = None
+) -> Comparison:
+    """Observe and plan outside of any run; at a revision, as if the branch were there.
+
+    Without a Prefect server that answers, the plan does not know of running trainings.
+    """
+    context = Context.of(installation, DIRECT)
+    observed = observe(context, revision)
+    if get_current_settings().api.url:
+        try:
+            with training_runs(installation) as runs:
+                return compare(context, observed, runs, today)
+        except httpx.HTTPError:
+            pass
+    return compare(context, observed, None, today)
+
+
+def plan_inputs(installation: Installation) -> PlanInputs:
+    """Return what an installation knows by itself: base models, templates and rates."""
+    return PlanInputs(training.base_models(), space.TEMPLATES_REVISION, rates=training.rates(installation))
+
+
+def read_policy(installation: Installation, revision: str) -> tuple[Policy, str | None]:
+    """Read conceptry.yaml at a revision; for a broken one, the defaults and what is wrong with it."""
+    data = git.read_file(installation.work.mirror, revision, POLICY)
+    try:
+        return load_policy(None if data is None else data.decode("utf-8", "surrogateescape")), None
+    except SpecError as error:
+        return Policy(), "; ".join(str(error).splitlines())
+
+
+def final_state(plan: Plan, failures: Mapping[str, Exception]) -> State[Any]:
+    """Return the state that a run ends in: failed if an action failed, not if a concept waits for a person."""
+    if failures:
+        words = "; ".join(f"{name}: {error}" for name, error in sorted(failures.items()))
+        return Failed(message=f"{len(failures)} of {len(plan.changes)} changes failed: {words}")
+    later = len(plan.changes) - len(plan.due)
+    degraded = sum(action.health == "Degraded" for action in plan.actions)
+    needed = f", {degraded} need a person" if degraded else ""
+    waiting = f", {later} of them later" if later else ""
+    return Completed(message=f"{len(plan.actions)} concepts, {len(plan.changes)} changes{waiting}{needed}")
+
+
+def _pace(installation: Installation, desired: Desired) -> Pace:
+    policy, error = read_policy(installation, desired.revision)
+    # As many again are scheduled in Prefect, so that the next one starts when one ends and not at the next watch.
+    places = 2 * installation.settings.max_parallel
+    return Pace(policy, now("UTC"), places, error)
+
+
+def _image_names(installation: Installation, live: Live, names: set[str]) -> dict[str, str]:
+    """Return paths, by md5, of the images that the newest versions of these concepts were made of."""
+    known = [live.concepts[name] for name in names if name in live.concepts]
+    newest = (max(there.versions, key=lambda version: version.number, default=None) for there in known)
+    return dvc.known_names({version.dvc_md5 for version in newest if version}, installation.work.listings)

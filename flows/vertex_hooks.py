@@ -1,0 +1,44 @@
+"""What happens to the jobs on Vertex AI besides training: ended with a cancelled run, and their bucket cleaned."""
+
+from typing import Any
+
+from prefect import Flow
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.logging import get_logger
+
+from conceptry.installation import Installation
+from flows.installation import current_installation
+from flows.training_runs import training_runs
+
+
+def cancel_jobs(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
+    """Cancel the job of a run that was cancelled; runs in the runner, which may have killed the run's process."""
+    del flow, state
+    installation, logger = current_installation(), get_logger("conceptry.vertex")
+    if installation.vertex is None:
+        return
+    # Google's clients take seconds to import, and this module is imported with every flow.
+    from tasks.training import vertex
+    from tasks.training.custom_job import JobSpec
+
+    cloud = vertex.open_cloud(installation.vertex_settings(), logger.warning)
+    name, fingerprint = str(flow_run.parameters["name"]), str(flow_run.parameters["fingerprint"])
+    spec = JobSpec(name, fingerprint, installation.id, str(flow_run.id), cloud.bucket.name)
+    for job in vertex.end_jobs(spec, cloud):
+        logger.info("job %s of the cancelled run %s is %s", job.short, flow_run.name, job.state.lower())
+
+
+def clean_bucket(installation: Installation, days: float, *, delete: bool) -> dict[str, int]:
+    """Find, and with `delete` remove, what trainings left in the bucket and no run needs: bytes, by gs:// address.
+
+    Kept is what belongs to a live job or an active run, and what was written less than `days` days ago: a run that
+    failed resumes from its checkpoint when a person retries it.
+    """
+    from tasks.training import vertex  # as above
+    from tasks.training.bucket import clean_prefixes
+
+    cloud = vertex.open_cloud(installation.vertex_settings())
+    needed = {job.home.rstrip("/").rpartition("/")[2] for job in cloud.jobs.live(installation.id)}
+    with training_runs(installation) as runs:
+        needed |= {str(run.parameters.get("fingerprint")) for run in runs.active()}
+    return clean_prefixes(cloud.bucket, lambda _, fingerprint: fingerprint in needed, days=days, delete=delete)

@@ -1,0 +1,14 @@
+"""How this project starts the local Hub: with views of versions, and with the variables of Spaces and endpoints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+HUB_CONFIG = Path(__file__).with_suffix(".yaml")
+"""The file for the Hub's `--config`."""
+
+
+def hub_arguments(root: Path, host: str, port: int) -> list[str]:
+    """Return what follows `python -m` to serve the Hub that lies in `root`; a caller may append further flags."""
+    address = ["--host", host, "--port", str(port)]
+    return ["emulators.hub", "--root", str(root), *address, "--config", str(HUB_CONFIG)]

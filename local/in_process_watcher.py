@@ -1,0 +1,99 @@
+"""The watcher inside of the serving process.
+
+A runner starts a process for every run, and importing what a watch needs takes that process some seconds. Here it is
+imported already: a watch begins within half a second of being scheduled or triggered, and costs a second, not ten.
+
+Between two watches the origin is asked for the branch's head alone; when it moved, a watch is asked for at once. So a
+push is noticed within seconds also where no hook or webhook tells of it, and Prefect's pages are not flooded with runs
+that found nothing.
+"""
+
+import logging
+import threading
+import time
+from uuid import UUID
+
+import httpx
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.objects import State
+from prefect.exceptions import PrefectException
+from prefect.flow_engine import run_flow
+from prefect.states import Pending
+from prefect.types._datetime import now
+
+from conceptry.errors import ConceptryError
+from conceptry.installation import Installation
+from flows.watch import watch
+from tasks import git
+from tasks.prefect_client import connected
+
+LOOK_FOR_RUNS = 0.5
+LOOK_AT_LOCAL_GIT = 0.25
+"""Seconds; how often an origin on another machine is asked is a setting."""
+
+
+class InProcessWatcher:
+    """Runs the watches of one deployment in a thread of this process.
+
+    Args:
+        deployment: The deployment `watch` on the Prefect server.
+        installation: Whose origin is asked.
+    """
+
+    def __init__(self, deployment: UUID, installation: Installation) -> None:
+        self._deployment, self._settings = deployment, installation.settings
+        self._head: str | None = None
+        self._next_look = self._next_runs = 0.0
+        self._patience = LOOK_AT_LOCAL_GIT if git.is_local(self._settings.repo) else self._settings.poll_seconds
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
+        self._logger = logging.getLogger(__name__)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def stop(self, patience: float) -> None:
+        """Stop after the watch that runs, or after `patience` seconds: the next one does what it left undone."""
+        self._stop.set()
+        self._thread.join(patience)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                with connected() as client:
+                    while not self._stop.wait(min(LOOK_FOR_RUNS, self._patience)):
+                        self._turn(client)
+            except Exception as error:
+                passing = isinstance(error, (httpx.HTTPError, PrefectException))
+                self._logger.warning("watching continues after: %s", error, exc_info=not passing)
+                self._stop.wait(self._settings.poll_seconds)
+
+    def _turn(self, client: SyncPrefectClient) -> None:
+        if time.monotonic() >= self._next_look:
+            self._next_look = time.monotonic() + self._patience
+            if self._git_moved():
+                client.create_flow_run_from_deployment(self._deployment, name=f"pushed {str(self._head)[:8]}")
+                self._next_runs = 0.0
+        if time.monotonic() < self._next_runs:
+            return
+        self._next_runs = time.monotonic() + LOOK_FOR_RUNS
+        due = client.get_scheduled_flow_runs_for_deployments([self._deployment], scheduled_before=now("UTC"), limit=10)
+        if due:
+            # One reads everything there is; it skips the others that are late.
+            self._watch(client, max(due, key=lambda run: run.expected_start_time or now("UTC")).id)
+
+    def _git_moved(self) -> bool:
+        try:
+            head = git.remote_head(self._settings.repo, self._settings.branch)
+        except ConceptryError as error:
+            self._logger.warning("%s", error)
+            return False
+        before, self._head = self._head, head
+        return head is not None and head != before
+
+    def _watch(self, client: SyncPrefectClient, flow_run: UUID) -> None:
+        pending: State[None] = Pending()
+        answer = client.set_flow_run_state(flow_run, pending)
+        if answer.state is not None and answer.state.is_pending():
+            run_flow(watch, flow_run=client.read_flow_run(flow_run), return_type="state")

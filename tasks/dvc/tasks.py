@@ -1,0 +1,61 @@
+"""The steps of a run that ask the DVC remote."""
+
+from collections.abc import Collection
+from dataclasses import replace
+
+from prefect import task
+
+from conceptry.concept import Desired
+from conceptry.errors import ConceptryError
+from conceptry.installation import Installation
+from conceptry.training_job import TrainingJob
+from tasks.cached_task import cached_task
+from tasks.dvc.images import fetch_images
+from tasks.dvc.listing import list_cached, list_images
+from tasks.retries import RETRY_TRANSIENT
+from tasks.run_folder import RunFolder
+
+
+def list_desired_images(installation: Installation, desired: Desired, check: Collection[str] = ()) -> Desired:
+    """Fill in the images of each concept.
+
+    If the DVC remote cannot be asked, only trainings are blocked: what this machine knows of the images is filled in,
+    and the concepts that need the remote carry `remote_error`.
+
+    Args:
+        installation: Of the mirror and the kept listings.
+        desired: The concepts as git has them.
+        check: Names of concepts whose every image is looked for in the remote, to fill in `missing`.
+    """
+    listings = installation.work.listings
+    try:
+        listed = list_images(installation.work.mirror, desired.revision, desired.concepts, listings, check=set(check))
+        return replace(desired, concepts=listed)
+    except ConceptryError as error:
+        words = " ".join(str(error).split())
+        known = list_cached(desired.concepts, listings)
+        concepts = {
+            name: replace(one, remote_error=words)
+            if name in check or (one.images is None and one.error is None)
+            else one
+            for name, one in known.items()
+        }
+        return replace(desired, concepts=concepts)
+
+
+list_images_task = task(name="list images", tags=["dvc"], **RETRY_TRANSIENT)(list_desired_images)
+
+
+@cached_task("fetch images", lambda run: run.images)
+def fetch_job_images(run: RunFolder, installation: Installation, job: TrainingJob) -> str:
+    """Fetch the pictures of a training into the run's folder, every md5 checked."""
+    desired = job.desired
+    fetch_images(
+        installation.work.mirror,
+        job.revision,
+        desired.dvc_md5 or "",
+        desired.images,
+        run.images,
+        concept=job.name,
+    )
+    return str(run.images)

@@ -1,0 +1,92 @@
+"""Prefect events for every change of a concept's state, for automations.
+
+The resource is `conceptry.concept.NAME`; the payload holds reason codes (conceptry.reasons), causes in words, versions
+and addresses. EVENTS lists them, and so does docs/reference.md.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from prefect.events import emit_event
+
+from conceptry.actions import Plan
+from tasks.files import write_atomically
+
+PREFIX = "conceptry.concept"
+EventName = Literal[
+    "training",
+    "published",
+    "rejected",
+    "released",
+    "repaired",
+    "lost",
+    "paused",
+    "degraded",
+    "waiting",
+    "healthy",
+    "reaped",
+]
+EVENTS: dict[EventName, str] = {
+    "training": "A training was started.",
+    "published": "A version is on the Hub and passed its gate.",
+    "rejected": "A version is on the Hub, but did not pass its gate.",
+    "released": "The Space serves a version.",
+    "repaired": "A branch or tag that was changed by hand was reset.",
+    "lost": "A version that git asks for is gone from the Hub for good.",
+    "paused": "The Space serves nothing.",
+    "degraded": "A person is needed.",
+    "waiting": "Images are not in the DVC remote yet.",
+    "healthy": "The concept is healthy again.",
+    "reaped": "A job on Vertex AI belonged to no run and was cancelled.",
+}
+
+
+def emit(name: str, event: EventName, **payload: Any) -> None:
+    """Emit `conceptry.concept.EVENT` about the concept `name`."""
+    emit_event(
+        event=f"{PREFIX}.{event}",
+        resource={"prefect.resource.id": f"{PREFIX}.{name}", "prefect.resource.name": name},
+        payload={"concept": name, **payload},
+    )
+
+
+def emit_changes(plan: Plan, known: Path) -> bool:
+    """Emit an event for each concept that is degraded, healthy again, or waiting since the last plan.
+
+    Args:
+        plan: The plan as it is now.
+        known: File that keeps the last plan. It serves only this; without it every event is emitted once more.
+
+    Returns:
+        Whether the plan differs from the last one.
+    """
+    text = plan.to_json()
+    try:
+        before = known.read_text(encoding="utf-8")
+        health = {action["concept"]: _condition(action) for action in json.loads(before)["actions"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        before, health = "", {}
+    if text == before:
+        return False
+    for action in json.loads(text)["actions"]:
+        condition = _condition(action)
+        if condition and condition != health.get(action["concept"]):
+            emit(
+                action["concept"],
+                condition,
+                reason=action["reason"],
+                cause=action["cause"],
+                revision=plan.revision,
+            )
+    write_atomically(known, text.encode())
+    return True
+
+
+def _condition(action: Mapping[str, Any]) -> EventName | None:
+    if action["kind"] == "wait":
+        return "waiting"
+    if action["health"] == "Degraded":
+        return "degraded"
+    return "healthy" if action["health"] == "Healthy" and action["sync"] == "Synced" else None

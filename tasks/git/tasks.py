@@ -1,0 +1,30 @@
+"""The steps of a run that read git."""
+
+from prefect import task
+
+from conceptry.concept import Desired, parse_sources
+from conceptry.installation import Installation
+from tasks.git.repository import head, mirror, read_concepts, resolve
+from tasks.retries import RETRY_TRANSIENT
+
+
+def read_desired(installation: Installation, revision: str | None = None, only: str | None = None) -> Desired:
+    """Fetch the origin and read the concepts at the head of its branch; their images are not listed yet.
+
+    Args:
+        installation: The origin and its branch.
+        revision: Read this commit, branch or tag of the origin instead.
+        only: Leave out every concept but this one. Whether tokens are unique is judged over all of them.
+
+    Raises:
+        SettingsError: the origin is no repository, or has no such branch or revision.
+        TransientError: the origin could not be reached.
+    """
+    settings = installation.settings
+    bare = mirror(settings.repo, installation.work.mirror)
+    commit = resolve(bare, revision) if revision else head(bare, settings.branch)
+    concepts = parse_sources(read_concepts(bare, commit))
+    return Desired(commit, {name: concept for name, concept in concepts.items() if only in (None, name)})
+
+
+read_git = task(name="read git", tags=["git"], **RETRY_TRANSIENT)(read_desired)

@@ -1,0 +1,32 @@
+"""Deleting versions and concepts for good."""
+
+from conceptry.version import Version
+from tasks.hub.client import translate_errors
+from tasks.hub.refs import tag_name
+from tasks.hub.session import HubSession
+
+
+def delete_version(session: HubSession, name: str, version: Version) -> None:
+    """Delete a version's branch and tag. It must have left the index before, or it would be repaired.
+
+    Raises:
+        HubError, TransientError: the Hub refused, or could not be asked.
+    """
+    with translate_errors(session.target, f"deleting {version.name}", name=name):
+        session.delete_branch(name, version.name)
+        session.delete_tag(name, tag_name(version.fingerprint))
+
+
+def delete_concept(session: HubSession, name: str) -> None:
+    """Delete a concept's model repo and Space, with all versions, for good.
+
+    Raises:
+        HubError: the Hub refused, or the repo is not one of ours.
+        TransientError: the Hub could not be asked.
+    """
+    repo = session.target.repo(name)
+    with translate_errors(session.target, "deleting its repos", name=name):
+        session.api.delete_repo(repo, repo_type="space", missing_ok=True)
+        session.api.delete_repo(repo, missing_ok=True)
+    session.forget(name)
+    session.forget(name, "space")

@@ -1,0 +1,231 @@
+"""One run's conversation with the Hub: what was read is not asked for again.
+
+Refs are read once and kept up to date by the session's own writes; files, listings and manifests are kept by commit,
+since a commit never changes. Another process may move a ref meanwhile: writers that depend on one compare it
+(`parent_commit`, 409) and call `forget` to look again. A session lives as long as one run and is shared by its threads.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
+
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, get_session, hf_hub_url
+from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, RepositoryNotFoundError
+from huggingface_hub.hf_api import ModelInfo, SpaceInfo
+from huggingface_hub.utils._headers import build_hf_headers
+from huggingface_hub.utils._http import hf_raise_for_status
+from pydantic import ValidationError
+
+from conceptry.errors import HubError
+from conceptry.installation import HubTarget
+from conceptry.version import Manifest
+from tasks.hub.client import client
+
+T = TypeVar("T")
+Kind = Literal["model", "space"]
+MANIFEST = "concept.json"
+GITATTRIBUTES = ".gitattributes"
+"""The one file that a Hub puts into a new repo."""
+
+_BRANCH = re.compile(r"v([1-9][0-9]*)")
+_MODEL_FIELDS: list[Any] = ["cardData", "private", "sha", "siblings"]
+_SPACE_FIELDS: list[Any] = ["cardData", "private", "runtime", "sha", "siblings"]
+
+
+@dataclass(frozen=True)
+class Refs:
+    """Branches and tags of a repo with the commits they point at."""
+
+    branches: dict[str, str]
+    tags: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def versions(self) -> dict[int, str]:
+        """Commit of each branch vN, by number, in order."""
+        numbers = {int(match[1]): name for name in self.branches if (match := _BRANCH.fullmatch(name))}
+        return {number: self.branches[numbers[number]] for number in sorted(numbers)}
+
+    def number_at(self, commit: str) -> int | None:
+        """Return the version whose branch points at a commit."""
+        return next((number for number, target in self.versions.items() if target == commit), None)
+
+    @property
+    def next_number(self) -> int:
+        """The number after the highest one."""
+        return max(self.versions, default=0) + 1
+
+
+class HubSession:
+    """Reads and writes the repos of one owner, each thing once.
+
+    Args:
+        target: The Hub and the owner.
+    """
+
+    def __init__(self, target: HubTarget) -> None:
+        self.target = target
+        self.api: HfApi = client(target)
+        self._refs: dict[tuple[str, Kind], Refs | None] = {}
+        self._infos: dict[tuple[str, Kind], ModelInfo | SpaceInfo | None] = {}
+        self._files: dict[tuple[str, Kind, str], frozenset[str]] = {}
+        self._contents: dict[tuple[str, Kind, str, str], bytes | None] = {}
+
+    def forget(self, name: str, kind: Kind = "model") -> None:
+        """Drop what was read of a repo and may have changed, so that it is asked for again."""
+        self._refs.pop((name, kind), None)
+        self._infos.pop((name, kind), None)
+
+    def refs(self, name: str, kind: Kind = "model") -> Refs | None:
+        """Return a repo's branches and tags; None when there is no such repo."""
+        return _once(self._refs, (name, kind), lambda: self._read_refs(name, kind))
+
+    def model(self, name: str) -> ModelInfo | None:
+        """Return what the Hub says of a concept's model repo; None when there is none."""
+        info = _once(self._infos, (name, "model"), lambda: self._read_info(name, "model"))
+        return info if isinstance(info, ModelInfo) else None
+
+    def space(self, name: str) -> SpaceInfo | None:
+        """Return what the Hub says of a concept's Space; None when there is none."""
+        info = _once(self._infos, (name, "space"), lambda: self._read_info(name, "space"))
+        return info if isinstance(info, SpaceInfo) else None
+
+    def files(self, name: str, commit: str, kind: Kind = "model") -> frozenset[str]:
+        """Return the paths of all files at a commit."""
+        info = self._infos.get((name, kind))
+        if info is not None and info.sha == commit and info.siblings is not None:
+            return frozenset(sibling.rfilename for sibling in info.siblings)
+        repo = self.target.repo(name)
+        return _once(
+            self._files,
+            (name, kind, commit),
+            lambda: frozenset(self.api.list_repo_files(repo, revision=commit, repo_type=kind)),
+        )
+
+    def read(self, name: str, path: str, commit: str, kind: Kind = "model") -> bytes | None:
+        """Return the content of one small file at a commit; None when there is no such file.
+
+        One GET, where the client's `hf_hub_download` sends a HEAD before it and writes a cache to disk.
+        """
+        return _once(self._contents, (name, kind, commit, path), lambda: self._read_file(name, path, commit, kind))
+
+    def manifest(self, name: str, commit: str) -> Manifest | None:
+        """Return concept.json at a commit; None when there is none.
+
+        Raises:
+            HubError: it cannot be read, so something else wrote it.
+        """
+        content = self.read(name, MANIFEST, commit)
+        if content is None:
+            return None
+        try:
+            return Manifest.model_validate_json(content)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            where = ".".join(str(part) for part in first["loc"])
+            what = f"{MANIFEST} of {self.target.repo(name)} at {commit[:10]} cannot be read"
+            mistakes = f"({error.error_count()} mistakes): {where}: {first['msg'].removeprefix('Value error, ')}"
+            next_step = "update Conceptry if a later release wrote it; else move the branch back, or delete it"
+            raise HubError(f"{what} {mistakes}", next_step=next_step) from error
+
+    def create_repo(self, name: str, kind: Kind = "model", *, private: bool = False) -> None:
+        """Create a repo that `model` or `space` did not find; one that exists by now is fine."""
+        sdk = "gradio" if kind == "space" else None
+        self.api.create_repo(self.target.repo(name), repo_type=kind, space_sdk=sdk, private=private, exist_ok=True)
+        self.forget(name, kind)
+
+    def commit(
+        self,
+        name: str,
+        message: str,
+        files: Sequence[CommitOperationAdd | CommitOperationDelete],
+        *,
+        kind: Kind = "model",
+        branch: str = "main",
+        parent: str | None = None,
+    ) -> str:
+        """Commit to a branch and return the commit; with `parent`, only if the branch is still there (else 412)."""
+        done = self.api.create_commit(
+            self.target.repo(name),
+            list(files),
+            commit_message=message,
+            repo_type=kind,
+            revision=branch,
+            parent_commit=parent,
+        )
+        self._infos.pop((name, kind), None)
+        self._move(name, kind, lambda refs: refs.branches.__setitem__(branch, done.oid))
+        return done.oid
+
+    def create_branch(self, name: str, branch: str, commit: str, *, exist_ok: bool = False) -> None:
+        """Create a branch at a commit."""
+        self.api.create_branch(self.target.repo(name), branch=branch, revision=commit, exist_ok=exist_ok)
+        self._move(name, "model", lambda refs: refs.branches.__setitem__(branch, commit))
+
+    def delete_branch(self, name: str, branch: str) -> None:
+        """Delete a branch; one that is gone already is fine."""
+        _unless_gone(lambda: self.api.delete_branch(self.target.repo(name), branch=branch))
+        self._move(name, "model", lambda refs: refs.branches.pop(branch, None))
+
+    def create_tag(self, name: str, tag: str, commit: str) -> None:
+        """Create a tag at a commit; one that exists is left where it is."""
+        self.api.create_tag(self.target.repo(name), tag=tag, revision=commit, exist_ok=True)
+        self._move(name, "model", lambda refs: refs.tags.__setitem__(tag, commit))
+
+    def delete_tag(self, name: str, tag: str) -> None:
+        """Delete a tag; one that is gone already is fine."""
+        _unless_gone(lambda: self.api.delete_tag(self.target.repo(name), tag=tag))
+        self._move(name, "model", lambda refs: refs.tags.pop(tag, None))
+
+    def _read_refs(self, name: str, kind: Kind) -> Refs | None:
+        try:
+            refs = self.api.list_repo_refs(self.target.repo(name), repo_type=kind)
+        except RepositoryNotFoundError:
+            return None
+        return Refs(
+            {branch.name: branch.target_commit for branch in refs.branches},
+            {tag.name: tag.target_commit for tag in refs.tags},
+        )
+
+    def _read_info(self, name: str, kind: Kind) -> ModelInfo | SpaceInfo | None:
+        repo = self.target.repo(name)
+        try:
+            if kind == "model":
+                return self.api.model_info(repo, expand=_MODEL_FIELDS)
+            return self.api.space_info(repo, expand=_SPACE_FIELDS)
+        except RepositoryNotFoundError:
+            return None
+
+    def _read_file(self, name: str, path: str, commit: str, kind: Kind) -> bytes | None:
+        url = hf_hub_url(self.target.repo(name), path, repo_type=kind, revision=commit, endpoint=self.target.endpoint)
+        token = self.target.token.get_secret_value() if self.target.token else False
+        response = get_session().get(url, headers=build_hf_headers(token=token), follow_redirects=True)
+        try:
+            hf_raise_for_status(response)
+        except EntryNotFoundError:
+            return None
+        return bytes(response.content)
+
+    def _move(self, name: str, kind: Kind, change: Callable[[Refs], object]) -> None:
+        """Apply a write of this session to the refs that were read."""
+        refs = self._refs.get((name, kind))
+        if refs is not None:
+            moved = Refs(dict(refs.branches), dict(refs.tags))
+            change(moved)
+            self._refs[name, kind] = moved
+
+
+def _once(known: dict[Any, T], key: Any, read: Callable[[], T]) -> T:
+    if key not in known:
+        known[key] = read()
+    return known[key]
+
+
+def _unless_gone(delete: Callable[[], object]) -> None:
+    try:
+        delete()
+    except HfHubHTTPError as error:
+        if error.response.status_code != 404:
+            raise

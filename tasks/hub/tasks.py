@@ -1,0 +1,64 @@
+"""The steps of a run that read and write the Hub."""
+
+from prefect import get_run_logger, task
+
+from conceptry.gate import judge
+from conceptry.training_job import TrainingJob
+from conceptry.version import Version
+from tasks.cached_task import cached_task
+from tasks.hub.bundle import Lineage, assemble
+from tasks.hub.index import update_main
+from tasks.hub.listing import list_live, read_live
+from tasks.hub.publish import publish
+from tasks.hub.refs import find_version
+from tasks.hub.repair import repair_refs
+from tasks.hub.session import HubSession
+from tasks.hub.spaces import pause_space, push_space
+from tasks.retries import RETRY_TRANSIENT
+from tasks.run_folder import RunFolder
+from trainer.metrics import TrainingMetrics
+
+list_hub = task(name="list the Hub", tags=["hub"], **RETRY_TRANSIENT)(list_live)
+read_hub = task(name="read the Hub", tags=["hub"], **RETRY_TRANSIENT)(read_live)
+find_published = task(name="find the version", tags=["hub"], **RETRY_TRANSIENT)(find_version)
+update_card = task(name="update the card", tags=["hub"], **RETRY_TRANSIENT)(update_main)
+pause = task(name="pause the Space", tags=["hub"], **RETRY_TRANSIENT)(pause_space)
+
+
+push = task(name="push the Space", tags=["hub"], **RETRY_TRANSIENT)(push_space)
+
+
+repair = task(name="repair branches and tags", tags=["hub"], **RETRY_TRANSIENT)(repair_refs)
+
+
+@cached_task("judge and assemble", lambda run: run.bundle)
+def assemble_version(
+    run: RunFolder,
+    job: TrainingJob,
+    metrics: TrainingMetrics,
+    lineage: Lineage,
+    *,
+    repo: str,
+    released_loss: float | None,
+) -> str:
+    """Judge the metrics and put the version together for the model repo; a retraining must beat `released_loss`."""
+    verdict = judge(metrics, job.spec.gate, released_loss)
+    bundle = assemble(
+        run.output,
+        run.bundle,
+        name=job.name,
+        spec=job.spec,
+        base=job.base,
+        lineage=lineage,
+        gate=verdict,
+        repo=repo,
+    )
+    return str(bundle)
+
+
+@task(name="publish", tags=["hub"], **RETRY_TRANSIENT)
+def publish_version(session: HubSession, job: TrainingJob, run: RunFolder) -> Version:
+    """Publish the bundle as the next version; a version of this fingerprint that exists is returned as it is."""
+    version = publish(session, job.name, run.bundle, private=job.spec.space.private)
+    get_run_logger().info("%s %s is published: %s", job.name, version.name, version.gate)
+    return version

@@ -1,0 +1,129 @@
+"""Locks between the processes of one machine, over flock.
+
+The kernel releases such a lock when the last process that holds it is dead, whatever killed it. The trainer inherits
+the lock of its run's folder, so that a retry never starts a second trainer beside one that is still ending. While a
+lock is held its file names the holder; an orderly release empties the file. So a lock that is free and names a run
+says that this run was killed.
+"""
+
+import fcntl
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def hold(
+    path: Path, holder: str, on_wait: Callable[[], None] = lambda: None, *, timeout: float | None = None
+) -> Iterator[int]:
+    """Hold the lock file at `path` while the block runs; yields its file descriptor.
+
+    Args:
+        path: The lock file; it is made when there is none, and stays.
+        holder: Name of the run or process that holds it.
+        on_wait: Called once when another process holds the lock.
+        timeout: Seconds to wait for the lock; None waits for as long as it takes.
+
+    Raises:
+        TimeoutError: another process held it for the whole time.
+    """
+    descriptor = _open(path)
+    try:
+        if not _try(descriptor):
+            on_wait()
+            _wait(descriptor, path, timeout)
+        yield from _held(descriptor, holder)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def try_hold(path: Path, holder: str) -> Iterator[int | None]:
+    """Hold the lock file at `path` if no process holds it, else yield None at once."""
+    descriptor = _open(path)
+    try:
+        if _try(descriptor):
+            yield from _held(descriptor, holder)
+        else:
+            yield None
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def slot(places: Path, count: int, holder: str, on_wait: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Hold one of the machine's `count` places for training while the block runs.
+
+    Prefect's own limits lose count when a server is stopped in the middle of a run; these are released by the kernel.
+    """
+    waited = False
+    while True:
+        for place in range(count):
+            with try_hold(places / f"{place}.lock", holder) as held:
+                if held is not None:
+                    yield
+                    return
+        if not waited:
+            on_wait()
+        waited = True
+        time.sleep(1.0)
+
+
+def is_held(path: Path) -> bool:
+    """Whether another process holds the lock file at `path`."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return not _try(file.fileno(), fcntl.LOCK_SH)
+
+
+def abandoned(path: Path, holder: str) -> bool:
+    """Whether `holder` held this lock and was killed before it released it."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        if not _try(file.fileno()):
+            return False
+        return file.read().decode(errors="replace") == holder
+
+
+def run_id() -> str:
+    """Return the name of a lock's holder: the Prefect run, or the process outside of one."""
+    from prefect.runtime import flow_run  # takes seconds to import, and commands without Prefect hold locks, too
+
+    return str(flow_run.id or f"process {os.getpid()}")
+
+
+def _open(path: Path) -> int:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+
+
+def _try(descriptor: int, kind: int = fcntl.LOCK_EX) -> bool:
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _wait(descriptor: int, path: Path, timeout: float | None) -> None:
+    if timeout is None:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        return
+    deadline = time.monotonic() + timeout
+    while not _try(descriptor):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"another process has held {path} for {timeout:.0f} s")
+        time.sleep(0.05)
+
+
+def _held(descriptor: int, holder: str) -> Iterator[int]:
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, holder.encode(), 0)
+    try:
+        yield descriptor
+    finally:
+        os.ftruncate(descriptor, 0)

@@ -1,0 +1,42 @@
+"""The retry policies of the Prefect tasks: a task is run again only when its error can pass by itself."""
+
+from collections.abc import Callable
+from typing import Any, TypedDict
+
+from prefect import Task
+from prefect.cache_policies import NO_CACHE, CachePolicy
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.tasks import exponential_backoff
+
+from conceptry.errors import ConceptryError
+
+
+def is_transient(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:
+    """Whether a failed task may succeed a little later: its error says so (`ConceptryError.retryable`)."""
+    del task, task_run
+    error = state.result(raise_on_failure=False)
+    return isinstance(error, ConceptryError) and error.retryable
+
+
+class Retries(TypedDict):
+    """Retry settings of a task."""
+
+    retries: int
+    retry_delay_seconds: Callable[[int], list[float]]
+    retry_jitter_factor: float
+    retry_condition_fn: Callable[[Task[..., Any], TaskRun, State[Any]], bool]
+
+
+class UncachedRetries(Retries):
+    """The same of a task whose result is never reused."""
+
+    cache_policy: CachePolicy
+
+
+RETRIES = Retries(
+    retries=4, retry_delay_seconds=exponential_backoff(2), retry_jitter_factor=0.3, retry_condition_fn=is_transient
+)
+"""Five attempts within about a minute: 2, 4, 8 and 16 seconds between them, and up to 30 % more."""
+
+RETRY_TRANSIENT = UncachedRetries(**RETRIES, cache_policy=NO_CACHE)
+"""RETRIES for tasks that read or write the outside world; their inputs (sessions, settings) are not hashed."""

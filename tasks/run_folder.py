@@ -1,0 +1,59 @@
+"""The folder of one training, `runs/FINGERPRINT` below the scratch folder, and its lock.
+
+images/ records/ output/ bundle/    what the tasks made; each appears, whole, by a rename
+results/                            Prefect's records of finished tasks
+config.json trainer.log lock        kept when the rest is cleared after publishing
+"""
+
+import shutil
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tasks.locks import abandoned, hold
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths of one training's folder."""
+
+    root: Path
+
+    @property
+    def images(self) -> Path:
+        """Verified pictures."""
+        return self.root / "images"
+
+    @property
+    def records(self) -> Path:
+        """TFRecords made of them."""
+        return self.root / "records"
+
+    @property
+    def output(self) -> Path:
+        """What the trainer made."""
+        return self.root / "output"
+
+    @property
+    def bundle(self) -> Path:
+        """What a version holds, ready to be published."""
+        return self.root / "bundle"
+
+    @property
+    def results(self) -> Path:
+        """Prefect's records of finished tasks."""
+        return self.root / "results"
+
+    def lock(self, holder: str, on_wait: Callable[[], None] = lambda: None) -> AbstractContextManager[int]:
+        """Hold this folder; yields the file descriptor that the trainer inherits."""
+        return hold(self.root / "lock", holder, on_wait)
+
+    def abandoned_by(self, holder: str) -> bool:
+        """Whether `holder` had this folder, on this machine, and was killed."""
+        return abandoned(self.root / "lock", holder)
+
+    def clear(self) -> None:
+        """Remove what can be had again from the Hub, after everything is published."""
+        for folder in (self.results, self.bundle, self.output, self.records, self.images):
+            shutil.rmtree(folder, ignore_errors=True)

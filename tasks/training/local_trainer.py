@@ -1,0 +1,142 @@
+"""Training on this machine: `python -m trainer` as a child process that never outlives the run that started it.
+
+The trainer gets an environment without the project's tokens, an `output.partial` folder that a later attempt finds
+again (checkpoints are in it), and ends with the run in three ways: a cancelled run stops it; a killed run's kernel does
+(PR_SET_PDEATHSIG, Linux); and the run's lock is inherited, so that nobody starts a second one while it still lives.
+"""
+
+import json
+import os
+import platform
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Any
+
+from conceptry.errors import TrainingError, TransientError
+from tasks.processes import child_environment, python_module
+from tasks.training.request import Progress, TrainingRequest, read_results, relay
+from trainer.base_weights import presets
+from trainer.metrics import METRICS_FILE, TrainingMetrics
+
+BAD_INPUT, WENT_WRONG, INTERRUPTED = 2, 3, 75
+# Seconds between the polite signal and the last one: enough to write a checkpoint of a few kilobytes.
+GRACE = 20.0
+LAST_LINES = 12
+
+# Runs in the child before the trainer does. Setting the death signal there, and not in a preexec_fn, is safe in a
+# parent with threads; the last line is for a parent that died before the second one.
+_LEASH = """\
+import ctypes, os, signal, sys
+ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+sys.exit(75) if os.getppid() != int(sys.argv[1]) else os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+def train_local(
+    request: TrainingRequest,
+    *,
+    on_progress: Callable[[Progress], None] = lambda _: None,
+    on_event: Callable[[Mapping[str, Any]], None] = lambda _: None,
+    keep_open: Sequence[int] = (),
+) -> TrainingMetrics:
+    """Train, or go on with a training that was interrupted, and return metrics.json.
+
+    Args:
+        request: what to train.
+        on_progress: called for each of the trainer's steps that it reports.
+        on_event: called for its other lines, e.g. `{"event": "compiled"}`.
+        keep_open: file descriptors (locks) that the trainer inherits, and so holds until it is dead.
+
+    Raises:
+        TrainingError: bad configuration or records, or a training that went wrong; a retry would do the same.
+        SettingsError: its gate asks for CLIP scores, and there is no CLIP model.
+        TransientError: somebody ended the trainer; its checkpoint is kept and the next call goes on from there.
+    """
+    metrics = request.output / METRICS_FILE
+    if metrics.is_file():
+        return read_results(request.output, request.concept)
+    if request.needs_clip and presets.clip_folder(request.base_dir) is None:
+        raise request.no_clip("CONCEPTRY_BASE_DIR")
+    partial = request.output.with_name(request.output.name + ".partial")
+    partial.mkdir(parents=True, exist_ok=True)
+    config = request.output.with_name("config.json")
+    config.write_text(json.dumps(dict(request.config), indent=2) + "\n", encoding="utf-8")
+    log = request.output.with_name("trainer.log")
+    with log.open("ab") as stderr:
+        child = _start(_command(request, config, partial), stderr, keep_open)
+        try:
+            for line in child.stdout or ():
+                relay(line, on_progress, on_event)
+            code = child.wait()
+        finally:
+            stop(child)
+    if code != 0 or not (partial / METRICS_FILE).is_file():
+        raise failure(request.concept, code, _last_lines(log))
+    partial.rename(request.output)
+    return read_results(request.output, request.concept)
+
+
+def stop(child: subprocess.Popen[bytes], grace: float = GRACE) -> None:
+    """End the child and what it started: first politely, after `grace` seconds for good."""
+    for how, patience in ((signal.SIGTERM, grace), (signal.SIGKILL, None)):
+        if child.poll() is None:
+            with suppress(ProcessLookupError):
+                os.killpg(child.pid, how)
+            with suppress(subprocess.TimeoutExpired):
+                child.wait(patience)
+    if child.stdout:
+        child.stdout.close()
+
+
+def failure(concept: str, code: int, last_lines: Sequence[str]) -> TrainingError | TransientError:
+    """Say in words how the trainer ended, and whether the next attempt may do better."""
+    if code in (INTERRUPTED, -signal.SIGTERM, -signal.SIGKILL, -signal.SIGINT):
+        how = "was interrupted" if code == INTERRUPTED else f"was ended by {signal.Signals(-code).name}"
+        hint = ", perhaps for want of memory" if code == -signal.SIGKILL else ""
+        return TransientError(
+            f"the trainer {how}{hint}", concept=concept, next_step="its checkpoint is kept; run again to go on from it"
+        )
+    what, next_step = {
+        BAD_INPUT: ("the trainer refused its configuration or its records", "mend what the last line names"),
+        WENT_WRONG: ("the training went wrong", "try a smaller training.learning_rate"),
+        0: ("the trainer ended without writing metrics.json", "look at the last lines of its output"),
+    }.get(code, ("the trainer failed", "look at the last lines of its output"))
+    return TrainingError(what, concept=concept, next_step=next_step, exit_code=code, last_lines=last_lines)
+
+
+def _command(request: TrainingRequest, config: Path, output: Path) -> list[str]:
+    arguments = {"--records": request.records, "--config": config, "--output": output, "--base": request.base_dir}
+    given = [text for name, path in arguments.items() if path is not None for text in (name, str(path.absolute()))]
+    command = python_module("trainer", *given)
+    if platform.system() == "Linux":
+        return [sys.executable, "-S", "-c", _LEASH, str(os.getpid()), *command]
+    return command
+
+
+def _start(command: list[str], stderr: IO[bytes], keep_open: Sequence[int]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+        start_new_session=True,
+        pass_fds=tuple(keep_open),
+        env=_environment(),
+    )
+
+
+def _environment() -> dict[str, str]:
+    """Return what the trainer may see: no token of the Hub, of Prefect or of this project."""
+    secrets = ("CONCEPTRY_", "PREFECT_", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
+    return {"TF_CPP_MIN_LOG_LEVEL": "2", **child_environment(without=secrets), "PYTHONUNBUFFERED": "1"}
+
+
+def _last_lines(log: Path) -> list[str]:
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - 8192))
+        lines = file.read().decode(errors="replace").splitlines()
+    return [line.rstrip() for line in lines if line.strip()][-LAST_LINES:]

@@ -1,0 +1,46 @@
+"""How fast each preset trains where trainings run, and what an hour costs: for the estimates in a plan.
+
+Seconds on the A100 are guesses, somewhat under the 267 ms a step that the Keras tutorial's card took; a concept's own
+last version, once there is one, is a better guide.
+"""
+
+from conceptry.estimate import Rate
+from conceptry.installation import Installation
+from tasks.training.cost import Prices
+from trainer.base_weights.presets import PRESETS
+
+# Seconds a step, and of everything else: on two CPU cores, and on one A100.
+_STEP = {"local": {"tiny": 0.06, "sd-v1-4": 8.0}, "vertex": {"tiny": 0.01, "sd-v1-4": 0.2}}
+_OVERHEAD = {"local": {"tiny": 30.0, "sd-v1-4": 600.0}, "vertex": {"tiny": 240.0, "sd-v1-4": 360.0}}
+
+
+def rates(installation: Installation) -> dict[str, Rate]:
+    """Return the speed and price of training: by preset, and by `backend/preset` for concepts that choose.
+
+    Raises:
+        SettingsError: the price table that the settings name cannot be read.
+    """
+    price = installation.settings.gpu_usd_per_hour
+    each = {"local": _rates("local", price or 0.0), "vertex": _rates("vertex", price or _vertex_price(installation))}
+    chosen = {f"{backend}/{name}": rate for backend, known in each.items() for name, rate in known.items()}
+    return each[installation.settings.backend] | chosen
+
+
+def _vertex_price(installation: Installation) -> float:
+    """Return dollars an hour of the machine that jobs run on; 0 where the table does not know it."""
+    pricing = installation.vertex_basics
+    return Prices.load(pricing.prices).hourly(pricing.machine_type, pricing.provisioning) or 0.0
+
+
+def _rates(backend: str, usd_per_hour: float) -> dict[str, Rate]:
+    return {
+        name: Rate(
+            step=_STEP[backend][name],
+            overhead=_OVERHEAD[backend][name],
+            max_steps=preset.max_steps,
+            batch_size=preset.batch_size,
+            resolution=preset.resolution,
+            usd_per_hour=usd_per_hour,
+        )
+        for name, preset in PRESETS.items()
+    }

@@ -1,0 +1,16 @@
+"""Wait for what another thread or process does."""
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def wait_until(condition: Callable[[], T], timeout: float = 60.0) -> T:
+    """Poll a condition until it holds, and return its value."""
+    deadline = time.monotonic() + timeout
+    while not (result := condition()):
+        assert time.monotonic() < deadline, f"the condition did not hold within {timeout:.0f} s"
+        time.sleep(0.02)
+    return result

@@ -1,0 +1,73 @@
+"""Locks on run folders: who holds them, who waits, and what a killed holder leaves."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from tasks.locks import abandoned, hold, slot, try_hold
+from tasks.run_folder import RunFolder
+from tests.flows.origins import python, wait_until
+
+HOLD = """
+import subprocess, sys, time
+from pathlib import Path
+from tasks.locks import hold
+with hold(Path(sys.argv[1]), "a run") as lock:
+    if len(sys.argv) > 2:
+        subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], pass_fds=[lock])
+    time.sleep(60)
+"""
+
+
+def holder(lock: Path, *arguments: str) -> subprocess.Popen[bytes]:
+    process = python(HOLD, {}, str(lock), *arguments)
+    wait_until(lambda: lock.exists() and lock.read_text() == "a run")
+    return process
+
+
+def test_an_orderly_end_leaves_no_trace(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    with hold(lock, "a run"):
+        assert lock.read_text() == "a run"
+        assert not abandoned(lock, "a run")
+    assert lock.read_text() == ""
+    assert not abandoned(lock, "a run")
+
+
+def test_a_killed_holder_is_known_and_its_lock_is_free(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / ("f" * 64))
+    process = holder(folder.root / "lock")
+    assert not folder.abandoned_by("a run")
+    with try_hold(folder.root / "lock", "another run") as held:
+        assert held is None
+    process.kill()
+    process.wait()
+    assert folder.abandoned_by("a run")
+    assert not folder.abandoned_by("another run")
+    with folder.lock("another run"):
+        assert not folder.abandoned_by("a run")
+
+
+def test_what_a_killed_holder_started_keeps_the_lock_until_it_is_dead(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    process = holder(lock, "with a trainer")
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not abandoned(lock, "a run"), "its trainer still lives"
+    os.killpg(process.pid, signal.SIGKILL)
+    wait_until(lambda: abandoned(lock, "a run"))
+
+
+def test_places_for_training_are_limited(tmp_path: Path) -> None:
+    with slot(tmp_path, 2, "one"), slot(tmp_path, 2, "two"):
+        code = "import sys; from pathlib import Path; from tasks.locks import slot\n"
+        code += "with slot(Path(sys.argv[1]), 2, 'three', lambda: print('waiting', flush=True)):\n"
+        code += "    print('training', flush=True)"
+        other = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+        assert other.stdout is not None
+        assert other.stdout.readline() == "waiting\n"
+    assert other.stdout.readline() == "training\n"
+    assert other.wait(30) == 0
+    other.stdout.close()
