@@ -46,12 +46,12 @@ from conceptry.errors import (
 from emulators.vertex.cloud import Cloud
 from tasks.training.bucket import METRICS
 from tests.support.vertex_trainings import Training
+from tests.support.wait import wait_until
 
 # Imports once, then forks for each training, so that it starts at once and can be killed.
 FORKER = """
 import os, sys, traceback
 from tests.support.vertex_trainings import train_as_told
-from tests.support.wait import wait_until
 import google.cloud.aiplatform_v1, google.cloud.storage, prefect_gcp.cloud_storage
 print("ready", flush=True)
 for line in sys.stdin:
