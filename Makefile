@@ -16,7 +16,7 @@ export UV_PYTHON := $(PYTHON)
 export UV_PYTHON_DOWNLOADS := never
 export UV_NO_PROGRESS := 1
 
-.PHONY: help python setup demo test lint format schema conformance clean
+.PHONY: help python setup demo test lint format schema reference templates conformance clean
 
 help: ## Say what there is
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -54,13 +54,21 @@ format: setup ## Mend what ruff can mend by itself
 	@$(UV) run --no-sync ruff check --quiet --fix
 	@$(UV) run --no-sync ruff format --quiet
 
-schema: setup ## Write the JSON Schemas again, after a change of conceptry/
+schema: setup ## Write the JSON Schemas again, after a change of conceptry/ or of trainer/metrics.py
 	@$(UV) run --no-sync python -c 'import json; from conceptry.concept import json_schema; \
 	print(json.dumps(json_schema(), indent=2, ensure_ascii=False))' > concepts/concept.schema.json
 	@$(UV) run --no-sync python -c 'import json; from conceptry.actions import plan_schema; \
 	print(json.dumps(plan_schema(), indent=2, ensure_ascii=False))' > docs/plan.schema.json
 	@$(UV) run --no-sync python -c 'import json; from conceptry.policy import policy_schema; \
 	print(json.dumps(policy_schema(), indent=2, ensure_ascii=False))' > docs/conceptry.schema.json
+	@$(UV) run --no-sync python -c 'import json; from trainer.metrics import metrics_schema; \
+	print(json.dumps(metrics_schema(), indent=2, ensure_ascii=False))' > docs/metrics.schema.json
+
+reference: setup ## Write docs/reference.md again, after a change of commands, settings, events or reasons
+	@$(UV) run --no-sync python -m cli.reference > docs/reference.md
+
+templates: setup ## Record the templates of Space and handler as they are; see TEMPLATES_REVISION in tasks/space/render.py
+	@$(UV) run --no-sync python -m tasks.space.render
 
 clean: ## Remove the environment, the caches and the demo's folder
 	@rm -rf .venv .uv .mypy_cache .pytest_cache .ruff_cache .hypothesis .conformance demo

@@ -25,7 +25,10 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 
 from benchmarks.tiny_inversion import Bench
-from trainer import checkpoint, config, data, prompts, train
+from trainer import checkpoint, config, objective, train
+from trainer.data import batches, prompts
+from trainer.data.latents import encode_views
+from trainer.data.pictures import Picture, split_held_out
 from trainer.recipe import DEFAULT
 from trainer.tiny import world
 
@@ -61,13 +64,13 @@ def run(bench: Bench, pair: tuple[str, str], variant: str, seed: int, initialize
         }
     )
     rng = np.random.default_rng([seed, world.PAIRS.index(pair)])
-    found = [data.Picture(np.asarray(world.draw(*pair, rng)), "") for _ in range(6)]
-    kept, held_out = data.split(found, wanted)
-    latents = data.encode(kept, bench.encoder, wanted, bench.base.preset.views, seed=1)
-    judged = data.encode(held_out, bench.encoder, wanted, 4, seed=2)
+    found = [Picture(np.asarray(world.draw(*pair, rng)), "") for _ in range(6)]
+    kept, held_out = split_held_out(found, wanted)
+    latents = encode_views(kept, bench.encoder, wanted, bench.base.preset.views, seed=1)
+    judged = encode_views(held_out, bench.encoder, wanted, 4, seed=2)
     prompt = prompts.evaluation_prompt("object").format("<x>")
     right: list[float] = []
-    last = train.initial_vectors(wanted, bench.frozen)
+    last = objective.initial_vectors(wanted, bench.frozen)
 
     def score(state: checkpoint.State) -> None:
         nonlocal last
@@ -88,9 +91,12 @@ def run(bench: Bench, pair: tuple[str, str], variant: str, seed: int, initialize
             at_checkpoint=score,
             checkpoint_every=5,
         )
-    losses, batch = train.denoising_losses(bench.frozen), train.evaluation_batch(judged, bench.frozen, wanted)
-    before = train.paired_loss(losses, train.initial_vectors(wanted, bench.frozen), batch)
-    return {"right": right, "improvement": 1.0 - train.paired_loss(losses, last, batch) / before}
+    losses, batch = (
+        objective.denoising_losses(bench.frozen),
+        batches.evaluation_batch(judged, bench.frozen.tokenizer, wanted),
+    )
+    before = objective.paired_loss(losses, objective.initial_vectors(wanted, bench.frozen), batch)
+    return {"right": right, "improvement": 1.0 - objective.paired_loss(losses, last, batch) / before}
 
 
 def main() -> None:

@@ -21,7 +21,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import h5py
 import numpy as np
 
-from trainer import models, parts
+from trainer.models import keras_reference
+from trainer.models.text_encoder import TEXT_ENCODERS, TextEncoder
+from trainer.models.unet import UNETS, DiffusionModel
 
 VOCABULARY = 49408
 
@@ -62,18 +64,18 @@ def make(folder: Path, merges: Path, seed: int = 0) -> Path:
 
     def keras_model(build: Callable[[], Any]) -> Callable[[_Writer], None]:
         def write(writer: _Writer) -> None:
-            with models.no_initialization():
+            with keras_reference.no_initialization():
                 for weight in build().weights:
                     writer(weight.shape)
 
         return write
 
-    encoder, unet = parts.TEXT_ENCODERS["sd-v1-4"], parts.UNETS["sd-v1-4"]
+    encoder, unet = TEXT_ENCODERS["sd-v1-4"], UNETS["sd-v1-4"]
     builders: dict[str, Callable[[_Writer], object]] = {
-        "kcv_encoder.h5": lambda writer: parts.TextEncoder(encoder, VOCABULARY, writer),
-        "kcv_diffusion_model.h5": lambda writer: parts.DiffusionModel(unet, writer),
-        "vae_encoder.h5": keras_model(models.sd_image_encoder),
-        "kcv_decoder.h5": keras_model(lambda: models.decoder("sd-v1-4", 256, 256)),
+        "kcv_encoder.h5": lambda writer: TextEncoder(encoder, VOCABULARY, writer),
+        "kcv_diffusion_model.h5": lambda writer: DiffusionModel(unet, writer),
+        "vae_encoder.h5": keras_model(keras_reference.sd_image_encoder),
+        "kcv_decoder.h5": keras_model(lambda: keras_reference.decoder("sd-v1-4", 256, 256)),
     }
     for index, (name, build) in enumerate(builders.items()):
         if not (folder / name).is_file():

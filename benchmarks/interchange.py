@@ -26,8 +26,8 @@ import numpy as np
 import tensorflow as tf
 
 from trainer import export
-from trainer.base import BaseModel
-from trainer.clip import Clip, prepare
+from trainer.base_weights.base_model import BaseModel
+from trainer.models.clip import Clip, prepare
 
 
 def main() -> None:
@@ -58,7 +58,7 @@ def _write_encoder(folder: Path, base_dir: Path | None) -> None:
     vectors = np.random.default_rng(0).standard_normal((2, encoder.shape.width), "float32") * 0.1
     tokens = tokenizer.rows(["a photo of <x>", "a red circle"])
     arrays = {f"w{index:04d}": np.asarray(weight) for index, weight in enumerate(encoder.weights)}
-    context = encoder.splice(tf.constant(tokens), tf.constant(vectors)).numpy()
+    context = encoder.encode_with_placeholders(tf.constant(tokens), tf.constant(vectors)).numpy()
     arrays |= {"tokens": tokens, "context": context, "heads": np.asarray(encoder.shape.heads)}
     np.savez(folder / "encoder.npz", allow_pickle=False, **arrays)
     export.learned_embeds(folder / "learned_embeds.safetensors", "<x>", vectors)

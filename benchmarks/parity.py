@@ -26,8 +26,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from trainer import models, parts, weights
-from trainer.base import BaseModel
+from trainer.base_weights import weight_reader
+from trainer.base_weights.base_model import BaseModel
+from trainer.models import keras_reference
+from trainer.models.unet import timestep_embedding
 
 
 def outputs(model: Callable[..., Any], inputs: tuple[Any, ...], follow: int | None = None) -> list[Any]:
@@ -55,10 +57,10 @@ def compared(wanted: Any, found: Any) -> dict[str, float]:
 
 def theirs(base: BaseModel, part: str, build: Callable[[], keras.Model]) -> keras.Model:
     """KerasCV's model of a part, with the weights of the file that ours reads."""
-    with models.no_initialization():
+    with keras_reference.no_initialization():
         model = build()
     path = base.path(part)
-    models.assign(model, weights.read(path, part), f"{path}: {part}")
+    keras_reference.assign(model, weight_reader.read(path, part), f"{path}: {part}")
     return model
 
 
@@ -70,21 +72,21 @@ def compare(base: BaseModel, side: int) -> dict[str, dict[str, float]]:
     positions = np.repeat(np.arange(tokenizer.prompt_length, dtype="int32")[None], 2, axis=0)
     found: dict[str, dict[str, float]] = {}
 
-    keras_model = theirs(base, "text_encoder", lambda: models.text_encoder(name, tokenizer.vocabulary))
+    keras_model = theirs(base, "text_encoder", lambda: keras_reference.text_encoder(name, tokenizer.vocabulary))
     encoder = base.text_encoder(tokenizer.vocabulary)
     nothing = tf.zeros((1, encoder.shape.width))
     (wanted,) = outputs(lambda *inputs: keras_model(list(inputs)), (tokens, positions))
-    (context,) = outputs(lambda tokens: encoder.splice(tokens, nothing), (tokens,))
+    (context,) = outputs(lambda tokens: encoder.encode_with_placeholders(tokens, nothing), (tokens,))
     found["text encoder"] = compared(wanted, context)
     del keras_model
     gc.collect()
 
     latent = rng.standard_normal((2, side // 8, side // 8, 4), "float32")
-    inputs = latent, np.asarray(parts.timestep_embedding(tf.constant([3, 700]))), context
+    inputs = latent, np.asarray(timestep_embedding(tf.constant([3, 700]))), context
     for count in (1, 2):
         # A picture alone goes another way than several.
         few = tuple(array[:count] for array in inputs)
-        keras_model = theirs(base, "diffusion_model", lambda: models.diffusion_model(name, side, side))
+        keras_model = theirs(base, "diffusion_model", lambda: keras_reference.diffusion_model(name, side, side))
         wanted, gradient = outputs(lambda *inputs, model=keras_model: model(list(inputs)), few, follow=2)
         del keras_model
         gc.collect()
@@ -96,9 +98,9 @@ def compare(base: BaseModel, side: int) -> dict[str, dict[str, float]]:
         found[f"gradient of the context, {count} at once"] = compared(gradient, ours[1])
 
     image = rng.uniform(-1, 1, (1, side, side, 3)).astype("float32")
-    keras_model = theirs(base, "image_encoder", lambda: models.image_encoder(name))
+    keras_model = theirs(base, "image_encoder", lambda: keras_reference.image_encoder(name))
     found["VAE encoder"] = compared(*(outputs(model, (image,))[0] for model in (keras_model, base.image_encoder())))
-    keras_model = theirs(base, "decoder", lambda: models.decoder(name, side, side))
+    keras_model = theirs(base, "decoder", lambda: keras_reference.decoder(name, side, side))
     found["VAE decoder"] = compared(*(outputs(model, (latent[:1],))[0] for model in (keras_model, base.decoder())))
     return found
 

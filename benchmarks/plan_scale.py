@@ -33,6 +33,7 @@ from unittest.mock import patch
 import numpy as np
 import pygit2
 from huggingface_hub import get_session
+from PIL import Image
 from pydantic import SecretStr
 from safetensors.numpy import save_file
 
@@ -40,9 +41,10 @@ import tasks.hub
 from conceptry.actions import Plan
 from conceptry.concept import ConceptSpec, ImageRef
 from conceptry.fingerprint import content_keys, serving_fingerprint, training_fingerprint, training_keys
-from conceptry.gate import GateResult
+from conceptry.gate import GateFinding, GateResult
 from conceptry.installation import Installation
 from conceptry.markdown import dump_front_matter
+from conceptry.reasons import GateReason
 from conceptry.settings import Settings
 from conceptry.version import Version
 from emulators.hub.commits import Author
@@ -58,12 +60,14 @@ from local.child_process import answers, free_port
 from tasks.dvc.tasks import list_desired_images
 from tasks.git.tasks import read_desired
 from tasks.hub.card import render_unreleased
-from tasks.space import render_space, templates_digest
+from tasks.space import TEMPLATES_REVISION, render_space
 from tasks.training import base_model
+from trainer.metrics import METRICS_FILE, Losses, TrainingMetrics, write_metrics
 
 SIZES = (10, 100, 1000, 5000)
 IMAGES = 5
 OWNER = "local"
+GOOD = GateResult(True, (GateFinding(GateReason.IMPROVED, "it was good"),))
 CREATED = "2026-11-01T12:00:00+00:00"
 
 
@@ -81,7 +85,7 @@ class World:
 
     def __init__(self, root: Path, count: int) -> None:
         self.root, self.count = root, count
-        self._spaces, self._base = templates_digest(), base_model("tiny")
+        self._spaces, self._base = TEMPLATES_REVISION, base_model("tiny")
         self._store = RepoStore(root / "hub")
 
     def lay_down(self) -> None:
@@ -155,8 +159,19 @@ class World:
         settings = RepoSettings(owner=OWNER, name=name, space=SpaceSettings())
         store.create(Kind.SPACE, settings, {"README.md": space.encode()}, author)
 
-    def publish(self, installation: Installation) -> None:
-        """Publish and serve every concept, as a training does at its end: few are looked at closely."""
+    def change_title(self, title: str) -> None:
+        """Give the first concept's Space another title."""
+        git = pygit2.Repository(str(self.root / "origin.git"))
+        tree = git.references["refs/heads/main"].peel(pygit2.Commit).tree["concepts"]
+        folder = git.TreeBuilder(tree["concept-00000"])
+        text = tree["concept-00000"]["concept.yaml"].data.decode() + f"space: {{title: {title}}}\n"
+        folder.insert("concept.yaml", git.create_blob(text.encode()), pygit2.enums.FileMode.BLOB)
+        concepts = git.TreeBuilder(tree)
+        concepts.insert("concept-00000", folder.write(), pygit2.enums.FileMode.TREE)
+        self._commit(git, concepts.write())
+
+    def publish(self, installation: Installation, *, release: bool = True) -> None:
+        """Publish every concept, and unless told otherwise serve it, as a training does at its end."""
         session = tasks.hub.HubSession(installation.hub)
         desired = list_desired_images(installation, read_desired(installation))
         for name, wanted in desired.concepts.items():
@@ -165,12 +180,14 @@ class World:
             inputs = training_fingerprint(wanted.spec, images, self._base)
             bundle = tasks.hub.assemble(
                 self._trained(wanted.spec.placeholder_token), self.root / "bundles" / name, name=name, spec=wanted.spec,
-                base=self._base, gate=GateResult(True, ("it was good",)), repo=session.target.repo(name),
+                base=self._base, gate=GOOD, repo=session.target.repo(name),
                 lineage=tasks.hub.Lineage(
                     inputs, inputs, desired.revision, wanted.dvc_md5 or "", images, created=CREATED
                 ),
             )  # fmt: skip
             version = tasks.hub.publish(session, name, bundle)
+            if not release:
+                continue
             tasks.hub.update_main(session, name, version.name)
             rendered = render_space(self.root / "space", *space_of(session, name, wanted.spec, version))
             serving = serving_fingerprint(wanted.spec, version, self._spaces)
@@ -182,9 +199,12 @@ class World:
         folder = self.root / "trained" / token.strip("<>")
         (folder / "text_encoder").mkdir(parents=True)
         (folder / "text_encoder" / "saved_model.pb").write_bytes(b"graph")
+        (folder / "samples").mkdir()
+        for name in ("grid", "initializer"):
+            Image.new("RGB", (8, 8)).save(folder / "samples" / f"{name}.png")
         save_file({token: np.zeros((1, 96), "float32")}, folder / "learned_embeds.safetensors")
-        losses = {"initializer": 0.1, "trained": 0.05, "improvement": 0.5}
-        (folder / "metrics.json").write_text(json.dumps({"loss": losses}))
+        losses = Losses(initializer=0.1, trained=0.05, improvement=0.5)
+        write_metrics(folder / METRICS_FILE, TrainingMetrics(loss=losses))
         return folder
 
 

@@ -3,7 +3,7 @@
 One picture at Stable Diffusion 1.x's full size with random weights, on this machine, each in a process of its
 own, one after the other, everything loaded and warm before the clock starts:
 
-- `ours`: trainer.sampling, DPM-Solver++(2M) at 20 steps, as trainer, Space and handler draw;
+- `ours`: trainer.sampling.sampler, DPM-Solver++(2M) at 20 steps, as trainer, Space and handler draw;
 - `kerascv`: KerasCV's own `text_to_image` at its default of 50 steps;
 - `diffusers_bfloat16`, `diffusers_float32`: its pipeline's loop with the same solver at 20 steps, in --peers, a folder
   for a Python environment that is made when it is missing (pip, 1 GB). Where the CPU does not multiply bfloat16, only
@@ -43,8 +43,8 @@ PATIENCE = 500
 
 def ours(base_dir: Path, side: int) -> dict[str, Any]:
     """Seconds of a picture with our sampler; the weights are not the published ones, so their digests are not asked."""
-    from trainer.base import BaseModel
-    from trainer.sampling import Pipeline
+    from trainer.base_weights.base_model import BaseModel
+    from trainer.sampling.sampler import Pipeline
 
     began = time.perf_counter()
     base = BaseModel("sd-v1-4", base_dir, unverified=True)
@@ -52,7 +52,7 @@ def ours(base_dir: Path, side: int) -> dict[str, Any]:
     encoder = base.text_encoder(tokenizer.vocabulary)
 
     def encode(tokens: Any) -> Any:
-        return encoder.splice(tokens, encoder.table[:1])
+        return encoder.encode_with_placeholders(tokens, encoder.table[:1])
 
     pipeline = Pipeline(base, tokenizer, encode, resolution=side)
     loaded = time.perf_counter()
@@ -108,8 +108,8 @@ def tiny() -> dict[str, Any]:
     import numpy as np
 
     from benchmarks import judge
-    from trainer.sampling import Pipeline
-    from trainer.solver import Solver
+    from trainer.sampling.sampler import Pipeline
+    from trainer.sampling.solver import Solver
     from trainer.tiny import world
 
     network, pipeline = judge.load(), Pipeline.load("tiny")
@@ -155,7 +155,7 @@ def _apart(name: str, options: argparse.Namespace) -> dict[str, Any]:
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Run the contenders one after the other."""
-    from trainer.precision import storage
+    from trainer.base_weights.precision import storage
 
     found: dict[str, Any] = {}
     if options.keep and options.keep.is_file():
@@ -188,7 +188,7 @@ def ratios(found: dict[str, Any]) -> dict[str, float]:
 
 
 def _machine() -> dict[str, Any]:
-    from trainer.precision import cpu_features
+    from trainer.base_weights.precision import cpu_features
 
     multiplies = sorted({"avx2", "avx512f", "avx512_bf16", "amx_bf16"} & cpu_features())
     return {"cores": os.cpu_count(), "cpu_features": multiplies}

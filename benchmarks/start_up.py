@@ -24,7 +24,7 @@ import numpy as np
 import psutil
 from PIL import Image
 
-from trainer import records
+from trainer.data import records
 
 
 def write_records(folder: Path, side: int, count: int) -> None:

@@ -31,8 +31,10 @@ def ours(base_dir: Path, side: int, batch: int, steps: int) -> dict[str, float]:
     """A step as `trainer.train` takes it: cached latents, one vector, frozen weights."""
     import numpy as np
 
-    from trainer import batches, config, data, train
-    from trainer.base import BaseModel
+    from trainer import config, objective
+    from trainer.base_weights.base_model import BaseModel
+    from trainer.data import batches
+    from trainer.data.latents import Latents
     from trainer.devices import Devices
 
     wanted = config.parse(
@@ -46,15 +48,15 @@ def ours(base_dir: Path, side: int, batch: int, steps: int) -> dict[str, float]:
     )
     base = BaseModel("sd-v1-4", base_dir, unverified=True)
     tokenizer = base.tokenizer("<x>")
-    frozen = batches.Frozen(base.text_encoder(tokenizer.vocabulary), base.diffusion_model(side, side), tokenizer)
+    frozen = objective.Frozen(base.text_encoder(tokenizer.vocabulary), base.diffusion_model(side, side), tokenizer)
     shape = (8, side // 8, side // 8, 4)
-    latents = data.Latents(np.ones(shape, "float32"), np.ones(shape, "float32"), ("",) * 8)
-    run = Devices().compile(train.gradients(batches.denoising_losses(frozen)), False)
-    start = batches.initial_vectors(wanted, frozen)
+    latents = Latents(np.ones(shape, "float32"), np.ones(shape, "float32"), ("",) * 8)
+    run = Devices().compile(objective.gradients(objective.denoising_losses(frozen)), False)
+    start = objective.initial_vectors(wanted, frozen)
     numbers = iter(range(10**6))
 
     def step() -> None:
-        batch_of = batches.draw_batch(latents, frozen, wanted, next(numbers)).arrays()
+        batch_of = batches.draw_batch(latents, frozen.tokenizer, wanted, next(numbers)).arrays()
         [np.asarray(value) for value in run((start, np.zeros((), "float32")), batch_of)]
 
     return measure(step, steps)
@@ -67,12 +69,13 @@ def keras_tutorial(side: int, batch: int, steps: int) -> dict[str, float]:
     import tensorflow as tf
     from keras_cv.src.models.stable_diffusion.noise_scheduler import NoiseScheduler
 
-    from trainer import autoencoder, models, parts
+    from trainer.models import autoencoder, keras_reference
+    from trainer.models.unet import timestep_embedding
 
-    with models.no_initialization():
-        encoder = models.text_encoder("sd-v1-4", 49409)
-        unet = models.diffusion_model("sd-v1-4", side, side)
-        vae = models.sd_image_encoder()
+    with keras_reference.no_initialization():
+        encoder = keras_reference.text_encoder("sd-v1-4", 49409)
+        unet = keras_reference.diffusion_model("sd-v1-4", side, side)
+        vae = keras_reference.sd_image_encoder()
     rng = np.random.default_rng(0)
     for model in (encoder, unet, vae):
         for weight in model.weights:
@@ -102,7 +105,7 @@ def keras_tutorial(side: int, batch: int, steps: int) -> dict[str, float]:
             times = tf.random.uniform((batch,), 0, 1000, tf.int64)
             noisy = scheduler.add_noise(latents, noise, times)
             context = encoder([tokens, positions])
-            predicted = unet([noisy, parts.timestep_embedding(times), context])
+            predicted = unet([noisy, timestep_embedding(times), context])
             loss = tf.reduce_mean(tf.square(noise - predicted))
         gradients = tape.gradient(loss, [weight.value for weight in table])
         gradients = [tf.convert_to_tensor(gradient) * only_new for gradient in gradients]
@@ -161,7 +164,7 @@ def main() -> None:
     if options.one == "keras":
         print(json.dumps(keras_tutorial(side, batch, options.steps)))
         return
-    from trainer import precision
+    from trainer.base_weights import precision
 
     result: dict[str, Any] = {"weights": precision.storage("sd-v1-4"), "sizes": {}}
     for size in options.sizes:

@@ -38,11 +38,15 @@ import tensorflow as tf
 
 from benchmarks import judge
 from benchmarks.peers import keras_tutorial
-from trainer import checkpoint, config, data, parts, prompts, train
-from trainer.base import BaseModel
-from trainer.layers import on_gpu
-from trainer.presets import PRESETS
-from trainer.sampling import Pipeline
+from trainer import checkpoint, config, objective, train
+from trainer.base_weights.base_model import BaseModel
+from trainer.base_weights.presets import PRESETS
+from trainer.data import prompts
+from trainer.data.latents import compile_encoder, encode_views
+from trainer.data.pictures import Picture, split_held_out
+from trainer.models.layers import on_gpu
+from trainer.models.text_encoder import TEXT_ENCODERS
+from trainer.sampling.sampler import Pipeline
 from trainer.tiny import world
 
 CONCEPTS = ("teal crescent", "purple cross", "red heart")
@@ -89,7 +93,7 @@ class Contest:
         self._judge = judge.load()
         self.unet = self.base.diffusion_model(world.SIZE, world.SIZE)
         rng = np.random.default_rng([0, world.PAIRS.index(self.pair)])
-        self.pictures = [data.Picture(np.asarray(world.draw(*self.pair, rng)), "") for _ in range(IMAGES)]
+        self.pictures = [Picture(np.asarray(world.draw(*self.pair, rng)), "") for _ in range(IMAGES)]
 
     def scorer(self, encode: Callable[[Any], Any]) -> Callable[[], float]:
         """A function that draws with `encode` as text encoder and gives the share of right pictures."""
@@ -123,17 +127,17 @@ class Contest:
         """`trainer.train` with its defaults, scored more often than it saves."""
         words = {"placeholder_token": "<x>", "initializer_token": self.pair[1], "base_model": "tiny"}
         wanted = config.parse({**words, "training": {"seed": seed}})
-        vectors = tf.Variable(tf.zeros((1, parts.TEXT_ENCODERS["tiny"].width)))
+        vectors = tf.Variable(tf.zeros((1, TEXT_ENCODERS["tiny"].width)))
         clock = Clock()
         with clock.paused():
             text_encoder = self.base.text_encoder(self.tokenizer.vocabulary)
-            score = self.scorer(lambda tokens: text_encoder.splice(tokens, vectors))
-            frozen = train.Frozen(text_encoder, self.unet, self.tokenizer)
-            vectors.assign(train.initial_vectors(wanted, frozen))
+            score = self.scorer(lambda tokens: text_encoder.encode_with_placeholders(tokens, vectors))
+            frozen = objective.Frozen(text_encoder, self.unet, self.tokenizer)
+            vectors.assign(objective.initial_vectors(wanted, frozen))
             points: list[Point] = [{"step": 0, **clock.read(), "right": score()}]
-        kept, _ = data.split(self.pictures, wanted)
-        encoder = data.passing(self.base.image_encoder())
-        latents = data.encode(kept, encoder, wanted, self.base.preset.views, seed=1, at_once=on_gpu())
+        kept, _ = split_held_out(self.pictures, wanted)
+        encoder = compile_encoder(self.base.image_encoder())
+        latents = encode_views(kept, encoder, wanted, self.base.preset.views, seed=1, at_once=on_gpu())
 
         def look(state: checkpoint.State) -> None:
             if state.step in OURS_AT:

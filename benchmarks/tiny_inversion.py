@@ -36,10 +36,15 @@ import numpy as np
 import tensorflow as tf
 
 from benchmarks import judge
-from trainer import config, data, parts, prompts, records, train
-from trainer.base import BaseModel
-from trainer.presets import PRESETS
-from trainer.sampling import Pipeline
+from trainer import config, objective, train
+from trainer.base_weights.base_model import BaseModel
+from trainer.base_weights.presets import PRESETS
+from trainer.data import batches, prompts, records
+from trainer.data.latents import Latents, encode_views
+from trainer.data.pictures import Picture, split_held_out
+from trainer.metrics import METRICS_FILE, read_metrics
+from trainer.models.text_encoder import TEXT_ENCODERS
+from trainer.sampling.sampler import Pipeline
 from trainer.tiny import world
 
 CONCEPTS = tuple((colour, shape, shape) for colour, shape in world.HELD_OUT)
@@ -70,14 +75,14 @@ class Bench:
         self.base = BaseModel("tiny")
         self.judge = judge.load()
         tokenizer = self.base.tokenizer("<x>")
-        self.frozen = train.Frozen(
+        self.frozen = objective.Frozen(
             self.base.text_encoder(tokenizer.vocabulary), self.base.diffusion_model(64, 64), tokenizer
         )
-        self.vectors = tf.Variable(tf.zeros((1, parts.TEXT_ENCODERS["tiny"].width)))
+        self.vectors = tf.Variable(tf.zeros((1, TEXT_ENCODERS["tiny"].width)))
         self.pipeline = Pipeline(
             self.base,
             tokenizer,
-            lambda tokens: self.frozen.text_encoder.splice(tokens, self.vectors),
+            lambda tokens: self.frozen.text_encoder.encode_with_placeholders(tokens, self.vectors),
             diffusion_model=self.frozen.diffusion_model,
         )
         self.encoder = self.base.image_encoder()
@@ -110,12 +115,12 @@ class Bench:
             }
         )
         rng = np.random.default_rng([seed, world.PAIRS.index(pair)])
-        found = [data.Picture(np.asarray(world.draw(*pair, rng)), "") for _ in range(IMAGES)]
-        kept, held_out = data.split(found, wanted)
-        latents = data.encode(kept, self.encoder, wanted, self.base.preset.views, seed=1)
-        judged = data.encode(held_out, self.encoder, wanted, 4, seed=2)
+        found = [Picture(np.asarray(world.draw(*pair, rng)), "") for _ in range(IMAGES)]
+        kept, held_out = split_held_out(found, wanted)
+        latents = encode_views(kept, self.encoder, wanted, self.base.preset.views, seed=1)
+        judged = encode_views(held_out, self.encoder, wanted, 4, seed=2)
         prompt = prompts.evaluation_prompt("object").format("<x>")
-        initial = train.initial_vectors(wanted, self.frozen)
+        initial = objective.initial_vectors(wanted, self.frozen)
         self.vectors.assign(initial)
         before = self.score(prompt, pair, pictures)
         started = time.monotonic()
@@ -129,17 +134,17 @@ class Bench:
         )
 
     def _losses(
-        self, judged: data.Latents, wanted: config.Config, pair: tuple[str, str], initial: Any, state: Any
+        self, judged: Latents, wanted: config.Config, pair: tuple[str, str], initial: Any, state: Any
     ) -> dict[str, float]:
         """The held-out loss with the initializer, the learned token, and the true caption in its place."""
-        losses = train.denoising_losses(self.frozen)
-        batch = train.evaluation_batch(judged, self.frozen, wanted)
+        losses = objective.denoising_losses(self.frozen)
+        batch = batches.evaluation_batch(judged, self.frozen.tokenizer, wanted)
         text = prompts.evaluation_prompt("object").format(" ".join(pair))
         caption = replace(batch, tokens=np.repeat(self.frozen.tokenizer.rows([text]), len(batch.tokens), axis=0))
         return {
-            "initializer": round(train.paired_loss(losses, initial, batch), 5),
-            "trained": round(train.paired_loss(losses, state.vectors, batch), 5),
-            "true_caption": round(train.paired_loss(losses, initial, caption), 5),
+            "initializer": round(objective.paired_loss(losses, initial, batch), 5),
+            "trained": round(objective.paired_loss(losses, state.vectors, batch), 5),
+            "true_caption": round(objective.paired_loss(losses, initial, caption), 5),
         }
 
 
@@ -165,8 +170,8 @@ def whole_program() -> dict[str, float]:
             [*map(str, command), "--config", str(folder / "config.json")], check=True, stdout=subprocess.DEVNULL
         )
         seconds = time.monotonic() - started
-        metrics = json.loads((folder / "output" / "metrics.json").read_text())
-    phases = {name: value for name, value in metrics["seconds"].items() if name != "total"}
+        metrics = read_metrics(folder / "output" / METRICS_FILE)
+    phases = {name: value for name, value in metrics.seconds.items() if name != "total"}
     return {"from_start_to_end": round(seconds, 1), **phases}
 
 

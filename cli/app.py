@@ -59,7 +59,9 @@ class LazyCommand(TyperCommand):
 
     def load(self) -> Any:
         """Import the module and return the command that its function `command` describes."""
-        single = typer.Typer(context_settings=_CONTEXT, pretty_exceptions_enable=False, rich_markup_mode="rich")
+        single = typer.Typer(
+            context_settings=_CONTEXT, pretty_exceptions_enable=False, rich_markup_mode="rich", add_completion=False
+        )
         single.command(self.name)(import_module(self._module).command)
         return typer.main.get_command(single)
 

@@ -32,7 +32,7 @@ def command(
         err().print("Which folder? Give --into FOLDER, or set CONCEPTRY_BASE_DIR, where trainings look for weights.")
         raise typer.Exit(2)
     arguments = ["--base-model", base_model, "--into", str(folder), *(["--clip"] if clip else [])]
-    code = subprocess.run(python_module("trainer.fetch", *arguments), check=False).returncode
+    code = subprocess.run(python_module("trainer.base_weights.fetch", *arguments), check=False).returncode
     if code == 0 and folder != configured:
         err().print(f"Trainings find it with CONCEPTRY_BASE_DIR={folder.resolve()}")
     raise typer.Exit(code)

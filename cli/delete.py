@@ -9,9 +9,12 @@ import typer
 
 from cli.options import Name, Root
 from conceptry.errors import ConceptryError
-from flows.garbage_collection import delete_concept
+from conceptry.installation import Installation
 from local.console import out
 from local.setup_folder import open_installation
+from tasks import hub
+from tasks.git.tasks import read_desired
+from tasks.locks import hold, run_id
 
 
 def command(
@@ -29,3 +32,23 @@ def command(
                 raise ConceptryError("nothing was deleted", concept=name)
         delete_concept(installation, name)
     out().print(f"{repo} and its Space are gone.", soft_wrap=True)
+
+
+def delete_concept(installation: Installation, name: str) -> None:
+    """Delete a concept's repos for good.
+
+    Raises:
+        ConceptryError: it is still in git, or is not on the Hub.
+        HubError, TransientError: the Hub refused, or could not be asked.
+    """
+    if name in read_desired(installation).concepts:
+        raise ConceptryError(
+            "is in git, so it would be made again", concept=name, next_step=f"remove concepts/{name} and push first"
+        )
+    session = hub.HubSession(installation.hub)
+    if name not in hub.list_live(session).concepts:
+        raise ConceptryError(
+            "is not on the Hub", concept=name, next_step="check the name: `conceptry plan` lists all concepts"
+        )
+    with hold(installation.work.concept_lock(name), run_id()):
+        hub.delete_concept(session, name)

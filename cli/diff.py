@@ -27,7 +27,7 @@ from conceptry.work_folder import WorkFolder
 from local.console import out
 from local.contact_sheet import Panel, Row, contact_sheet
 from local.setup_folder import open_installation
-from tasks.atomic_files import write_atomically
+from tasks.files import write_atomically
 from tasks.hub import FoundVersion, HubSession, find_by_ref, read_bytes
 from tasks.hub.card import BEFORE, EMBEDS, GRID
 

@@ -6,7 +6,6 @@ when it is, the plan finds its inputs published already, and trains nothing.
 
 from __future__ import annotations
 
-import json
 import subprocess
 from dataclasses import dataclass
 from hashlib import sha256
@@ -21,19 +20,21 @@ from rich.console import Console
 from rich.syntax import Syntax
 from safetensors.numpy import save_file
 
-from cli.lint import find_top, read_checkout
+from cli.lint import read_checkout
 from cli.new import Added, NewConcept, add_concept, commands
 from cli.options import Root
 from conceptry.concept import ConceptSpec, DesiredConcept
 from conceptry.errors import ConceptryError
 from conceptry.fingerprint import training_fingerprint
-from conceptry.gate import GateResult
+from conceptry.gate import GateFinding, GateResult
 from conceptry.installation import Installation
+from conceptry.reasons import GateReason
 from conceptry.version import Version
 from local.console import out
 from local.setup_folder import open_installation
 from tasks import dvc, hub, training
-from tasks.embeds import BASE_MODEL_OF_WIDTH, Embeds, read_embeds
+from tasks.embeds import BASE_MODEL_OF_WIDTH, Embeds, read_embeds, write_imported_metrics
+from tasks.git.checkout import commit_of, find_top
 from tasks.hub.card import EMBEDS
 from tasks.processes import child_environment, python_module
 
@@ -120,6 +121,7 @@ def publish_embeds(installation: Installation, top: Path, name: str, embeds: Emb
     with TemporaryDirectory(prefix="conceptry-import-") as folder:
         trained = Path(folder) / "trained"
         _write_trained(trained, spec, embeds.rows, installation.base_dir, source)
+        judged = f"imported from {source['source']}; it was not judged here"
         bundle = hub.assemble(
             trained,
             Path(folder) / "bundle",
@@ -129,12 +131,12 @@ def publish_embeds(installation: Installation, top: Path, name: str, embeds: Emb
             lineage=hub.Lineage(
                 fingerprint=fingerprint,
                 inputs=fingerprint,
-                commit=_head(top),
+                commit=commit_of(top) or "0" * 40,
                 dvc_md5=concept.dvc_md5 or "",
                 images=concept.images or (),
                 imported=source,
             ),
-            gate=GateResult(True, (f"imported from {source['source']}; it was not judged here",)),
+            gate=GateResult(True, (GateFinding(GateReason.IMPORTED, judged),)),
             repo=session.target.repo(name),
         )
         version = hub.publish(session, name, bundle, private=spec.space.private)
@@ -168,8 +170,7 @@ def _write_trained(
     """Lay down what the trainer leaves, as far as vectors alone can tell."""
     (folder / "samples").mkdir(parents=True)
     save_file({spec.placeholder_token: rows}, folder / EMBEDS, metadata={"format": "pt"})
-    metrics = {"base_model": spec.base_model, "stopped": "imported", "imported": source}
-    (folder / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
+    write_imported_metrics(folder, spec.base_model, **source)
     arguments = ["--base-model", spec.base_model, "--embeds", str(folder / EMBEDS)]
     arguments += ["--output", str(folder / "text_encoder"), *(["--base", str(base_dir)] if base_dir else [])]
     done = subprocess.run(
@@ -187,11 +188,6 @@ def _write_trained(
             f"the text encoder could not be made: {last}",
             next_step=f"the vectors must fit {spec.base_model}, and its weights must be there (CONCEPTRY_BASE_DIR)",
         )
-
-
-def _head(top: Path) -> str:
-    done = subprocess.run(["git", "-C", str(top), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
-    return done.stdout.strip() if done.returncode == 0 else "0" * 40
 
 
 def _what_next(added: Added, console: Console) -> None:

@@ -25,6 +25,7 @@ from conceptry.version import Live
 from local.console import out
 from local.setup_folder import open_installation
 from tasks import dvc, hub
+from tasks.git.checkout import find_top
 from tasks.tokens import pieces
 
 
@@ -72,18 +73,6 @@ class Checkout:
         for name, concept in self.concepts.items():
             if concept.spec is not None:
                 yield name, concept.spec
-
-
-def find_top(start: Path) -> Path:
-    """The top of the git repository around `start`.
-
-    Raises:
-        SettingsError: there is none.
-    """
-    for folder in (start, *start.parents):
-        if (folder / ".git").exists():
-            return folder
-    raise SettingsError(f"{start} is in no git repository", next_step="go to your clone of the concepts' repository")
 
 
 def command(

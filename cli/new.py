@@ -17,6 +17,7 @@ from rich.syntax import Syntax
 from conceptry.concept import ConceptSpec, check_name, check_unique_tokens, load_spec, spec_path
 from conceptry.errors import ConceptryError, SpecError
 from tasks.dvc import add_images, add_to_pipeline
+from tasks.git.checkout import find_top
 
 PICTURES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic"})
 
@@ -147,14 +148,11 @@ def _to_commit(top: Path, folder: Path, pipeline: Path | None) -> tuple[str, ...
 
 
 def _top(start: Path) -> Path:
-    for folder in (start, *start.parents):
-        if (folder / ".git").exists():
-            if not (folder / ".dvc").is_dir():
-                raise ConceptryError(
-                    f"{folder} has no DVC", next_step="run `dvc init` and `dvc remote add -d NAME URL` there first"
-                )
-            return folder
-    raise ConceptryError(f"{start} is in no git repository", next_step="go to your clone of the concepts' repository")
+    top = find_top(start)
+    if not (top / ".dvc").is_dir():
+        next_step = "run `dvc init` and `dvc remote add -d NAME URL` there first"
+        raise ConceptryError(f"{top} has no DVC", next_step=next_step)
+    return top
 
 
 def _pictures(folder: Path) -> list[Path]:

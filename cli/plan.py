@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from cli.exit_codes import PLAN_BROKEN, PLAN_CHANGES, PLAN_IN_SYNC
 from cli.options import Json, Root, print_json
 from conceptry.actions import Action, ActionKind, Plan, plan_schema
 from conceptry.plan_text import cost, details, in_order, summary, why
@@ -18,8 +19,6 @@ from conceptry.plan_text import markdown as as_markdown
 from flows.reconcile import current_comparison
 from local import console
 from local.setup_folder import open_installation, prefect_of
-
-NOTHING_TO_DO, BROKEN, SOMETHING_TO_DO = 0, 1, 2
 
 _STYLES = {
     ActionKind.TRAIN: "bold yellow",
@@ -74,8 +73,9 @@ def command(
 def exit_code(plan: Plan) -> int:
     """2 something to do, as Terraform says it; else 1 a concept is broken and a person is needed; else 0."""
     if plan.changes:
-        return SOMETHING_TO_DO
-    return BROKEN if any(action.health == "Degraded" for action in plan.actions) else NOTHING_TO_DO
+        return PLAN_CHANGES
+    degraded = any(action.health == "Degraded" for action in plan.actions)
+    return PLAN_BROKEN if degraded else PLAN_IN_SYNC
 
 
 def print_plan(plan: Plan, terminal: Console, repo: str) -> None:

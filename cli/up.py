@@ -13,7 +13,8 @@ from rich.table import Table
 from conceptry.settings import OriginSettings
 from local.console import out
 from local.servers import Stack, end_on_sigterm
-from local.setup_folder import CLOUD_BUCKET, Folder, Setup, branch_here, repository_here
+from local.setup_folder import CLOUD_BUCKET, Folder, Setup
+from tasks.git.checkout import branch_of, origin_of
 
 
 def command(
@@ -57,7 +58,7 @@ def command(
 def first_setup(here: Path) -> Setup:
     """Return the set-up for the repository here, unless CONCEPTRY_REPO and CONCEPTRY_BRANCH name another."""
     chosen = OriginSettings()
-    return Setup(repo=chosen.repo or repository_here(here), branch=chosen.branch or branch_here(here))
+    return Setup(repo=chosen.repo or origin_of(here), branch=chosen.branch or branch_of(here))
 
 
 def panel(folder: Folder, setup: Setup) -> Panel:

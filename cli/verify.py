@@ -1,17 +1,47 @@
-"""`conceptry verify`: whether everything is as it should be."""
+"""`conceptry verify`: hash everything again, from git through DVC to the Hub.
+
+For every version: does its commit exist, does that commit ask for what was trained, does the DVC remote still hold
+every picture with its md5, do these inputs give the version's fingerprint, is every file of the version on the Hub with
+its sha256, are branch, tag and index where they belong, and are the Space's files those that were pushed?
+"""
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
+from pydantic import ValidationError
 from rich.markup import escape
 
 from cli.options import Json, Root, print_json
-from flows.verify import Finding, verify
+from conceptry.concept import BaseModel, ConceptSpec, Desired, ImageRef, parse_sources
+from conceptry.errors import ConceptryError
+from conceptry.fingerprint import training_fingerprint, training_keys
+from conceptry.installation import Installation
+from conceptry.version import LiveConcept, Manifest, Version
+from conceptry.version_ref import VersionRef
+from flows.drift import find_edits
 from local.console import out
 from local.setup_folder import open_installation
+from tasks import dvc, git, hub
+from tasks.files import file_digest
+from tasks.git.tasks import read_desired
+from tasks.hub.refs import version_of
+from tasks.hub.session import GITATTRIBUTES, MANIFEST
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was checked; `version` is None for what concerns the concept; `wrong` is None when it is right."""
+
+    concept: str
+    version: str | None
+    what: str
+    wrong: str | None
 
 
 def command(
@@ -39,6 +69,169 @@ def command(
     else:
         out().print(f"\n{len(findings)} checks, all right.")
     raise typer.Exit(1 if wrong else 0)
+
+
+def verify(
+    installation: Installation, names: Collection[str] = (), report: Callable[[Finding], None] = lambda _: None
+) -> list[Finding]:
+    """Check concepts end to end; nothing is changed.
+
+    Args:
+        installation: Of git, DVC and Hub.
+        names: concepts, or single versions (`my-cat@v2`); all when there are none.
+        report: Called with each finding as it is made.
+
+    Raises:
+        ConceptryError: there is no such concept or version.
+    """
+    desired, session = read_desired(installation), hub.HubSession(installation.hub)
+    live, verifier = hub.list_live(session), _Verifier(installation, session, desired)
+    selected = _selected(names, {*desired.concepts, *live.concepts})
+    findings = []
+    for name, versions in sorted(selected.items()):
+        there = live.concepts.get(name, LiveConcept(name, (), None))
+        missing = versions - {version.name for version in there.versions}
+        if missing:
+            raise ConceptryError(f"there is no version {', '.join(sorted(missing))}", concept=name)
+        for finding in verifier.check(there, versions):
+            report(finding)
+            findings.append(finding)
+    return findings
+
+
+def _selected(names: Collection[str], known: Collection[str]) -> dict[str, set[str]]:
+    """Return the concepts to check, each with the versions that are asked for; none means all."""
+    if not names:
+        return {name: set() for name in known}
+    selected: dict[str, set[str]] = {}
+    for text in names:
+        ref = VersionRef.parse(text)
+        if ref.name not in known:
+            raise ConceptryError(
+                "is neither in git nor on the Hub",
+                concept=ref.name,
+                next_step="check the name: `conceptry plan` lists all concepts",
+            )
+        selected.setdefault(ref.name, set()).update({ref.version} - {None})  # type: ignore[arg-type]
+    return selected
+
+
+@dataclass(frozen=True)
+class _Verifier:
+    """What every check reads from."""
+
+    installation: Installation
+    session: hub.HubSession
+    desired: Desired
+
+    def check(self, live: LiveConcept, only: Collection[str]) -> Iterator[Finding]:
+        """Check one concept and, of its versions, `only` these; all when there are none."""
+        name, concept = live.name, self.desired.concepts.get(live.name)
+        if concept is not None:
+            yield Finding(name, None, "concept.yaml", str(concept.error) if concept.error else None)
+        if live.error:
+            yield Finding(name, None, "model repo", live.error)
+            return
+        moved = hub.find_moved_refs(self.session, name, live.versions)
+        yield Finding(name, None, "branches and tags", "; ".join(map(str, moved)) or None)
+        edits = find_edits(self.session, self.desired, live)
+        if edits is not None:
+            yield Finding(name, None, "Space", "; ".join(map(str, edits)) or None)
+        for version in live.versions:
+            if not only or version.name in only:
+                for what, check in self._checks(name, version):
+                    try:
+                        wrong = check()
+                    except ConceptryError as error:
+                        wrong = str(error)
+                    yield Finding(name, version.name, what, wrong)
+
+    def _checks(self, name: str, version: Version) -> Iterator[tuple[str, Callable[[], str | None]]]:
+        try:
+            manifest = hub.read_manifest(self.session, name, version)
+        except ConceptryError as error:
+            message = str(error)
+            yield "manifest", lambda: message
+            return
+        yield "index", lambda: _index(manifest, version)
+        yield "fingerprint", lambda: _fingerprint(manifest)
+        if manifest.imported is None:
+            yield "git", lambda: _git(self.installation, manifest)
+        yield "DVC", lambda: _dvc(self.installation, self.desired, manifest)
+        yield "Hub", lambda: _hub(self.session, manifest, version)
+
+
+def _index(manifest: Manifest, version: Version) -> str | None:
+    """Whether the card's index says what the manifest does."""
+    true = version_of(manifest, version.number, version.commit).to_index()
+    said = version.to_index()
+    # What a training took is in the index since a later release of Conceptry.
+    keys = (true.keys() | said.keys()) - ({"seconds"} - said.keys())
+    wrong = [key for key in sorted(keys) if true.get(key) != said.get(key)]
+    return f"the card on main says another {', '.join(wrong)} than concept.json" if wrong else None
+
+
+def _fingerprint(manifest: Manifest) -> str | None:
+    """Whether the inputs that the manifest names give its fingerprint."""
+    spec = _spec(manifest)
+    base = BaseModel(manifest.base_model, manifest.base_digest, manifest.recipe, spec.resolution or 0)
+    images = [ImageRef(path, md5) for path, md5 in manifest.images.items()]
+    made = training_fingerprint(spec, images, base, manifest.retrain)
+    return None if made == manifest.fingerprint else f"its inputs give {made[:12]}, not {manifest.fingerprint[:12]}"
+
+
+def _git(installation: Installation, manifest: Manifest) -> str | None:
+    """Whether its commit asks for these images and these training keys."""
+    sources = git.read_concepts(installation.work.mirror, manifest.commit)
+    concept = parse_sources([source for source in sources if source.name == manifest.name]).get(manifest.name)
+    if concept is None or concept.spec is None:
+        return f"commit {manifest.commit[:8]} does not hold it"
+    if concept.dvc_md5 != manifest.dvc_md5:
+        return f"images.dvc at {manifest.commit[:8]} is {concept.dvc_md5}, not {manifest.dvc_md5}"
+    spec = _spec(manifest)
+    base = BaseModel(manifest.base_model, manifest.base_digest, manifest.recipe, spec.resolution or 0)
+    asked, trained = training_keys(concept.spec, base), training_keys(spec, base)
+    wrong = [key for key in asked if asked[key] != trained[key]]
+    return f"concept.yaml at {manifest.commit[:8]} has another {', '.join(wrong)}" if wrong else None
+
+
+def _dvc(installation: Installation, desired: Desired, manifest: Manifest) -> str | None:
+    """Whether the remote holds every picture with its md5; every byte is read."""
+    with TemporaryDirectory(prefix="conceptry-verify-") as folder:
+        destination = Path(folder) / "images"
+        dvc.fetch_images(
+            installation.work.mirror, desired.revision, manifest.dvc_md5, None, destination, concept=manifest.name
+        )
+        there = {
+            path.relative_to(destination).as_posix(): file_digest(path, "md5")
+            for path in destination.rglob("*")
+            if path.is_file()
+        }
+    return None if there == manifest.images else "the pictures are not those of concept.json"
+
+
+def _hub(session: hub.HubSession, manifest: Manifest, version: Version) -> str | None:
+    """Whether every file of the version is there with its sha256, and no other; every byte is read."""
+    with TemporaryDirectory(prefix="conceptry-verify-") as folder:
+        place = hub.download(session, manifest.name, version.commit, Path(folder) / "version")
+        there = {
+            path.relative_to(place).as_posix(): file_digest(path, "sha256")
+            for path in place.rglob("*")
+            if path.is_file() and ".cache" not in path.relative_to(place).parts
+        }
+    there = {path: digest for path, digest in there.items() if path not in (MANIFEST, GITATTRIBUTES)}
+    keys = there.keys() | manifest.files.keys()
+    wrong = [path for path in sorted(keys) if there.get(path) != manifest.files.get(path)]
+    more = ", ..." if len(wrong) > 5 else ""
+    return f"other bytes than concept.json says: {', '.join(wrong[:5])}{more}" if wrong else None
+
+
+def _spec(manifest: Manifest) -> ConceptSpec:
+    try:
+        return ConceptSpec.model_validate(manifest.spec)
+    except ValidationError as error:
+        what = f"the concept.yaml in its manifest cannot be read ({error.error_count()} mistakes)"
+        raise ConceptryError(what) from None
 
 
 def print_finding(finding: Finding) -> None:

@@ -139,7 +139,7 @@ class SpaceSpec(_Section):
     override: Annotated[Override, AfterValidator(programs)] = Field(
         {},
         description="Files of the Space's template to replace for this concept, each with its whole text, for example "
-        "look.py: | ... A new name adds a file.",
+        "theme.py: | ... A new name adds a file.",
     )
 
 

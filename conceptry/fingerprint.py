@@ -73,8 +73,8 @@ def serving_fingerprint(spec: ConceptSpec, version: Version | None, templates: s
     """Name what a Space is rendered from, as `key=8 hex digits` joined by dots.
 
     The parts are told apart so that a plan can say which of them changed. Token, base model and the like are the served
-    version's own, not those of today's concept.yaml, so the version stands for them. `templates` is the digest of the
-    templates.
+    version's own, not those of today's concept.yaml, so the version stands for them. `templates` is the identity of
+    the templates (tasks.space.TEMPLATES_REVISION).
     """
     parts: dict[str, Any] = {**spec.space.model_dump(), "endpoint": spec.endpoint.model_dump(exclude={"override"})}
     parts["version"] = None if version is None else [version.number, version.fingerprint]

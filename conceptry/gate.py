@@ -1,21 +1,28 @@
 """The gate: whether a trained version is good enough for `release: latest`, judged on the trainer's losses."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from conceptry.concept import GateSpec
-from conceptry.scores import clip_scores
+from conceptry.reasons import GateReason
 from conceptry.version import Gate
+from trainer.metrics import TrainingMetrics
+
+
+@dataclass(frozen=True)
+class GateFinding:
+    """What one criterion of the gate found: the reason for programs, and a sentence for cards and logs."""
+
+    reason: GateReason
+    text: str
 
 
 @dataclass(frozen=True)
 class GateResult:
-    """The judgement, with its reasons as sentences for cards and logs, whether it passed or not."""
+    """The judgement, with what each criterion found, whether the version passed or not."""
 
     passed: bool
-    reasons: tuple[str, ...]
+    findings: tuple[GateFinding, ...]
 
     @property
     def verdict(self) -> Gate:
@@ -23,48 +30,53 @@ class GateResult:
         return "passed" if self.passed else "rejected"
 
 
-def judge(metrics: Mapping[str, Any], gate: GateSpec, previous: float | None = None) -> GateResult:
+def judge(metrics: TrainingMetrics, gate: GateSpec, previous: float | None = None) -> GateResult:
     """Judge the trainer's metrics.json.
 
     Args:
-        metrics: `loss.initializer` and `loss.trained` are mean squared errors of the predicted noise, on the same
-            images (`loss.on` says which), noise and timesteps. `clip` is there where a CLIP model was.
-        gate: what the concept asks for.
-        previous: trained loss of the released version, given for scheduled retrainings, which must be better.
+        metrics: Of the training; it has `clip` only where a CLIP model was.
+        gate: What the concept asks for.
+        previous: Trained loss of the released version, given for scheduled retrainings, which must be better.
     """
-    losses = metrics.get("loss")
-    losses = losses if isinstance(losses, Mapping) else {}
-    trained, initializer, on = losses.get("trained"), losses.get("initializer"), losses.get("on", "held-out images")
-    if trained is None or initializer is None:
-        return GateResult(False, ("the trainer reported no loss to judge by",))
+    loss = metrics.loss
+    if loss.trained is None or loss.initializer is None:
+        return _rejected(GateReason.LOSS_MISSING, "the trainer reported no loss to judge by")
+    trained, initializer, on = loss.trained, loss.initializer, loss.on
     if not (_usable(trained) and _usable(initializer)):
-        return GateResult(False, (f"the loss on {on} is not a number: {initializer} -> {trained}",))
+        return _rejected(GateReason.LOSS_NOT_FINITE, f"the loss on {on} is not a number: {initializer} -> {trained}")
     improvement = 1 - trained / initializer if initializer else 0.0
     figures = f"loss on {on} {initializer:.4f} -> {trained:.4f}, an improvement of {improvement:.1%}"
     passed = trained < initializer and improvement >= gate.min_improvement
-    wanted = f"at least {gate.min_improvement:.1%}" if gate.min_improvement else "any improvement"
-    reasons = [f"{figures}; {wanted} was asked for"]
+    asked = f"at least {gate.min_improvement:.1%}" if gate.min_improvement else "any improvement"
+    improved = GateReason.IMPROVED if passed else GateReason.NOT_IMPROVED
+    findings = [GateFinding(improved, f"{figures}; {asked} was asked for")]
     if previous is not None:
         better = trained < previous
+        reason = GateReason.BETTER_THAN_RELEASED if better else GateReason.NOT_BETTER_THAN_RELEASED
         relation = "lower than" if better else "not lower than"
-        reasons.append(f"{trained:.4f} is {relation} the released version's {previous:.4f}")
+        findings.append(GateFinding(reason, f"{trained:.4f} is {relation} the released version's {previous:.4f}"))
         passed = passed and better
     if gate.min_clip_gain is not None:
-        nearer, reason = _nearer(metrics, gate.min_clip_gain)
-        reasons.append(reason)
-        passed = passed and nearer
-    return GateResult(passed, tuple(reasons))
+        gained = _clip_gain(metrics, gate.min_clip_gain)
+        findings.append(gained)
+        passed = passed and gained.reason is GateReason.CLIP_GAINED
+    return GateResult(passed, tuple(findings))
 
 
-def _nearer(metrics: Mapping[str, Any], wanted: float) -> tuple[bool, str]:
-    """Whether the samples are nearer to the concept's pictures than the initializer's are, and the sentence for it."""
-    score = clip_scores(metrics).get("image")
+def _rejected(reason: GateReason, text: str) -> GateResult:
+    return GateResult(False, (GateFinding(reason, text),))
+
+
+def _clip_gain(metrics: TrainingMetrics, wanted: float) -> GateFinding:
+    """Compare how near the samples are to the concept's pictures, before and after the training."""
+    score = metrics.clip_image
     if score is None:
-        return False, "gate.min_clip_gain asks for CLIP scores, and where it was trained there was no CLIP model"
-    gain = round(score.trained - score.initializer, 2)
-    asked = f"at least {wanted:g}" if wanted else "any gain"
-    return gain > 0 and gain >= wanted, f"{score.what}: {score}, a gain of {gain:.1f}; {asked} was asked for"
+        text = "gate.min_clip_gain asks for CLIP scores, and where it was trained there was no CLIP model"
+        return GateFinding(GateReason.CLIP_MISSING, text)
+    gain, asked = score.gain, f"at least {wanted:g}" if wanted else "any gain"
+    reason = GateReason.CLIP_GAINED if gain > 0 and gain >= wanted else GateReason.CLIP_NOT_GAINED
+    return GateFinding(reason, f"CLIP score with {score.on}: {score}, a gain of {gain:.1f}; {asked} was asked for")
 
 
-def _usable(loss: object) -> bool:
-    return isinstance(loss, (int, float)) and not isinstance(loss, bool) and math.isfinite(loss) and loss >= 0
+def _usable(loss: float) -> bool:
+    return math.isfinite(loss) and loss >= 0

@@ -1,29 +1,36 @@
 """What a Space and an endpoint handler are given: the trainer's modules that they carry, and settings.json."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from conceptry.concept import BaseModel, ConceptSpec
+from trainer.metrics import TrainingMetrics
 
 # Copied beside the Space's app and the handler by the renderers, never by hand: what they draw with, and
 # fetch its weights with, and all that these import.
 SERVING_MODULES = (
     "trainer/__init__.py",
     "trainer/tiny/digests.json",
-    "trainer/presets.py",
-    "trainer/fetch.py",
-    "trainer/base.py",
-    "trainer/weights.py",
-    "trainer/autoencoder.py",
-    "trainer/parts.py",
-    "trainer/layers.py",
-    "trainer/precision.py",
-    "trainer/tokens.py",
-    "trainer/schedule.py",
-    "trainer/solver.py",
-    "trainer/loop.py",
-    "trainer/sampling.py",
+    "trainer/base_weights/__init__.py",
+    "trainer/base_weights/presets.py",
+    "trainer/base_weights/fetch.py",
+    "trainer/base_weights/base_model.py",
+    "trainer/base_weights/precision.py",
+    "trainer/base_weights/weight_reader.py",
+    "trainer/data/__init__.py",
+    "trainer/data/tokenizer.py",
+    "trainer/models/__init__.py",
+    "trainer/models/autoencoder.py",
+    "trainer/models/layers.py",
+    "trainer/models/text_encoder.py",
+    "trainer/models/unet.py",
+    "trainer/sampling/__init__.py",
+    "trainer/sampling/denoise_loop.py",
+    "trainer/sampling/noise_schedule.py",
+    "trainer/sampling/sampler.py",
+    "trainer/sampling/solver.py",
 )
+SPACE_MODULES = (*SERVING_MODULES, "trainer/metrics.py")
+"""What a Space carries: also the schema that its page reads the version's metrics with."""
 
 _EXAMPLES = {
     "object": ("a photo of {}", "a close-up photo of {}", "a rendering of {}", "a photo of a small {}"),
@@ -52,7 +59,7 @@ def serving_settings(
     spec: ConceptSpec,
     base: BaseModel,
     version_name: str,
-    metrics: Mapping[str, Any],
+    metrics: TrainingMetrics,
     model_repo: str,
     revision: str | None,
 ) -> dict[str, Any]:
@@ -63,7 +70,7 @@ def serving_settings(
         spec: the concept.yaml that the version was trained from, with today's `space` and `endpoint`.
         base: the preset that the version was trained on.
         version_name: the version that is served, for example v2.
-        metrics: metrics.json of its training.
+        metrics: of its training.
         model_repo: `owner/name` of the model repo.
         revision: commit that the Space downloads; None in the version's own handler, which lies beside its files.
     """
@@ -79,7 +86,7 @@ def serving_settings(
         "model_repo": model_repo,
         "version": version_name,
         "revision": revision,
-        "metrics": dict(metrics),
+        "metrics": metrics.model_dump(mode="json"),
         "examples": [example.format(spec.placeholder_token) for example in _EXAMPLES[spec.learnable_property]],
         "endpoint": spec.endpoint.model_dump(exclude={"override"}),
     }

@@ -16,7 +16,7 @@ def template_file(name: str) -> str:
     """Refuse what cannot be a file of a template; for pydantic, so a ValueError says why."""
     if not FILE.fullmatch(name):
         raise ValueError(
-            f"{name!r} is not a file of a template: write a name such as look.py or requirements.txt, without folders"
+            f"{name!r} is not a file of a template: write a name such as theme.py or requirements.txt, without folders"
         )
     return name
 

@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from conceptry.errors import HubError
-from conceptry.reasons import DriftReason
+from conceptry.reasons import DriftReason, GateReason
+from trainer.metrics import TrainingMetrics
 
 Gate = Literal["passed", "rejected"]
 
@@ -104,7 +105,10 @@ class Manifest(BaseModel):
     prefect_run: str | None = Field(None, description="Id of the Prefect flow run.")
     gate: Gate = Field(description="Whether `release: latest` may release this version.")
     reasons: list[str] = Field(default_factory=list, description="The gate's judgement in words.")
-    metrics: dict[str, Any] = Field(description="metrics.json of the trainer.")
+    gate_reasons: list[GateReason] = Field(
+        default_factory=list, description="Reason code of each of these; empty in versions of release 0.1 and before."
+    )
+    metrics: TrainingMetrics = Field(description="metrics.json of the trainer.")
     files: dict[str, str] = Field(
         default_factory=dict, description="sha256 of every other file of the version, by path."
     )
@@ -120,13 +124,15 @@ class Manifest(BaseModel):
 class SpaceState:
     """What a Space says that it serves: a version's name and a serving fingerprint.
 
-    `sha` is the commit that was looked at.
+    `sha` is the commit that was looked at. `files` is the sha256 of the record of the files that were pushed; None for
+    a Space that a release without such records pushed.
     """
 
     release: str | None
     serving: str | None
     paused: bool = False
     sha: str | None = None
+    files: str | None = None
 
 
 @dataclass(frozen=True)

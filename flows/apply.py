@@ -1,6 +1,7 @@
 """Apply: carry out the actions of a plan, one concept after the other. The only step of a reconcile that writes."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -14,10 +15,9 @@ from conceptry.version import LiveConcept, Version
 from flows.observe import Context
 from flows.reconcile import Comparison
 from flows.rendering import space_of
-from tasks.events import emit
 from tasks.hub import RenderedSpace
 from tasks.locks import hold, run_id
-from tasks.space import templates_digest
+from tasks.space import TEMPLATES_REVISION
 
 StartTraining = Callable[[Action, str], None]
 """Starts the training of an action at a git revision."""
@@ -66,21 +66,21 @@ def reconcile_serving(
         HubError, TransientError: the Hub refused, or could not be asked.
     """
     name, session, steps = action.concept, context.session, context.steps
-    live = steps.repair(session, live)
+    live = _repair(context, live)
     version = next((version for version in live.versions if version.name == action.version), None)
     release = version.name if version else None
     if (live.versions or live.main) and not _card_is_current(live, desired, version, action):
         steps.update_card(session, name, release)
     if version is None and action.version is not None:
         get_run_logger().warning("%s: %s is gone from the Hub for good; it is planned anew", name, action.version)
-        emit(name, "lost", version=action.version, reason=action.reason, cause=action.cause)
+        steps.emit(name, "lost", version=action.version, reason=action.reason, cause=action.cause)
         return None
     if version is None or desired is None or desired.spec is None:
         steps.pause(session, name)
-        emit(name, "paused", reason=action.reason, cause=action.cause)
+        steps.emit(name, "paused", reason=action.reason, cause=action.cause)
         return None
     address = _push_space(context, name, desired.spec, version)
-    emit(name, "released", version=version.name, reason=action.reason, cause=action.cause, space=address)
+    steps.emit(name, "released", version=version.name, reason=action.reason, cause=action.cause, space=address)
     return release
 
 
@@ -93,11 +93,22 @@ def update_index(context: Context, live: LiveConcept) -> str | None:
     return release
 
 
+def _repair(context: Context, live: LiveConcept) -> LiveConcept:
+    """Reset branches and tags to the commits of their versions; returns the refreshed live state."""
+    if not live.versions:
+        return live
+    repaired, versions = context.steps.repair(context.session, live.name, live.versions)
+    for drift in repaired:
+        get_run_logger().warning("%s: repaired: %s", live.name, drift)
+        context.steps.emit(live.name, "repaired", reason=drift.reason, cause=str(drift))
+    return replace(live, versions=versions, drift=())
+
+
 def _push_space(context: Context, name: str, spec: ConceptSpec, version: Version) -> str:
     """Render the Space of a version and push it; returns its address."""
     session, installation = context.session, context.installation
     trained, settings = space_of(session, name, spec, version)
-    serving = serving_fingerprint(spec, version, templates_digest())
+    serving = serving_fingerprint(spec, version, TEMPLATES_REVISION)
     token = installation.settings.space_token or installation.hub.token
     with TemporaryDirectory(prefix="conceptry-space-") as folder:
         rendered = context.steps.render(Path(folder) / "space", trained, settings)
@@ -111,7 +122,7 @@ def _card_is_current(
     """Whether main already describes the version: when only what a Space shows has changed, not the templates."""
     if action.kind is not ActionKind.RENDER or not desired or not desired.spec or not live.space or not version:
         return False
-    serving = serving_fingerprint(desired.spec, version, templates_digest())
+    serving = serving_fingerprint(desired.spec, version, TEMPLATES_REVISION)
     changed = serving_changes(live.space.serving or "", serving)
     described = live.main is not None and live.main.release == version.name
     return described and _index_is_current(live) and "templates" not in changed

@@ -5,7 +5,6 @@ from prefect.artifacts import create_image_artifact, create_markdown_artifact
 from conceptry.actions import Plan
 from conceptry.markdown import code, plain, table
 from conceptry.plan_text import markdown, why
-from conceptry.scores import clip_scores
 from conceptry.version import Manifest, Version
 
 
@@ -45,12 +44,12 @@ def show_version(version: Version, manifest: Manifest, address: str) -> None:
 def version_page(version: Version, manifest: Manifest, address: str) -> str:
     """The page of `show_version`, in Markdown."""
     metrics = manifest.metrics
-    loss, seconds = metrics.get("loss") or {}, metrics.get("seconds") or {}
+    loss, seconds = metrics.loss, metrics.seconds
     figures = [
-        [f"loss on {loss.get('on', 'held-out images')}, initializer", _figure(loss.get("initializer"))],
-        ["the same with the learned token", _figure(loss.get("trained"))],
-        *([plain(score.what), str(score)] for score in clip_scores(metrics).values()),
-        ["steps", f"{metrics.get('steps')} (stopped: {metrics.get('stopped')})"],
+        [f"loss on {loss.on}, initializer", _figure(loss.initializer)],
+        ["the same with the learned token", _figure(loss.trained)],
+        *([plain(what), str(score)] for what, score in metrics.clip_scores),
+        ["steps", f"{metrics.steps} (stopped: {metrics.stopped})"],
         ["seconds", f"{seconds.get('total', 0):.0f}, of which {seconds.get('train', 0):.0f} training"],
     ]
     judged = "passed" if manifest.gate == "passed" else "**rejected**: `release: latest` will not take it"
@@ -69,5 +68,5 @@ def version_page(version: Version, manifest: Manifest, address: str) -> str:
     )
 
 
-def _figure(value: object) -> str:
-    return f"{value:.4f}" if isinstance(value, (int, float)) else "not judged"
+def _figure(value: float | None) -> str:
+    return "not judged" if value is None else f"{value:.4f}"

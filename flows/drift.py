@@ -23,7 +23,7 @@ from conceptry.reasons import DriftReason
 from conceptry.version import Drift, Live, LiveConcept
 from flows.rendering import space_of
 from tasks import hub, space
-from tasks.atomic_files import write_atomically
+from tasks.files import write_atomically
 
 FEW = 20
 """Repos that are inspected in one run."""
@@ -62,18 +62,29 @@ def find_drift(
 
 
 def find_edits(session: hub.HubSession, desired: Desired, live: LiveConcept) -> tuple[Drift, ...] | None:
-    """Compare a Space's files with what it should be rendered from; None when a plan renders it again anyway."""
+    """Find what was edited by hand in a Space; None when a plan renders it again anyway.
+
+    A Space's files are compared with the record that was pushed with them. A Space of a release that pushed no record
+    is compared with a fresh rendering, in what the concept decides only: README, settings.json and the files that it
+    replaces. All other files are the templates' and the trainer's, which may have been refactored since; that release's
+    are not here any more, so an edit of one of them is found only after the next push.
+    """
     shown, concept = live.space, desired.concepts.get(live.name)
     version = next((version for version in live.versions if shown and version.name == shown.release), None)
     if shown is None or shown.sha is None or version is None or concept is None or concept.spec is None:
         return None
-    if shown.serving is None or shown.serving != serving_fingerprint(concept.spec, version, space.templates_digest()):
+    if shown.serving is None or shown.serving != serving_fingerprint(concept.spec, version, space.TEMPLATES_REVISION):
         return None
-    trained, settings = space_of(session, live.name, concept.spec, version)
-    with TemporaryDirectory(prefix="conceptry-space-") as folder:
-        rendered = space.render_space(Path(folder) / "space", trained, settings)
-        expected = hub.RenderedSpace(rendered, version.name, version.commit, shown.serving).files()
-        edited = hub.edited_files(session, live.name, shown.sha, expected)
+    if shown.files is not None:
+        edited = hub.edited_files(session, live.name, shown.sha, shown.files)
+    else:
+        trained, settings = space_of(session, live.name, concept.spec, version)
+        own = {"README.md", "settings.json", *map(space.place_in_space, concept.spec.space.override)}
+        with TemporaryDirectory(prefix="conceptry-space-") as folder:
+            rendered = space.render_space(Path(folder) / "space", trained, settings)
+            files = hub.RenderedSpace(rendered, version.name, version.commit, shown.serving).unrecorded_files()
+            expected = {path: file for path, file in files.items() if path in own}
+            edited = hub.differing_files(session, live.name, shown.sha, expected)
     if not edited:
         return ()
     more = ", ..." if len(edited) > 3 else ""

@@ -87,7 +87,7 @@ def current_comparison(
 
 def plan_inputs(installation: Installation) -> PlanInputs:
     """Return what an installation knows by itself: base models, templates and rates."""
-    return PlanInputs(training.base_models(), space.templates_digest(), rates=training.rates(installation))
+    return PlanInputs(training.base_models(), space.TEMPLATES_REVISION, rates=training.rates(installation))
 
 
 def read_policy(installation: Installation, revision: str) -> tuple[Policy, str | None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,10 +13,11 @@ from pydantic import SecretStr
 
 from conceptry.concept import ConceptSpec, Desired
 from conceptry.installation import Installation
-from conceptry.version import Live, LiveConcept, Version
+from conceptry.version import Drift, Live, LiveConcept, Version
 from flows.drift import find_drift
 from tasks import hub
 from tasks.dvc.tasks import list_desired_images, list_images_task
+from tasks.events import emit
 from tasks.git.tasks import read_desired, read_git
 from tasks.hub import tasks as hub_tasks
 from tasks.retries import RETRY_TRANSIENT
@@ -42,11 +43,12 @@ class Steps:
         list_hub: The state of all concepts on the Hub, in a few pages.
         read_hub: The state of one concept, from its own repos.
         find_drift: Inspects single repos for what was changed by hand.
-        repair: Resets branches and tags; returns the live state after it.
+        repair: Resets branches and tags; returns what was repaired, and the versions that there are now.
         update_card: Writes card and index to main of the model repo.
         render: Renders a Space into a folder.
         push: Pushes a rendered Space; returns its address.
         pause: Lets a Space serve nothing.
+        emit: Emits an event about a concept.
     """
 
     read_git: ReadGit
@@ -54,11 +56,12 @@ class Steps:
     list_hub: Callable[[hub.HubSession], Live]
     read_hub: Callable[[hub.HubSession, str], LiveConcept]
     find_drift: Callable[[Installation, hub.HubSession, Desired, Live], Live]
-    repair: Callable[[hub.HubSession, LiveConcept], LiveConcept]
+    repair: Callable[[hub.HubSession, str, Sequence[Version]], tuple[tuple[Drift, ...], tuple[Version, ...]]]
     update_card: Callable[[hub.HubSession, str, str | None], tuple[Version, ...]]
     render: Callable[[Path, ConceptSpec, Mapping[str, Any]], Path]
     push: Callable[[hub.HubSession, str, hub.RenderedSpace, ConceptSpec, SecretStr | None], str]
     pause: Callable[[hub.HubSession, str], None]
+    emit: Callable[..., None]
 
 
 DIRECT = Steps(
@@ -67,13 +70,14 @@ DIRECT = Steps(
     list_hub=hub.list_live,
     read_hub=hub.read_live,
     find_drift=find_drift,
-    repair=hub_tasks.repair_live,
+    repair=hub.repair_refs,
     update_card=hub.update_main,
     render=render_space,
     push=hub.push_space,
     pause=hub.pause_space,
+    emit=lambda *_, **__: None,
 )
-"""Plain calls, for commands; where there are many concepts no single repo is inspected."""
+"""Plain calls without events, for commands; where there are many concepts no single repo is inspected."""
 
 PREFECT = Steps(
     read_git=read_git,
@@ -86,5 +90,6 @@ PREFECT = Steps(
     render=render,
     push=hub_tasks.push,
     pause=hub_tasks.pause,
+    emit=emit,
 )
 """Prefect tasks, run again while their error can pass; many repos are inspected in turn."""

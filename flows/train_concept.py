@@ -33,7 +33,9 @@ from tasks.hub.tasks import assemble_version, find_published, publish_version
 from tasks.locks import run_id, slot
 from tasks.records.tasks import write_records
 from tasks.run_folder import RunFolder
+from tasks.training.request import read_results
 from tasks.training.tasks import read_cost, train
+from trainer.metrics import TrainingMetrics
 
 
 @flow(name="train-concept", flow_run_name="{name} {fingerprint:.8}", on_cancellation=[cancel_jobs])
@@ -58,9 +60,11 @@ def train_concept(name: str, revision: str, fingerprint: str, retrain: str | Non
             write_records(folder, job)
             try:
                 with place_to_train(installation, job):
-                    metrics = train(folder, installation, job, lock)
+                    train(folder, installation, job, lock)
             except TrainingCancelled as error:
                 return Cancelled(message=str(error))
+            # From the folder, not from the record of the task, which an older release may have written.
+            metrics = read_results(folder.output, name)
             assemble_version(
                 folder,
                 job,
@@ -89,7 +93,7 @@ def place_to_train(installation: Installation, job: TrainingJob) -> AbstractCont
     return slot(places, count, run_id(), lambda: logger.info("waiting for a free place to train"))
 
 
-def lineage_of(job: TrainingJob, folder: RunFolder, metrics: dict[str, Any]) -> Lineage:
+def lineage_of(job: TrainingJob, folder: RunFolder, metrics: TrainingMetrics) -> Lineage:
     """Return where the version that a job makes comes from."""
     return Lineage(
         fingerprint=job.fingerprint,
@@ -99,7 +103,7 @@ def lineage_of(job: TrainingJob, folder: RunFolder, metrics: dict[str, Any]) -> 
         images=job.desired.images or (),
         retrain=job.retrain,
         prefect_run=run_id(),
-        seconds=metrics.get("seconds") or {},
+        seconds=metrics.seconds,
         cost=read_cost(folder.output),
     )
 
@@ -116,7 +120,8 @@ def announce(session: HubSession, folder: RunFolder, version: Version) -> None:
     manifest = Manifest.model_validate_json((folder.bundle / MANIFEST).read_bytes())
     address = session.target.url(manifest.name)
     event: EventName = "published" if manifest.gate == "passed" else "rejected"
-    emit(manifest.name, event, version=version.name, reasons=manifest.reasons, model=address)
+    codes = [str(reason) for reason in manifest.gate_reasons]
+    emit(manifest.name, event, version=version.name, reason=codes, cause=manifest.reasons, model=address)
     artifacts.show_version(version, manifest, address)
 
 

@@ -16,7 +16,7 @@ accepts image/png or image/jpeg gets the first picture's bytes. All parameters m
     format                png or jpeg, of the pictures in JSON
 
 What is raised becomes the endpoint's answer 400 `{"error": ...}`. The handler is made once: it has then drawn one step,
-so that whoever finds the endpoint healthy does not wait for its compiling.
+so that the first request to a healthy endpoint does not wait for compilation.
 
 The folder holds settings.json, text_encoder/ and the trainer modules that draw; without a text_encoder/ (as this lies
 in the repo) the base model draws. Weights that do not ship with it are looked for in the folder that CONCEPTRY_BASE_DIR
@@ -39,8 +39,8 @@ from typing import Any
 
 from PIL import Image
 
-from trainer.fetch import fetch_for_drawing, in_the_log
-from trainer.sampling import MAX_SIDE, MIN_SIDE, Pipeline
+from trainer.base_weights.fetch import fetch_for_drawing, in_the_log
+from trainer.sampling.sampler import MAX_SIDE, MIN_SIDE, Pipeline
 
 MAX_SEED = 2**31 - 1
 MAX_PROMPT = 1000
@@ -117,7 +117,7 @@ def _prompts(inputs: Any, problems: list[str]) -> list[str]:
 
 
 def _is_text(value: Any) -> bool:
-    """Whether it is a text that is short enough, and whole: JSON can hold half of an emoji."""
+    """Tell whether a value is a text that is short enough and whole: JSON can hold half a surrogate pair."""
     return isinstance(value, str) and len(value) <= MAX_PROMPT and not re.search("[\ud800-\udfff]", value)
 
 

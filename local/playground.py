@@ -21,7 +21,8 @@ from flows.rendering import space_of
 from local.child_process import Child, answers, clean_environment, free_port
 from local.console import out
 from local.servers import Stack, end_on_sigterm, is_open
-from local.setup_folder import folder_in_use, open_installation, repository_here
+from local.setup_folder import folder_in_use, open_installation
+from tasks.git.checkout import origin_of
 from tasks.git.tasks import read_desired
 from tasks.hub import HubSession, read_live, read_manifest
 from tasks.space import render_space
@@ -114,7 +115,7 @@ def spec_of_today(installation: Installation, name: str) -> ConceptSpec | None:
     """
     here = Path(spec_path(name))
     with suppress(SettingsError):
-        if here.is_file() and repository_here(Path.cwd()) == installation.settings.repo:
+        if here.is_file() and origin_of(Path.cwd()) == installation.settings.repo:
             return load_spec(here.read_text(encoding="utf-8"), str(here))
     with suppress(ConceptryError):
         concept = read_desired(installation, only=name).concepts.get(name)

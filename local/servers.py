@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import fcntl
+import os
 import signal
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from types import FrameType, TracebackType
-from typing import Any, TextIO
+from typing import Any
 
 from local.child_process import Child, StackError, answers, clean_environment, free_port
 from local.hub_config import hub_arguments
 from local.setup_folder import CLOUD_BUCKET, CLOUD_PROJECT, Folder, Setup
+from tasks.locks import is_held, try_hold
 from tasks.processes import python_module
 
 START_TIMEOUT = 600.0
 """Seconds that a server may take to answer. Prefect needs 15 to 30 on two idle cores; busy ones take minutes."""
 LOCK = "lock"
-"""The file in a set-up's folder that whoever serves it holds."""
+"""The lock in a set-up's folder; the process that serves it holds it."""
 
 _PREFECT = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -52,7 +54,7 @@ class Stack:
     def __init__(self, folder: Folder, setup: Setup, report: Callable[[str], None] = lambda _: None) -> None:
         self.folder, self.setup, self._report = folder, setup, report
         self._children: list[Child] = []
-        self._lock: TextIO | None = None
+        self._lock = ExitStack()
 
     def start(self) -> Setup:
         """Start all three and return the set-up with the ports they listen on.
@@ -62,7 +64,7 @@ class Stack:
         """
         for place in (self.folder.hub, self.folder.prefect, self.folder.work, self.folder.logs):
             place.mkdir(parents=True, exist_ok=True)
-        self._open_alone()
+        self.open_alone()
         setup = replace(
             self.setup,
             hub_port=free_port(self.setup.hub_port),
@@ -114,8 +116,7 @@ class Stack:
             child.ask_to_end()
             child.wait()
         self._children.clear()
-        if self._lock is not None:
-            self._lock.close()
+        self._lock.close()
 
     def __enter__(self) -> Stack:
         return self
@@ -125,13 +126,11 @@ class Stack:
     ) -> None:
         self.stop()
 
-    def _open_alone(self) -> None:
-        """Two Prefect servers on one database would not do; the lock goes with this process, however it ends."""
-        self._lock = (self.folder.root / LOCK).open("w")
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as taken:
-            raise StackError(f"{self.folder.root} is open in another terminal", next_step="end it there") from taken
+    def open_alone(self) -> None:
+        """Hold the set-up's lock: two Prefect servers on one database would corrupt it."""
+        held = self._lock.enter_context(try_hold(self.folder.root / LOCK, f"process {os.getpid()}"))
+        if held is None:
+            raise StackError(f"{self.folder.root} is open in another terminal", next_step="end it there")
 
     def _begin(self, child: Child) -> None:
         self._children.append(child)
@@ -183,20 +182,16 @@ class Stack:
             raise StackError(f"`conceptry setup gcp` found something missing in the emulated cloud; see {log}")
 
     def _flows(self) -> Child:
-        command = ["flows.serve", "--watch-every", str(self.setup.watch_every)]
-        return _says("serve: ready", self._child("the watcher", "flows", command, bool))
+        command = ["local.serve", "--watch-every", str(self.setup.watch_every)]
+        child = self._child("the watcher", "flows", command, bool)
+        # Prefect's runner starts runs with `python -m` in this folder, which may hold folders of any name.
+        child.environment = {**child.environment, "PYTHONSAFEPATH": "1"}
+        return _says("serve: ready", child)
 
 
 def is_open(folder: Folder) -> bool:
-    """Whether some process serves the set-up in `folder`: then the remembered ports are those that it listens on."""
-    try:
-        with (folder.root / LOCK).open("rb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    return False
+    """Whether a process serves the set-up in `folder`: then the remembered ports are those that it listens on."""
+    return is_held(folder.root / LOCK)
 
 
 def _says(words: str, child: Child) -> Child:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import subprocess
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +25,7 @@ from conceptry.installation import Installation
 from conceptry.settings import PREFIX, Settings
 from flows.installation import build_installation, using
 from local.child_process import answers, loopback_without_proxy
+from tasks.files import write_atomically
 
 DEFAULT_ROOT = Path(".conceptry")
 HUB_PORT, PREFECT_PORT = 4280, 4200
@@ -112,10 +112,8 @@ class Folder:
         # The folder may lie in somebody's clone, and nothing of it is for git.
         (self.root / ".gitignore").write_text("*\n", encoding="utf-8")
         lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in vars(setup).items()]
-        fresh = self.file.with_suffix(".part")
-        fresh.touch(mode=0o600)
-        fresh.write_text(_HEADER.format(root=self.root.name) + "\n".join(lines) + "\n", encoding="utf-8")
-        fresh.replace(self.file)
+        text = _HEADER.format(root=self.root.name) + "\n".join(lines) + "\n"
+        write_atomically(self.file, text.encode(), mode=0o600)
 
 
 @dataclass(frozen=True)
@@ -261,32 +259,3 @@ def _prepare_clients(folder: Folder, setup: Setup) -> None:
     if setup.cloud_emulated:
         # Google's client asks Google, emulated or not, where its key may be used, and warns of each failed try.
         logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
-
-
-def repository_here(start: Path) -> str:
-    """The address that flows read concepts from when nobody says: `origin` of the git repository around `start`.
-
-    Raises:
-        SettingsError: `start` is in no git repository.
-    """
-
-    def git(*arguments: str) -> str:
-        done = subprocess.run(["git", "-C", str(start), *arguments], capture_output=True, text=True, check=False)
-        return done.stdout.strip()
-
-    top = git("rev-parse", "--show-toplevel")
-    if not top:
-        raise SettingsError(
-            f"{start} is in no git repository", next_step="go to your repository, or set CONCEPTRY_REPO"
-        )
-    address = git("remote", "get-url", "origin") or top
-    local = Path(top, address)
-    return str(local.resolve()) if "://" not in address and local.exists() else address
-
-
-def branch_here(start: Path) -> str:
-    """The branch that is checked out around `start`, else `main`."""
-    done: Any = subprocess.run(
-        ["git", "-C", str(start), "symbolic-ref", "--short", "HEAD"], capture_output=True, text=True, check=False
-    )
-    return done.stdout.strip() or "main"

@@ -13,32 +13,32 @@ from pathlib import Path
 import gradio as gr
 
 from space_template.deploy import Deploy
-from space_template.drawing import Studio
 from space_template.loading import base_dir_of_environment
-from space_template.look import CSS, header_html, theme
+from space_template.model_worker import ModelWorker
 from space_template.playground import Playground
-from space_template.served import Served, read_settings
+from space_template.settings import SpaceSettings, read_settings
+from space_template.theme import CSS, header_html, theme
 
 SETTINGS = Path(__file__).parent / "settings.json"
 
 
-def build(served: Served, studio: Studio) -> gr.Blocks:
-    """The whole page."""
-    with gr.Blocks(title=served.title, analytics_enabled=False) as page:
-        gr.HTML(header_html(served))
+def build(settings: SpaceSettings, worker: ModelWorker) -> gr.Blocks:
+    """Build the page: a header and two tabs, with a queue of at most 32 requests."""
+    with gr.Blocks(title=settings.title, analytics_enabled=False) as page:
+        gr.HTML(header_html(settings))
         with gr.Tab("Playground"):
-            Playground(served, studio)
+            Playground(settings, worker)
         with gr.Tab("Deploy"):
-            Deploy(served)
+            Deploy(settings)
     return page.queue(max_size=32)
 
 
 def main() -> None:
     """Serve the page. Address and port come from GRADIO_SERVER_NAME and GRADIO_SERVER_PORT."""
-    served = read_settings(SETTINGS)
-    studio = Studio(served, base_dir=base_dir_of_environment())
-    studio.start()
-    build(served, studio).launch(
+    settings = read_settings(SETTINGS)
+    worker = ModelWorker(settings, base_dir=base_dir_of_environment())
+    worker.start()
+    build(settings, worker).launch(
         theme=theme(),
         css=CSS,
         ssr_mode=False,

@@ -14,9 +14,9 @@ from PIL import Image
 
 from space_template import endpoints
 from space_template.endpoints import Order, Progress, Refused
-from space_template.look import notice_html
 from space_template.machines import Hardware, machines, pick, price_html
-from space_template.served import Served
+from space_template.settings import SpaceSettings
+from space_template.theme import notice_html
 
 STATES = {
     "pending": "Waiting for a machine",
@@ -35,10 +35,10 @@ CONFIRM_JS = "(name, ...rest) => [name && confirm('Delete the endpoint ' + name 
 class Deploy:
     """The tab's components, and what happens between them; to be made inside a `gr.Blocks`."""
 
-    def __init__(self, served: Served) -> None:
-        self.served = served
+    def __init__(self, settings: SpaceSettings) -> None:
+        self.settings = settings
         self.hardware = gr.State(())
-        gr.HTML(lead_html(served))
+        gr.HTML(lead_html(settings))
         with gr.Column(elem_classes="sheet"):
             with gr.Row(equal_height=False, elem_classes="bottom"):
                 self.token = gr.Textbox(
@@ -55,11 +55,11 @@ class Deploy:
         self._wire()
 
     def _lay_out_form(self) -> None:
-        proposed = self.served.endpoint
+        proposed = self.settings.endpoint
         gr.Markdown("### A new endpoint")
         with gr.Row():
             self.name = gr.Textbox(
-                self.served.name[:32].strip("-"), label="Name", max_length=32, min_width=172, elem_id="endpoint-name"
+                self.settings.name[:32].strip("-"), label="Name", max_length=32, min_width=172, elem_id="endpoint-name"
             )
             self.namespace = gr.Dropdown([], label="Account", min_width=172, elem_id="account")
         with gr.Row():
@@ -82,7 +82,7 @@ class Deploy:
             )  # fmt: skip
         self.price = gr.HTML("", elem_id="price")
         self.button = gr.Button(
-            "Create endpoint", variant="primary", elem_id="create", interactive=self.served.published
+            "Create endpoint", variant="primary", elem_id="create", interactive=self.settings.published
         )
         self.result = gr.HTML("", elem_id="deployed")
         self.picture = gr.Image(
@@ -139,10 +139,10 @@ class Deploy:
             button.click(self._changing(what), about, [self.changed, *listing], js=confirming, **private)
 
     def _in_vendor(self, hardware: Hardware, vendor: str) -> tuple[gr.Dropdown, gr.Dropdown]:
-        return machines(hardware, {**self.served.endpoint, "vendor": vendor})[1:]
+        return machines(hardware, {**self.settings.endpoint, "vendor": vendor})[1:]
 
     def _in_region(self, hardware: Hardware, vendor: str, region: str) -> gr.Dropdown:
-        return machines(hardware, {**self.served.endpoint, "vendor": vendor, "region": region})[2]
+        return machines(hardware, {**self.settings.endpoint, "vendor": vendor, "region": region})[2]
 
     def _connect(self, token: str) -> tuple[Any, ...]:
         """Look up whose token it is, and what they can rent."""
@@ -152,7 +152,7 @@ class Deploy:
         except Refused as refused:
             hidden = gr.update(visible=False)
             return (), notice_html(str(refused), "bad", role="alert"), hidden, hidden, *(gr.skip() for _ in range(7))
-        proposed = self.served.endpoint
+        proposed = self.settings.endpoint
         machine = pick(account.hardware, proposed)
         price = price_html(account.hardware, machine, proposed["min_replica"], proposed["max_replica"])
         return (
@@ -172,12 +172,12 @@ class Deploy:
     ) -> Iterator[tuple[Any, ...]]:  # fmt: skip
         """Create, tell each state until it runs, and let it draw once."""
         order = Order(name, namespace, machine, int(least or 0), int(most or 0), security)
-        told = [f"Order {name}: {self.served.model_repo} {self.served.version}"]
+        told = [f"Order {name}: {self.settings.model_repo} {self.settings.version}"]
         hidden, nothing = gr.update(visible=False), gr.skip()
         yield steps_html(told), hidden, nothing, nothing
         progress = None
         try:
-            endpoints.create(order, hardware, self.served, token)
+            endpoints.create(order, hardware, self.settings, token)
             for progress in endpoints.watch(name, namespace, token):
                 text = in_words(progress)
                 if told[-1] != text:
@@ -186,7 +186,7 @@ class Deploy:
             if progress is None or not progress.running or progress.url is None:
                 yield steps_html(told, bad=True), hidden, nothing, nothing
                 return
-            usage = usage_html(progress.url, self.served, security)
+            usage = usage_html(progress.url, self.settings, security)
             if security == "private":
                 told.append("It answers in its private network only, so it was not called from here")
                 yield steps_html(told, done=True) + usage, hidden, nothing, nothing
@@ -204,7 +204,7 @@ class Deploy:
     @property
     def usual_prompt(self) -> str:
         """What a new endpoint is asked for."""
-        return next(iter(self.served.examples), self.served.placeholder_token)
+        return next(iter(self.settings.examples), self.settings.placeholder_token)
 
     def _list(self, namespace: str, token: str) -> tuple[Any, Any]:
         try:
@@ -215,7 +215,7 @@ class Deploy:
         return table_html(found), gr.Dropdown(names, value=names[0] if names else None)
 
     def _list_quietly(self, name: str, namespace: str, token: str) -> tuple[Any, Any]:
-        """The list, unless it cannot be had just now: what is being watched is told anyhow."""
+        """List the endpoints, or skip that when the API does not answer: following one endpoint goes on."""
         try:
             found = endpoints.list_all(namespace, token)
         except Refused:
@@ -237,33 +237,34 @@ class Deploy:
 
 
 def in_words(progress: Progress) -> str:
-    """A state as people read it, with what the API adds."""
+    """Describe an endpoint's state in words, with the message that the API adds."""
     words = STATES.get(progress.state, progress.state)
     return f"{words}: {progress.text}" if progress.text and progress.state in endpoints.FAILED else words
 
 
-def lead_html(served: Served) -> str:
-    """What will be deployed."""
-    if served.revision is None:
+def lead_html(settings: SpaceSettings) -> str:
+    """Render what will be deployed: the version, its repo and its revision."""
+    if settings.revision is None:
         return notice_html("No version is published yet, so there is nothing to deploy.")
     return (
-        f'<p class="lead">Serve <strong>{html.escape(served.model_repo)} {html.escape(str(served.version))}</strong> '
+        f'<p class="lead">Serve <strong>{html.escape(settings.model_repo)} '
+        f"{html.escape(str(settings.version))}</strong> "
         "on a machine of your own account, pinned to this very version.<br><small>Revision "
-        f"<code>{html.escape(served.revision)}</code></small></p>"
+        f"<code>{html.escape(settings.revision)}</code></small></p>"
     )
 
 
 def steps_html(told: Sequence[str], *, done: bool = False, bad: bool = False) -> str:
-    """What has happened so far, the last line being what happens now."""
+    """Render the steps so far as a list; the last line is what happens now."""
     last = "bad" if bad else "done" if done else "now"
     kinds = ["done"] * (len(told) - 1) + [last]
     items = "".join(f'<li class="{kind}">{html.escape(text)}</li>' for kind, text in zip(kinds, told, strict=True))
     return f'<ol class="steps" role="status">{items}</ol>'
 
 
-def usage_html(url: str, served: Served, security: str) -> str:
-    """How to call the endpoint from a terminal; the token is left for the reader to fill in."""
-    body = json.dumps({"inputs": next(iter(served.examples), ""), "parameters": {"seed": 0}}, ensure_ascii=False)
+def usage_html(url: str, settings: SpaceSettings, security: str) -> str:
+    """Render how to call the endpoint from a terminal; the reader fills in the token."""
+    body = json.dumps({"inputs": next(iter(settings.examples), ""), "parameters": {"seed": 0}}, ensure_ascii=False)
     quoted = body.replace("'", "'\\''")
     bearer = "" if security == "public" else " -H 'Authorization: Bearer $HF_TOKEN'".replace("'", '"')
     command = (
@@ -273,7 +274,7 @@ def usage_html(url: str, served: Served, security: str) -> str:
 
 
 def table_html(found: Sequence[InferenceEndpoint]) -> str:
-    """The endpoints of an account; everything in it is escaped."""
+    """Render the endpoints of an account as a table; everything in it is escaped."""
     if not found:
         return '<p class="line">There is none in this account.</p>'
     rows = "".join(

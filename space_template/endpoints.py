@@ -1,4 +1,4 @@
-"""Inference Endpoints of somebody's own account: what can be had, and making, watching, calling and ending them.
+"""Inference Endpoints of the visitor's account: look up machines; create, watch, call and delete endpoints.
 
 The token comes in with each call and goes out with it: it is neither kept nor logged, and never part of an answer.
 """
@@ -19,7 +19,7 @@ import httpx2
 from huggingface_hub import HfApi, InferenceEndpoint, InferenceEndpointHardware, constants
 from huggingface_hub.errors import HfHubHTTPError
 
-from space_template.served import Served
+from space_template.settings import SpaceSettings
 
 SECURITY = ("authenticated", "public", "private")
 NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?")
@@ -44,7 +44,7 @@ class Account:
 
 @dataclass(frozen=True)
 class Order:
-    """What somebody asks for. `hardware` is an id of the list that the API gave."""
+    """An order for one endpoint. `hardware` is an id of the list that the API gave."""
 
     name: str
     namespace: str
@@ -74,7 +74,7 @@ class Progress:
 
 
 def look_up(token: str) -> Account:
-    """Who a token belongs to, and which machines the Endpoints API offers them, with its prices.
+    """Look up who a token belongs to, and the machines and prices that the Endpoints API offers them.
 
     Raises:
         Refused: the token is missing or not taken, or the API cannot be reached.
@@ -92,21 +92,23 @@ def _hardware(api: HfApi, namespace: str) -> Iterator[InferenceEndpointHardware]
             yield machine
 
 
-def create(order: Order, hardware: Sequence[InferenceEndpointHardware], served: Served, token: str) -> Progress:
+def create(
+    order: Order, hardware: Sequence[InferenceEndpointHardware], settings: SpaceSettings, token: str
+) -> Progress:
     """Create an endpoint from the exact revision that this Space serves.
 
     Raises:
         Refused: the order has mistakes (all of them are named), or the API does not take it.
     """
     machine = next((machine for machine in hardware if machine.id == order.hardware), None)
-    found = problems(order, machine, served)
+    found = problems(order, machine, settings)
     if found or machine is None:
         raise Refused(" ".join(found))
     with _in_words(token, order.name, order.namespace):
         made = _api(token).create_inference_endpoint(
             order.name,
-            repository=served.model_repo,
-            revision=served.revision,
+            repository=settings.model_repo,
+            revision=settings.revision,
             framework="custom",
             task="custom",
             accelerator=machine.accelerator,
@@ -123,10 +125,10 @@ def create(order: Order, hardware: Sequence[InferenceEndpointHardware], served: 
     return progress_of(made)
 
 
-def problems(order: Order, machine: InferenceEndpointHardware | None, served: Served) -> list[str]:
-    """Everything that is wrong with an order, before anybody is asked."""
+def problems(order: Order, machine: InferenceEndpointHardware | None, settings: SpaceSettings) -> list[str]:
+    """List everything that is wrong with an order, before the API is called."""
     found = []
-    if served.revision is None:
+    if settings.revision is None:
         found.append("No version is published yet, so there is nothing to deploy.")
     if not NAME.fullmatch(order.name):
         found.append("The name takes lower-case letters, digits and hyphens, 32 at most.")
@@ -161,14 +163,14 @@ def watch(name: str, namespace: str, token: str, *, every: float = 2.0, timeout:
 
 
 def progress_of(endpoint: InferenceEndpoint) -> Progress:
-    """An endpoint's state, with what the API says about it."""
+    """Read an endpoint's state, with what the API says about it."""
     status = endpoint.raw.get("status") or {}
     state = str(getattr(endpoint.status, "value", endpoint.status))
     return Progress(state, str(status.get("message") or "")[:300], endpoint.url)
 
 
 def call(url: str, prompt: str, token: str, *, timeout: float = _CALL_SECONDS) -> tuple[bytes, float]:
-    """Let an endpoint draw one picture: the picture, and the seconds that it took.
+    """Call an endpoint for one picture; return its bytes and the seconds that it took.
 
     Raises:
         Refused: it does not answer, or not with a picture.
@@ -190,7 +192,7 @@ def call(url: str, prompt: str, token: str, *, timeout: float = _CALL_SECONDS) -
 
 
 def list_all(namespace: str, token: str) -> list[InferenceEndpoint]:
-    """The endpoints of an account, by name.
+    """List the endpoints of an account, by name.
 
     Raises:
         Refused: the API does not show them.

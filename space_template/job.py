@@ -15,7 +15,7 @@ LOG = logging.getLogger(__name__)
 
 
 class _StoppedError(Exception):
-    """Raised inside a step of a job that nobody waits for any more."""
+    """Raised inside a step of a job that was stopped, to end its drawing."""
 
 
 class Job:
@@ -36,7 +36,7 @@ class Job:
             yield step
 
     def result(self) -> npt.NDArray[np.uint8]:
-        """The pictures, (N, H, W, 3); to be called when `steps` is exhausted.
+        """Return the pictures, uint8 (N, H, W, 3), once `steps` is exhausted.
 
         Raises:
             ValueError: the prompt or a parameter cannot be drawn; the message says why.

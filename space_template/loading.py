@@ -16,8 +16,8 @@ from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 from PIL import Image
 
-from space_template.served import Served
-from trainer.fetch import FetchError, Report, fetch_for_drawing
+from space_template.settings import SpaceSettings
+from trainer.base_weights.fetch import FetchError, Report, fetch_for_drawing
 
 LOG = logging.getLogger(__name__)
 FILES = ["text_encoder/*", "samples/*.png"]
@@ -44,29 +44,29 @@ class Loaded:
     versions: Mapping[str, str]
 
 
-def load(served: Served, base_dir: str | None, report: Report) -> Loaded:
+def load(settings: SpaceSettings, base_dir: str | None, report: Report) -> Loaded:
     """Fetch the version's text encoder at its exact revision, and what is missing of the base model; load both.
 
     Args:
-        served: What the Space serves.
+        settings: What the Space serves.
         base_dir: A folder with the base model's weights, looked into first.
-        report: Hears of the base model's download.
+        report: Called with the progress of the base model's download.
     """
     folder = None
-    if served.revision is not None:
-        folder = Path(snapshot_download(served.model_repo, revision=served.revision, allow_patterns=FILES))
-    base_dir = fetch_for_drawing(served.base_model, base_dir, text_encoder=folder is None, report=report)
+    if settings.revision is not None:
+        folder = Path(snapshot_download(settings.model_repo, revision=settings.revision, allow_patterns=FILES))
+    base_dir = fetch_for_drawing(settings.base_model, base_dir, text_encoder=folder is None, report=report)
     # TensorFlow takes seconds to import: not before the page is up.
-    from trainer.sampling import Pipeline
+    from trainer.sampling.sampler import Pipeline
 
     pipeline = Pipeline.load(
-        served.base_model,
+        settings.base_model,
         base_dir=base_dir,
         text_encoder=None if folder is None else str(folder / "text_encoder"),
-        placeholder_tokens=served.placeholder_tokens if folder is not None else (),
-        resolution=served.resolution,
+        placeholder_tokens=settings.placeholder_tokens if folder is not None else (),
+        resolution=settings.resolution,
     )
-    return Loaded(pipeline, _pictures(folder), other_versions(served))
+    return Loaded(pipeline, _pictures(folder), other_versions(settings))
 
 
 def _pictures(folder: Path | None) -> Mapping[str, Image.Image]:
@@ -75,33 +75,33 @@ def _pictures(folder: Path | None) -> Mapping[str, Image.Image]:
     return {path.stem: Image.open(path).convert("RGB") for path in samples}
 
 
-def other_versions(served: Served) -> dict[str, str]:
-    """The other published versions, the newest first, and their commits; none when the Hub does not say."""
-    if not served.published:
+def other_versions(settings: SpaceSettings) -> dict[str, str]:
+    """List the other published versions, the newest first, with their commits; none when the Hub does not answer."""
+    if not settings.published:
         return {}
     try:
-        branches = HfApi().list_repo_refs(served.model_repo).branches
+        branches = HfApi().list_repo_refs(settings.model_repo).branches
     except (HfHubHTTPError, OSError, httpx2.HTTPError):
-        LOG.warning("the Hub does not list the versions of %s", served.model_repo)
+        LOG.warning("the Hub does not list the versions of %s", settings.model_repo)
         return {}
     found = {branch.name: branch.target_commit for branch in branches if VERSION.fullmatch(branch.name)}
-    found.pop(str(served.version), None)
+    found.pop(str(settings.version), None)
     return dict(sorted(found.items(), key=lambda item: -int(item[0][1:])))
 
 
-def other_version(served: Served, pipeline: Any, revision: str) -> tuple[Any, str]:
-    """The pipeline of another version, sharing the base model, and its token.
+def other_version(settings: SpaceSettings, pipeline: Any, revision: str) -> tuple[Any, str]:
+    """Load the pipeline of another version, which shares the base model, and return it with its token.
 
     Raises:
         ValueError: it was trained on another base model.
     """
     folder = Path(
-        snapshot_download(served.model_repo, revision=revision, allow_patterns=["text_encoder/*", "settings.json"])
+        snapshot_download(settings.model_repo, revision=revision, allow_patterns=["text_encoder/*", "settings.json"])
     )
-    settings = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
-    if settings["base_model"] != served.base_model:
-        raise ValueError(f"it was trained on {settings['base_model']}, and this Space draws with {served.base_model}")
-    tokens = [str(token) for token in settings["placeholder_tokens"]]
+    theirs = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
+    if theirs["base_model"] != settings.base_model:
+        raise ValueError(f"it was trained on {theirs['base_model']}, and this Space draws with {settings.base_model}")
+    tokens = [str(token) for token in theirs["placeholder_tokens"]]
     return pipeline.with_text_encoder(str(folder / "text_encoder"), tokens), tokens[0]
 
 
@@ -117,7 +117,7 @@ def too_little_memory(base_model: str, free: float | None) -> str | None:
 
 
 def free_memory() -> float | None:
-    """GB that this process may still take: what the machine has left, or its container if that is less."""
+    """Measure the GB that this process may still take: of the machine, or of its container if that is less."""
     found = []
     for line in _lines("/proc/meminfo"):
         if line.startswith("MemAvailable:"):
@@ -135,9 +135,9 @@ def _lines(path: str) -> list[str]:
         return []
 
 
-def explain(error: Exception, served: Served) -> str:
+def explain(error: Exception, settings: SpaceSettings) -> str:
     """Say in words why the model could not be loaded."""
-    what = f"{served.model_repo} at {(served.revision or 'main')[:10]}"
+    what = f"{settings.model_repo} at {(settings.revision or 'main')[:10]}"
     if isinstance(error, HfHubHTTPError):
         status = error.response.status_code
         if status in (401, 403):
@@ -147,8 +147,8 @@ def explain(error: Exception, served: Served) -> str:
         return f"The Hub answered {status} for {what}; restart the Space in a while."
     if isinstance(error, FetchError):
         return (
-            f"The weights of {served.base_model} could not be fetched: {error}. Restart the Space to go on; where the "
-            f"files lie in a folder already, let the variable {BASE_DIR_VARIABLE} name it."
+            f"The weights of {settings.base_model} could not be fetched: {error}. Restart the Space to go on; where "
+            f"the files lie in a folder already, let the variable {BASE_DIR_VARIABLE} name it."
         )
     if isinstance(error, FileNotFoundError) and not isinstance(error, LocalEntryNotFoundError):
         return f"{error} (the variable {BASE_DIR_VARIABLE} names the folder)."
@@ -158,5 +158,5 @@ def explain(error: Exception, served: Served) -> str:
 
 
 def base_dir_of_environment() -> str | None:
-    """Folder with the base model's weights, where the machine has them already (CONCEPTRY_BASE_DIR)."""
+    """Read CONCEPTRY_BASE_DIR: the folder with the base model's weights, where the machine has them already."""
     return os.environ.get(BASE_DIR_VARIABLE) or None

@@ -13,7 +13,7 @@ Hardware = Sequence[InferenceEndpointHardware]
 
 
 def machines(hardware: Hardware, wanted: Mapping[str, Any]) -> tuple[gr.Dropdown, gr.Dropdown, gr.Dropdown]:
-    """Provider, region and machine to choose from, `wanted` chosen where it can be had."""
+    """Offer provider, region and machine to choose from; `wanted` is preselected where it can be had."""
     vendors = list(dict.fromkeys(machine.vendor for machine in hardware))
     vendor = wanted.get("vendor") if wanted.get("vendor") in vendors else next(iter(vendors), None)
     regions = list(dict.fromkeys(machine.region for machine in hardware if machine.vendor == vendor))
@@ -27,7 +27,7 @@ def machines(hardware: Hardware, wanted: Mapping[str, Any]) -> tuple[gr.Dropdown
 
 
 def pick(hardware: Hardware, wanted: Mapping[str, Any]) -> str | None:
-    """The id of the machine that is most like the wanted one, the cheapest of those that are equally like it."""
+    """Pick the machine that is most like the wanted one, the cheapest of equals; return its id."""
 
     def likeness(machine: InferenceEndpointHardware) -> tuple[float, ...]:
         keys = ("vendor", "region", "instance_type", "instance_size", "accelerator")
@@ -38,7 +38,7 @@ def pick(hardware: Hardware, wanted: Mapping[str, Any]) -> str | None:
 
 
 def describe(machine: InferenceEndpointHardware) -> str:
-    """A machine and its price in one line."""
+    """Describe a machine and its price in one line."""
     count = f"{machine.num_accelerators} × " if machine.accelerator == "gpu" and machine.num_accelerators > 1 else ""
     memory = f"{machine.gpu_memory_gb or machine.memory_gb:g} GB"
     cores = f"{machine.num_cpus} vCPU, " if machine.accelerator == "cpu" and machine.num_cpus else ""
@@ -47,7 +47,7 @@ def describe(machine: InferenceEndpointHardware) -> str:
 
 
 def price_html(hardware: Hardware, machine: str | None, least: float | None, most: float | None) -> str:
-    """What an order will cost, by the API's own prices."""
+    """Render what an order will cost, by the API's own prices."""
     found = next((one for one in hardware if one.id == machine), None)
     if found is None or least is None or most is None:
         return ""

@@ -10,23 +10,23 @@ from typing import Any
 
 import gradio as gr
 
-from space_template.asked import (
+from space_template.loading import ModelUnavailableError
+from space_template.messages import captioned, errors_on_the_page, first_notice, told
+from space_template.model_worker import ModelWorker
+from space_template.request import (
     LINK_JS,
     MAX_GUIDANCE,
     MAX_PICTURES,
     MAX_PROMPT,
     MAX_SEED,
     MAX_STEPS,
-    Asked,
+    DrawingRequest,
     defaults,
     restored,
     sizes,
 )
-from space_template.drawing import Studio
-from space_template.loading import ModelUnavailableError
-from space_template.look import facts_html, line_html
-from space_template.served import Served, facts
-from space_template.telling import captioned, errors_on_the_page, first_notice, told
+from space_template.settings import SpaceSettings, facts
+from space_template.theme import facts_html, line_html
 
 NO_COMPARISON = ("nothing", "")
 INSERT_JS = "(prompt, token) => prompt.includes(token) ? prompt : (prompt.trim() + ' ' + token).trim()"
@@ -35,11 +35,11 @@ INSERT_JS = "(prompt, token) => prompt.includes(token) ? prompt : (prompt.trim()
 class Playground:
     """The tab's components, and what happens between them; to be made inside a `gr.Blocks`."""
 
-    def __init__(self, served: Served, studio: Studio) -> None:
-        self.served = served
-        self.studio = studio
-        self.usual = defaults(served)
-        self.notice = gr.HTML(first_notice(served, studio), elem_id="notice")
+    def __init__(self, settings: SpaceSettings, worker: ModelWorker) -> None:
+        self.settings = settings
+        self.worker = worker
+        self.usual = defaults(settings)
+        self.notice = gr.HTML(first_notice(settings, worker), elem_id="notice")
         # A grid: beside the pictures on a desk, on a phone the pictures come before the settings.
         with gr.Column(elem_id="desk"):
             with gr.Column(elem_classes="sheet ask"):
@@ -48,15 +48,15 @@ class Playground:
                 self._lay_out_pictures()
             with gr.Column(elem_classes="sheet how"):
                 self._lay_out_settings()
-        if served.examples:
-            gr.Examples([[example] for example in served.examples], [self.prompt], label="Examples")
+        if settings.examples:
+            gr.Examples([[example] for example in settings.examples], [self.prompt], label="Examples")
         self._lay_out_facts()
         self._wire()
 
     def _lay_out_prompt(self) -> None:
         self.prompt = gr.Textbox(self.usual.prompt, label="Prompt", lines=3, max_length=MAX_PROMPT, elem_id="prompt")
         token = gr.Button(
-            self.served.placeholder_token, size="sm", elem_classes="token-button", visible=self.served.published
+            self.settings.placeholder_token, size="sm", elem_classes="token-button", visible=self.settings.published
         )
         token.click(None, [self.prompt, token], self.prompt, js=INSERT_JS, api_visibility="private")
         self.negative = gr.Textbox(
@@ -67,7 +67,7 @@ class Playground:
             self.stop_button = gr.Button("Stop", elem_id="stop", min_width=80, scale=1, interactive=False)
 
     def _lay_out_settings(self) -> None:
-        usual, offered = self.usual, sizes(self.served)
+        usual, offered = self.usual, sizes(self.settings)
         with gr.Row():
             self.guidance = gr.Slider(
                 1, MAX_GUIDANCE, usual.guidance, step=0.5, label="Guidance", min_width=168, buttons=[]
@@ -90,7 +90,7 @@ class Playground:
         with gr.Row(equal_height=False):
             with gr.Column(min_width=240):
                 self.gallery = gr.Gallery(
-                    label=self.served.version or "Pictures", elem_id="gallery", height="auto",
+                    label=self.settings.version or "Pictures", elem_id="gallery", height="auto",
                     buttons=["download", "download_all", "fullscreen"], **shown,
                 )  # fmt: skip
             with gr.Column(min_width=240, visible=False) as self.other_column:
@@ -105,7 +105,7 @@ class Playground:
         with gr.Column(elem_classes="sheet"), gr.Row(equal_height=False):
             # Columns wrap on a phone; what lies bare in a row is squeezed.
             with gr.Column(min_width=260):
-                gr.HTML(facts_html(facts(self.served)))
+                gr.HTML(facts_html(facts(self.settings)))
             self.grids = {}
             for name, label in (("grid", "What it learned"), ("initializer", "What it started from, same seeds")):
                 with gr.Column(min_width=220, elem_classes="learned"):
@@ -114,8 +114,8 @@ class Playground:
                     )
 
     def _wire(self) -> None:
-        asked = [self.prompt, self.negative, self.guidance, self.steps, self.count, self.seed, self.size]
-        # Whoever waits for others can stop as well.
+        request = [self.prompt, self.negative, self.guidance, self.steps, self.count, self.seed, self.size]
+        # A visitor who waits for the drawings of others can stop as well.
         waiting = gr.on(
             [self.draw_button.click, self.prompt.submit],
             lambda: (line_html("Waiting for its turn …"), gr.update(interactive=True)),
@@ -127,7 +127,7 @@ class Playground:
         )
         drawing = waiting.then(
             self._draw,
-            [*asked, self.compare, self.new_seed],
+            [*request, self.compare, self.new_seed],
             [self.gallery, self.other_column, self.other, self.seed, self.line, self.stop_button, self.drawn],
             api_visibility="private",
             concurrency_limit=1,
@@ -152,7 +152,12 @@ class Playground:
         self._wire_api()
         page = gr.context.Context.root_block
         page.load(
-            self._restore, None, [*asked, self.new_seed], api_visibility="private", queue=False, show_progress="hidden"
+            self._restore,
+            None,
+            [*request, self.new_seed],
+            api_visibility="private",
+            queue=False,
+            show_progress="hidden",
         )
         page.load(
             self._show_loaded, None, [self.notice, self.gallery, self.compare, *self.grids.values()],
@@ -160,7 +165,7 @@ class Playground:
         )  # fmt: skip
 
     def _wire_api(self) -> None:
-        """What programs call: the same drawing, without what only a page needs."""
+        """Wire what programs call: the same drawing, without what only the page needs."""
         gr.Button(visible=False).click(
             self._draw_for_programs,
             [self.prompt, self.negative, self.guidance, self.steps, self.count, self.seed, self.size],
@@ -178,40 +183,42 @@ class Playground:
     ) -> Iterator[tuple[Any, ...]]:  # fmt: skip
         """Draw, and tell how far it is, or why not."""
         used = secrets.randbelow(MAX_SEED) if new_seed or seed is None else int(seed)
-        asked = Asked(prompt, negative, float(guidance), int(steps), int(pictures), used, size, compare or "")
+        request = DrawingRequest(
+            prompt, negative, float(guidance), int(steps), int(pictures), used, size, compare or ""
+        )
         nothing = gr.skip()
-        progress((0, asked.steps), desc="Drawing" if self.studio.ready else "Loading the model")
+        progress((0, request.steps), desc="Drawing" if self.worker.ready else "Loading the model")
         yield nothing, nothing, nothing, used, line_html("Drawing …"), gr.update(interactive=True), nothing
         try:
-            yield from self._drawing(asked, progress)
+            yield from self._drawing(request, progress)
         except gr.Error as error:
             # Gradio's own message goes away, and after it nothing else on the page would change.
             line = line_html(told(error), bad=True)
             yield nothing, nothing, nothing, nothing, line, gr.update(interactive=False), nothing
             raise
 
-    def _drawing(self, asked: Asked, progress: gr.Progress) -> Iterator[tuple[Any, ...]]:
+    def _drawing(self, request: DrawingRequest, progress: gr.Progress) -> Iterator[tuple[Any, ...]]:
         nothing, began = gr.skip(), time.monotonic()
         drawn: list[Any] = []
-        for version in ("", asked.compare) if asked.compare else ("",):
-            job, label = self._begin(asked, version), version or self.served.version or ""
+        for version in ("", request.compare) if request.compare else ("",):
+            job, label = self._begin(request, version), version or self.settings.version or ""
             try:
                 for step, of in job.steps():
                     progress((step, of), desc=f"Drawing {label}".rstrip())
                     yield (nothing,) * 7  # here Stop takes hold
                 with errors_on_the_page():
-                    drawn.append(captioned(job.result(), asked))
+                    drawn.append(captioned(job.result(), request))
             finally:
                 job.stop()
         words = (
-            f"{asked.size.replace('x', ' × ')} px, {asked.steps} steps, {time.monotonic() - began:.1f} s, "
-            f"seed {asked.seed}"
+            f"{request.size.replace('x', ' × ')} px, {request.steps} steps, {time.monotonic() - began:.1f} s, "
+            f"seed {request.seed}"
         )
-        other = gr.Gallery(drawn[1], label=asked.compare) if asked.compare else nothing
-        ours = gr.Gallery(drawn[0], label=self.served.version or "Pictures")
+        other = gr.Gallery(drawn[1], label=request.compare) if request.compare else nothing
+        ours = gr.Gallery(drawn[0], label=self.settings.version or "Pictures")
         yield (
-            ours, gr.update(visible=bool(asked.compare)), other, asked.seed, line_html(words),
-            gr.update(interactive=False), asdict(asked),
+            ours, gr.update(visible=bool(request.compare)), other, request.seed, line_html(words),
+            gr.update(interactive=False), asdict(request),
         )  # fmt: skip
 
     def _draw_for_programs(
@@ -226,7 +233,7 @@ class Playground:
     ) -> tuple[Any, int]:
         """Draw pictures; the same prompt, parameters and seed give the same pictures."""
         usual = self.usual
-        asked = Asked(
+        request = DrawingRequest(
             prompt,
             negative_prompt or "",
             usual.guidance if guidance_scale is None else float(guidance_scale),
@@ -236,44 +243,45 @@ class Playground:
             size or usual.size,
         )
         with errors_on_the_page():
-            job = self._begin(asked, "")
+            job = self._begin(request, "")
             for _ in job.steps():
                 pass
-            return captioned(job.result(), asked), asked.seed
+            return captioned(job.result(), request), request.seed
 
-    def _begin(self, asked: Asked, version: str) -> Any:
-        if not asked.prompt.strip():
+    def _begin(self, request: DrawingRequest, version: str) -> Any:
+        if not request.prompt.strip():
             raise gr.Error("Write a prompt first.", title="Nothing to draw", print_exception=False)
         with errors_on_the_page():
-            return self.studio.begin(asked, version)
+            return self.worker.begin(request, version)
 
     def _keep_seed(self, selected: gr.SelectData) -> tuple[Any, Any]:
-        """Whoever chooses a picture gets its seed, and keeps it."""
+        """Keep the seed of the picture that the visitor chose."""
         caption = (selected.value or {}).get("caption") or ""
         word, _, seed = caption.partition(" ")
         return (int(seed), False) if word == "seed" and seed.isdigit() else (gr.skip(), gr.skip())
 
-    def _restore(self, request: gr.Request) -> tuple[Any, ...]:
+    def _restore(self, visit: gr.Request) -> tuple[Any, ...]:
         """Fill the page from a shared link."""
-        asked = restored(dict(request.query_params), self.served)
-        if asked is None:
+        request = restored(dict(visit.query_params), self.settings)
+        if request is None:
             return tuple(gr.skip() for _ in range(8))
         return (
-            asked.prompt, asked.negative, asked.guidance, asked.steps, asked.pictures, asked.seed, asked.size, False,
+            request.prompt, request.negative, request.guidance, request.steps, request.pictures, request.seed,
+            request.size, False,
         )  # fmt: skip
 
-    def _show_loaded(self, request: gr.Request) -> Iterator[tuple[Any, ...]]:
-        """What can only be shown when the model is there, and until then how far it is."""
+    def _show_loaded(self, visit: gr.Request) -> Iterator[tuple[Any, ...]]:
+        """Show the loading progress, then what needs the loaded model."""
         rest = [gr.skip() for _ in range(4)]
-        for fetching in self.studio.progress():
-            yield first_notice(self.served, self.studio, fetching), *rest
+        for fetching in self.worker.progress():
+            yield first_notice(self.settings, self.worker, fetching), *rest
         try:
-            loaded = self.studio.wait()
+            loaded = self.worker.wait()
         except ModelUnavailableError:
-            yield first_notice(self.served, self.studio), *rest
+            yield first_notice(self.settings, self.worker), *rest
             return
         names = list(loaded.versions)
-        wanted = request.query_params.get("compare", "")
+        wanted = visit.query_params.get("compare", "")
         compare = gr.Dropdown([NO_COMPARISON, *names], value=wanted if wanted in names else "", interactive=bool(names))
         samples = [(loaded.pictures[name], "sample") for name in sorted(loaded.pictures) if name.isdigit()]
         gallery = gr.Gallery(samples[: self.usual.pictures]) if samples else gr.skip()
@@ -281,4 +289,4 @@ class Playground:
             gr.Image(loaded.pictures[name], visible=True) if name in loaded.pictures else gr.skip()
             for name in self.grids
         )
-        yield first_notice(self.served, self.studio), gallery, compare, *grids
+        yield first_notice(self.settings, self.worker), gallery, compare, *grids

@@ -24,6 +24,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from conceptry.errors import ConceptryError
+from trainer.metrics import METRICS_FILE, ImportSource, TrainingMetrics, write_metrics
 
 NAMES = ("learned_embeds.safetensors", "learned_embeds.bin", "learned_embeds.pt")
 BASE_MODEL_OF_WIDTH = {96: "tiny", 768: "sd-v1-4"}
@@ -64,6 +65,13 @@ def read_embeds(source: Path) -> Embeds:
     kind = _text(source / "type_of_concept.txt")
     said = _text(source / "token_identifier.txt")
     return Embeds(file, rows, said or token, "style" if kind == "style" else "object", tuple(pictures))
+
+
+def write_imported_metrics(folder: Path, base_model: str, *, source: str, sha256: str) -> None:
+    """Write the metrics.json of vectors that were not trained here: it holds no figures, only where they come from."""
+    imported = ImportSource(source=source, sha256=sha256)
+    metrics = TrainingMetrics(base_model=base_model, stopped="imported", imported=imported)
+    write_metrics(folder / METRICS_FILE, metrics)
 
 
 def _read_file(file: Path) -> tuple[str | None, npt.NDArray[np.float32]]:

@@ -1,19 +1,7 @@
 """Prefect events for every change of a concept's state, for automations.
 
-    conceptry.concept.training     a training was started
-    conceptry.concept.published    vN is on the Hub
-    conceptry.concept.rejected     vN is on the Hub, but did not pass its gate
-    conceptry.concept.released     the Space serves vN
-    conceptry.concept.repaired     a branch or tag that was changed by hand was reset
-    conceptry.concept.lost         a version that git asks for is gone from the Hub for good
-    conceptry.concept.paused       the Space serves nothing
-    conceptry.concept.degraded     a person is needed
-    conceptry.concept.waiting      images are not in the DVC remote yet
-    conceptry.concept.healthy      the concept is healthy again
-    conceptry.concept.reaped       a job on Vertex AI belonged to no live run and was cancelled
-
 The resource is `conceptry.concept.NAME`; the payload holds reason codes (conceptry.reasons), causes in words, versions
-and addresses.
+and addresses. EVENTS lists them, and so does docs/reference.md.
 """
 
 import json
@@ -24,6 +12,7 @@ from typing import Any, Literal
 from prefect.events import emit_event
 
 from conceptry.actions import Plan
+from tasks.files import write_atomically
 
 PREFIX = "conceptry.concept"
 EventName = Literal[
@@ -39,6 +28,19 @@ EventName = Literal[
     "healthy",
     "reaped",
 ]
+EVENTS: dict[EventName, str] = {
+    "training": "A training was started.",
+    "published": "A version is on the Hub and passed its gate.",
+    "rejected": "A version is on the Hub, but did not pass its gate.",
+    "released": "The Space serves a version.",
+    "repaired": "A branch or tag that was changed by hand was reset.",
+    "lost": "A version that git asks for is gone from the Hub for good.",
+    "paused": "The Space serves nothing.",
+    "degraded": "A person is needed.",
+    "waiting": "Images are not in the DVC remote yet.",
+    "healthy": "The concept is healthy again.",
+    "reaped": "A job on Vertex AI belonged to no run and was cancelled.",
+}
 
 
 def emit(name: str, event: EventName, **payload: Any) -> None:
@@ -78,9 +80,7 @@ def emit_changes(plan: Plan, known: Path) -> bool:
                 cause=action["cause"],
                 revision=plan.revision,
             )
-    partial = known.with_suffix(".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(known)
+    write_atomically(known, text.encode())
     return True
 
 

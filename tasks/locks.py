@@ -71,14 +71,20 @@ def slot(places: Path, count: int, holder: str, on_wait: Callable[[], None] = la
         time.sleep(1.0)
 
 
+def is_held(path: Path) -> bool:
+    """Whether another process holds the lock file at `path`."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return not _try(file.fileno(), fcntl.LOCK_SH)
+
+
 def abandoned(path: Path, holder: str) -> bool:
     """Whether `holder` held this lock and was killed before it released it."""
     if not path.is_file():
         return False
     with path.open("rb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _try(file.fileno()):
             return False
         return file.read().decode(errors="replace") == holder
 
@@ -95,9 +101,9 @@ def _open(path: Path) -> int:
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
 
 
-def _try(descriptor: int) -> bool:
+def _try(descriptor: int, kind: int = fcntl.LOCK_EX) -> bool:
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True

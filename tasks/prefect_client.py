@@ -5,7 +5,6 @@ request. Prefect's client does so after two seconds, which is more than a whole 
 hundredths.
 """
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -14,6 +13,7 @@ import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.context import SyncClientContext
 from prefect.settings import get_current_settings
+from tenacity import RetryCallState, Retrying, retry_if_result, stop_after_attempt, wait_chain, wait_fixed
 
 PAUSES = (0.02, 0.05, 0.1, 0.2, 0.4)
 """Seconds before each further try; after the last one Prefect's client has its own patience."""
@@ -24,13 +24,21 @@ class BusyServerTransport(httpx.HTTPTransport):
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request; on 503 send it again, a few times."""
-        for pause in PAUSES:
-            response = super().handle_request(request)
-            if response.status_code != httpx.codes.SERVICE_UNAVAILABLE:
-                return response
-            response.close()
-            time.sleep(pause)
-        return super().handle_request(request)
+        return _REPEAT(super().handle_request, request)
+
+
+def _close(state: RetryCallState) -> None:
+    if state.outcome:
+        state.outcome.result().close()
+
+
+_REPEAT = Retrying(
+    retry=retry_if_result(lambda response: response.status_code == httpx.codes.SERVICE_UNAVAILABLE),
+    wait=wait_chain(*map(wait_fixed, PAUSES)),
+    stop=stop_after_attempt(len(PAUSES) + 1),
+    before_sleep=_close,
+    retry_error_callback=lambda state: state.outcome.result() if state.outcome else None,
+)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""What a training needs to go on: the vectors and the optimizer's moments, a few kilobytes, with a JSON twin."""
+"""Checkpoints of a training: the vectors and the optimizer's moments, a few kilobytes, with a JSON copy to read."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def save(folder: Path, state: State, identity: str) -> None:
 
 
 def load(folder: Path, identity: str) -> State | None:
-    """The checkpoint in `folder`, or None when there is none that belongs to this configuration."""
+    """Load the checkpoint in `folder`; None when there is none that belongs to this configuration."""
     path = folder / LATEST
     if not path.is_file():
         return None

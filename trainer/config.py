@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trainer.presets import PRESETS
+from trainer.base_weights.presets import PRESETS
 
 _PLACEHOLDER = re.compile(r"<[^<>\s]+>")
 

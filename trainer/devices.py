@@ -1,7 +1,7 @@
 """One device or many: the GPUs of a host, and the hosts that TF_CONFIG lists, as Vertex AI sets it.
 
 Every replica takes its own part of a step's batch, so the batch that the vectors learn from is `batch_size` times the
-number of replicas. Gradients, losses and the wish to stop are summed over all replicas in one go, so that all of them
+number of replicas. Gradients, losses and stop requests are summed over all replicas in one go, so that all of them
 take the same step, stop early at the same one, and end together when a single host is told to.
 """
 
@@ -18,7 +18,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from trainer.config import ConfigError
-from trainer.layers import as_traced
+from trainer.models.layers import disable_grappler_on_cpu
 
 Arrays = Sequence[npt.NDArray[Any]]
 Compute = Callable[..., tuple[Any, ...]]
@@ -33,7 +33,7 @@ class Devices:
     """
 
     def __init__(self) -> None:
-        as_traced()
+        disable_grappler_on_cpu()
         role, index, hosts = cluster(os.environ.get("TF_CONFIG"))
         self.hosts = hosts
         self._strategy: Any = None
@@ -47,7 +47,7 @@ class Devices:
         self.is_chief = hosts == 1 or role == "chief" or (index == 0 and not _has_chief())
 
     def scope(self) -> AbstractContextManager[Any]:
-        """Where frozen weights are made, so that every GPU of this host has its own; hosts load their own from disk."""
+        """Enter the scope for frozen weights: every GPU of this host gets a copy; each host loads its own from disk."""
         scope: AbstractContextManager[Any] = self._strategy.scope() if self.replicas > self.hosts else nullcontext()
         return scope
 
@@ -84,7 +84,7 @@ class Devices:
         return run
 
     def sum(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """The sum over all hosts of each host's array, which must have the same shape on all of them."""
+        """Sum an array over all hosts; it must have the same shape on all of them."""
         if self.hosts == 1 or not array.size:
             return array
         local, strategy = self.replicas // self.hosts, self._strategy
@@ -105,12 +105,12 @@ class Devices:
         return self._strategy.run(replica, args=(value,))
 
     def wait(self) -> None:
-        """Wait until all hosts have come to this point: who leaves early looks like one that broke."""
+        """Wait until all hosts have come to this point: a host that leaves early looks like one that crashed."""
         self.sum(np.zeros(1, "float32"))
 
 
 def _local() -> list[str]:
-    """This host's GPUs, else its CPU, which is one device unless somebody divides it (a test does)."""
+    """List this host's GPUs, else its CPU, which is one device unless it was divided (a test does)."""
     devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
     return [device.name for device in devices]
 

@@ -1,4 +1,4 @@
-"""Write what was learned: a SavedModel for TensorFlow, and a safetensors file for everybody else.
+"""Write what was learned: a SavedModel for TensorFlow, and a safetensors file for other programs.
 
     python -m trainer.export --base-model tiny --embeds learned_embeds.safetensors --output text_encoder
 
@@ -23,8 +23,8 @@ import numpy.typing as npt
 import tensorflow as tf
 from safetensors.numpy import load_file, save_file
 
-from trainer import parts
-from trainer.base import BaseModel
+from trainer.base_weights.base_model import BaseModel
+from trainer.models.text_encoder import TextEncoder
 
 _ROWS = "rows"
 
@@ -51,7 +51,7 @@ class _OwnShard(tf.train.experimental.ShardingCallback):  # type: ignore[misc]
 class _Encoder(tf.Module):  # type: ignore[misc]
     """The frozen text encoder and the new rows, behind one signature."""
 
-    def __init__(self, text_encoder: parts.TextEncoder, rows: npt.NDArray[np.float32], length: int) -> None:
+    def __init__(self, text_encoder: TextEncoder, rows: npt.NDArray[np.float32], length: int) -> None:
         super().__init__(name="text_encoder")
         self.frozen = text_encoder.weights
         self._text_encoder = text_encoder
@@ -60,10 +60,10 @@ class _Encoder(tf.Module):  # type: ignore[misc]
         self.encode = tf.function(self._encode, input_signature=spec)
 
     def _encode(self, tokens: Any, positions: Any) -> Any:
-        return self._text_encoder.splice(tokens, self.rows, positions)
+        return self._text_encoder.encode_with_placeholders(tokens, self.rows, positions)
 
 
-def saved_model(path: Path, text_encoder: parts.TextEncoder, rows: npt.NDArray[np.float32], length: int) -> None:
+def saved_model(path: Path, text_encoder: TextEncoder, rows: npt.NDArray[np.float32], length: int) -> None:
     """Write a SavedModel: tokens and positions, (B, length) int32 each, to the context, (B, length, D) float32.
 
     Ids from the vocabulary's size on are the new rows. The function is there as `encode` and as the signature
@@ -86,17 +86,27 @@ def learned_embeds(path: Path, placeholder: str, rows: npt.NDArray[np.float32]) 
 
 def start(base_model: str, base_dir: str | Path | None, embeds: Path, output: Path) -> subprocess.Popen[str]:
     """Begin to write the SavedModel of learned vectors in a process of its own; see `finish`."""
-    command = [sys.executable, "-m", "trainer.export", "--base-model", base_model, "--embeds", str(embeds)]
+    # -P and our own place on the module path: a folder `trainer/` of the working directory must not be run.
+    command = [sys.executable, "-P", "-m", "trainer.export", "--base-model", base_model, "--embeds", str(embeds)]
     command += ["--output", str(output), *(("--base", str(base_dir)) if base_dir else ())]
     # The caller has hashed the very same files.
     command += ["--unverified"]
+    path = os.pathsep.join(filter(None, (str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH"))))
     return subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": path},
     )
 
 
 def finish(process: subprocess.Popen[str]) -> None:
-    """Wait until it is written. Raises RuntimeError with the process's last words if it was not."""
+    """Wait until it is written.
+
+    Raises:
+        RuntimeError: The process failed; the message ends with the last of its error output."""
     _, words = process.communicate()
     if process.returncode:
         raise RuntimeError(f"the SavedModel could not be written: {words.strip()[-2000:]}")

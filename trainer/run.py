@@ -16,18 +16,32 @@ import numpy.typing as npt
 import tensorflow as tf
 from PIL import Image
 
-from trainer import data, export, presets, train, weights
-from trainer.base import BaseModel
+from trainer import export, objective, train
+from trainer.base_weights import presets, weight_reader
+from trainer.base_weights.base_model import BaseModel
 from trainer.checkpoint import State
 from trainer.config import Config, ConfigError
+from trainer.data import batches
+from trainer.data.latents import compile_encoder, encode_views
+from trainer.data.pictures import read_pictures, split_held_out
 from trainer.devices import Devices
-from trainer.grids import Grids, grid, save_grid
-from trainer.layers import on_gpu
+from trainer.metrics import (
+    METRICS_FILE,
+    ClipScores,
+    ImageCounts,
+    Losses,
+    Sample,
+    TrainingMetrics,
+    Weights,
+    write_metrics,
+)
+from trainer.models.layers import on_gpu
 from trainer.recipe import RECIPE
+from trainer.sampling.grids import Grids, grid, save_grid
 from trainer.summaries import Summaries
 
 if TYPE_CHECKING:
-    from trainer.clip_scores import Scorer
+    from trainer.sampling.clip_scores import Scorer
 
 EXIT_DONE, EXIT_UNUSABLE, EXIT_FAILED, EXIT_INTERRUPTED = 0, 2, 3, 75
 _EVALUATION_VIEWS = 4
@@ -47,7 +61,7 @@ class Journal:
         self.seconds: dict[str, float] = {}
 
     def write(self, line: dict[str, Any]) -> None:
-        """Add one line; the numbers of a step are TensorBoard's, too."""
+        """Add one line; the numbers of a step go to TensorBoard, too."""
         if "step" in line:
             numbers = {name: line[name] for name in _SCALARS if line.get(name) is not None}
             self.summaries.scalars(line["step"], numbers)
@@ -58,7 +72,7 @@ class Journal:
         print(text, flush=True)
 
     def phase(self, name: str) -> None:
-        """Say that a phase has ended."""
+        """End a phase: record and report its seconds."""
         now = time.monotonic()
         self.seconds[name] = round(now - self._last, 2)
         self.seconds["total"] = round(now - self._begun, 2)
@@ -116,24 +130,24 @@ def _run(
 ) -> None:
     scorer = _scorer(base)
     tokenizer = base.tokenizer(config.placeholder_token, config.num_vectors)
-    training, held_out = data.split(data.pictures(records), config)
+    training, held_out = split_held_out(read_pictures(records), config)
     # A GPU encodes all views in a second or two; a CPU would take minutes before the first step, so there each waits
     # until it is needed.
-    encoder = data.passing(base.image_encoder())
-    latents = data.encode(training, encoder, config, base.preset.views, seed=1, at_once=on_gpu())
-    judged = data.encode(held_out or training, encoder, config, _EVALUATION_VIEWS, seed=2, at_once=on_gpu())
+    encoder = compile_encoder(base.image_encoder())
+    latents = encode_views(training, encoder, config, base.preset.views, seed=1, at_once=on_gpu())
+    judged = encode_views(held_out or training, encoder, config, _EVALUATION_VIEWS, seed=2, at_once=on_gpu())
     del encoder
     with devices.scope():
         text_encoder = base.text_encoder(tokenizer.vocabulary)
-        frozen = train.Frozen(text_encoder, base.diffusion_model(config.resolution, config.resolution), tokenizer)
+        frozen = objective.Frozen(text_encoder, base.diffusion_model(config.resolution, config.resolution), tokenizer)
     base.verify()
     journal.phase("start")
 
     checkpoints = output / "checkpoints"
     grids = Grids(base, frozen, config)
 
-    def look(state: State) -> None:
-        """Draw a few pictures now and then; by the first checkpoint the VAE has seen what is held out, too."""
+    def draw_progress(state: State) -> None:
+        """Encode the held-out views by the first checkpoint; draw a few pictures every `sample_every` steps."""
         judged.encode()
         if devices.is_chief and config.sample_every and state.step % config.sample_every == 0:
             drawn = grids.draw(state.vectors, min(config.samples, _PROGRESS_SAMPLES))
@@ -141,7 +155,7 @@ def _run(
             journal.summaries.picture(state.step, "samples", grid(drawn))
 
     state, stopped = train.train(
-        latents, frozen, config, checkpoints, journal.write, stop.is_set, devices=devices, at_checkpoint=look
+        latents, frozen, config, checkpoints, journal.write, stop.is_set, devices=devices, at_checkpoint=draw_progress
     )
     journal.phase("train")
     if not devices.is_chief:
@@ -153,10 +167,10 @@ def _run(
     export.learned_embeds(embeds, config.placeholder_token, state.vectors)
     exporting = export.start(base.name, base.base_dir, embeds, output / "text_encoder")
 
-    initial = train.initial_vectors(config, frozen)
-    losses = tf.function(train.denoising_losses(frozen), autograph=False)
-    batch = train.evaluation_batch(judged, frozen, config)
-    before, after = (train.paired_loss(losses, vectors, batch) for vectors in (initial, state.vectors))
+    initial = objective.initial_vectors(config, frozen)
+    losses = tf.function(objective.denoising_losses(frozen), autograph=False)
+    batch = batches.evaluation_batch(judged, frozen.tokenizer, config)
+    before, after = (objective.paired_loss(losses, vectors, batch) for vectors in (initial, state.vectors))
     journal.phase("evaluate")
 
     samples, drawn = _draw_samples(grids, config, initial, state.vectors, output / "samples")
@@ -165,10 +179,10 @@ def _run(
     journal.phase("samples")
 
     on = "held-out images" if held_out else "training images"
-    scores: dict[str, Any] = {}
+    scores: dict[str, ClipScores] = {}
     if scorer:
         # The UNet has drawn its last picture, and CLIP takes half as much memory.
-        weights.let_go(frozen.diffusion_model.weights)
+        weight_reader.free(frozen.diffusion_model.weights)
         scores["clip"] = scorer.score(drawn, held_out or training, on, config)
         journal.summaries.scalars(state.step, scorer.curves(scores["clip"]))
         journal.phase("clip")
@@ -176,34 +190,29 @@ def _run(
     export.finish(exporting)
     journal.phase("export")
 
-    metrics = {
-        "recipe": RECIPE,
-        "base_model": config.base_model,
-        "steps": state.step,
-        "stopped": stopped,
-        "loss": {
-            "initializer": round(before, 6),
-            "trained": round(after, 6),
-            "improvement": round(1.0 - after / before, 4),
-            "on": on,
-        },
+    metrics = TrainingMetrics(
+        recipe=RECIPE,
+        base_model=config.base_model,
+        steps=state.step,
+        stopped=stopped,
+        loss=Losses(
+            initializer=round(before, 6), trained=round(after, 6), improvement=round(1.0 - after / before, 4), on=on
+        ),
         **scores,
-        "images": {"train": len(training), "held_out": len(held_out)},
-        "seconds": journal.seconds,
-        "samples": samples,
-        "device": "GPU" if tf.config.list_physical_devices("GPU") else "CPU",
-        "replicas": devices.replicas,
-        "weights": {"dtype": base.dtype, "verified": not base.unverified},
-        "files": digests(output),
-    }
-    partial = output / "metrics.partial.json"
-    partial.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
-    partial.replace(output / "metrics.json")
+        images=ImageCounts(train=len(training), held_out=len(held_out)),
+        seconds=journal.seconds,
+        samples=samples,
+        device="GPU" if on_gpu() else "CPU",
+        replicas=devices.replicas,
+        weights=Weights(dtype=base.dtype, verified=not base.unverified),
+        files=digests(output),
+    )
+    write_metrics(output / METRICS_FILE, metrics)
     devices.wait()
 
 
 def digests(output: Path) -> dict[str, str]:
-    """The sha256 of every result, by its path: who fetches them from a bucket can tell whether they arrived whole."""
+    """Hash every result, sha256 by path, so that a task that downloads them can tell whether they arrived whole."""
     folders = (output / name for name in ("text_encoder", "samples"))
     results = [output / "learned_embeds.safetensors", *(path for folder in folders for path in folder.rglob("*"))]
     found = {}
@@ -214,18 +223,18 @@ def digests(output: Path) -> dict[str, str]:
 
 
 def _scorer(base: BaseModel) -> Scorer | None:
-    """What scores samples with CLIP, where a folder of its weights lies beside the base model's."""
+    """Load CLIP to score samples with, where a folder of its weights lies beside the base model's; else None."""
     folder = presets.clip_folder(base.base_dir)
     if folder is None:
         return None
-    from trainer import clip_scores
+    from trainer.sampling import clip_scores
 
     return clip_scores.load(folder, base)
 
 
 def _draw_samples(
     grids: Grids, config: Config, initial: Vectors, learned: Vectors, folder: Path
-) -> tuple[list[dict[str, Any]], dict[str, Pixels]]:
+) -> tuple[tuple[Sample, ...], dict[str, Pixels]]:
     """Draw the same seeds before and after, as grids and single pictures; returns the latter's list and all pixels."""
     before = grids.draw(initial, config.samples)
     save_grid(before, folder / "initializer.png")
@@ -235,5 +244,5 @@ def _draw_samples(
     for index, pixels in enumerate(drawn):
         name = f"samples/{index}.png"
         Image.fromarray(pixels).save(folder / f"{index}.png")
-        samples.append({"file": name, "prompt": grids.prompt, "seed": config.seed + index})
-    return samples, {"initializer": before, "trained": drawn}
+        samples.append(Sample(file=name, prompt=grids.prompt, seed=config.seed + index))
+    return tuple(samples), {"initializer": before, "trained": drawn}

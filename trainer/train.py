@@ -18,26 +18,14 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from trainer import checkpoint, data
-from trainer.batches import (
-    Batch,
-    Frozen,
-    denoising_losses,
-    draw_ahead,
-    draw_batch,
-    evaluation_batch,
-    initial_vectors,
-    paired_loss,
-)
+from trainer import checkpoint
 from trainer.config import Config
+from trainer.data.batches import Batch, draw_ahead, draw_batch, evaluation_batch
+from trainer.data.latents import Latents
 from trainer.devices import Devices
-from trainer.layers import on_gpu
+from trainer.models.layers import on_gpu
+from trainer.objective import Computed, Frozen, denoising_losses, gradients, initial_vectors
 from trainer.recipe import DEFAULT, Recipe
-
-__all__ = [
-    "Batch", "Frozen", "Interrupted", "TrainingFailed", "denoising_losses", "draw_batch", "evaluation_batch",
-    "initial_vectors", "paired_loss", "train",
-]  # fmt: skip
 
 Array = npt.NDArray[np.float32]
 Report = Callable[[dict[str, Any]], None]
@@ -54,11 +42,11 @@ class TrainingFailed(RuntimeError):
 
 
 class Interrupted(RuntimeError):
-    """Somebody asked the training to end; the checkpoint is kept."""
+    """The training was asked to end (SIGTERM); its checkpoint is kept."""
 
 
 def settled(evaluations: tuple[float, ...]) -> bool:
-    """Whether the fixed batch's loss has stopped moving (DVAR, Voronov et al. 2023).
+    """Tell whether the fixed batch's loss has stopped moving (DVAR, Voronov et al. 2023).
 
     It has when its variance over the last 310 steps is under 0.15 of its variance over all steps.
     """
@@ -69,7 +57,7 @@ def settled(evaluations: tuple[float, ...]) -> bool:
 
 
 def learning_rate(config: Config, recipe: Recipe, step: int) -> float:
-    """Cosine from the configured rate to a tenth of it, after a warm-up of 10 steps."""
+    """Compute a step's rate: a cosine from the configured rate to a tenth of it, after a warm-up of 10 steps."""
     warm = min(1.0, (step + 1) / 10)
     if recipe.schedule == "constant":
         return float(config.learning_rate * warm)
@@ -78,7 +66,7 @@ def learning_rate(config: Config, recipe: Recipe, step: int) -> float:
 
 
 def adam(state: checkpoint.State, gradient: Array, rate: float, betas: tuple[float, float]) -> checkpoint.State:
-    """One step of Adam (Kingma and Ba 2015), with no weight decay: the vectors are all there is to train."""
+    """Take one step of Adam (Kingma and Ba 2015), without weight decay: only the vectors are trained."""
     step = state.step + 1
     first = np.asarray(betas[0] * state.first_moment + (1.0 - betas[0]) * gradient, "float32")
     second = np.asarray(betas[1] * state.second_moment + (1.0 - betas[1]) * np.square(gradient), "float32")
@@ -88,7 +76,7 @@ def adam(state: checkpoint.State, gradient: Array, rate: float, betas: tuple[flo
 
 
 def train(
-    latents: data.Latents,
+    latents: Latents,
     frozen: Frozen,
     config: Config,
     folder: Path,
@@ -123,55 +111,52 @@ def train(
     """
     devices = devices or Devices()
     identity = _identity(latents, config, recipe, devices)
-    state = _begin(checkpoint.load(folder, identity), initial_vectors(config, frozen, recipe), devices)
+    state = _resume(checkpoint.load(folder, identity), initial_vectors(config, frozen, recipe), devices)
     if why := _ended(state, config):
         return state, why
-    # On CPUs XLA takes longer to compile than it saves, and on big products it is slower than oneDNN.
-    compiled = on_gpu() if recipe.compile is None else recipe.compile
     # On a CPU the first batch's views are encoded now, which goes on while the step is traced.
     batches = draw_ahead(
-        lambda step: draw_batch(latents, frozen, config, step, recipe, devices.replicas), state.step, config.max_steps
+        lambda step: draw_batch(latents, frozen.tokenizer, config, step, recipe, devices.replicas),
+        state.step,
+        config.max_steps,
     )
-    blank = Batch.blank(latents, frozen, config.batch_size * devices.replicas)
-    shared = state.vectors, np.zeros((), "float32")
-    take = devices.compile(gradients(denoising_losses(frozen, recipe)), compiled, like=(*shared, *blank.arrays()))
-    evaluation = _Evaluation(latents, frozen, config, devices, compiled)
-    limit = _EXPLODED * float(tf.reduce_mean(tf.norm(tf.cast(frozen.text_encoder.table, tf.float32), axis=1)))
-    better_start = _better_start(take, config, frozen, recipe, report)
+    compute = _compile_step(latents, frozen, config, recipe, devices)
+    evaluation = _Evaluation(latents, frozen, config, recipe, devices)
     progress = _Progress(config, recipe, report, state.step)
+    longest = _longest_sane_vector(frozen)
 
-    def save() -> None:
+    def save(state: checkpoint.State) -> None:
         if devices.is_chief:
             checkpoint.save(folder, state, identity)
 
     while not (why := _ended(state, config)):
         batch = next(batches).arrays()
-        asked = np.asarray(should_stop(), "float32")
-        outcome = take((state.vectors, asked), batch)
-        if state.step == 0:
-            state, outcome = better_start(state, outcome, asked, batch)
-        loss, gradient, stop = outcome
-        if float(stop):
-            save()
+        stop = np.asarray(should_stop(), "float32")
+        computed = Computed(*compute((state.vectors, stop), batch))
+        if state.step == 0 and recipe.fallback:
+            mean = initial_vectors(config, frozen, replace(recipe, initialization="mean"))
+            computed_at_mean = Computed(*compute((mean, stop), batch))
+            if _mean_is_better(computed, computed_at_mean, config, report):
+                state, computed = replace(state, vectors=mean), computed_at_mean
+        if float(computed.stop):
+            save(state)
             raise Interrupted(f"stopped after step {state.step} of {config.max_steps}")
-        following = adam(state, np.asarray(gradient), learning_rate(config, recipe, state.step), recipe.betas)
-        problem = _problem(float(loss), following.vectors, limit)
-        if problem:
-            save()
+        rate = learning_rate(config, recipe, state.step)
+        following = adam(state, np.asarray(computed.gradient), rate, recipe.betas)
+        if problem := _problem(float(computed.loss), following.vectors, longest):
+            save(state)
             raise TrainingFailed(f"{problem} at step {state.step}: try a smaller learning_rate")
-        state = following
-        if state.step % _EVALUATE_EVERY == 0 and config.early_stopping:
-            state = replace(state, evaluations=(*state.evaluations, evaluation.loss(state.vectors)))
+        state = evaluation.when_due(following)
         if state.step % checkpoint_every == 0:
-            save()
+            save(state)
             at_checkpoint(state)
-        progress.add(state, float(loss))
-    save()
+        progress.add(state, float(computed.loss))
+    save(state)
     return state, why
 
 
-def _identity(latents: data.Latents, config: Config, recipe: Recipe, devices: Devices) -> str:
-    """What a checkpoint belongs to: its settings and its pictures, but not how many samples are drawn afterwards."""
+def _identity(latents: Latents, config: Config, recipe: Recipe, devices: Devices) -> str:
+    """Name what a checkpoint belongs to: settings and pictures, but not how many samples are drawn afterwards."""
     pictures = {"samples": 0, "pictures": latents.digest, "replicas": devices.replicas}
     return json.dumps(asdict(config) | asdict(recipe) | pictures, sort_keys=True)
 
@@ -182,42 +167,56 @@ def _ended(state: checkpoint.State, config: Config) -> str | None:
     return "max_steps" if state.step >= config.max_steps else None
 
 
-def _better_start(
-    take: Callable[..., Any], config: Config, frozen: Frozen, recipe: Recipe, report: Report
-) -> Callable[..., tuple[checkpoint.State, Any]]:
-    """Chooses what to start from: (state, what `take` gave for it, ...) -> the better state, what `take` gave for it.
+def _compile_step(
+    latents: Latents, frozen: Frozen, config: Config, recipe: Recipe, devices: Devices
+) -> Callable[..., tuple[Any, ...]]:
+    """Compile what a step computes, `((vectors, stop), batch) -> Computed`'s fields, and trace it now."""
+    size = config.batch_size * devices.replicas
+    blank = Batch.blank(latents, frozen.tokenizer.prompt_length, size).arrays()
+    vectors = np.zeros((config.num_vectors, frozen.text_encoder.shape.width), "float32")
+    like = (vectors, np.zeros((), "float32"), *blank)
+    return devices.compile(gradients(denoising_losses(frozen, recipe)), _with_xla(recipe), like=like)
+
+
+def _with_xla(recipe: Recipe) -> bool:
+    # On CPUs XLA takes longer to compile than it saves, and on big products it is slower than oneDNN.
+    return on_gpu() if recipe.compile is None else recipe.compile
+
+
+def _mean_is_better(computed: Computed, at_mean: Computed, config: Config, report: Report) -> bool:
+    """Tell, and report, whether the first batch fits the mean of the table better than the initializer.
 
     An initializer that has nothing to do with the pictures fits them worse than no word at all, and its vectors can get
     lost where no gradient leads out (docs/log.md): training then starts from the mean of all words.
     """
-
-    def choose(state: checkpoint.State, outcome: Any, asked: Array, batch: Any) -> tuple[checkpoint.State, Any]:
-        middle = initial_vectors(config, frozen, replace(recipe, initialization="mean"))
-        other = take((middle, asked), batch) if recipe.fallback else outcome
-        here, there = float(outcome[0]), float(other[0])
-        if here <= there:
-            return state, outcome
-        word, numbers = config.initializer_token, {"loss": round(here, 5), "of the mean": round(there, 5)}
-        message = f"{word!r} fits these pictures less well than the mean of all words: training starts from that"
-        report({"event": "initializer", "message": message, **numbers})
-        return replace(state, vectors=middle), other
-
-    return choose
+    here, there = float(computed.loss), float(at_mean.loss)
+    if here <= there:
+        return False
+    word, numbers = config.initializer_token, {"loss": round(here, 5), "of the mean": round(there, 5)}
+    message = f"{word!r} fits these pictures less well than the mean of all words: training starts from that"
+    report({"event": "initializer", "message": message, **numbers})
+    return True
 
 
 class _Evaluation:
-    """The loss of one fixed batch, without the recipe's weights."""
+    """The loss of one fixed batch, without the recipe's weights: early stopping watches it."""
 
-    def __init__(self, latents: data.Latents, frozen: Frozen, config: Config, devices: Devices, compiled: bool) -> None:
+    def __init__(self, latents: Latents, frozen: Frozen, config: Config, recipe: Recipe, devices: Devices) -> None:
         losses = denoising_losses(frozen)
-        self._mean = devices.compile(lambda vectors, *batch: (tf.reduce_mean(losses(vectors, *batch)),), compiled)
+        self._wanted = config.early_stopping
+        self._mean = devices.compile(
+            lambda vectors, *batch: (tf.reduce_mean(losses(vectors, *batch)),), _with_xla(recipe)
+        )
         size = -(-_EVALUATION_BATCH // devices.replicas) * devices.replicas
-        # Made when it is first needed, since views that it asks for may still have to be encoded.
-        self._batch = cache(lambda: evaluation_batch(latents, frozen, config, size).arrays())
+        # Drawn when it is first needed, since its views may still have to be encoded.
+        self._batch = cache(lambda: evaluation_batch(latents, frozen.tokenizer, config, size).arrays())
 
-    def loss(self, vectors: Array) -> float:
-        """The mean over the batch."""
-        return float(self._mean((vectors,), self._batch())[0])
+    def when_due(self, state: checkpoint.State) -> checkpoint.State:
+        """Add the mean loss to the state's evaluations, every few steps and only where early stopping is wanted."""
+        if not self._wanted or state.step % _EVALUATE_EVERY:
+            return state
+        loss = float(self._mean((state.vectors,), self._batch())[0])
+        return replace(state, evaluations=(*state.evaluations, loss))
 
 
 class _Progress:
@@ -249,20 +248,8 @@ class _Progress:
         self._losses = []
 
 
-def gradients(losses: Callable[..., Any]) -> Callable[..., tuple[Any, ...]]:
-    """What one step computes: `(vectors, stop, *batch) -> (loss, gradient, stop)`, for `Devices.compile`."""
-
-    def compute(vectors: Any, stop: Any, *batch: Any) -> tuple[Any, ...]:
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(vectors)
-            loss = tf.reduce_mean(losses(vectors, *batch))
-        return loss, tf.convert_to_tensor(tape.gradient(loss, vectors)), stop
-
-    return compute
-
-
-def _begin(stored: checkpoint.State | None, start: Array, devices: Devices) -> checkpoint.State:
-    """The chief's state, on every host: only the chief may see its checkpoints."""
+def _resume(stored: checkpoint.State | None, start: Array, devices: Devices) -> checkpoint.State:
+    """Continue from the stored state, else begin at `start`; every host with what the chief has, whose folder it is."""
     state = stored or checkpoint.State(0, start, np.zeros_like(start), np.zeros_like(start))
     if devices.hosts == 1:
         return state
@@ -275,6 +262,11 @@ def _begin(stored: checkpoint.State | None, start: Array, devices: Devices) -> c
     numbers = devices.sum(np.asarray(numbers, "float64"))
     vectors, first, second = numbers[: 3 * start.size].reshape(3, *start.shape).astype("float32")
     return checkpoint.State(int(step), vectors, first, second, tuple(numbers[3 * start.size :].tolist()))
+
+
+def _longest_sane_vector(frozen: Frozen) -> float:
+    """Give the length from which on a vector counts as exploded: a multiple of the mean over the table's rows."""
+    return _EXPLODED * float(tf.reduce_mean(tf.norm(tf.cast(frozen.text_encoder.table, tf.float32), axis=1)))
 
 
 def _problem(loss: float, vectors: Array, limit: float) -> str | None:

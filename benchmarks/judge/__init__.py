@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFilter
 
-from trainer import models
+from trainer.models import keras_reference
 from trainer.tiny import world
 
 WEIGHTS = Path(__file__).parent / "judge.safetensors"
@@ -47,7 +47,7 @@ def network() -> keras.Model:
 def load() -> keras.Model:
     """The judge with its weights."""
     model = network()
-    models.load(WEIGHTS, {"judge": model})
+    keras_reference.load(WEIGHTS, {"judge": model})
     return model
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from benchmarks import judge
-from trainer import models
+from trainer.models import keras_reference
 
 SEED, IMAGES, EPOCHS, BATCH = 7, 16_000, 4, 64
 
@@ -25,7 +25,7 @@ def main() -> None:
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(keras.optimizers.AdamW(rate, weight_decay=0.01), [loss, loss], jit_compile=True)
     model.fit(pictures, [colours, shapes], batch_size=BATCH, epochs=EPOCHS, verbose=2)
-    models.save(judge.WEIGHTS, {"judge": model}, "float16")
+    keras_reference.save(judge.WEIGHTS, {"judge": model}, "float16")
     pictures, colours, shapes = _draw(4_000, SEED + 1)
     seen_colours, seen_shapes = (np.argmax(logits, axis=1) for logits in judge.load().predict(pictures, verbose=0))
     real = shapes != judge.BLOB

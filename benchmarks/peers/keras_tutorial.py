@@ -20,9 +20,12 @@ import tensorflow as tf
 from keras_cv.src.models.stable_diffusion.noise_scheduler import NoiseScheduler
 from PIL import Image
 
-from trainer import autoencoder, data, models, parts, weights
-from trainer.base import BaseModel
-from trainer.presets import locate
+from trainer.base_weights import weight_reader
+from trainer.base_weights.base_model import BaseModel
+from trainer.base_weights.presets import locate
+from trainer.data.pictures import Picture
+from trainer.models import autoencoder, keras_reference
+from trainer.models.unet import timestep_embedding
 from trainer.tiny import world
 
 STEPS = 12_500
@@ -56,7 +59,7 @@ class Tutorial:
 
     def __init__(
         self,
-        pictures: list[data.Picture],
+        pictures: list[Picture],
         initializer: str,
         learning_rate: float = LEARNING_RATE,
         steps: int = STEPS,
@@ -90,7 +93,7 @@ class Tutorial:
                 times = tf.random.uniform((1,), 0, 1000, tf.int64)
                 noisy = scheduler.add_noise(latents, noise, times)
                 context = self._encoder([tokens, positions])
-                predicted = unet([noisy, parts.timestep_embedding(times), context])
+                predicted = unet([noisy, timestep_embedding(times), context])
                 loss = tf.reduce_mean(tf.square(noise - predicted))
             gradient = tf.convert_to_tensor(tape.gradient(loss, self._table.value)) * only_new
             self._optimizer.apply_gradients([(gradient, self._table)])
@@ -110,20 +113,23 @@ class Tutorial:
 
     def _models(self, start: int) -> tuple[keras.Model, keras.Model, keras.Model]:
         file = locate("tiny")["tiny.safetensors"]
-        with models.no_initialization():
-            encoder = models.tiny_text_encoder(self._new + 1)
-            unet, vae = models.tiny_diffusion_model(world.SIZE, world.SIZE), models.tiny_image_encoder()
-        arrays = list(weights.read(file, "text_encoder"))
+        with keras_reference.no_initialization():
+            encoder = keras_reference.tiny_text_encoder(self._new + 1)
+            unet, vae = (
+                keras_reference.tiny_diffusion_model(world.SIZE, world.SIZE),
+                keras_reference.tiny_image_encoder(),
+            )
+        arrays = list(weight_reader.read(file, "text_encoder"))
         arrays[0] = np.concatenate([arrays[0], arrays[0][start : start + 1]])
-        models.assign(encoder, iter(arrays), "text_encoder")
-        models.load(file, {"diffusion_model": unet, "image_encoder": vae})
+        keras_reference.assign(encoder, iter(arrays), "text_encoder")
+        keras_reference.load(file, {"diffusion_model": unet, "image_encoder": vae})
         unet.trainable = vae.trainable = False
         for layer in encoder.layers[3:]:
             layer.trainable = False
         encoder.layers[2].position_embedding.trainable = False
         return encoder, unet, vae
 
-    def _crop(self, picture: data.Picture) -> npt.NDArray[np.float32]:
+    def _crop(self, picture: Picture) -> npt.NDArray[np.float32]:
         image = Image.fromarray(picture.pixels)
         side = int(image.width * self._rng.uniform(0.8, 1.0) ** 0.5)
         left, top = (int(self._rng.integers(0, image.width - side + 1)) for _ in range(2))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -12,6 +11,7 @@ from conceptry.concept import ImageRef
 from conceptry.errors import DataCorruptError, DataMissingError
 from tasks.dvc.listing import parse_listing
 from tasks.dvc.remote import Remote, in_parallel, open_remote
+from tasks.files import file_digest
 
 _NAMES = 5
 
@@ -88,7 +88,7 @@ def _download(remote: Remote, wanted: Sequence[ImageRef], folder: Path, concept:
         if not remote.download(ref.md5, path):
             return "missing"
         path.chmod(0o644)  # DVC protects what it stores
-        return "" if _md5(path) == ref.md5 else "corrupt"
+        return "" if file_digest(path, "md5") == ref.md5 else "corrupt"
 
     found = list(zip(wanted, in_parallel(fetch, wanted), strict=True))
     missing = [ref for ref, trouble in found if trouble == "missing"]
@@ -125,12 +125,9 @@ def _is_whole(folder: Path, wanted: Iterable[ImageRef]) -> bool:
         return False
     found = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
     expected = {ref.relpath: ref.md5 for ref in wanted}
-    return found.keys() == expected.keys() and all(_md5(path) == expected[name] for name, path in found.items())
-
-
-def _md5(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+    return found.keys() == expected.keys() and all(
+        file_digest(path, "md5") == expected[name] for name, path in found.items()
+    )
 
 
 def _names(refs: Iterable[ImageRef]) -> str:

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-import tempfile
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -19,7 +17,8 @@ from pathlib import Path, PurePosixPath
 from conceptry.concept import DesiredConcept, ImageRef, images_path
 from conceptry.errors import DataCorruptError
 from tasks.dvc.remote import in_parallel, open_remote
-from trainer.records import is_junk
+from tasks.files import write_atomically
+from trainer.data.records import is_junk
 
 _DIR = re.compile(r"[0-9a-f]{32}\.dir")
 _MD5 = re.compile(r"[0-9a-f]{32}")
@@ -133,7 +132,7 @@ def _fill_in(
     except DataCorruptError as error:
         return replace(concept, error=error)
     if md5 in fresh:
-        _keep(cache, md5, data)
+        write_atomically(_path(cache, md5), data)
     return replace(concept, images=images)
 
 
@@ -161,17 +160,3 @@ def _cached(cache: Path, md5: str) -> bytes | None:
         return None
     # A disk may fail too; then the remote is asked again.
     return data if f"{hashlib.md5(data, usedforsecurity=False).hexdigest()}.dir" == md5 else None
-
-
-def _keep(cache: Path, md5: str, data: bytes) -> None:
-    path = _path(cache, md5)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, scratch = tempfile.mkstemp(dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        Path(scratch).replace(path)
-    except BaseException:
-        with suppress(FileNotFoundError):
-            Path(scratch).unlink()
-        raise

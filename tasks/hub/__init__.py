@@ -16,7 +16,7 @@ from tasks.hub.publish import download, publish
 from tasks.hub.refs import find_version, read_bytes, read_manifest, read_versions, releases
 from tasks.hub.repair import find_moved_refs, repair_refs
 from tasks.hub.session import HubSession
-from tasks.hub.spaces import RenderedSpace, edited_files, pause_space, push_space
+from tasks.hub.spaces import RenderedSpace, differing_files, edited_files, pause_space, push_space
 
 __all__ = [
     "FoundVersion",
@@ -26,6 +26,7 @@ __all__ = [
     "assemble",
     "delete_concept",
     "delete_version",
+    "differing_files",
     "download",
     "edited_files",
     "find_by_ref",

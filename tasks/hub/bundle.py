@@ -16,7 +16,8 @@ from conceptry.serving import SERVING_MODULES, serving_settings
 from conceptry.version import Manifest
 from tasks.hub.card import EMBEDS, render_card
 from tasks.hub.session import MANIFEST
-from trainer.presets import PRESETS
+from trainer.base_weights.presets import PRESETS
+from trainer.metrics import METRICS_FILE, MetricsError, TrainingMetrics, read_metrics
 
 ROOT = Path(__file__).resolve().parents[2]
 """Where the packages lie side by side, in a checkout and in an installation alike."""
@@ -90,7 +91,8 @@ def assemble(
         dvc_md5=lineage.dvc_md5,
         prefect_run=lineage.prefect_run,
         gate=gate.verdict,
-        reasons=list(gate.reasons),
+        reasons=[finding.text for finding in gate.findings],
+        gate_reasons=[finding.reason for finding in gate.findings],
         metrics=metrics,
         seconds=dict(lineage.seconds),
         cost=dict(lineage.cost) if lineage.cost is not None else None,
@@ -132,15 +134,16 @@ def render_handler(folder: Path, settings: Mapping[str, Any], override: Mapping[
         (folder / name).write_text(text, encoding="utf-8")
 
 
-def _read_metrics(trained: Path, name: str) -> dict[str, Any]:
-    lacking = [path for path in ("metrics.json", EMBEDS, "text_encoder") if not (trained / path).exists()]
+def _read_metrics(trained: Path, name: str) -> TrainingMetrics:
+    lacking = [path for path in (METRICS_FILE, EMBEDS, "text_encoder") if not (trained / path).exists()]
     if lacking:
         what = f"the trainer left no {', '.join(lacking)} in {trained}"
         raise TrainingError(what, concept=name, next_step="train again")
-    metrics = json.loads((trained / "metrics.json").read_text(encoding="utf-8"))
-    if not isinstance(metrics, dict):
-        raise TrainingError("metrics.json is not an object", concept=name, file=str(trained), next_step="train again")
-    if not metrics.get("weights", {}).get("verified", True):
+    try:
+        metrics = read_metrics(trained / METRICS_FILE)
+    except MetricsError as error:
+        raise TrainingError(str(error), concept=name) from error
+    if not metrics.weights.verified:
         # A version names its base model's digests; whoever loads it would get other weights than it was trained with.
         what = "it was trained with --unverified, on other weights than the base model's"
         raise TrainingError(what, concept=name, next_step="train again on the published weights")

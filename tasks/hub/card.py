@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from conceptry.markdown import code, code_block, dump_front_matter, literal, plain, table
-from conceptry.scores import clip_scores
 from conceptry.version import Manifest, Version
 
 EMBEDS = "learned_embeds.safetensors"
@@ -108,34 +107,28 @@ def _pictures(files: Sequence[str]) -> str:
 
 
 def _metrics(manifest: Manifest) -> str:
-    loss = manifest.metrics.get("loss")
-    loss = loss if isinstance(loss, Mapping) else {}
-    images = manifest.metrics.get("images")
-    images = images if isinstance(images, Mapping) else {}
-    seconds = manifest.metrics.get("seconds")
-    total = seconds.get("total") if isinstance(seconds, Mapping) else None
-    clip = manifest.metrics.get("clip")
+    metrics = manifest.metrics
+    loss, images, total = metrics.loss, metrics.images, metrics.seconds.get("total")
+    held_out = None if images.train is None else images.held_out
     rows = [
-        ("Held-out loss with the initializer", _number(loss.get("initializer"), ".4f")),
-        ("Held-out loss with the token", _number(loss.get("trained"), ".4f")),
-        ("Improvement", _number(loss.get("improvement"), ".1%")),
-        *((plain(score.what), str(score)) for score in clip_scores(manifest.metrics).values()),
-        ("CLIP model", plain(str(clip.get("model") or "")) if isinstance(clip, Mapping) else ""),
-        ("Steps", _number(manifest.metrics.get("steps"), "d")),
-        ("Stopped by", plain(str(manifest.metrics.get("stopped") or ""))),
-        ("Pictures trained on", _number(images.get("train"), "d")),
-        ("Pictures held out", _number(images.get("held_out"), "d")),
-        ("Training time", _number(total, ".0f") + " s" if _number(total, ".0f") else ""),
-        ("Device", plain(str(manifest.metrics.get("device") or ""))),
+        ("Held-out loss with the initializer", _number(loss.initializer, ".4f")),
+        ("Held-out loss with the token", _number(loss.trained, ".4f")),
+        ("Improvement", _number(loss.improvement, ".1%")),
+        *((plain(what), str(score)) for what, score in metrics.clip_scores),
+        ("CLIP model", plain(metrics.clip.model or "") if metrics.clip else ""),
+        ("Steps", _number(metrics.steps, "d")),
+        ("Stopped by", plain(metrics.stopped or "")),
+        ("Pictures trained on", _number(images.train, "d")),
+        ("Pictures held out", _number(held_out, "d")),
+        ("Training time", _number(total, ".0f") + " s" if total is not None else ""),
+        ("Device", plain(metrics.device or "")),
         ("Gate", manifest.gate),
     ]
     return "## Metrics\n\n" + table(("Metric", "Value"), [row for row in rows if row[1]])
 
 
-def _number(value: object, form: str) -> str:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return ""
-    return format(int(value) if form == "d" else value, form)
+def _number(value: float | None, form: str) -> str:
+    return "" if value is None else format(value, form)
 
 
 def _usage(manifest: Manifest, repo: str, version: Version | None) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 from conceptry.errors import DataCorruptError
 from conceptry.version import Manifest, Version
 from conceptry.version_ref import VersionRef
-from tasks.atomic_files import file_digest
+from tasks.files import has_digest
 from tasks.hub.listing import read_live
 from tasks.hub.publish import download
 from tasks.hub.refs import read_manifest
@@ -51,7 +51,7 @@ def pull(session: HubSession, ref: VersionRef, folder: Path) -> FoundVersion:
     """
     found = find_by_ref(session, ref)
     download(session, found.name, found.version.commit, folder)
-    wrong = [path for path, sha256 in found.manifest.files.items() if not _has_digest(folder / path, sha256)]
+    wrong = [path for path, sha256 in found.manifest.files.items() if not has_digest(folder / path, "sha256", sha256)]
     if wrong:
         share = f"{len(wrong)} of {len(found.manifest.files)} files"
         raise DataCorruptError(
@@ -60,7 +60,3 @@ def pull(session: HubSession, ref: VersionRef, folder: Path) -> FoundVersion:
             next_step=f"remove {folder} and pull again; `conceptry verify {found.name}` tells whether the Hub has them",
         )
     return found
-
-
-def _has_digest(path: Path, sha256: str) -> bool:
-    return path.is_file() and file_digest(path, "sha256") == sha256

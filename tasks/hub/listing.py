@@ -103,11 +103,12 @@ def _main(info: ModelInfo | SpaceInfo) -> MainState:
 def _space(info: ModelInfo | SpaceInfo) -> SpaceState:
     data = _data(info)
     said = data if isinstance(data, dict) else {}
-    release, serving = said.get("release"), said.get("serving")
+    release, serving, files = said.get("release"), said.get("serving"), said.get("files")
     runtime = getattr(info, "runtime", None)
     return SpaceState(
         release if isinstance(release, str) else None,
         serving if isinstance(serving, str) else None,
         paused=runtime is not None and runtime.stage in PAUSED,
         sha=info.sha,
+        files=files if isinstance(files, str) else None,
     )

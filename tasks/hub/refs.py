@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any
 
 from huggingface_hub.errors import RepositoryNotFoundError
 from pydantic import ValidationError
@@ -10,7 +9,6 @@ from pydantic import ValidationError
 from conceptry.concept import BaseModel, ConceptSpec, ImageRef
 from conceptry.errors import HubError
 from conceptry.fingerprint import content_keys, training_keys
-from conceptry.scores import clip_scores
 from conceptry.version import Manifest, Version
 from tasks.hub.client import translate_errors
 from tasks.hub.session import HubSession, Refs
@@ -29,8 +27,8 @@ def staging_name(fingerprint: str) -> str:
 def version_of(manifest: Manifest, number: int, revision: str) -> Version:
     """Turn a manifest into what the index keeps of it; `revision` is the Hub's commit of the branch vN."""
     images = [ImageRef(path, md5) for path, md5 in manifest.images.items()]
-    loss = manifest.metrics.get("loss")
-    trained = loss.get("trained") if isinstance(loss, dict) else None
+    metrics = manifest.metrics
+    total = metrics.seconds.get("total")
     return Version(
         number=number,
         fingerprint=manifest.fingerprint,
@@ -40,18 +38,12 @@ def version_of(manifest: Manifest, number: int, revision: str) -> Version:
         dvc_md5=manifest.dvc_md5,
         created=manifest.created,
         retrain=manifest.retrain,
-        loss=trained,
-        seconds=_seconds(manifest.metrics),
-        clip=image.trained if (image := clip_scores(manifest.metrics).get("image")) else None,
+        loss=metrics.loss.trained,
+        seconds=None if total is None else round(total, 1),
+        clip=metrics.clip_image.trained if metrics.clip_image else None,
         images=content_keys(images),
         spec=_training_keys(manifest),
     )
-
-
-def _seconds(metrics: Mapping[str, Any]) -> float | None:
-    seconds = metrics.get("seconds")
-    total = seconds.get("total") if isinstance(seconds, Mapping) else None
-    return round(float(total), 1) if isinstance(total, (int, float)) and not isinstance(total, bool) else None
 
 
 def _training_keys(manifest: Manifest) -> dict[str, object]:

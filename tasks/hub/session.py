@@ -123,9 +123,12 @@ class HubSession:
         try:
             return Manifest.model_validate_json(content)
         except ValidationError as error:
-            repo = self.target.repo(name)
-            what = f"{MANIFEST} of {repo} at {commit[:10]} cannot be read ({error.error_count()} mistakes)"
-            raise HubError(what, next_step="move the branch back, or delete it") from error
+            first = error.errors(include_url=False)[0]
+            where = ".".join(str(part) for part in first["loc"])
+            what = f"{MANIFEST} of {self.target.repo(name)} at {commit[:10]} cannot be read"
+            mistakes = f"({error.error_count()} mistakes): {where}: {first['msg'].removeprefix('Value error, ')}"
+            next_step = "update Conceptry if a later release wrote it; else move the branch back, or delete it"
+            raise HubError(f"{what} {mistakes}", next_step=next_step) from error
 
     def create_repo(self, name: str, kind: Kind = "model", *, private: bool = False) -> None:
         """Create a repo that `model` or `space` did not find; one that exists by now is fine."""

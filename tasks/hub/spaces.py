@@ -15,10 +15,10 @@ from conceptry.errors import ConceptryError, HubError
 from conceptry.markdown import dump_front_matter, split_front_matter
 from conceptry.serving import hardware
 from tasks.hub.client import translate_errors
+from tasks.hub.file_record import README, RECORD, FileHashes, dump_record, load_record, without_record
 from tasks.hub.listing import KEY, PAUSED
 from tasks.hub.session import GITATTRIBUTES, HubSession
 
-README = "README.md"
 TOKEN_SECRET = "HF_TOKEN"
 FREE_HARDWARE = "cpu-basic"
 _RUNS_NO_SPACES = (404, 501)
@@ -41,13 +41,28 @@ class RenderedSpace:
     serving: str
 
     def files(self, *, stamped: bool = True) -> dict[str, bytes | Path]:
-        """Return all files as they are pushed; README.md names the release and, if `stamped`, the fingerprint."""
+        """Return all files as they are pushed: the rendered ones, a record of them, and the stamp in README.md.
+
+        The stamp names the release, the record's sha256 and, if `stamped`, the fingerprint: so drift is found by the
+        record, whatever a later release of Conceptry would render.
+        """
+        files = self.unrecorded_files(stamped=stamped)
+        record = dump_record(files)
+        stamp = {**self._stamp(stamped=stamped), "files": hashlib.sha256(record).hexdigest()}
+        return {**files, RECORD: record, README: self._readme(stamp)}
+
+    def unrecorded_files(self, *, stamped: bool = True) -> dict[str, bytes | Path]:
+        """Return the files as releases pushed them that left no record."""
         found: dict[str, bytes | Path] = {
             path.relative_to(self.folder).as_posix(): path for path in sorted(self.folder.rglob("*")) if path.is_file()
         }
-        said = {"release": self.release, "revision": self.revision, "serving": self.serving if stamped else None}
-        readme = _stamp((self.folder / README).read_text(encoding="utf-8"), said)
-        return {**found, README: readme.encode()}
+        return {**found, README: self._readme(self._stamp(stamped=stamped))}
+
+    def _stamp(self, *, stamped: bool) -> dict[str, str | None]:
+        return {"release": self.release, "revision": self.revision, "serving": self.serving if stamped else None}
+
+    def _readme(self, stamp: dict[str, str | None]) -> bytes:
+        return _stamp((self.folder / README).read_text(encoding="utf-8"), stamp).encode()
 
 
 def push_space(session: HubSession, name: str, space: RenderedSpace, spec: ConceptSpec, token: SecretStr | None) -> str:
@@ -122,27 +137,59 @@ def pause_space(session: HubSession, name: str) -> None:
         _run(session, name, info.runtime, run=False)
 
 
-def edited_files(session: HubSession, name: str, sha: str, expected: Mapping[str, bytes | Path]) -> tuple[str, ...]:
-    """List the files of a concept's Space that are not what they should be, missing or too many.
+def edited_files(session: HubSession, name: str, sha: str, recorded: str) -> tuple[str, ...]:
+    """List the files of a concept's Space that are not those that were pushed: changed, missing, or too many.
 
     Args:
         session: The Hub and the owner.
         name: The concept.
         sha: The commit of the Space to compare.
-        expected: All files, as `RenderedSpace.files` gives them.
+        recorded: sha256 of the record that the push left, from the Space's stamp.
 
     Raises:
         HubError, TransientError: the Hub could not be asked.
     """
-    repo = session.target.repo(name)
     with translate_errors(session.target, "comparing its Space", name=name):
-        tree = session.api.list_repo_tree(repo, recursive=True, revision=sha, repo_type="space")
-        found = {entry.path: entry for entry in tree if isinstance(entry, RepoFile) and entry.path != GITATTRIBUTES}
-    return tuple(
+        found = _tree(session, name, sha)
+        record = load_record(session.read(name, RECORD, sha, "space"), recorded)
+        readme = session.read(name, README, sha, "space")
+    if record is None:
+        return (RECORD,)
+    expected = record.files
+    edited = {
         path
-        for path in sorted(found.keys() | expected.keys())
-        if path not in found or path not in expected or not _equal(found[path], expected[path])
+        for path in (found.keys() | expected.keys()) - {README, RECORD}
+        if path not in found or path not in expected or not expected[path].match(found[path])
+    }
+    # README.md was recorded without the record's own hash.
+    if expected.get(README) != FileHashes.of(without_record((readme or b"").decode("utf-8", "replace"))):
+        edited.add(README)
+    return tuple(sorted(edited))
+
+
+def differing_files(session: HubSession, name: str, sha: str, expected: Mapping[str, bytes | Path]) -> tuple[str, ...]:
+    """List those of the expected files that a concept's Space lacks or has with other bytes; others are not compared.
+
+    Args:
+        session: The Hub and the owner.
+        name: The concept.
+        sha: The commit of the Space to compare.
+        expected: Files by their path.
+
+    Raises:
+        HubError, TransientError: the Hub could not be asked.
+    """
+    with translate_errors(session.target, "comparing its Space", name=name):
+        found = _tree(session, name, sha)
+    contents = ((path, one if isinstance(one, bytes) else one.read_bytes()) for path, one in sorted(expected.items()))
+    return tuple(
+        path for path, content in contents if path not in found or not FileHashes.of(content).match(found[path])
     )
+
+
+def _tree(session: HubSession, name: str, sha: str) -> dict[str, RepoFile]:
+    tree = session.api.list_repo_tree(session.target.repo(name), recursive=True, revision=sha, repo_type="space")
+    return {entry.path: entry for entry in tree if isinstance(entry, RepoFile) and entry.path != GITATTRIBUTES}
 
 
 def equip_space(
@@ -234,11 +281,3 @@ def _run(session: HubSession, name: str, runtime: SpaceRuntime | None, *, run: b
     except HfHubHTTPError as error:
         if error.response.status_code not in _RUNS_NO_SPACES:
             raise
-
-
-def _equal(entry: RepoFile, expected: bytes | Path) -> bool:
-    data = expected if isinstance(expected, bytes) else expected.read_bytes()
-    if entry.lfs is not None:
-        return entry.lfs.sha256 == hashlib.sha256(data).hexdigest()
-    # How git names the bytes of a file: https://git-scm.com/book/en/v2/Git-Internals-Git-Objects
-    return entry.blob_id == hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()

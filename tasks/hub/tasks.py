@@ -1,16 +1,11 @@
 """The steps of a run that read and write the Hub."""
 
-from collections.abc import Mapping
-from dataclasses import replace
-from typing import Any
-
 from prefect import get_run_logger, task
 
 from conceptry.gate import judge
 from conceptry.training_job import TrainingJob
-from conceptry.version import LiveConcept, Version
+from conceptry.version import Version
 from tasks.cached_task import cached_task
-from tasks.events import emit
 from tasks.hub.bundle import Lineage, assemble
 from tasks.hub.index import update_main
 from tasks.hub.listing import list_live, read_live
@@ -21,6 +16,7 @@ from tasks.hub.session import HubSession
 from tasks.hub.spaces import pause_space, push_space
 from tasks.retries import RETRY_TRANSIENT
 from tasks.run_folder import RunFolder
+from trainer.metrics import TrainingMetrics
 
 list_hub = task(name="list the Hub", tags=["hub"], **RETRY_TRANSIENT)(list_live)
 read_hub = task(name="read the Hub", tags=["hub"], **RETRY_TRANSIENT)(read_live)
@@ -32,25 +28,14 @@ pause = task(name="pause the Space", tags=["hub"], **RETRY_TRANSIENT)(pause_spac
 push = task(name="push the Space", tags=["hub"], **RETRY_TRANSIENT)(push_space)
 
 
-def repair_live(session: HubSession, live: LiveConcept) -> LiveConcept:
-    """Reset version branches and tags to their recorded commits; return the refreshed live state."""
-    if not live.versions:
-        return live
-    repaired, versions = repair_refs(session, live.name, live.versions)
-    for drift in repaired:
-        get_run_logger().warning("%s: repaired: %s", live.name, drift)
-        emit(live.name, "repaired", reason=drift.reason, cause=str(drift))
-    return replace(live, versions=versions, drift=())
-
-
-repair = task(name="repair branches and tags", tags=["hub"], **RETRY_TRANSIENT)(repair_live)
+repair = task(name="repair branches and tags", tags=["hub"], **RETRY_TRANSIENT)(repair_refs)
 
 
 @cached_task("judge and assemble", lambda run: run.bundle)
 def assemble_version(
     run: RunFolder,
     job: TrainingJob,
-    metrics: Mapping[str, Any],
+    metrics: TrainingMetrics,
     lineage: Lineage,
     *,
     repo: str,

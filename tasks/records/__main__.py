@@ -61,7 +61,7 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _resolution(spec: ConceptSpec) -> int:
-    from trainer.presets import PRESETS
+    from trainer.base_weights.presets import PRESETS
 
     return spec.resolution or PRESETS[spec.base_model].resolution
 

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from conceptry.errors import ImageError
 from tasks.records.duplicates import Print, find_duplicates
 from tasks.records.photos import normalise
-from trainer import records
+from trainer.data import records
 
 CAPTION_SUFFIX = ".txt"
 _MAX_CAPTION = 1_000

@@ -1,5 +1,11 @@
 """The Space of a concept: the Gradio app, rendered into a folder. Pushing the folder is a matter of tasks.hub."""
 
-from tasks.space.render import render_space, templates_digest
+from tasks.space.render import (
+    TEMPLATES_RECORD,
+    TEMPLATES_REVISION,
+    place_in_space,
+    render_space,
+    templates_record,
+)
 
-__all__ = ["render_space", "templates_digest"]
+__all__ = ["TEMPLATES_RECORD", "TEMPLATES_REVISION", "place_in_space", "render_space", "templates_record"]

@@ -10,12 +10,14 @@ import re
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-from conceptry.concept import ConceptSpec
+from conceptry.concept import BaseModel, ConceptSpec
 from conceptry.markdown import code, dump_front_matter, plain
-from conceptry.serving import SERVING_MODULES, hardware
-from trainer.presets import PRESETS
+from conceptry.serving import SPACE_MODULES, hardware, serving_settings
+from trainer.base_weights.presets import PRESETS
+from trainer.metrics import TrainingMetrics
 
 PYTHON = "3.11"
 PACKAGE = "space_template"
@@ -23,15 +25,27 @@ ROOT = Path(__file__).resolve().parents[2]
 """Where the packages lie side by side, in a checkout and in an installation alike."""
 
 
-def templates_digest(root: Path | None = None) -> str:
-    """Digest of all that Spaces are rendered with, this renderer too: when it changes, each is rendered again.
+TEMPLATES_REVISION = "504d23c86d573002f660bdaf6aa9b3ef6c174e4b119ecbc5114af7e11b9da281"
+"""Identity of the templates of Space and handler: part of every serving fingerprint.
 
-    `root` is another checkout than the one that this runs from.
+Change it, to any other string, when what users see or call changes: every Space is then rendered and pushed again.
+Refactoring does not change it. The first value is the digest of the template files that release 0.1 computed here, so
+the Spaces that it pushed are in sync with this one. `make templates` records the content that a revision stands for.
+"""
+TEMPLATES_RECORD = ROOT / "tasks" / "templates.json"
+
+
+def templates_record() -> dict[str, str]:
+    """Describe the templates as they are: their revision, and one sha256 over what is rendered from them.
+
+    TEMPLATES_RECORD holds it as of the last decision. A test compares the two, so that whoever changes a template
+    decides: raise TEMPLATES_REVISION, or say with `make templates` alone that users notice nothing.
     """
     digest = hashlib.sha256()
-    for path, file in sorted(_sources(root or ROOT)):
-        digest.update(f"{path}\0{hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
-    return digest.hexdigest()
+    with TemporaryDirectory(prefix="conceptry-templates-") as scratch:
+        for name, file in sorted(_rendered_examples(Path(scratch))):
+            digest.update(f"{name}\0{hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
+    return {"revision": TEMPLATES_REVISION, "content": digest.hexdigest()}
 
 
 def render_space(folder: Path, spec: ConceptSpec, settings: Mapping[str, Any]) -> Path:
@@ -46,9 +60,9 @@ def render_space(folder: Path, spec: ConceptSpec, settings: Mapping[str, Any]) -
     folder.mkdir(parents=True)
     template = ROOT / PACKAGE
     for source in sorted(template.glob("*.py")):
-        _copy(source, folder / _place(source.name))
+        _copy(source, folder / place_in_space(source.name))
     shipped = ["trainer/" + file.path for file in PRESETS[settings["base_model"]].files if file.url is None]
-    for path in (*SERVING_MODULES, *shipped):
+    for path in (*SPACE_MODULES, *shipped):
         _copy(ROOT / path, folder / path)
     requirements = (template / "requirements.txt").read_text(encoding="utf-8")
     if not hardware(spec).startswith("cpu-"):
@@ -56,7 +70,7 @@ def render_space(folder: Path, spec: ConceptSpec, settings: Mapping[str, Any]) -
         requirements = requirements.replace("tensorflow==", "tensorflow[and-cuda]==")
     (folder / "requirements.txt").write_text(requirements, encoding="utf-8")
     for name, content in spec.space.override.items():
-        (folder / _place(name)).write_text(content, encoding="utf-8")
+        (folder / place_in_space(name)).write_text(content, encoding="utf-8")
     text = json.dumps(dict(settings), indent=2, ensure_ascii=False) + "\n"
     (folder / "settings.json").write_text(text, encoding="utf-8")
     (folder / "README.md").write_text(_readme(spec, settings, requirements), encoding="utf-8")
@@ -87,18 +101,22 @@ def _readme(spec: ConceptSpec, settings: Mapping[str, Any], requirements: str) -
     return dump_front_matter({key: value for key, value in front.items() if value is not None}) + "\n" + text
 
 
-def _sources(root: Path) -> Iterator[tuple[str, Path]]:
-    """Every file that a rendered Space depends on, besides its settings, with a path that no machine changes."""
-    yield "tasks/space.py", root / "tasks" / "space" / "render.py"
-    for file in (root / PACKAGE).iterdir():
-        if file.suffix == ".py" or file.name == "requirements.txt":
-            yield f"{PACKAGE}/{file.name}", file
-    for path in SERVING_MODULES:
-        yield path, root / path
+def _rendered_examples(scratch: Path) -> Iterator[tuple[str, Path]]:
+    """Render a Space of each base model; yield every file of them and of the handler's template, each with a name."""
+    for base_model, preset in PRESETS.items():
+        words = {"placeholder_token": "<example>", "initializer_token": "circle", "base_model": base_model}
+        spec = ConceptSpec.model_validate(words)
+        base, metrics = BaseModel(base_model, "0" * 64, 1, preset.resolution), TrainingMetrics()
+        settings = serving_settings("example", spec, base, "v1", metrics, "owner/example", "0" * 40)
+        folder = render_space(scratch / base_model, spec, settings)
+        for file in (path for path in folder.rglob("*") if path.is_file()):
+            yield f"{base_model}/{file.relative_to(folder).as_posix()}", file
+    for name in ("handler.py", "requirements.txt"):
+        yield f"handler/{name}", ROOT / "handler_template" / name
 
 
-def _place(name: str) -> str:
-    """Where a file of the template lies in a Space.
+def place_in_space(name: str) -> str:
+    """Return where a file of the template lies in a Space.
 
     app.py starts from the root; what it imports stays the package that it is in the repo.
     """
@@ -108,3 +126,8 @@ def _place(name: str) -> str:
 def _copy(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(source, target)
+
+
+if __name__ == "__main__":
+    # `make templates`
+    TEMPLATES_RECORD.write_text(json.dumps(templates_record(), indent=2) + "\n", encoding="utf-8")

@@ -10,8 +10,6 @@ CRC32C and not MD5: objects that Cloud Storage FUSE wrote in parts have no MD5.
 """
 
 import base64
-import hashlib
-import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -26,7 +24,10 @@ from google.cloud.storage.exceptions import DataCorruption
 from requests.exceptions import RequestException
 
 from conceptry.errors import DataCorruptError, SettingsError, TrainingError, TransientError
+from tasks.files import has_digest
 from tasks.training.custom_job import ROOT
+from tasks.training.request import read_results
+from trainer.metrics import TrainingMetrics
 
 METRICS, PROGRESS = "output/metrics.json", "output/progress.jsonl"
 CHECKPOINTS = "output/checkpoints/"
@@ -92,7 +93,7 @@ class Store:
         with storage_errors(self.concept, self.uri):
             return bool(self.bucket.blob(self.prefix + name).exists(timeout=CALL_SECONDS))
 
-    def download_output(self, destination: Path) -> dict[str, Any]:
+    def download_output(self, destination: Path) -> TrainingMetrics:
         """Bring `output/` here without its checkpoints; `destination` appears, whole, by a rename.
 
         What an earlier call brought stays when it has the right CRC32C. The files whose sha256 metrics.json tells are
@@ -103,7 +104,7 @@ class Store:
 
         Raises:
             DataCorruptError: an object is not what the trainer wrote.
-            TrainingError: there is no metrics.json.
+            TrainingError: there is no metrics.json, or it cannot be read.
         """
         partial = destination.with_name(destination.name + ".download")
         with storage_errors(self.concept, self.uri):
@@ -116,8 +117,8 @@ class Store:
                 path.unlink()
         if METRICS not in wanted:
             raise TrainingError("the job left no metrics.json", concept=self.concept, next_step=f"look at {self.uri}")
-        metrics: dict[str, Any] = json.loads((partial / "metrics.json").read_bytes())
-        self._verify(partial, metrics.get("files") or {})
+        metrics = read_results(partial, self.concept)
+        self._verify(partial, metrics.files)
         partial.rename(destination)
         return metrics
 
@@ -150,7 +151,7 @@ class Store:
             raise TransientError(f"{blob.name} arrived damaged", concept=self.concept, next_step="run it again")
 
     def _verify(self, folder: Path, digests: Mapping[str, str]) -> None:
-        wrong = [name for name, sha256 in digests.items() if _sha256(folder / name) != sha256]
+        wrong = [name for name, sha256 in digests.items() if not has_digest(folder / name, "sha256", sha256)]
         for name in wrong:
             (folder / name).unlink(missing_ok=True)
         if wrong:
@@ -250,13 +251,6 @@ def crc32c(path: Path) -> str:
         while block := file.read(1 << 20):
             checksum.update(block)
     return base64.b64encode(checksum.digest()).decode()
-
-
-def _sha256(path: Path) -> str | None:
-    if not path.is_file():
-        return None
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _line(error: Exception) -> str:

@@ -18,8 +18,9 @@ from typing import IO, Any
 
 from conceptry.errors import TrainingError, TransientError
 from tasks.processes import child_environment, python_module
-from tasks.training.request import Progress, TrainingRequest, relay
-from trainer import presets
+from tasks.training.request import Progress, TrainingRequest, read_results, relay
+from trainer.base_weights import presets
+from trainer.metrics import METRICS_FILE, TrainingMetrics
 
 BAD_INPUT, WENT_WRONG, INTERRUPTED = 2, 3, 75
 # Seconds between the polite signal and the last one: enough to write a checkpoint of a few kilobytes.
@@ -41,7 +42,7 @@ def train_local(
     on_progress: Callable[[Progress], None] = lambda _: None,
     on_event: Callable[[Mapping[str, Any]], None] = lambda _: None,
     keep_open: Sequence[int] = (),
-) -> dict[str, Any]:
+) -> TrainingMetrics:
     """Train, or go on with a training that was interrupted, and return metrics.json.
 
     Args:
@@ -55,9 +56,9 @@ def train_local(
         SettingsError: its gate asks for CLIP scores, and there is no CLIP model.
         TransientError: somebody ended the trainer; its checkpoint is kept and the next call goes on from there.
     """
-    metrics = request.output / "metrics.json"
+    metrics = request.output / METRICS_FILE
     if metrics.is_file():
-        return _read_json(metrics)
+        return read_results(request.output, request.concept)
     if request.needs_clip and presets.clip_folder(request.base_dir) is None:
         raise request.no_clip("CONCEPTRY_BASE_DIR")
     partial = request.output.with_name(request.output.name + ".partial")
@@ -73,10 +74,10 @@ def train_local(
             code = child.wait()
         finally:
             stop(child)
-    if code != 0 or not (partial / "metrics.json").is_file():
+    if code != 0 or not (partial / METRICS_FILE).is_file():
         raise failure(request.concept, code, _last_lines(log))
     partial.rename(request.output)
-    return _read_json(metrics)
+    return read_results(request.output, request.concept)
 
 
 def stop(child: subprocess.Popen[bytes], grace: float = GRACE) -> None:
@@ -132,11 +133,6 @@ def _environment() -> dict[str, str]:
     """Return what the trainer may see: no token of the Hub, of Prefect or of this project."""
     secrets = ("CONCEPTRY_", "PREFECT_", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
     return {"TF_CPP_MIN_LOG_LEVEL": "2", **child_environment(without=secrets), "PYTHONUNBUFFERED": "1"}
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    loaded: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return loaded
 
 
 def _last_lines(log: Path) -> list[str]:

@@ -7,7 +7,7 @@ last version, once there is one, is a better guide.
 from conceptry.estimate import Rate
 from conceptry.installation import Installation
 from tasks.training.cost import Prices
-from trainer.presets import PRESETS
+from trainer.base_weights.presets import PRESETS
 
 # Seconds a step, and of everything else: on two CPU cores, and on one A100.
 _STEP = {"local": {"tiny": 0.06, "sd-v1-4": 8.0}, "vertex": {"tiny": 0.01, "sd-v1-4": 0.2}}

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from conceptry.concept import BASE_MODELS, BaseModel
-from conceptry.errors import SettingsError
-from trainer import presets
+from conceptry.errors import SettingsError, TrainingError
+from trainer.base_weights import presets
+from trainer.metrics import METRICS_FILE, MetricsError, TrainingMetrics, read_metrics
 from trainer.recipe import RECIPE
 
 
@@ -72,3 +73,15 @@ def relay(
         on_progress(
             Progress(int(told["step"]), int(told["of"]), float(told.get("loss", 0)), float(told.get("seconds", 0)))
         )
+
+
+def read_results(output: Path, concept: str) -> TrainingMetrics:
+    """Read metrics.json of a trainer's output folder.
+
+    Raises:
+        TrainingError: it is missing or cannot be read; the message says what to do.
+    """
+    try:
+        return read_metrics(output / METRICS_FILE)
+    except MetricsError as error:
+        raise TrainingError(str(error), concept=concept) from error

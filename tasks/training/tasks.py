@@ -33,8 +33,8 @@ _LEASE = 60.0
 
 
 @cached_task("train", lambda run: run.output)
-def train(run: RunFolder, installation: Installation, job: TrainingJob, lock: int) -> dict[str, Any]:
-    """Run the trainer, show its progress, and return its metrics.
+def train(run: RunFolder, installation: Installation, job: TrainingJob, lock: int) -> str:
+    """Run the trainer, show its progress, and return the folder of its results.
 
     Args:
         run: Folder of the run, with the records.
@@ -48,11 +48,11 @@ def train(run: RunFolder, installation: Installation, job: TrainingJob, lock: in
         job.name, job.config, run.records, run.output, installation.base_dir, needs_clip=job.needs_clip
     )
     if job.backend(installation.settings.backend) == "vertex":
-        metrics = _train_on_vertex(request, installation, job, progress)
+        _train_on_vertex(request, installation, job, progress)
     else:
-        metrics = train_local(request, on_progress=progress.show, on_event=progress.log, keep_open=(lock,))
+        train_local(request, on_progress=progress.show, on_event=progress.log, keep_open=(lock,))
     progress.finish()
-    return metrics
+    return str(run.output)
 
 
 def read_cost(output: Path) -> dict[str, Any] | None:
@@ -93,8 +93,8 @@ class ProgressArtifact:
 
 def _train_on_vertex(
     request: TrainingRequest, installation: Installation, job: TrainingJob, progress: ProgressArtifact
-) -> dict[str, Any]:
-    """Train on Vertex AI; what it cost lies beside the results."""
+) -> None:
+    """Train on Vertex AI; metrics and cost lie beside the results."""
     # Google's clients take seconds to import, and only trainings on Vertex AI need them.
     from tasks.training import vertex
     from tasks.training.custom_job import JobSpec
@@ -109,7 +109,7 @@ def _train_on_vertex(
         is_cancelled=is_cancelled,
         creation_guard=_one_creation_at_a_time,
     )
-    return vertex.train_vertex(request, spec, cloud, callbacks)
+    vertex.train_vertex(request, spec, cloud, callbacks)
 
 
 def is_cancelled() -> bool:

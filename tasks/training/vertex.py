@@ -17,14 +17,16 @@ from typing import Any
 
 from conceptry.errors import SettingsError, TrainingCancelled, TrainingError
 from conceptry.vertex_settings import VertexSettings
+from tasks.files import write_atomically
 from tasks.training import cost
 from tasks.training.bucket import METRICS, PROGRESS, Store, Tail, storage_errors
 from tasks.training.custom_job import JobSpec
 from tasks.training.local_trainer import INTERRUPTED, failure
 from tasks.training.logs import last_lines
-from tasks.training.request import Progress, TrainingRequest, relay
+from tasks.training.request import Progress, TrainingRequest, read_results, relay
 from tasks.training.vertex_jobs import Job, VertexJobs
-from trainer import presets
+from trainer.base_weights import presets
+from trainer.metrics import TrainingMetrics
 
 COST = "cost.json"
 """Beside the trainer's own results: what they cost."""
@@ -105,7 +107,7 @@ def make_cloud(
     return Cloud(settings, VertexJobs(settings, connect, warn), bucket, read_lines)
 
 
-def train_vertex(request: TrainingRequest, spec: JobSpec, cloud: Cloud, callbacks: Callbacks) -> dict[str, Any]:
+def train_vertex(request: TrainingRequest, spec: JobSpec, cloud: Cloud, callbacks: Callbacks) -> TrainingMetrics:
     """Train, or go on with a training that was interrupted, and return metrics.json.
 
     Beside the trainer's results there will be cost.json, the estimate of what all jobs of this training cost.
@@ -124,7 +126,8 @@ def train_vertex(request: TrainingRequest, spec: JobSpec, cloud: Cloud, callback
             _make(request, spec, cloud, store, callbacks)
         callbacks.log(f"bringing the results from {store.uri}output/")
         store.download_output(request.output)
-    return _with_cost(request.output, spec, cloud)
+    _write_cost(request.output, spec, cloud)
+    return read_results(request.output, request.concept)
 
 
 def end_jobs(spec: JobSpec, cloud: Cloud) -> list[Job]:
@@ -282,15 +285,12 @@ def _inputs(request: TrainingRequest) -> dict[str, Path]:
     }
 
 
-def _with_cost(output: Path, spec: JobSpec, cloud: Cloud) -> dict[str, Any]:
+def _write_cost(output: Path, spec: JobSpec, cloud: Cloud) -> None:
     if not (output / COST).is_file():
         uses = [job.use() for job in cloud.jobs.of(spec)]
         prices = cost.Prices.load(cloud.settings.prices)
-        partial = output / f"{COST}.partial"
-        partial.write_text(cost.dumps(cost.estimate(uses, prices, cloud.settings.provisioning)), encoding="utf-8")
-        partial.replace(output / COST)
-    metrics: dict[str, Any] = json.loads((output / "metrics.json").read_bytes())
-    return metrics
+        text = cost.dumps(cost.estimate(uses, prices, cloud.settings.provisioning))
+        write_atomically(output / COST, text.encode())
 
 
 def _load(block: Any, name: str) -> Any:

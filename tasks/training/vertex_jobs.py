@@ -7,14 +7,15 @@ asked for. If two runs create at the same moment all the same, both see both job
 
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from google.api_core import exceptions as google
 from google.auth.exceptions import GoogleAuthError
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_before_delay, wait_exponential
 
 from conceptry.errors import ConceptryError, SettingsError, TrainingError, TransientError
 from conceptry.vertex_settings import VertexSettings
@@ -174,22 +175,19 @@ class VertexJobs:
     def _create(self, spec: JobSpec) -> Job:
         attempt = uuid.uuid4().hex[:12]
         payload = custom_job(spec, self._settings, attempt)
-        waiting = self._waiting("create a job")
-        while True:
+
+        def create(client: Any) -> Job:
             try:
-                made = self._client().create_custom_job(
+                made = client.create_custom_job(
                     parent=self._settings.parent, custom_job=payload, timeout=CALL_SECONDS, retry=None
                 )
             except AMBIGUOUS as error:
                 if found := self._look_again(spec, attempt, error):
                     return self.keep_one(found)
-                next(waiting)(error)
-            except (*CERTAIN, *UNKNOWN_CALLER) as error:
-                next(waiting)(error)
-            except google.GoogleAPICallError as error:
-                raise self._refused("create a job", error) from error
-            else:
-                return self.keep_one([_job(made), *(job for job in self.of(spec) if job.live)])
+                raise
+            return self.keep_one([_job(made), *(job for job in self.of(spec) if job.live)])
+
+        return self._call("create a job", create)
 
     def _look_again(self, spec: JobSpec, attempt: str, error: Exception) -> list[Job]:
         """Look for the job of a create whose answer was lost; a listing may lag behind."""
@@ -223,32 +221,34 @@ class VertexJobs:
         return self._call(what, lambda client: _job(call(client)))
 
     def _call(self, what: str, call: Callable[[Any], T]) -> T:
-        """Make a call that may be repeated, until it is answered or patience is at its end."""
-        waiting = self._waiting(what)
-        while True:
-            try:
-                return call(self._client())
-            except (*AMBIGUOUS, *CERTAIN, *UNKNOWN_CALLER) as error:
-                next(waiting)(error)
-            except google.GoogleAPICallError as error:
-                raise self._refused(what, error) from error
+        """Make a call, and repeat it with pauses that double while its error can pass.
 
-    def _waiting(self, what: str) -> Iterator[Callable[[Exception], None]]:
-        """Pauses that grow, each a function that is given the error; the last one raises."""
-        deadline = time.monotonic() + self._settings.patience_seconds
-        pause = min(1.0, self._settings.poll_seconds)
+        Raises:
+            TransientError, SettingsError: the error did not pass within the settings' patience, or cannot pass.
+        """
 
-        def wait(error: Exception) -> None:
+        def before_sleep(state: RetryCallState) -> None:
+            error = _error(state)
             if isinstance(error, UNKNOWN_CALLER):
                 self._connected = None
-            if time.monotonic() + pause > deadline:
-                raise self._gave_up(what, error) from error
+            pause = state.next_action.sleep if state.next_action else 0.0
             self._warn(f"could not {what} ({_first_line(error)}); trying again in {pause:.0f} s")
-            time.sleep(pause)
 
-        while True:
-            yield wait
-            pause = min(pause * 2, LONGEST_PAUSE)
+        def give_up(state: RetryCallState) -> NoReturn:
+            error = _error(state)
+            raise self._gave_up(what, error) from error
+
+        retrying = Retrying(
+            retry=retry_if_exception_type((*AMBIGUOUS, *CERTAIN, *UNKNOWN_CALLER)),
+            wait=wait_exponential(multiplier=min(1.0, self._settings.poll_seconds), max=LONGEST_PAUSE),
+            stop=stop_before_delay(self._settings.patience_seconds),
+            before_sleep=before_sleep,
+            retry_error_callback=give_up,
+        )
+        try:
+            return retrying(lambda: call(self._client()))
+        except google.GoogleAPICallError as error:
+            raise self._refused(what, error) from error
 
     def _client(self) -> Any:
         if self._connected is None:
@@ -261,7 +261,7 @@ class VertexJobs:
             return TrainingError("somebody deleted its job on Vertex AI", next_step="run it again")
         return SettingsError(told, next_step="`conceptry setup gcp` says what is missing")
 
-    def _gave_up(self, what: str, error: Exception) -> ConceptryError:
+    def _gave_up(self, what: str, error: BaseException) -> ConceptryError:
         if isinstance(error, UNKNOWN_CALLER):
             return SettingsError(
                 f"Google does not take the credentials in the block {self._settings.credentials!r} any more "
@@ -276,7 +276,14 @@ def _ours(installation: str) -> str:
     return f'labels.{INSTALLATION}="{label(installation)}"'
 
 
-def _first_line(error: Exception) -> str:
+def _error(state: RetryCallState) -> BaseException:
+    """Return the error of a call that is to be repeated."""
+    error = state.outcome.exception() if state.outcome else None
+    assert error is not None
+    return error
+
+
+def _first_line(error: BaseException) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
 
 

@@ -15,14 +15,16 @@ from PIL import Image
 from rich.console import Console
 
 from cli import versions
-from cli.plan import BROKEN, NOTHING_TO_DO, SOMETHING_TO_DO, exit_code, print_plan
+from cli.exit_codes import PLAN_BROKEN, PLAN_CHANGES, PLAN_IN_SYNC
+from cli.plan import exit_code, print_plan
 from conceptry.actions import Action, ActionKind, Plan
 from conceptry.errors import ConceptryError, SettingsError
 from conceptry.reasons import ActionReason
 from conceptry.version import LiveConcept, SpaceState, Version
 from conceptry.version_ref import VersionRef
 from local.contact_sheet import Panel, Row, contact_sheet
-from local.setup_folder import Folder, Setup, branch_here, open_installation, repository_here
+from local.setup_folder import Folder, Setup, open_installation
+from tasks.git.checkout import branch_of, origin_of
 
 SHA = "f" * 64
 R = ActionReason
@@ -73,11 +75,11 @@ def test_an_empty_plan_says_how_to_begin() -> None:
 @pytest.mark.parametrize(
     ("actions", "code"),
     [
-        ((), NOTHING_TO_DO),
-        ((IDLE, WAIT), NOTHING_TO_DO),
-        ((IDLE, TRAIN), SOMETHING_TO_DO),
-        ((TRAIN, BAD), SOMETHING_TO_DO),
-        ((IDLE, BAD), BROKEN),
+        ((), PLAN_IN_SYNC),
+        ((IDLE, WAIT), PLAN_IN_SYNC),
+        ((IDLE, TRAIN), PLAN_CHANGES),
+        ((TRAIN, BAD), PLAN_CHANGES),
+        ((IDLE, BAD), PLAN_BROKEN),
     ],
 )
 def test_exit_codes_of_a_plan(actions: tuple[Action, ...], code: int) -> None:
@@ -163,12 +165,12 @@ def test_the_repository_is_the_origin_of_the_one_you_are_in(tmp_path: Path) -> N
     subprocess.run(["git", "init", "-q", "--bare", str(tmp_path / "origin.git")], check=True)
     subprocess.run(["git", "clone", "-q", "../origin.git", "clone"], cwd=_folder(tmp_path / "x"), check=True)
     clone = tmp_path / "x" / "clone"
-    assert repository_here(clone) == str(tmp_path / "origin.git")
-    assert branch_here(clone) == "main"
+    assert origin_of(clone) == str(tmp_path / "origin.git")
+    assert branch_of(clone) == "main"
     subprocess.run(["git", "remote", "set-url", "origin", "git@example.org:team/concepts.git"], cwd=clone, check=True)
-    assert repository_here(clone) == "git@example.org:team/concepts.git"
+    assert origin_of(clone) == "git@example.org:team/concepts.git"
     with pytest.raises(SettingsError, match="in no git repository"):
-        repository_here(tmp_path)
+        origin_of(tmp_path)
 
 
 def test_a_contact_sheet_holds_every_picture(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from conceptry.concept import (
     parse_sources,
 )
 from conceptry.errors import SpecError
-from trainer.presets import PRESETS
+from trainer.base_weights.presets import PRESETS
 
 PATH = "concepts/my-cat/concept.yaml"
 MINIMAL = "placeholder_token: <my-cat>\ninitializer_token: cat\n"

@@ -12,6 +12,7 @@ from conceptry.errors import SpecError
 from conceptry.fingerprint import serving_fingerprint
 from conceptry.serving import serving_settings
 from tests.conceptry.worlds import TINY, spec_of
+from trainer.metrics import TrainingMetrics
 
 GOOD = """
 class EndpointHandler:
@@ -58,10 +59,10 @@ def test_a_handler_that_does_not(text: str, words: str) -> None:
 
 
 def test_programs_are_parsed_and_names_are_those_of_a_template() -> None:
-    with pytest.raises(ValidationError, match=r"look\.py, line 1 is not Python"):
-        SpaceSpec(override={"look.py": "def"})
+    with pytest.raises(ValidationError, match=r"theme\.py, line 1 is not Python"):
+        SpaceSpec(override={"theme.py": "def"})
     with pytest.raises(ValidationError, match="is not a file of a template"):
-        EndpointSpec(override={"trainer/sampling.py": ""})
+        EndpointSpec(override={"trainer/sampling/sampler.py": ""})
     with pytest.raises(SpecError, match=r"endpoint.override: handler.py has no class EndpointHandler"):
         load_spec(
             "placeholder_token: <x>\ninitializer_token: cat\nendpoint:\n  override:\n    handler.py: x = 1\n",
@@ -84,5 +85,5 @@ def test_whatever_is_accepted_is_a_program_with_the_class(text: str) -> None:
 def test_a_handler_of_ones_own_belongs_to_the_version_and_renders_no_space_again() -> None:
     plain, ours = spec_of(), spec_of(endpoint={"override": {"handler.py": GOOD}})
     assert serving_fingerprint(plain, None, "t") == serving_fingerprint(ours, None, "t")
-    settings = serving_settings("my-cat", ours, TINY, "v1", {}, "ann/my-cat", None)
+    settings = serving_settings("my-cat", ours, TINY, "v1", TrainingMetrics(), "ann/my-cat", None)
     assert "override" not in settings["endpoint"]

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from conceptry.errors import HubError
 from conceptry.version import Manifest, Version
 from tests.conceptry.worlds import version_of
+from trainer.metrics import Losses, TrainingMetrics
 
 HEX = st.text("0123456789abcdef", min_size=64, max_size=64)
 VALUES = st.none() | st.booleans() | st.integers(0, 10**6) | st.floats(1e-6, 1) | st.text("abc<>-:#'\" \n", max_size=9)
@@ -72,7 +73,7 @@ def test_the_manifest_reads_back_what_it_writes() -> None:
         commit="c" * 40,
         dvc_md5="0" * 32 + ".dir",
         gate="passed",
-        metrics={"loss": {"initializer": 0.1, "trained": 0.05}},
+        metrics=TrainingMetrics(loss=Losses(initializer=0.1, trained=0.05)),
         files={"README.md": "a" * 64},
         seconds={"train": 12.5},
         created="2026-11-01T12:00:00Z",

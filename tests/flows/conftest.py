@@ -8,7 +8,7 @@ from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, get_current_sett
 from prefect.testing.utilities import prefect_test_harness
 
 from emulators.hub.server import running
-from flows.serve import deployments
+from local.serve import deployments
 from tests.flows.origins import World
 
 

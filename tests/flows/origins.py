@@ -24,15 +24,18 @@ from prefect.states import Completed, Pending, Running, Scheduled
 from safetensors.numpy import save_file
 
 from conceptry.actions import Action, Plan
-from conceptry.gate import GateResult
+from conceptry.gate import GateFinding, GateResult
 from conceptry.installation import Installation
+from conceptry.reasons import GateReason
 from conceptry.settings import Settings
 from conceptry.version import LiveConcept
 from flows.installation import build_installation
 from flows.reconcile import current_comparison
+from flows.rendering import space_of
 from flows.train_concept import job_at_head
 from tasks.hub import HubSession, Lineage, assemble, list_live, publish
 from tasks.run_folder import RunFolder
+from tasks.space import render_space
 
 
 @dataclass
@@ -121,6 +124,16 @@ class World:
         """The Hub's own client."""
         return self.session.api
 
+    def space_file(self, name: str, path: str) -> bytes:
+        """A file of its Space as it is now."""
+        local = self.api().hf_hub_download(f"local/{name}", path, repo_type="space", local_dir=self.root / "space-file")
+        return Path(local).read_bytes()
+
+    def rendered(self, name: str, folder: Path) -> Path:
+        """Render its Space, with the first version, into a folder."""
+        spec = job_at_head(self.installation, name).spec
+        return render_space(folder, *space_of(self.session, name, spec, self.there(name).versions[0]))
+
     def publish(self, name: str, *, created: str, loss: float) -> None:
         """Publish a version that was made on another day."""
         job = job_at_head(self.installation, name)
@@ -131,7 +144,7 @@ class World:
         )  # fmt: skip
         bundle = assemble(
             self.root / "trained", self.root / "bundle", name=name, spec=job.spec, base=job.base, lineage=lineage,
-            gate=GateResult(True, ("it was good",)), repo=f"local/{name}",
+            gate=GateResult(True, (GateFinding(GateReason.IMPROVED, "it was good"),)), repo=f"local/{name}",
         )  # fmt: skip
         publish(self.session, name, bundle)
 

@@ -1,17 +1,20 @@
 """What people change on the Hub by hand is seen, named and put right, and trained again only when it is gone."""
 
+import re
 from itertools import count
+from pathlib import Path
 
 import pytest
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
 from conceptry.actions import Plan
 from conceptry.errors import ConceptryError
 from flows.apply_plan import apply
 from flows.drift import find_drift
-from flows.train_concept import train_concept
+from flows.train_concept import job_at_head, train_concept
 from flows.watch import watch
 from tasks.git.tasks import read_desired
-from tasks.hub import list_live
+from tasks.hub import RenderedSpace, list_live, push_space
 from tasks.hub.refs import tag_name
 from tests.flows.origins import World, set_state, training_runs
 from trainer.recipe import RECIPE
@@ -79,6 +82,62 @@ def test_a_space_that_was_edited_is_rendered_again(served: World) -> None:
     assert served.action("free-dog").cause == "the Space was edited by hand (app.py, extra.txt)"
     watch()
     assert set(api.list_repo_files(repo, repo_type="space")) == before
+    assert served.action("free-dog").kind == "nothing"
+
+
+def test_an_edited_readme_or_record_of_a_space_is_seen(served: World) -> None:
+    api, repo = served.api(), "local/free-dog"
+    readme = served.space_file("free-dog", "README.md")
+    api.upload_file(path_or_fileobj=readme + b"\nmine\n", path_in_repo="README.md", repo_id=repo, repo_type="space")
+    assert served.action("free-dog").cause == "the Space was edited by hand (README.md)"
+    api.upload_file(path_or_fileobj=readme, path_in_repo="README.md", repo_id=repo, repo_type="space")
+    assert served.action("free-dog").kind == "nothing"
+    api.upload_file(path_or_fileobj=b"{}", path_in_repo="conceptry.json", repo_id=repo, repo_type="space")
+    assert served.action("free-dog").cause == "the Space was edited by hand (conceptry.json)"
+
+
+def test_a_space_stays_in_sync_when_its_templates_are_refactored(served: World, tmp_path: Path) -> None:
+    """As an earlier release would have pushed it: other modules of the same meaning, and a record of them."""
+    folder, version = served.rendered("free-dog", tmp_path / "space"), served.there("free-dog").versions[0]
+    (folder / "trainer" / "sampling" / "sampler.py").rename(folder / "trainer" / "older_sampling.py")
+    (folder / "app.py").write_text("# worded differently\n")
+    space = served.there("free-dog").space
+    assert space is not None
+    spec = job_at_head(served.installation, "free-dog").spec
+    pushed = RenderedSpace(folder, "v1", version.commit, str(space.serving))
+    push_space(served.session, "free-dog", pushed, spec, None)
+    assert served.action("free-dog").kind == "nothing"
+    api, repo = served.api(), "local/free-dog"
+    api.delete_file("trainer/older_sampling.py", repo, repo_type="space")
+    assert served.action("free-dog").cause == "the Space was edited by hand (trainer/older_sampling.py)"
+
+
+def test_a_space_without_a_record_is_compared_in_what_its_concept_decides(served: World) -> None:
+    """As release 0.1 pushed it: no record, and modules that are not here any more."""
+    api, repo = served.api(), "local/free-dog"
+    api.create_commit(
+        repo,
+        [
+            CommitOperationDelete("conceptry.json"),
+            CommitOperationAdd("README.md", re.sub(rb"\n +files: .*", b"", served.space_file("free-dog", "README.md"))),
+            CommitOperationAdd("trainer/models.py", b"# of release 0.1\n"),
+            CommitOperationAdd("app.py", b"# of release 0.1\n"),
+        ],
+        repo_type="space",
+        commit_message="Serve v1",
+    )
+    space = served.there("free-dog").space
+    assert space is not None
+    assert (space.files, space.release) == (None, "v1")
+    assert served.action("free-dog").kind == "nothing"
+    api.upload_file(path_or_fileobj=b"print()", path_in_repo="app.py", repo_id=repo, repo_type="space")
+    assert served.action("free-dog").kind == "nothing", "an edit of a template that is not here cannot be told"
+    api.upload_file(path_or_fileobj=b"{}", path_in_repo="settings.json", repo_id=repo, repo_type="space")
+    assert served.action("free-dog").cause == "the Space was edited by hand (settings.json)"
+    watch()
+    space = served.there("free-dog").space
+    assert space is not None
+    assert space.files is not None, "and from then on it has a record"
     assert served.action("free-dog").kind == "nothing"
 
 

@@ -4,8 +4,9 @@ from itertools import count
 
 import pytest
 
-from cli.lint import PRINTERS, Finding, Format, find_top, lint
+from cli.lint import PRINTERS, Finding, Format, lint
 from flows.train_concept import train_concept
+from tasks.git.checkout import find_top
 from tests.flows.origins import World
 
 SEEDS = count(9000, 100)

@@ -23,8 +23,9 @@ from prefect.logging import disable_run_logger
 
 from conceptry.actions import Action
 from conceptry.fingerprint import training_fingerprint
-from conceptry.gate import GateResult
+from conceptry.gate import GateFinding, GateResult
 from conceptry.planner import choose_release
+from conceptry.reasons import GateReason
 from conceptry.training_job import training_job
 from emulators.hub.server import running
 from flows.apply import apply_action
@@ -240,9 +241,10 @@ class Registry(RuleBasedStateMachine):
                 fingerprint=fingerprint, inputs=job.inputs, commit=revision, dvc_md5=job.desired.dvc_md5 or "",
                 images=job.desired.images or (),
             )  # fmt: skip
+            judged = GateResult(good, (GateFinding(GateReason.IMPROVED, "judged"),))
             bundle = hub.assemble(
                 place / "output", place / "bundle", name=action.concept, spec=job.spec, base=job.base,
-                lineage=lineage, gate=GateResult(good, ("judged",)), repo=session.target.repo(action.concept),
+                lineage=lineage, gate=judged, repo=session.target.repo(action.concept),
             )  # fmt: skip
             hub.publish(session, action.concept, bundle)
             self.published[fingerprint] = action.concept
@@ -330,16 +332,15 @@ class Registry(RuleBasedStateMachine):
 
 
 @pytest.fixture
-def plain(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """No server to send events to, and the environment as it was."""
-    monkeypatch.setattr("tasks.events.emit_event", lambda **_: None)
+def environment() -> Iterator[None]:
+    """Put the environment back afterwards: each world writes its own settings into it."""
     before = dict(os.environ)
     yield
     os.environ.clear()
     os.environ.update(before)
 
 
-@pytest.mark.usefixtures("plain")
+@pytest.mark.usefixtures("environment")
 def test_whatever_happens_it_comes_to_rest(tmp_path: Path) -> None:
     numbers = count()
 

@@ -1,4 +1,4 @@
-"""prefect.yaml: what it declares is what a server gets, from `prefect deploy --all` and from flows.serve alike."""
+"""prefect.yaml: what it declares is what a server gets, from `prefect deploy --all` and from local.serve alike."""
 
 import os
 import subprocess
@@ -11,7 +11,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.flows import load_flow_from_entrypoint
 
-from flows import serve
+from local import serve
 from tests.flows.origins import World
 
 NAMES = {"watch/watch", "train-concept/train-concept", "retrain/retrain", "release/release", "reap/reap"}

@@ -20,15 +20,16 @@ import cli.gc
 import cli.history
 import cli.show
 import cli.verify
+from cli.delete import delete_concept
 from cli.diff import compare
+from cli.gc import delete_versions, judge
 from cli.history import history
 from cli.import_ import publish_embeds
+from cli.verify import Finding, verify
 from conceptry.errors import ConceptryError, DataCorruptError
 from conceptry.policy import Keep
 from conceptry.version_ref import VersionRef
-from flows.garbage_collection import delete_concept, delete_versions, judge
 from flows.train_concept import train_concept
-from flows.verify import Finding, verify
 from flows.watch import watch
 from tasks.embeds import read_embeds
 from tasks.hub import FoundVersion, find_by_ref, pull

@@ -174,9 +174,9 @@ def test_from_a_push_to_a_space_by_way_of_vertex_ai(
     assert manifest.cost is not None
     assert manifest.cost["machine_type"] == "a2-highgpu-1g"
     assert manifest.cost["amount"] > 0
-    assert "clip" not in manifest.metrics, "nobody put a CLIP model beside the base model's weights"
-    assert (manifest.cost["replicas"], manifest.metrics["replicas"]) == (2, 2)
-    assert manifest.metrics["files"]["learned_embeds.safetensors"] == manifest.files["learned_embeds.safetensors"]
+    assert manifest.metrics.clip is None, "nobody put a CLIP model beside the base model's weights"
+    assert (manifest.cost["replicas"], manifest.metrics.replicas) == (2, 2)
+    assert manifest.metrics.files["learned_embeds.safetensors"] == manifest.files["learned_embeds.safetensors"]
     told = log_of(started)
     page = "vertex-ai/training/us-central1/"
     for words in (page, "is pending", "is running", "step 10 of 10", "trainer: export", "is succeeded"):

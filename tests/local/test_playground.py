@@ -42,7 +42,7 @@ def test_the_hub_that_up_runs_is_used(tmp_path: Path) -> None:
     with running(folder.hub) as hub, Stack(folder, Setup(repo="r")) as up, ExitStack() as ours:
         folder.write(Setup(repo="r", hub_port=int(hub.url.rpartition(":")[2])))
         assert not is_open(folder)
-        up._open_alone()
+        up.open_alone()
         assert is_open(folder)
         assert with_hub(folder.root, ours).hub.endpoint == hub.url
 

@@ -9,7 +9,8 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 from conceptry.concept import BaseModel, ConceptSpec, ImageRef
-from conceptry.gate import GateResult
+from conceptry.gate import GateFinding, GateResult
+from conceptry.reasons import GateReason
 from tasks.hub import Lineage, assemble
 
 BASE = BaseModel("sd-v1-4", "d" * 64, 1, 512)
@@ -59,7 +60,7 @@ def make_bundle(
         prefect_run="run-1",
         created="2026-11-22T10:00:00+00:00",
     )
-    gate = GateResult(passed, ("held-out loss 0.1 -> 0.05",))
+    gate = GateResult(passed, (GateFinding(GateReason.IMPROVED, "held-out loss 0.1 -> 0.05"),))
     return assemble(
         trained, folder, name=name, spec=spec or make_spec(), base=BASE, lineage=lineage, gate=gate,
         repo=f"local/{name}",

@@ -97,7 +97,7 @@ def test_a_bundle_is_whole_and_says_where_it_comes_from(tmp_path: Path) -> None:
         assert hashlib.sha256((bundle / path).read_bytes()).hexdigest() == digest
     assert {
         "README.md", "learned_embeds.safetensors", "text_encoder/saved_model.pb", "handler.py", "requirements.txt",
-        "settings.json", "samples/grid.png", "samples/0.png", "trainer/sampling.py",
+        "settings.json", "samples/grid.png", "samples/0.png", "trainer/sampling/sampler.py",
     } <= files  # fmt: skip
     assert manifest["version"] is None
     assert (manifest["commit"], manifest["dvc_md5"], manifest["prefect_run"]) == ("e" * 40, "f" * 32 + ".dir", "run-1")

@@ -138,4 +138,4 @@ def test_a_space_holds_only_what_was_rendered_last(hub: HubTarget, tmp_path: Pat
 
     assert url == f"{hub.endpoint}/spaces/local/neat"
     files = HubSession(hub).api.list_repo_files(hub.repo("neat"), repo_type="space")
-    assert set(files) - {".gitattributes"} == {"README.md", "app.py"}
+    assert set(files) - {".gitattributes"} == {"README.md", "app.py", "conceptry.json"}

@@ -19,7 +19,7 @@ from conceptry.errors import ImageError
 from conceptry.fingerprint import trainer_config
 from tasks.records import __main__ as command
 from tasks.records import build_records
-from trainer import records
+from trainer.data import records
 
 
 def picture(seed: int, size: tuple[int, int] = (120, 90)) -> Image.Image:

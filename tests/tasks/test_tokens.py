@@ -7,14 +7,14 @@ import pytest
 from keras_cv.src.models.stable_diffusion.clip_tokenizer import SimpleTokenizer
 
 from tasks.tokens import pieces
-from trainer import presets
+from trainer.base_weights import presets
 
 WORDS = ["ball", "circle", "red", "zebra", "two-tone", "x2", "naïve", "日本", "under_score", "don't", "a"]
 
 
 @pytest.mark.parametrize("word", WORDS)
 def test_tiny_words_are_cut_as_the_tokenizer_does(word: str) -> None:
-    tokenizer = SimpleTokenizer(bpe_path=str(presets.HERE / "tiny" / "merges.txt.gz"))
+    tokenizer = SimpleTokenizer(bpe_path=str(presets.TRAINER / "tiny" / "merges.txt.gz"))
     cut = pieces(word, "tiny", None)
     assert cut is not None
     assert len(cut) == len(tokenizer.encode(word)) - 2

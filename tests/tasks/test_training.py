@@ -7,15 +7,17 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from hashlib import md5
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from conceptry.concept import ConceptSpec
+from conceptry.concept import ConceptSpec, ImageRef
 from conceptry.errors import SettingsError, TrainingError, TransientError
-from conceptry.fingerprint import trainer_config
+from conceptry.fingerprint import trainer_config, training_fingerprint
 from tasks.training import TrainingRequest, base_model, failure, train_local
-from trainer.presets import PRESETS
+from trainer.base_weights.presets import PRESETS
 
 SPEC = ConceptSpec(placeholder_token="<x>", initializer_token="circle")
 
@@ -55,7 +57,7 @@ def test_a_training_that_could_not_be_judged_is_not_begun(tmp_path: Path) -> Non
 def test_a_training_that_is_done_is_not_done_again(tmp_path: Path) -> None:
     (tmp_path / "output").mkdir()
     (tmp_path / "output" / "metrics.json").write_text('{"steps": 3}')
-    assert train_local(request_in(tmp_path, {})) == {"steps": 3}
+    assert train_local(request_in(tmp_path, {})).steps == 3
 
 
 @pytest.mark.parametrize(
@@ -117,3 +119,27 @@ def wait_until_gone(process: int) -> None:
             return
         time.sleep(0.05)
     raise AssertionError("the trainer lives on")
+
+
+@pytest.mark.parametrize(
+    ("spec", "retrain", "fingerprint"),
+    [
+        ({"base_model": "tiny"}, None, "42e8d0bb4e86a36726a5c7cbfc396086f6d8233920af942c91af2c7a781e73b1"),
+        ({"base_model": "tiny"}, "2026-11-01", "073356a51ead1dc28cbf94e5a1dff5bcbe8b72507a2e89ec457b0a7483c8a9b2"),
+        ({"base_model": "sd-v1-4"}, None, "0662e2075e853bf4b448fc16fc1633897c4c747e57b50028e215dc8ebdb527e2"),
+        (
+            {
+                "base_model": "sd-v1-4", "learnable_property": "style", "num_vectors": 3, "resolution": 256,
+                "training": {"max_steps": 900, "templates": ["a photo of {}"]},
+            },
+            None,
+            "6d11967ad0cbd2c8337527cc44f8d9ab3d90f15283353901023c1854715a0c34",
+        ),
+    ],
+)  # fmt: skip
+def test_what_was_trained_with_release_0_1_is_not_trained_again(
+    spec: dict[str, Any], retrain: str | None, fingerprint: str
+) -> None:
+    images = [ImageRef(f"{letter}.jpg", md5(letter.encode()).hexdigest()) for letter in "abc"]
+    asked = ConceptSpec.model_validate({"placeholder_token": "<my-cat>", "initializer_token": "cat", **spec})
+    assert training_fingerprint(asked, images, base_model(asked.base_model), retrain) == fingerprint

@@ -185,7 +185,7 @@ def test_stuck_in_pending(cloud: Cloud, tmp_path: Path) -> None:
 def test_preempted_twice_and_restarted(cloud: Cloud, tmp_path: Path) -> None:
     cloud.faults.preempt("*/checkpoints/latest.json", times=2)
     training = Training(cloud, tmp_path, config={"steps": 6, "pace": 0.15}, settings={"provisioning": "spot"})
-    assert training.run()["began_at"] > 0
+    assert training.run().began_at > 0
     ended(training, ["SUCCEEDED"])
     assert training.told.count(f"job {training.open().jobs.of(training.order)[0].short} is running") >= 1
     steps = [one.step for one in training.progress]
@@ -196,7 +196,7 @@ def test_preempted_twice_and_restarted(cloud: Cloud, tmp_path: Path) -> None:
 def test_preempted_for_good_twice(cloud: Cloud, tmp_path: Path) -> None:
     cloud.faults.preempt("*/checkpoints/latest.json", times=2, for_good=True)
     training = Training(cloud, tmp_path, config={"steps": 6, "pace": 0.15}, settings={"provisioning": "spot"})
-    assert training.run()["began_at"] > 0
+    assert training.run().began_at > 0
     ended(training, ["FAILED", "FAILED", "SUCCEEDED"])
     assert "attempt 3 goes on" in "\n".join(training.told)
 
@@ -319,7 +319,7 @@ def test_a_result_is_damaged(cloud: Cloud, tmp_path: Path) -> None:
     ended(again, ["SUCCEEDED"])
     assert not (again.root / "output").exists()
     bucket.blob(training.order.prefix + METRICS).delete()
-    assert again.run()["began_at"] == 3, "the checkpoint is kept"
+    assert again.run().began_at == 3, "the checkpoint is kept"
     ended(again, ["SUCCEEDED", "SUCCEEDED"])
 
 

@@ -20,7 +20,7 @@ from tests.tasks.trainings import Training, open_emulator, vertex_settings
 def test_records_go_there_and_results_come_back(cloud: Cloud, tmp_path: Path) -> None:
     training = Training(cloud, tmp_path)
     metrics = training.run()
-    assert metrics["records"] == ["images-00000.tfrecord", "images-00001.tfrecord"]
+    assert metrics.model_dump()["records"] == ["images-00000.tfrecord", "images-00001.tfrecord"]
     assert (tmp_path / "output" / "1.bin").read_bytes() == b"what was learned, part 1" * 100
     assert not (tmp_path / "output" / "checkpoints").exists(), "only a later job needs them"
     assert [one.step for one in training.progress] == [1, 2, 3]
@@ -55,7 +55,7 @@ def test_what_is_there_with_the_same_hash_is_not_sent_again(cloud: Cloud, tmp_pa
     bucket.blob(training.order.prefix + "records/images-00009.tfrecord").upload_from_string("of another training")
     training.config = {"steps": 1}
     training.told.clear()
-    assert training.run()["records"] == [f"images-0000{number}.tfrecord" for number in range(3)]
+    assert training.run().model_dump()["records"] == [f"images-0000{number}.tfrecord" for number in range(3)]
     assert training.told[0].startswith("2 files were sent"), "the damaged one and the configuration"
     assert bucket.get_blob(training.order.prefix + "records/images-00000.tfrecord").generation == generation
 

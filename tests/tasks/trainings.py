@@ -19,6 +19,7 @@ from tasks.training import Progress, TrainingRequest
 from tasks.training.custom_job import FINGERPRINT, JobSpec, label
 from tasks.training.vertex import Callbacks, Cloud, make_cloud, train_vertex
 from tests.clouds import IMAGE
+from trainer.metrics import TrainingMetrics
 
 STAND_IN = """
 import hashlib, json, pathlib, sys, time
@@ -102,7 +103,7 @@ class Training:
         settings = vertex_settings(self.cloud, **self.settings)
         return open_emulator(settings, self.cloud.service_account, self.cloud.bucket, self.warnings)
 
-    def run(self, **watching: Any) -> dict[str, Any]:
+    def run(self, **watching: Any) -> TrainingMetrics:
         """Train in this process."""
         callbacks = Callbacks(**{"log": self.told.append, "on_progress": self.progress.append, **watching})
         return train_vertex(self.request, self.order, self.open(), callbacks)

@@ -4,6 +4,7 @@ from typing import Any
 
 from conceptry.concept import BaseModel, ConceptSpec
 from conceptry.serving import serving_settings
+from trainer.metrics import ImageCounts, Losses, TrainingMetrics
 
 CORPUS = [
     'it\'s "quoted" {braces} ${dollars} %s `ticks`',
@@ -21,6 +22,8 @@ def spec(**changes: Any) -> ConceptSpec:
 
 def settings_of(spec: ConceptSpec, **changes: Any) -> dict[str, Any]:
     base = BaseModel("tiny", "d" * 64, 1, 64)
-    metrics = {"loss": {"initializer": 0.1, "trained": 0.05, "improvement": 0.5}, "images": {"train": 4}, "steps": 300}
+    metrics = TrainingMetrics(
+        loss=Losses(initializer=0.1, trained=0.05, improvement=0.5), images=ImageCounts(train=4), steps=300
+    )
     made = serving_settings("my-cat", spec, base, "v2", metrics, "local/my-cat", "f" * 40)
     return {**made, **changes}

@@ -15,13 +15,13 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 from emulators.hub.server import running
 from space_template import endpoints
 from space_template.deploy import steps_html, table_html
-from space_template.drawing import Studio
 from space_template.endpoints import ENDPOINTS_API_VARIABLE, Account, Order, Refused
 from space_template.loading import ModelUnavailableError, explain, free_memory, load, too_little_memory
 from space_template.machines import describe, pick, price_html
-from space_template.served import Served, read_settings
-from space_template.telling import first_notice
-from trainer.fetch import FetchError
+from space_template.messages import first_notice
+from space_template.model_worker import ModelWorker
+from space_template.settings import SpaceSettings, read_settings
+from trainer.base_weights.fetch import FetchError
 
 EXAMPLE = read_settings(Path(__file__).resolve().parents[2] / "space_template" / "settings.json")
 SERVED = replace(EXAMPLE, revision="f" * 40, version="v2", model_repo="local/my-cat")
@@ -31,7 +31,7 @@ SECRET = "hf_verysecret"
 
 
 @pytest.fixture
-def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SpaceSettings]:
     """A local Hub with one version of my-cat; what the Space of that version serves."""
     with running(tmp_path / "hub") as server:
         monkeypatch.setattr(constants, "ENDPOINT", server.url)
@@ -64,7 +64,7 @@ def test_the_account_and_its_machines_are_read_from_the_api() -> None:
     assert "$0.50 an hour at least" in price_html(found.hardware, chosen.id, 1, 2)
 
 
-def test_an_endpoint_is_made_from_the_exact_revision_and_looked_after(hub: Served) -> None:
+def test_an_endpoint_is_made_from_the_exact_revision_and_looked_after(hub: SpaceSettings) -> None:
     made = endpoints.create(ORDER, account().hardware, hub, TOKEN)
     assert made.state == "pending"
 
@@ -166,7 +166,7 @@ def test_an_endpoint_that_does_not_draw_is_told() -> None:
 def test_a_version_that_cannot_be_fetched_is_said_on_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with running(tmp_path / "hub") as hub:
         monkeypatch.setattr(constants, "ENDPOINT", hub.url)
-        studio = Studio(SERVED)
+        studio = ModelWorker(SERVED)
         studio.start()
         with pytest.raises(ModelUnavailableError, match="local/my-cat at ffffffffff"):
             studio.wait(60)
@@ -197,7 +197,7 @@ def test_the_page_says_how_far_the_weights_are_and_what_is_wrong_with_them(
     thread.start()
     monkeypatch.setenv("CONCEPTRY_BASE_URL", f"http://127.0.0.1:{server.server_port}")
     served = replace(SERVED, base_model="sd-v1-4", revision=None)
-    studio = Studio(served, base_dir=str(tmp_path))
+    studio = ModelWorker(served, base_dir=str(tmp_path))
     studio.start()
     page = [first_notice(served, studio, told) for told in studio.progress(0.05) if not seen.set()]
     assert "Fetching the base model, once: kcv_encoder.h5, 2 of 4 MB." in page[0] or "1 of 4 MB" in page[0]

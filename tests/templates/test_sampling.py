@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from trainer.sampling import Pipeline
-from trainer.schedule import TIMESTEPS, alphas_cumprod
-from trainer.solver import SOLVERS, Solver, table
+from trainer.sampling.noise_schedule import TIMESTEPS, alphas_cumprod
+from trainer.sampling.sampler import Pipeline
+from trainer.sampling.solver import SOLVERS, Solver, table
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def test_sizes_share_the_weights_and_bad_ones_are_refused(pipeline: Pipeline) ->
 
 def test_what_is_too_much_at_once_comes_in_batches(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     together = pipeline.draw("a blue star", num_images=3, steps=2, seed=1)
-    monkeypatch.setattr("trainer.sampling.BATCH_PIXELS", 2 * 64 * 64)
+    monkeypatch.setattr("trainer.sampling.sampler.BATCH_PIXELS", 2 * 64 * 64)
     told: list[tuple[int, int]] = []
     apart = pipeline.draw("a blue star", num_images=3, steps=2, seed=1, callback=lambda *now: told.append(now))
 

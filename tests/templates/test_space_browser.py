@@ -27,7 +27,8 @@ from tasks.hub.bundle import render_handler
 from tasks.space import render_space
 from tests.templates.pages import chromium, draw, fill_seed, needs_chromium, opened, pictures
 from trainer import export
-from trainer.base import BaseModel
+from trainer.base_weights.base_model import BaseModel
+from trainer.metrics import TrainingMetrics
 
 pytestmark = [needs_chromium, pytest.mark.xdist_group("space in a browser")]
 TITLE = "A <img src=x onerror=alert(1)> {title} & 'more' \"quotes\""
@@ -51,7 +52,8 @@ class Running:
 
 
 def settings_of(version: str | None, revision: str | None) -> dict[str, Any]:
-    made = serving_settings("my-thing", SPEC, Base("tiny", "d" * 64, 1, 64), "", {}, "local/my-thing", revision)
+    base, metrics = Base("tiny", "d" * 64, 1, 64), TrainingMetrics()
+    made = serving_settings("my-thing", SPEC, base, "", metrics, "local/my-thing", revision)
     return {**made, "version": version}
 
 

@@ -2,14 +2,14 @@
 
 import hashlib
 import io
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.trainer.runs import CLIP, RecordsMaker, Trained, run_trainer
-from trainer import records
+from trainer.data import records
+from trainer.metrics import METRICS_FILE, read_metrics
 from trainer.tiny import world
 
 
@@ -49,5 +49,5 @@ def trained(tmp_path_factory: pytest.TempPathFactory, make_records: RecordsMaker
     records_folder = make_records(folder / "records", ("teal", "crescent"), 4)
     done = run_trainer(records_folder, config, folder / "output", folder / "base")
     assert done.returncode == 0, done.stderr
-    metrics = json.loads((folder / "output" / "metrics.json").read_text())
+    metrics = read_metrics(folder / "output" / METRICS_FILE)
     return Trained(folder / "output", config, done.stdout, metrics)

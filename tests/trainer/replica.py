@@ -15,8 +15,10 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 import tensorflow as tf
 
-from trainer import config, data, train
-from trainer.base import BaseModel
+from trainer import config, objective, train
+from trainer.base_weights.base_model import BaseModel
+from trainer.data.latents import encode_views
+from trainer.data.pictures import read_pictures
 from trainer.devices import Devices
 
 
@@ -31,8 +33,8 @@ def main(records: Path, batch_size: int, folder: Path, local: int) -> None:
     base = BaseModel("tiny")
     tokenizer = base.tokenizer("<x>")
     with devices.scope():
-        frozen = train.Frozen(base.text_encoder(tokenizer.vocabulary), base.diffusion_model(64, 64), tokenizer)
-    latents = data.encode(data.pictures(records), base.image_encoder(), wanted, 2, seed=1)
+        frozen = objective.Frozen(base.text_encoder(tokenizer.vocabulary), base.diffusion_model(64, 64), tokenizer)
+    latents = encode_views(read_pictures(records), base.image_encoder(), wanted, 2, seed=1)
     state, _ = train.train(latents, frozen, wanted, folder / "checkpoints", lambda _line: None, devices=devices)
     task = json.loads(os.environ.get("TF_CONFIG", '{"task": {"index": "alone"}}'))["task"]
     np.save(folder / f"{task['index']}.npy", state.vectors)

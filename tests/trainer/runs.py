@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from trainer.metrics import TrainingMetrics
+
 CLIP = Path(__file__).parent / "clip"
 """A small CLIP model of random weights: see tests/trainer/test_clip.py."""
 RecordsMaker = Callable[[Path, tuple[str, str], int], Path]
@@ -21,7 +23,7 @@ class Trained:
     output: Path
     config: dict[str, Any]
     stdout: str
-    metrics: dict[str, Any]
+    metrics: TrainingMetrics
 
 
 def run_trainer(

@@ -16,10 +16,13 @@ import tensorflow as tf
 from safetensors.numpy import load_file, save_file
 
 from tests.trainer.runs import CLIP, RecordsMaker, Trained, run_trainer
-from trainer import clip_scores, config, weights
-from trainer.base import BaseModel
-from trainer.clip import Clip, prepare, read_shape
-from trainer.data import Picture
+from trainer import config
+from trainer.base_weights import weight_reader
+from trainer.base_weights.base_model import BaseModel
+from trainer.data.pictures import Picture
+from trainer.metrics import ClipScore
+from trainer.models.clip import Clip, prepare, read_shape
+from trainer.sampling import clip_scores
 
 Expected = dict[str, Any]
 
@@ -56,11 +59,14 @@ def test_scores_are_mean_cosines_times_a_hundred(expected: Expected) -> None:
     drawn = {"initializer": before, "trained": after}
     scores = scorer.score(drawn, concept, "training images", config.parse(asked))
     means = 100.0 * (expected["images"][:2] @ expected["images"][2:].T).mean(axis=1)
-    assert scores["image"].pop("on") == "training images"
-    assert list(scores["image"].values()) == pytest.approx(means, abs=0.01)
-    assert scores["text"]["on"] == "a photo of heart"
-    assert scores["text"]["trained"] != scores["text"]["initializer"]
-    assert scores["model"].startswith("sha256 ")
+    image, text = scores.image, scores.text
+    assert image is not None
+    assert image.on == "training images"
+    assert [image.initializer, image.trained] == pytest.approx(means, abs=0.01)
+    assert text is not None
+    assert text.on == "a photo of heart"
+    assert text.trained != text.initializer
+    assert (scores.model or "").startswith("sha256 ")
 
 
 def test_texts_are_left_out_without_a_tokenizer_for_them(expected: Expected, tmp_path: Path) -> None:
@@ -75,8 +81,8 @@ def test_texts_are_left_out_without_a_tokenizer_for_them(expected: Expected, tmp
     asked = config.parse({"placeholder_token": "<x>", "initializer_token": "heart", "base_model": "tiny"})
     few = pictures(expected)[:1]
     scores = scorer.score({"trained": np.stack(few)}, [Picture(few[0], "")], "training images", asked)
-    assert scores["image"] == {"trained": 100.0, "on": "training images"}
-    assert "text" not in scores
+    assert scores.image == ClipScore(trained=100.0, on="training images")
+    assert scores.text is None
 
 
 def test_sizes_that_a_config_leaves_out_are_transformers_defaults(tmp_path: Path) -> None:
@@ -135,13 +141,14 @@ def test_a_folder_that_holds_no_such_model_is_one_clear_error(
 
 
 def test_the_trainer_scores_its_samples(trained: Trained) -> None:
-    scores = trained.metrics["clip"]
-    assert scores["image"]["on"] == "held-out images"
-    assert scores["text"]["on"] == "a photo of crescent"
-    for kind in ("image", "text"):
-        before, after = scores[kind]["initializer"], scores[kind]["trained"]
-        assert -100.0 <= before <= 100.0
-        assert before != after
+    scores = trained.metrics.clip
+    assert scores is not None
+    for score, on in ((scores.image, "held-out images"), (scores.text, "a photo of crescent")):
+        assert score is not None
+        assert score.on == on
+        assert score.initializer is not None
+        assert -100.0 <= score.initializer <= 100.0
+        assert score.initializer != score.trained
 
 
 def test_a_clip_model_that_cannot_be_used_is_said_before_the_training(
@@ -158,5 +165,5 @@ def test_a_clip_model_that_cannot_be_used_is_said_before_the_training(
 
 def test_weights_that_are_let_go_hold_nothing() -> None:
     large = tf.Variable(tf.ones((64, 64)))
-    weights.let_go([large])
+    weight_reader.free([large])
     assert np.asarray(large).size == 0

@@ -1,4 +1,4 @@
-"""`python -m trainer.fetch`: weights come whole and right, or not at all."""
+"""`python -m trainer.base_weights.fetch`: weights come whole and right, or not at all."""
 
 import hashlib
 from collections.abc import Iterator
@@ -8,9 +8,9 @@ from threading import Thread
 
 import pytest
 
-from trainer import presets
-from trainer.fetch import FetchError, cache_folder, fetch, fetch_for_drawing, main
-from trainer.presets import PresetFile
+from trainer.base_weights import presets
+from trainer.base_weights.fetch import FetchError, cache_folder, fetch, fetch_for_drawing, main
+from trainer.base_weights.presets import PresetFile
 
 DATA = bytes(range(256)) * 4096
 

@@ -8,8 +8,12 @@ import pytest
 import tensorflow as tf
 
 from benchmarks.tiny_inversion import Bench
-from trainer import checkpoint, config, data, parts, train
+from trainer import checkpoint, config, objective, train
+from trainer.data import batches
+from trainer.data.latents import Latents, compile_encoder, encode_views
+from trainer.data.pictures import Picture
 from trainer.devices import Devices
+from trainer.models.text_encoder import TEXT_ENCODERS
 from trainer.recipe import DEFAULT
 from trainer.tiny import world
 
@@ -25,10 +29,10 @@ def settings(**training: object) -> config.Config:
 
 
 @pytest.fixture(scope="module")
-def latents(bench: Bench) -> data.Latents:
+def latents(bench: Bench) -> Latents:
     rng = np.random.default_rng(0)
-    pictures = [data.Picture(np.asarray(world.draw("teal", "crescent", rng)), "") for _ in range(2)]
-    return data.encode(pictures, bench.encoder, settings(), 2, seed=1)
+    pictures = [Picture(np.asarray(world.draw("teal", "crescent", rng)), "") for _ in range(2)]
+    return encode_views(pictures, bench.encoder, settings(), 2, seed=1)
 
 
 @pytest.mark.parametrize("initializer", ["crescent", "circle"], ids=["its shape's word", "a wrong word"])
@@ -50,9 +54,7 @@ def test_held_out_pairs_have_no_caption() -> None:
         world.caption(("teal", "crescent"), np.random.default_rng(0))
 
 
-def test_an_interrupted_training_ends_with_the_same_vectors(
-    bench: Bench, latents: data.Latents, tmp_path: Path
-) -> None:
+def test_an_interrupted_training_ends_with_the_same_vectors(bench: Bench, latents: Latents, tmp_path: Path) -> None:
     wanted = settings(max_steps=6)
     whole, _ = train.train(latents, bench.frozen, wanted, tmp_path / "whole", lambda _line: None)
 
@@ -66,12 +68,12 @@ def test_an_interrupted_training_ends_with_the_same_vectors(
 
 
 def test_a_finished_training_that_is_started_again_computes_nothing(bench: Bench, tmp_path: Path) -> None:
-    pictures = [data.Picture(np.asarray(world.draw("teal", "crescent", np.random.default_rng(0))), "")]
+    pictures = [Picture(np.asarray(world.draw("teal", "crescent", np.random.default_rng(0))), "")]
     wanted = settings(max_steps=3)
     encoders = bench.encoder, lambda _pixels: pytest.fail("a batch was drawn")
     (first, why), again = (
         train.train(
-            data.encode(pictures, encoder, wanted, 1, seed=1, at_once=False), bench.frozen, wanted, tmp_path, print
+            encode_views(pictures, encoder, wanted, 1, seed=1, at_once=False), bench.frozen, wanted, tmp_path, print
         )
         for encoder in encoders
     )
@@ -80,16 +82,16 @@ def test_a_finished_training_that_is_started_again_computes_nothing(bench: Bench
 
 def test_a_view_is_encoded_when_it_is_asked_for_and_only_once(bench: Bench) -> None:
     rng = np.random.default_rng(0)
-    pictures = [data.Picture(np.asarray(world.draw("teal", "crescent", rng)), "") for _ in range(2)]
+    pictures = [Picture(np.asarray(world.draw("teal", "crescent", rng)), "") for _ in range(2)]
     seen: list[np.ndarray] = []
 
     def encoder(pixels: tf.Tensor) -> tf.Tensor:
         seen.append(np.asarray(pixels))
         return bench.encoder(pixels)
 
-    eager = data.encode(pictures, encoder, settings(), 2, seed=1)
+    eager = encode_views(pictures, encoder, settings(), 2, seed=1)
     assert len(seen) == 4
-    lazy = data.encode(pictures, encoder, settings(), 2, seed=1, at_once=False)
+    lazy = encode_views(pictures, encoder, settings(), 2, seed=1, at_once=False)
     assert lazy.digest == eager.digest
     rows = np.asarray([2, 0, 2])
     drawn = [latents.sample(rows, np.random.default_rng(5)).tobytes() for latents in (lazy, eager, lazy)]
@@ -103,9 +105,9 @@ def test_a_view_is_encoded_when_it_is_asked_for_and_only_once(bench: Bench) -> N
 def test_with_the_last_view_the_vae_leaves_memory(bench: Bench) -> None:
     image_encoder = bench.base.image_encoder()
     held = image_encoder.weights
-    encoder = data.passing(image_encoder)
-    picture = data.Picture(np.asarray(world.draw("teal", "crescent", np.random.default_rng(0))), "")
-    views = [data.encode([picture], encoder, settings(), 1, seed=seed, at_once=False) for seed in (1, 2)]
+    encoder = compile_encoder(image_encoder)
+    picture = Picture(np.asarray(world.draw("teal", "crescent", np.random.default_rng(0))), "")
+    views = [encode_views([picture], encoder, settings(), 1, seed=seed, at_once=False) for seed in (1, 2)]
     del encoder, image_encoder
     views[0].encode()
     assert all(np.asarray(weight).size for weight in held)
@@ -114,23 +116,21 @@ def test_with_the_last_view_the_vae_leaves_memory(bench: Bench) -> None:
 
 
 def test_a_loss_that_is_not_a_number_keeps_the_last_good_checkpoint(bench: Bench, tmp_path: Path) -> None:
-    broken = data.Latents(np.full((2, 8, 8, 4), np.nan, "float32"), np.zeros((2, 8, 8, 4), "float32"), ("", ""))
+    broken = Latents(np.full((2, 8, 8, 4), np.nan, "float32"), np.zeros((2, 8, 8, 4), "float32"), ("", ""))
     wanted = settings(max_steps=3)
     with pytest.raises(train.TrainingFailed, match="smaller learning_rate"):
         train.train(broken, bench.frozen, wanted, tmp_path, lambda _line: None)
     assert (tmp_path / checkpoint.LATEST).is_file()
 
 
-def test_an_exploding_vector_keeps_the_last_good_checkpoint(
-    bench: Bench, latents: data.Latents, tmp_path: Path
-) -> None:
+def test_an_exploding_vector_keeps_the_last_good_checkpoint(bench: Bench, latents: Latents, tmp_path: Path) -> None:
     wanted = settings(max_steps=5, learning_rate=1e4)
     middle = replace(DEFAULT, initialization="mean")
     with pytest.raises(train.TrainingFailed, match=r"a vector's length has grown to .* at step 0: try a smaller"):
         train.train(latents, bench.frozen, wanted, tmp_path, lambda _line: None)
     with np.load(tmp_path / checkpoint.LATEST) as kept:
         assert kept["step"] == 0
-        np.testing.assert_array_equal(kept["vectors"], train.initial_vectors(wanted, bench.frozen, middle))
+        np.testing.assert_array_equal(kept["vectors"], objective.initial_vectors(wanted, bench.frozen, middle))
 
 
 @pytest.mark.parametrize(
@@ -140,17 +140,17 @@ def test_an_initializer_that_fits_worse_than_the_mean_is_said(
     bench: Bench, tmp_path: Path, initializer: str, said: list[str]
 ) -> None:
     wanted = replace(settings(max_steps=1), initializer_token=initializer)
-    pictures = [data.Picture(np.asarray(world.draw("blue", "star", np.random.default_rng(0))), "")]
+    pictures = [Picture(np.asarray(world.draw("blue", "star", np.random.default_rng(0))), "")]
     lines: list[dict[str, object]] = []
-    train.train(data.encode(pictures, bench.encoder, wanted, 2, seed=1), bench.frozen, wanted, tmp_path, lines.append)
+    train.train(encode_views(pictures, bench.encoder, wanted, 2, seed=1), bench.frozen, wanted, tmp_path, lines.append)
     assert [line["event"] for line in lines if "event" in line] == said
 
 
-def test_xla_compiles_a_step_and_computes_the_same(bench: Bench, latents: data.Latents) -> None:
+def test_xla_compiles_a_step_and_computes_the_same(bench: Bench, latents: Latents) -> None:
     wanted = settings(batch_size=2)
-    batch = train.draw_batch(latents, bench.frozen, wanted, 0).arrays()
-    start = train.initial_vectors(wanted, bench.frozen)
-    compute = train.gradients(train.denoising_losses(bench.frozen))
+    batch = batches.draw_batch(latents, bench.frozen.tokenizer, wanted, 0).arrays()
+    start = objective.initial_vectors(wanted, bench.frozen)
+    compute = objective.gradients(objective.denoising_losses(bench.frozen))
     plain, compiled = (
         Devices().compile(compute, jit)((start, np.zeros((), "float32")), batch) for jit in (False, True)
     )
@@ -161,11 +161,11 @@ def test_xla_compiles_a_step_and_computes_the_same(bench: Bench, latents: data.L
 def test_no_gradient_reaches_the_frozen_table(bench: Bench) -> None:
     table = bench.frozen.text_encoder.weights[0]
     before = np.asarray(table).tobytes()
-    vectors = tf.Variable(tf.ones((1, parts.TEXT_ENCODERS["tiny"].width)))
+    vectors = tf.Variable(tf.ones((1, TEXT_ENCODERS["tiny"].width)))
     tokens = tf.constant(bench.frozen.tokenizer.rows(["a photo of <x>"]))
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(vectors)
-        context = bench.frozen.text_encoder.splice(tokens, vectors)
+        context = bench.frozen.text_encoder.encode_with_placeholders(tokens, vectors)
         loss = tf.reduce_sum(context**2)
     gradients = tape.gradient(loss, [vectors, *bench.frozen.text_encoder.weights])
     assert gradients[0] is not None

@@ -10,15 +10,18 @@ import pytest
 import tensorflow as tf
 from keras.src.legacy.saving.legacy_h5_format import save_weights_to_hdf5_group
 
-from trainer import layers, models, parts, weights
-from trainer.base import BaseModel
-from trainer.presets import locate
+from trainer.base_weights import weight_reader
+from trainer.base_weights.base_model import BaseModel
+from trainer.base_weights.presets import locate
+from trainer.models import keras_reference, layers
+from trainer.models.text_encoder import TEXT_ENCODERS, TextEncoder
+from trainer.models.unet import timestep_embedding
 
 FILE = locate("tiny")["tiny.safetensors"]
 
 
 def from_keras(part: str, model: keras.Model) -> keras.Model:
-    models.assign(model, weights.read(FILE, part), part)
+    keras_reference.assign(model, weight_reader.read(FILE, part), part)
     return model
 
 
@@ -29,17 +32,17 @@ def base() -> BaseModel:
 
 @pytest.fixture(scope="module")
 def unet() -> keras.Model:
-    with models.no_initialization():
-        model = models.tiny_diffusion_model(64, 64)
+    with keras_reference.no_initialization():
+        model = keras_reference.tiny_diffusion_model(64, 64)
     return from_keras("diffusion_model", model)
 
 
 def test_the_text_encoder_is_kerascvs(base: BaseModel) -> None:
     tokenizer = base.tokenizer()
     tokens = tf.constant(tokenizer.rows(["a photo of a red circle", "blue star", ""]))
-    theirs = from_keras("text_encoder", models.tiny_text_encoder(tokenizer.vocabulary))
+    theirs = from_keras("text_encoder", keras_reference.tiny_text_encoder(tokenizer.vocabulary))
     wanted = theirs([tokens, tf.repeat(tf.range(24)[None], 3, axis=0)])
-    found = base.text_encoder(tokenizer.vocabulary).splice(tokens, tf.zeros((1, 96)))
+    found = base.text_encoder(tokenizer.vocabulary).encode_with_placeholders(tokens, tf.zeros((1, 96)))
     np.testing.assert_allclose(found, wanted, atol=1e-5)
 
 
@@ -50,7 +53,7 @@ def test_the_unet_is_kerascvs_forward_and_backward(
     monkeypatch.setattr(layers, "MANY_SCORES", many_scores)
     rng = np.random.default_rng(0)
     latent, context = (tf.constant(rng.standard_normal(shape, "float32")) for shape in ((2, 8, 8, 4), (2, 24, 96)))
-    time = parts.timestep_embedding(tf.constant([3, 700]))
+    time = timestep_embedding(tf.constant([3, 700]))
 
     def run(model: object) -> list[np.ndarray]:
         with tf.GradientTape() as tape:
@@ -99,19 +102,21 @@ def test_weights_in_bfloat16_give_nearly_the_same(base: BaseModel) -> None:
     tokens = tf.constant(tokenizer.rows(["a photo of a red circle"]))
     nothing = tf.zeros((1, 96))
     half = BaseModel("tiny", dtype="bfloat16")
-    exact, rough = (each.text_encoder(tokenizer.vocabulary).splice(tokens, nothing) for each in (base, half))
+    exact, rough = (
+        each.text_encoder(tokenizer.vocabulary).encode_with_placeholders(tokens, nothing) for each in (base, half)
+    )
     assert rough.dtype == tf.float32
     assert np.abs(rough - exact).mean() < 0.02
-    inputs = [tf.ones((1, 8, 8, 4)), parts.timestep_embedding(tf.constant([500])), exact]
+    inputs = [tf.ones((1, 8, 8, 4)), timestep_embedding(tf.constant([500])), exact]
     wanted, found = (each.diffusion_model(64, 64)(inputs) for each in (base, half))
     assert found.dtype == tf.float32
     assert np.abs(found - wanted).mean() < 0.05
 
 
 def test_weights_of_another_architecture_are_refused() -> None:
-    shape = replace(parts.TEXT_ENCODERS["tiny"], layers=2)
-    taker = weights.Taker(weights.read(FILE, "text_encoder"), "float32", "tiny: text_encoder")
-    made = parts.TextEncoder(shape, BaseModel("tiny").tokenizer().vocabulary, taker)
+    shape = replace(TEXT_ENCODERS["tiny"], layers=2)
+    taker = weight_reader.WeightReader(weight_reader.read(FILE, "text_encoder"), "float32", "tiny: text_encoder")
+    made = TextEncoder(shape, BaseModel("tiny").tokenizer().vocabulary, taker)
     assert len(made.blocks) == 2
     with pytest.raises(ValueError, match="holds more than 36 weights: another architecture"):
         taker.finish()
@@ -123,9 +128,9 @@ def test_a_file_that_keras_2_wrote_is_read_in_its_order(unet: keras.Model, tmp_p
     path = tmp_path / "model.h5"
     with h5py.File(path, "w") as file:
         save_weights_to_hdf5_group(file, unet)
-    stored = list(weights.read(path, "diffusion_model"))
+    stored = list(weight_reader.read(path, "diffusion_model"))
     assert [array.shape for array in stored] == [tuple(weight.shape) for weight in unet.weights]
-    taker = weights.Taker(iter(stored), "float32", "model.h5")
+    taker = weight_reader.WeightReader(iter(stored), "float32", "model.h5")
     for array, weight in zip(stored, unet.weights, strict=True):
         np.testing.assert_array_equal(array, weight)
         np.testing.assert_array_equal(taker(array.shape), weight)
@@ -137,15 +142,15 @@ def test_weights_are_taken_however_they_lie_in_memory() -> None:
     locked.flags.writeable = False
     elsewhere = matrix.reshape(-1)[1:4097].reshape(64, 64)
     laid = [matrix, matrix.T.copy().T, locked, np.asfortranarray(matrix)[::2], elsewhere]
-    taker = weights.Taker(iter(laid), "float32", "here")
+    taker = weight_reader.WeightReader(iter(laid), "float32", "here")
     for array in laid:
         np.testing.assert_array_equal(taker(array.shape), array)
 
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_the_autoencoder_is_kerascvs(base: BaseModel, count: int) -> None:
-    with models.no_initialization():
-        encoder, decoder = models.tiny_image_encoder(), models.tiny_decoder(64, 64)
+    with keras_reference.no_initialization():
+        encoder, decoder = keras_reference.tiny_image_encoder(), keras_reference.tiny_decoder(64, 64)
     rng = np.random.default_rng(0)
     images = tf.constant(rng.uniform(-1, 1, (count, 64, 64, 3)).astype("float32"))
     np.testing.assert_allclose(base.image_encoder()(images), from_keras("image_encoder", encoder)(images), atol=1e-4)

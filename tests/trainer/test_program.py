@@ -12,10 +12,12 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 from tests.trainer.runs import RecordsMaker, Trained, run_trainer
-from trainer import export, parts
-from trainer.base import BaseModel
+from trainer import export
+from trainer.base_weights.base_model import BaseModel
+from trainer.metrics import METRICS_VERSION, ImageCounts
+from trainer.models.text_encoder import TEXT_ENCODERS
 from trainer.recipe import RECIPE
-from trainer.sampling import Pipeline
+from trainer.sampling.sampler import Pipeline
 
 NEW_TOKENS = ["<teal-crescent>", "<teal-crescent>_1"]
 
@@ -32,17 +34,21 @@ def read(trained: Trained, name: str) -> np.ndarray:
 def test_the_learned_vectors_are_float32_keyed_by_the_token(trained: Trained) -> None:
     rows = learned_rows(trained)
     assert rows.dtype == np.float32
-    assert rows.shape == (2, parts.TEXT_ENCODERS["tiny"].width)
+    assert rows.shape == (2, TEXT_ENCODERS["tiny"].width)
     assert not np.array_equal(rows[0], rows[1])
 
 
 def test_the_metrics_say_what_happened(trained: Trained) -> None:
     metrics = trained.metrics
-    assert (metrics["recipe"], metrics["base_model"], metrics["steps"]) == (RECIPE, "tiny", 50)
-    assert metrics["images"] == {"train": 3, "held_out": 1}
-    loss = metrics["loss"]
-    assert loss["improvement"] == pytest.approx(1 - loss["trained"] / loss["initializer"], abs=1e-3)
-    assert set(metrics["seconds"]) == {"start", "train", "evaluate", "samples", "clip", "export", "total"}
+    assert metrics.version == METRICS_VERSION
+    assert "version" in metrics.model_fields_set, "the file says its version"
+    assert (metrics.recipe, metrics.base_model, metrics.steps) == (RECIPE, "tiny", 50)
+    assert metrics.images == ImageCounts(train=3, held_out=1)
+    loss = metrics.loss
+    assert loss.trained is not None
+    assert loss.initializer is not None
+    assert loss.improvement == pytest.approx(1 - loss.trained / loss.initializer, abs=1e-3)
+    assert set(metrics.seconds) == {"start", "train", "evaluate", "samples", "clip", "export", "total"}
 
 
 def test_progress_is_json_lines_on_stdout_and_in_the_file(trained: Trained) -> None:
@@ -72,7 +78,7 @@ def test_tensorboard_has_curves_and_grids(trained: Trained) -> None:
 
 
 def test_samples_are_pictures(trained: Trained) -> None:
-    names = [sample["file"] for sample in trained.metrics["samples"]]
+    names = [sample.file for sample in trained.metrics.samples]
     assert names == ["samples/0.png", "samples/1.png", "samples/2.png"]
     assert {read(trained, name).shape for name in names} == {(64, 64, 3)}
     assert not np.array_equal(read(trained, "samples/initializer.png"), read(trained, "samples/grid.png"))
@@ -94,7 +100,7 @@ def test_the_saved_encoder_gives_the_trainers_context(trained: Trained) -> None:
     tokenizer = base.tokenizer("<teal-crescent>", 2)
     tokens = tf.constant(tokenizer.rows(["a photo of <teal-crescent>", "a red circle", ""]))
     positions = tf.repeat(tf.range(tokenizer.prompt_length)[None, :], 3, axis=0)
-    ours = base.text_encoder(tokenizer.vocabulary).splice(tokens, tf.constant(learned_rows(trained)))
+    ours = base.text_encoder(tokenizer.vocabulary).encode_with_placeholders(tokens, tf.constant(learned_rows(trained)))
     signature = tf.saved_model.load(str(trained.output / "text_encoder")).signatures["serving_default"]
     served = signature(tokens=tokens, positions=positions)["context"]
     np.testing.assert_allclose(served.numpy(), ours.numpy(), rtol=0, atol=1e-6)
@@ -102,9 +108,9 @@ def test_the_saved_encoder_gives_the_trainers_context(trained: Trained) -> None:
 
 def test_a_published_encoder_draws_the_trainers_samples_again(trained: Trained) -> None:
     pipeline = Pipeline.load("tiny", text_encoder=str(trained.output / "text_encoder"), placeholder_tokens=NEW_TOKENS)
-    sample = trained.metrics["samples"][1]
-    drawn = pipeline.draw(sample["prompt"], seed=sample["seed"])[0]
-    stored = read(trained, sample["file"])
+    sample = trained.metrics.samples[1]
+    drawn = pipeline.draw(sample.prompt, seed=sample.seed)[0]
+    stored = read(trained, sample.file)
     # The batch is another size, so the last bit of a sum may differ.
     assert np.abs(drawn.astype(int) - stored.astype(int)).max() <= 2
 

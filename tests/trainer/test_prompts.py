@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
-from trainer import batches, config, data, prompts
-from trainer.base import BaseModel
+from trainer import config, objective
+from trainer.base_weights.base_model import BaseModel
+from trainer.data import batches, prompts
+from trainer.data.latents import Latents
 
 
 def settings(**changes: object) -> config.Config:
@@ -28,10 +30,10 @@ def test_a_caption_says_what_else_is_there(caption: str, prompt: str) -> None:
 def test_own_templates_take_the_place_of_ours() -> None:
     base = BaseModel("tiny")
     tokenizer = base.tokenizer("<x>")
-    frozen = batches.Frozen(base.text_encoder(tokenizer.vocabulary), base.diffusion_model(64, 64), tokenizer)
-    latents = data.Latents(np.zeros((2, 8, 8, 4), "float32"), np.zeros((2, 8, 8, 4), "float32"), ("", "{} big"))
+    frozen = objective.Frozen(base.text_encoder(tokenizer.vocabulary), base.diffusion_model(64, 64), tokenizer)
+    latents = Latents(np.zeros((2, 8, 8, 4), "float32"), np.zeros((2, 8, 8, 4), "float32"), ("", "{} big"))
     wanted = settings(training={"templates": ["a red {}"], "batch_size": 32})
-    rows = {tuple(row) for row in batches.draw_batch(latents, frozen, wanted, 0).tokens.tolist()}
+    rows = {tuple(row) for row in batches.draw_batch(latents, frozen.tokenizer, wanted, 0).tokens.tolist()}
     assert rows == {tuple(row) for row in tokenizer.rows(["a red <x>", "<x> big"]).tolist()}
 
 
@@ -44,11 +46,11 @@ def test_a_template_has_one_place_for_the_token(text: object) -> None:
 def test_an_initializer_of_several_tokens_gives_each_vector_its_own() -> None:
     base = BaseModel("tiny")
     tokenizer = base.tokenizer("<x>", 3)
-    frozen = batches.Frozen(base.text_encoder(tokenizer.vocabulary), base.diffusion_model(64, 64), tokenizer)
+    frozen = objective.Frozen(base.text_encoder(tokenizer.vocabulary), base.diffusion_model(64, 64), tokenizer)
     table = np.asarray(frozen.text_encoder.table)
     rows = table[tokenizer.ids("red circle")]
-    three = batches.initial_vectors(settings(initializer_token="red circle", num_vectors=3), frozen)
+    three = objective.initial_vectors(settings(initializer_token="red circle", num_vectors=3), frozen)
     np.testing.assert_array_equal(three[:2], rows)
     assert np.linalg.norm(three[2] - rows.mean(axis=0)) > 0
-    one = batches.initial_vectors(settings(initializer_token="red circle"), frozen)
+    one = objective.initial_vectors(settings(initializer_token="red circle"), frozen)
     np.testing.assert_allclose(one[0], rows.mean(axis=0), rtol=1e-6)

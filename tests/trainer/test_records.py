@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from trainer import records
-from trainer.records import Record
+from trainer.data import records
+from trainer.data.records import Record
 
 
 def png(colour: tuple[int, int, int], size: tuple[int, int] = (5, 4)) -> bytes:

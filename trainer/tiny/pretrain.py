@@ -27,10 +27,12 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from trainer import autoencoder, models, parts
-from trainer.schedule import TIMESTEPS, alphas_cumprod
+from trainer.data.tokenizer import Tokenizer
+from trainer.models import autoencoder, keras_reference
+from trainer.models.text_encoder import TEXT_ENCODERS
+from trainer.models.unet import timestep_embedding
+from trainer.sampling.noise_schedule import TIMESTEPS, alphas_cumprod
 from trainer.tiny import world
-from trainer.tokens import Tokenizer
 
 SEED = 20261122
 IMAGES = 30_000
@@ -83,7 +85,7 @@ def pictures(count: int, rng: np.random.Generator) -> tuple[Array, Array]:
 
 
 def to_unit(images: Array) -> Array:
-    """uint8 pictures to float32 in [-1, 1]."""
+    """Convert uint8 pictures to float32 in [-1, 1]."""
     return (images.astype("float32") / 127.5) - 1.0
 
 
@@ -120,7 +122,7 @@ def train_vae(images: Array, encoder: keras.Model, decoder: keras.Model) -> None
 
 
 def encode(images: Array, encoder: keras.Model) -> tuple[Array, Array]:
-    """Mean and standard deviation of every picture's latents, each (N, 8, 8, 4)."""
+    """Encode pictures; return mean and standard deviation of their latents, each (N, 8, 8, 4)."""
     run = tf.function(encoder, jit_compile=True)
     found = [run(to_unit(images[start : start + 100])).numpy() for start in range(0, len(images), 100)]
     mean, log_variance = np.split(np.concatenate(found), 2, axis=-1)
@@ -142,7 +144,7 @@ def fold_scale(encoder: keras.Model, decoder: keras.Model, mean: Array) -> float
 
 
 def caption_rows(which: Array, rng: np.random.Generator, tokenizer: Tokenizer, cache: dict[str, Array]) -> Array:
-    """Token ids of a fresh caption for each picture; held-out pairs, and some others, go without one."""
+    """Tokenize a fresh caption for each picture; held-out pairs, and some others, go without one."""
     rows = []
     for index in which:
         pair = world.PAIRS[index]
@@ -182,7 +184,7 @@ def train_diffusion(
         weight = tf.minimum(snr, MIN_SNR_GAMMA) / snr
         with tf.GradientTape() as tape:
             context = text([tokens, positions])
-            predicted = unet([noisy, parts.timestep_embedding(timesteps), context])
+            predicted = unet([noisy, timestep_embedding(timesteps), context])
             errors = tf.reduce_mean((predicted - noise) ** 2, axis=(1, 2, 3))
             loss = tf.reduce_mean(weight * errors)
         optimizer.apply(tape.gradient(loss, variables), variables)
@@ -203,7 +205,7 @@ def train_diffusion(
             print(f"diffusion {index}/{steps} loss {loss:.4f}, {time.monotonic() - started:.0f} s", flush=True)
         if index % 500 == 0:
             # To look at while it trains; these are not the averaged weights.
-            models.save(snapshot, {"text_encoder": text, "diffusion_model": unet}, dtype="float32")
+            keras_reference.save(snapshot, {"text_encoder": text, "diffusion_model": unet}, dtype="float32")
     optimizer.finalize_variable_values(variables)
 
 
@@ -218,23 +220,23 @@ def main() -> None:
     options.output.mkdir(parents=True, exist_ok=True)
     keras.utils.set_random_seed(SEED)
     write_merges(options.output / "merges.txt.gz")
-    tokenizer = Tokenizer(options.output / "merges.txt.gz", parts.TEXT_ENCODERS["tiny"].length)
+    tokenizer = Tokenizer(options.output / "merges.txt.gz", TEXT_ENCODERS["tiny"].length)
     built = {
-        "text_encoder": models.text_encoder("tiny", tokenizer.vocabulary),
-        "diffusion_model": models.diffusion_model("tiny", world.SIZE, world.SIZE),
-        "image_encoder": models.image_encoder("tiny"),
-        "decoder": models.decoder("tiny", world.SIZE, world.SIZE),
+        "text_encoder": keras_reference.text_encoder("tiny", tokenizer.vocabulary),
+        "diffusion_model": keras_reference.diffusion_model("tiny", world.SIZE, world.SIZE),
+        "image_encoder": keras_reference.image_encoder("tiny"),
+        "decoder": keras_reference.decoder("tiny", world.SIZE, world.SIZE),
     }
     print({name: part.count_params() for name, part in built.items()}, flush=True)
     images, which = pictures(IMAGES, np.random.default_rng(SEED))
     vae = {name: built[name] for name in ("image_encoder", "decoder")}
     if (options.work / "vae.safetensors").exists():
-        models.load(options.work / "vae.safetensors", vae)
+        keras_reference.load(options.work / "vae.safetensors", vae)
     else:
         train_vae(images, built["image_encoder"], built["decoder"])
         mean, _ = encode(images[:2000], built["image_encoder"])
         print("latents scaled by", fold_scale(built["image_encoder"], built["decoder"], mean), flush=True)
-        models.save(options.work / "vae.safetensors", vae, dtype="float32")
+        keras_reference.save(options.work / "vae.safetensors", vae, dtype="float32")
     latents = encode(images, built["image_encoder"])
     train_diffusion(
         latents,
@@ -245,7 +247,7 @@ def main() -> None:
         options.steps,
         options.work / "snapshot.safetensors",
     )
-    models.save(options.output / "tiny.safetensors", built, dtype="float16")
+    keras_reference.save(options.output / "tiny.safetensors", built, dtype="float16")
     write_digests(options.output)
     print("done:", (options.output / "tiny.safetensors").stat().st_size, "bytes", flush=True)
 

@@ -1,0 +1,50 @@
+"""A person's working tree: where it begins, which origin and branch it follows."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from conceptry.errors import SettingsError
+
+
+def find_top(start: Path) -> Path:
+    """Return the top of the git working tree around `start`.
+
+    Raises:
+        SettingsError: there is none.
+    """
+    for folder in (start, *start.parents):
+        if (folder / ".git").exists():
+            return folder
+    raise SettingsError(f"{start} is in no git repository", next_step="go to your clone of the concepts' repository")
+
+
+def origin_of(start: Path) -> str:
+    """Return the address of `origin` of the working tree around `start`; without an origin, the tree itself.
+
+    Raises:
+        SettingsError: `start` is in no git repository.
+    """
+    top = _git(start, "rev-parse", "--show-toplevel")
+    if top is None:
+        next_step = "go to your repository, or set CONCEPTRY_REPO"
+        raise SettingsError(f"{start} is in no git repository", next_step=next_step)
+    address = _git(start, "remote", "get-url", "origin") or top
+    local = Path(top, address)
+    return str(local.resolve()) if "://" not in address and local.exists() else address
+
+
+def branch_of(start: Path) -> str:
+    """Return the branch that is checked out around `start`, else `main`."""
+    return _git(start, "symbolic-ref", "--short", "HEAD") or "main"
+
+
+def commit_of(start: Path) -> str | None:
+    """Return the commit that is checked out around `start`; None when there is none yet."""
+    return _git(start, "rev-parse", "HEAD")
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=False)
+    return done.stdout.strip() or None if done.returncode == 0 else None

@@ -1,0 +1,183 @@
+"""The base models that a concept can be trained on, and their defaults.
+
+No TensorFlow here: flows and the command line read these, too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+TRAINER = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True)
+class PresetFile:
+    """One file of a base model: its name, its sha256, and where it can be had (None: it ships with the project)."""
+
+    path: str
+    sha256: str
+    url: str | None = None
+
+    @property
+    def place(self) -> str:
+        """Where it lies in a folder of weights, and at a mirror's address."""
+        return self.path if self.url else Path(self.path).name
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A base model: its weights, and what training and sampling use when concept.yaml says nothing.
+
+    `resolution` in pixels; `views` is how many crops of each picture are encoded once and then reused; with `flips`
+    half of them are mirrored. The tiny world has left and right: a mirrored crescent is one it never saw. Every
+    `sample_every` steps a few pictures are drawn.
+    """
+
+    name: str
+    resolution: int
+    max_steps: int
+    learning_rate: float
+    batch_size: int
+    views: int
+    flips: bool
+    sample_every: int
+    sampling_steps: int
+    guidance_scale: float
+    files: tuple[PresetFile, ...]
+
+    @property
+    def shipped(self) -> bool:
+        """Whether the weights lie in the project itself."""
+        return all(file.url is None for file in self.files)
+
+
+# Written by trainer.tiny.pretrain beside the files it made.
+_TINY: dict[str, str] = json.loads((TRAINER / "tiny" / "digests.json").read_text(encoding="utf-8"))
+_KERAS = "https://huggingface.co/fchollet/stable-diffusion/resolve/main/"
+PRESETS: dict[str, Preset] = {
+    "tiny": Preset(
+        name="tiny",
+        resolution=64,
+        max_steps=200,
+        learning_rate=2e-2,
+        batch_size=8,
+        views=16,
+        flips=False,
+        sample_every=100,
+        sampling_steps=20,
+        guidance_scale=3.0,
+        files=(
+            PresetFile("tiny/tiny.safetensors", _TINY["tiny.safetensors"]),
+            PresetFile("tiny/merges.txt.gz", _TINY["merges.txt.gz"]),
+        ),
+    ),
+    "sd-v1-4": Preset(
+        name="sd-v1-4",
+        resolution=512,
+        max_steps=3000,
+        learning_rate=5e-3,
+        batch_size=4,
+        views=16,
+        flips=True,
+        sample_every=500,
+        sampling_steps=20,
+        guidance_scale=7.5,
+        files=(
+            PresetFile(
+                "kcv_encoder.h5",
+                "4789e63e07c0e54d6a34a29b45ce81ece27060c499a709d556c7755b42bb0dc4",
+                _KERAS + "kcv_encoder.h5",
+            ),
+            PresetFile(
+                "kcv_diffusion_model.h5",
+                "8799ff9763de13d7f30a683d653018e114ed24a6a819667da4f5ee10f9e805fe",
+                _KERAS + "kcv_diffusion_model.h5",
+            ),
+            PresetFile(
+                "vae_encoder.h5",
+                "c60fb220a40d090e0f86a6ab4c312d113e115c87c40ff75d11ffcf380aab7ebb",
+                _KERAS + "vae_encoder.h5",
+            ),
+            PresetFile(
+                "kcv_decoder.h5",
+                "ad350a65cc8bc4a80c8103367e039a3329b4231c2469a1093869a345f55b1962",
+                _KERAS + "kcv_decoder.h5",
+            ),
+            PresetFile(
+                "bpe_simple_vocab_16e6.txt.gz",
+                "924691ac288e54409236115652ad4aa250f48203de50a9e4722a6ecd48d6804a",
+                "https://github.com/openai/CLIP/blob/main/clip/bpe_simple_vocab_16e6.txt.gz?raw=true",
+            ),
+        ),
+    ),
+}
+
+CLIP_FOLDER = "clip"
+"""Where a folder of weights may hold a CLIP model. A training that finds one there scores its samples with it."""
+CLIP_NAME = "openai/clip-vit-large-patch14"
+_CLIP = f"https://huggingface.co/{CLIP_NAME}/resolve/32bd64288804d66eefd0ccbe215aa642df71cc41/"
+CLIP: tuple[PresetFile, ...] = (
+    PresetFile(
+        f"{CLIP_FOLDER}/config.json",
+        "8a09b467700c58138c29d53c605b34ebc69beaadd13274a8a2af8ad2c2f4032a",
+        _CLIP + "config.json",
+    ),
+    PresetFile(
+        f"{CLIP_FOLDER}/model.safetensors",
+        "a2bf730a0c7debf160f7a6b50b3aaf3703e7e88ac73de7a314903141db026dcb",
+        _CLIP + "model.safetensors",
+    ),
+)
+
+
+def digest(name: str) -> str:
+    """Hash all the weights of a base model into one sha256, 64 hex digits: part of every training fingerprint."""
+    lines = (f"{file.path} {file.sha256}\n" for file in PRESETS[name].files)
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def files_for_drawing(name: str, *, text_encoder: bool = True) -> tuple[PresetFile, ...]:
+    """List the files that drawing reads: not the VAE's encoder, and the text encoder only if it is wanted.
+
+    A published version has a text encoder of its own.
+    """
+    unread = {"vae_encoder.h5"} if text_encoder else {"vae_encoder.h5", "kcv_encoder.h5"}
+    return tuple(file for file in PRESETS[name].files if file.path not in unread)
+
+
+def find(file: PresetFile, base_dir: str | Path | None = None) -> Path | None:
+    """Find a file of a base model: in `base_dir` if it is there, else in the project; None when in neither."""
+    places = [Path(base_dir) / Path(file.path).name] if base_dir else []
+    if file.url is None:
+        places.append(TRAINER / file.path)
+    return next((place for place in places if place.is_file()), None)
+
+
+def clip_folder(base_dir: str | Path | None) -> Path | None:
+    """Find the folder of the CLIP model in a folder of weights; None when there is none."""
+    folder = Path(base_dir) / CLIP_FOLDER if base_dir else None
+    return folder if folder and folder.is_dir() else None
+
+
+def locate(name: str, base_dir: str | Path | None = None, files: Iterable[PresetFile] | None = None) -> dict[str, Path]:
+    """Find the files of a base model (or those named) as `find` does. Keys are file names.
+
+    Raises:
+        FileNotFoundError: Weights are in neither place; the message names the folder and what to put there.
+    """
+    found: dict[str, Path] = {}
+    for file in PRESETS[name].files if files is None else files:
+        base_name = Path(file.path).name
+        place = find(file, base_dir)
+        if place is None:
+            where = f"in {base_dir}" if base_dir else "(no --base folder was given)"
+            raise FileNotFoundError(
+                f"base model {name}: {base_name} is not {where}. Put it there"
+                + (f": {file.url}, sha256 {file.sha256}" if file.url else "")
+            )
+        found[base_name] = place
+    return found

@@ -1,0 +1,198 @@
+"""The denoising UNet of latent diffusion (Rombach et al. 2022), which every training and drawing step goes through.
+
+It computes what KerasCV's model of the same name computes (tests/trainer/test_parity.py), from the same weights in the
+same order, but reads them as they lie on disk: building KerasCV's model draws 860 million numbers that are then thrown
+away, and its layers are traced one by one. Shapes are those of trainer.models.keras_reference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from trainer.models import layers
+from trainer.models.layers import Affine, ReadWeight
+
+TIMESTEP_WIDTH = 320
+
+
+@dataclass(frozen=True)
+class UNetShape:
+    """Sizes of a UNet. `plan` lists its blocks from input to output, each a kind and its width in channels."""
+
+    context_width: int
+    time_width: int
+    heads: int
+    plan: tuple[tuple[str, int], ...]
+
+
+def _sd_plan() -> Iterator[tuple[str, int]]:
+    widths = list(enumerate((320, 640, 1280, 1280)))
+    yield from (("conv", 320), ("save", 0))
+    for level, width in widths:
+        for _ in range(2):
+            yield "res", width
+            if level < 3:
+                yield "attend", width
+            yield "save", 0
+        if level < 3:
+            yield from (("down", width), ("save", 0))
+    yield from (("res", 1280), ("attend", 1280), ("res", 1280))
+    for level, width in reversed(widths):
+        for _ in range(3):
+            yield from (("join", 0), ("res", width))
+            if level < 3:
+                yield "attend", width
+        if level:
+            yield "up", width
+
+
+def _tiny_plan() -> Iterator[tuple[str, int]]:
+    yield from (("conv", 64), ("save", 0), ("res", 64), ("attend", 64), ("save", 0))
+    yield from (("down", 96), ("save", 0), ("res", 96), ("attend", 96), ("save", 0))
+    yield from (("res", 96), ("attend", 96))
+    for _ in range(2):
+        yield from (("join", 0), ("res", 96), ("attend", 96))
+    yield "up", 64
+    for _ in range(2):
+        yield from (("join", 0), ("res", 64), ("attend", 64))
+
+
+UNETS = {
+    "tiny": UNetShape(96, 192, 4, tuple(_tiny_plan())),
+    "sd-v1-4": UNetShape(768, 1280, 8, tuple(_sd_plan())),
+}
+
+
+class DiffusionModel:
+    """The UNet of latent diffusion (Rombach et al. 2022)."""
+
+    weights: Sequence[Any]
+
+    def __init__(self, shape: UNetShape, read: ReadWeight) -> None:
+        self.shape = shape
+        # Keras lists the first of the two dense layers before, the second after the first convolution.
+        first = Affine(read, TIMESTEP_WIDTH, shape.time_width)
+        width, saved = 4, []
+        self.blocks: list[Any] = []
+        for kind, wanted in shape.plan:
+            if kind == "save":
+                saved.append(width)
+            elif kind == "join":
+                width += saved.pop()
+            else:
+                self.blocks.append(_block(read, kind, width, wanted, shape))
+                width = wanted
+            if kind == "conv":
+                self.time = (first, Affine(read, shape.time_width, shape.time_width))
+        self.norm = Affine(read, width)
+        self.out = Affine(read, 3, 3, width, 4)
+
+    def cross_attention_kv(self, context: Any) -> list[Any]:
+        """Precompute each transformer's cross-attention keys and values, (B, L, 2 C), of a context (B, L, D).
+
+        They are constant over the denoising steps.
+        """
+        context = tf.cast(context, self.out.kernel.dtype)
+        return [layers.dense(context, block.key_value) for block in self.blocks if isinstance(block, _Transformer)]
+
+    def __call__(self, inputs: Sequence[Any]) -> Any:
+        """Predict the noise, float32, of latent (B, H/8, W/8, 4), timestep_embedding (B, 320), context (B, L, D).
+
+        Instead of a context it takes what `cross_attention_kv` makes of one.
+        """
+        x, timestep, context = inputs
+        key_values = iter(context if isinstance(context, (list, tuple)) else self.cross_attention_kv(context))
+        t = layers.swish(layers.dense(timestep, *self.time[0]))
+        # Every block begins with the same activation of it.
+        t = layers.swish(layers.dense(t, *self.time[1]))
+        saved, blocks = [], iter(self.blocks)
+        for kind, _ in self.shape.plan:
+            if kind == "save":
+                saved.append(x)
+            elif kind == "join":
+                x = tf.concat([x, saved.pop()], axis=-1)
+            else:
+                x = next(blocks)(x, t, next(key_values) if kind == "attend" else None)
+        x = layers.swish(layers.group_norm(x, *self.norm))
+        return tf.cast(layers.conv(x, *self.out), tf.float32)
+
+
+def timestep_embedding(timesteps: Any, width: int = TIMESTEP_WIDTH, max_period: float = 10_000.0) -> Any:
+    """Embed timesteps as sinusoids, (B,) -> (B, width): cosines first, as Stable Diffusion's UNet was trained with."""
+    half = width // 2
+    frequencies = np.exp(-np.log(max_period) * np.arange(half, dtype="float32") / half)
+    angles = tf.cast(timesteps, "float32")[:, None] * frequencies[None, :]
+    return tf.concat([tf.cos(angles), tf.sin(angles)], axis=1)
+
+
+def _block(read: ReadWeight, kind: str, width: int, wanted: int, shape: UNetShape) -> Any:
+    if kind == "res":
+        return _ResBlock(read, width, wanted, shape.time_width)
+    if kind == "attend":
+        return _Transformer(read, wanted, shape.context_width, shape.heads)
+    return _Conv(read, kind, width, wanted)
+
+
+class _Conv:
+    def __init__(self, read: ReadWeight, kind: str, width: int, wanted: int) -> None:
+        self.kind = kind
+        self.conv = Affine(read, 3, 3, width, wanted)
+
+    def __call__(self, x: Any, _time: Any, _context: Any) -> Any:
+        if self.kind == "up":
+            x = layers.upsample(x)
+        return layers.conv(x, self.conv.kernel, self.conv.bias, 2 if self.kind == "down" else 1)
+
+
+class _ResBlock:
+    def __init__(self, read: ReadWeight, width: int, wanted: int, time_width: int) -> None:
+        self.norm1, self.conv1 = Affine(read, width), Affine(read, 3, 3, width, wanted)
+        self.time = Affine(read, time_width, wanted)
+        self.norm2, self.conv2 = Affine(read, wanted), Affine(read, 3, 3, wanted, wanted)
+        self.residual = Affine(read, 1, 1, width, wanted) if width != wanted else None
+
+    def __call__(self, x: Any, time: Any, _context: Any) -> Any:
+        y = layers.conv(layers.swish(layers.group_norm(x, *self.norm1)), *self.conv1)
+        y += layers.dense(time, *self.time)[:, None, None]
+        y = layers.conv(layers.swish(layers.group_norm(y, *self.norm2)), *self.conv2)
+        return y + (layers.conv(x, *self.residual) if self.residual else x)
+
+
+class _Transformer:
+    def __init__(self, read: ReadWeight, width: int, context_width: int, heads: int) -> None:
+        self.heads = heads
+        self.norm, self.enter = Affine(read, width), Affine(read, 1, 1, width, width)
+        self.norm1 = Affine(read, width)
+        # Projections of one input are one product.
+        self.query_key_value = read(*[(width, width)] * 3)
+        self.out1 = Affine(read, width, width)
+        self.norm2 = Affine(read, width)
+        self.query = read((width, width))
+        self.key_value = read(*[(context_width, width)] * 2)
+        self.out2 = Affine(read, width, width)
+        self.norm3 = Affine(read, width)
+        self.widen = read((width, 8 * width), transposed=True), read((8 * width,))
+        self.narrow = Affine(read, 4 * width, width)
+        self.leave = Affine(read, 1, 1, width, width)
+
+    def __call__(self, inputs: Any, _time: Any, key_value: Any) -> Any:
+        _, height, width, channels = inputs.shape
+        x = layers.conv(layers.group_norm(inputs, *self.norm), *self.enter)
+        x = tf.reshape(x, (-1, height * width, channels))
+
+        def norm(x: Any, affine: Affine) -> Any:
+            return tf.cast(layers.layer_norm(x, *affine), x.dtype)
+
+        queries, keys, values = layers.split_columns(layers.dense(norm(x, self.norm1), self.query_key_value), 3)
+        x += layers.dense(layers.attention(queries, keys, values, self.heads), *self.out1)
+        keys, values = layers.split_columns(key_value, 2)
+        queries = layers.dense(norm(x, self.norm2), self.query)
+        x += layers.dense(layers.attention(queries, keys, values, self.heads), *self.out2)
+        wide, gate = layers.split_columns(layers.dense(norm(x, self.norm3), *self.widen, transposed=True), 2)
+        x += layers.dense(wide * layers.gelu(gate), *self.narrow)
+        return layers.conv(tf.reshape(x, (-1, height, width, channels)), *self.leave) + inputs

@@ -1,0 +1,109 @@
+"""What a training minimizes: where the vectors start, and the loss of a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from trainer.config import Config
+from trainer.data.batches import Batch
+from trainer.data.tokenizer import Tokenizer
+from trainer.models.text_encoder import TextEncoder
+from trainer.models.unet import DiffusionModel, timestep_embedding
+from trainer.recipe import DEFAULT, Recipe
+from trainer.sampling.noise_schedule import alphas_cumprod
+
+Array = npt.NDArray[np.float32]
+_ROWS_AT_ONCE = 8
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """The parts that do not change while the vectors are trained."""
+
+    text_encoder: TextEncoder
+    diffusion_model: DiffusionModel
+    tokenizer: Tokenizer
+
+
+def initial_vectors(config: Config, frozen: Frozen, recipe: Recipe = DEFAULT) -> Array:
+    """Compute what the vectors start from, float32 (num_vectors, D).
+
+    An initializer of several tokens gives each its vector when there are as many, else all vectors their mean.
+    """
+    table = frozen.text_encoder.table
+    ids = frozen.tokenizer.ids(config.initializer_token)
+    # The whole table is 150 MB at full size: it is looked at only where it must be.
+    rows = np.asarray(tf.cast(tf.gather(table, ids), tf.float32))
+    row = rows.mean(axis=0)
+    if recipe.initialization == "mean":
+        row = np.asarray(table, "float32").mean(axis=0)
+    elif recipe.initialization == "output":
+        nothing = tf.zeros((1, table.shape[1]))
+        tokens = tf.constant(frozen.tokenizer.rows([config.initializer_token]))
+        output = np.asarray(frozen.text_encoder.encode_with_placeholders(tokens, nothing))[0, 1 : 1 + len(ids)].mean(
+            axis=0
+        )
+        row = output * np.linalg.norm(row) / np.linalg.norm(output)
+    starts = np.repeat(row[None, :], config.num_vectors, axis=0)
+    if config.num_vectors == 1:
+        return np.asarray(starts, "float32")
+    rng = np.random.default_rng([config.seed, 7])
+    # Equal vectors would get equal gradients for ever, so all but the first start a little aside.
+    aside = rng.standard_normal((config.num_vectors, row.size)) * np.asarray(table, "float32").std() * 0.1
+    if recipe.initialization == "row" and len(ids) <= config.num_vectors:
+        starts[: len(ids)] = rows
+        aside[: len(ids)] = 0.0
+    aside[0] = 0.0
+    return np.asarray(starts + aside, "float32")
+
+
+def denoising_losses(frozen: Frozen, recipe: Recipe = DEFAULT) -> Callable[..., Any]:
+    """Make the loss of a batch's rows, (B,): squared error of the predicted noise, weighted as the recipe says."""
+    alphas = alphas_cumprod()
+    weights = np.ones_like(alphas)
+    if recipe.min_snr:
+        ratio = alphas / (1.0 - alphas)
+        weights = (np.minimum(ratio, recipe.min_snr) / ratio).astype("float32")
+
+    def losses(vectors: Any, latents: Any, tokens: Any, timesteps: Any, noise: Any) -> Any:
+        alpha = tf.gather(alphas, timesteps)[:, None, None, None]
+        noisy = tf.sqrt(alpha) * latents + tf.sqrt(1.0 - alpha) * noise
+        context = frozen.text_encoder.encode_with_placeholders(tokens, vectors)
+        predicted = frozen.diffusion_model([noisy, timestep_embedding(timesteps), context])
+        return tf.gather(weights, timesteps) * tf.reduce_mean(tf.square(predicted - noise), axis=(1, 2, 3))
+
+    return losses
+
+
+class Computed(NamedTuple):
+    """What one step computes of a batch: its mean loss, the vectors' gradient (num_vectors, D), and whether to stop."""
+
+    loss: Any
+    gradient: Any
+    stop: Any
+
+
+def gradients(losses: Callable[..., Any]) -> Callable[..., tuple[Any, ...]]:
+    """Make the function of a step, `(vectors, stop, *batch) -> Computed`, for `Devices.compile`."""
+
+    def compute(vectors: Any, stop: Any, *batch: Any) -> Computed:
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(vectors)
+            loss = tf.reduce_mean(losses(vectors, *batch))
+        return Computed(loss, tf.convert_to_tensor(tape.gradient(loss, vectors)), stop)
+
+    return compute
+
+
+def paired_loss(losses: Callable[..., Any], vectors: Array, batch: Batch) -> float:
+    """Compute the mean loss of a fixed batch; `losses` is what `denoising_losses` returned, compiled or not."""
+    # A few rows at a time: at full size 64 at once take 3 GB more than training does.
+    parts = zip(*(np.array_split(array, -(-len(array) // _ROWS_AT_ONCE)) for array in batch.arrays()), strict=True)
+    found = [np.asarray(losses(tf.constant(vectors), *map(tf.constant, part))) for part in parts]
+    return float(np.concatenate(found).mean(dtype="float64"))

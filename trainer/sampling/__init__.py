@@ -1,0 +1,1 @@
+"""Drawing pictures with a text encoder: one sampler for the trainer, the Space and the endpoint."""
