@@ -104,14 +104,29 @@ class Bench:
         shares = judge.right(self.judge, np.concatenate(drawn), *pair)
         return {name: round(share, 4) for name, share in shares.items()}
 
-    def invert(self, pair: tuple[str, str], initializer: str, seed: int, pictures: int = PICTURES) -> Inversion:
-        """Train a token from a few fresh pictures of a pair, and score it before and after."""
+    def invert(
+        self,
+        pair: tuple[str, str],
+        initializer: str,
+        seed: int,
+        pictures: int = PICTURES,
+        max_steps: int | None = None,
+    ) -> Inversion:
+        """Train a token from a few fresh pictures of a pair, and score it before and after.
+
+        Args:
+            pair: Colour and shape.
+            initializer: Word that the training starts from.
+            seed: Of the pictures and of the training.
+            pictures: How many are drawn and judged, before and after.
+            max_steps: Of the training; None for the preset's.
+        """
         wanted = config.parse(
             {
                 "placeholder_token": "<x>",
                 "initializer_token": initializer,
                 "base_model": "tiny",
-                "training": {"seed": seed},
+                "training": {"seed": seed, "max_steps": max_steps},
             }
         )
         rng = np.random.default_rng([seed, world.PAIRS.index(pair)])

@@ -25,6 +25,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 from trainer import config as configuration
+from trainer.base_weights.presets import locate
 
 
 def main() -> int:
@@ -55,7 +56,8 @@ def main() -> int:
         keep_compiled(options.compiled)
     try:
         config = configuration.load(options.config)
-    except configuration.ConfigError as error:
+        locate(config.base_model, options.base)
+    except (configuration.ConfigError, FileNotFoundError) as error:
         print(f"trainer: {error}", file=sys.stderr)
         return 2
     from trainer import run

@@ -19,7 +19,7 @@ from conceptry.concept import EndpointSpec
 from emulators.hub.apps.toolkit import write_answer
 from handler_template.handler import MAX_SEED, PARAMETERS, Answer, Answers, Request, parse
 from tasks.hub.bundle import render_handler
-from tests.templates.mirror import NAMES, mirror, without_weights
+from tests.support.weights_mirror import NAMES, mirror, without_weights
 
 TEMPLATES = Path(__file__).resolve().parents[2]
 TOOLKIT = TEMPLATES / "emulators" / "hub" / "apps" / "toolkit.py"

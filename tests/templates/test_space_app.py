@@ -24,7 +24,7 @@ from space_template.request import DrawingRequest, restored
 from space_template.settings import SpaceSettings, facts, read_settings
 from space_template.theme import facts_html, header_html, line_html, notice_html
 from tasks.space import render_space
-from tests.templates.hostile import CORPUS, HOSTILE, settings_of, spec
+from tests.support.hostile import CORPUS, HOSTILE, settings_of, spec
 from trainer.metrics import ClipScore, ClipScores, TrainingMetrics
 
 IN_A_LINK = ("prompt", "negative", "guidance", "steps", "pictures", "seed", "size", "compare")

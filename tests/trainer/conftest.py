@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.trainer.runs import CLIP, RecordsMaker, Trained, run_trainer
+from tests.support.trainer_runs import CLIP, RecordsMaker, Trained, run_trainer
 from trainer.data import records
 from trainer.metrics import METRICS_FILE, read_metrics
 from trainer.tiny import world

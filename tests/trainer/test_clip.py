@@ -15,7 +15,7 @@ import pytest
 import tensorflow as tf
 from safetensors.numpy import load_file, save_file
 
-from tests.trainer.runs import CLIP, RecordsMaker, Trained, run_trainer
+from tests.support.trainer_runs import CLIP, RecordsMaker, Trained, run_trainer
 from trainer import config
 from trainer.base_weights import weight_reader
 from trainer.base_weights.base_model import BaseModel

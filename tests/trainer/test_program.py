@@ -11,7 +11,7 @@ import tensorflow as tf
 from PIL import Image
 from safetensors.numpy import load_file
 
-from tests.trainer.runs import RecordsMaker, Trained, run_trainer
+from tests.support.trainer_runs import RecordsMaker, Trained, run_trainer
 from trainer import export
 from trainer.base_weights.base_model import BaseModel
 from trainer.metrics import METRICS_VERSION, ImageCounts

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.trainer.runs import RecordsMaker
+from tests.support import replica
+from tests.support.trainer_runs import RecordsMaker
 from trainer.config import ConfigError
 from trainer.devices import cluster
 
@@ -31,7 +32,7 @@ def start(
     environment = {name: value for name, value in os.environ.items() if name != "TF_CONFIG"}
     if task:
         environment["TF_CONFIG"] = json.dumps(task)
-    command = [sys.executable, "-m", "tests.trainer.replica", *map(str, (records, batch_size, folder, local))]
+    command = [sys.executable, "-m", "tests.support.replica", *map(str, (records, batch_size, folder, local))]
     return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
 
 
@@ -43,7 +44,9 @@ def test_two_workers_and_two_devices_learn_what_one_with_the_doubled_batch_does(
     tasks = [{"cluster": {"worker": hosts}, "task": {"type": "worker", "index": index}} for index in range(2)]
     running = [start(records, 2, tmp_path / "two", task) for task in tasks]
     running.append(start(records, 2, tmp_path / "mirrored", local=2))
-    running.append(start(records, 4, tmp_path / "one"))
+    # This process is the one host with one device, meanwhile: another would only import TensorFlow again.
+    (tmp_path / "one").mkdir()
+    replica.main(records, 4, tmp_path / "one", local=1)
     for process in running:
         _, errors = process.communicate(timeout=200)
         assert process.returncode == 0, errors

@@ -1,4 +1,4 @@
-"""One worker of a training on several: `python -m tests.trainer.replica RECORDS BATCH_SIZE FOLDER DEVICES`.
+"""One worker of a training on several: `python -m tests.support.replica RECORDS BATCH_SIZE FOLDER DEVICES`.
 
 TF_CONFIG says which worker it is; its CPU is divided into so many DEVICES.
 
@@ -23,8 +23,9 @@ from trainer.devices import Devices
 
 
 def main(records: Path, batch_size: int, folder: Path, local: int) -> None:
-    parts = [tf.config.LogicalDeviceConfiguration() for _ in range(local)]
-    tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], parts)
+    if local > 1:
+        parts = [tf.config.LogicalDeviceConfiguration() for _ in range(local)]
+        tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], parts)
     devices = Devices()
     assert devices.replicas == local * devices.hosts
     training = {"max_steps": 12, "batch_size": batch_size, "seed": 3}

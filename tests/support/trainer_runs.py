@@ -11,7 +11,7 @@ from typing import Any
 
 from trainer.metrics import TrainingMetrics
 
-CLIP = Path(__file__).parent / "clip"
+CLIP = Path(__file__).parents[1] / "trainer" / "clip"
 """A small CLIP model of random weights: see tests/trainer/test_clip.py."""
 RecordsMaker = Callable[[Path, tuple[str, str], int], Path]
 
