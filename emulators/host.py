@@ -1,5 +1,4 @@
-"""What the emulators' child processes get of this machine: free ports, and the part of the environment that is no
-account, token or setting of the user."""
+"""Helpers for the emulators' child processes: free ports, and the part of the environment that they inherit."""
 
 from __future__ import annotations
 

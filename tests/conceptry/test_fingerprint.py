@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from conceptry.concept import ImageRef
 from conceptry.fingerprint import content_keys, serving_changes, serving_fingerprint, training_fingerprint
-from tests.conceptry.worlds import TINY, images_of, spec_of, version_of
+from tests.support.plan_worlds import TINY, images_of, spec_of, version_of
 
 ABC = images_of("abc")
 MD5S = st.text("0123456789abcdef", min_size=32, max_size=32)

@@ -13,7 +13,7 @@ from conceptry.plan import plan
 from conceptry.planner import PlanInputs, choose_release
 from conceptry.reasons import DriftReason
 from conceptry.version import Drift, Live, LiveConcept, MainState, SpaceState
-from tests.conceptry.worlds import (
+from tests.support.plan_worlds import (
     BASES,
     TEMPLATES,
     TINY,

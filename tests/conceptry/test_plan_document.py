@@ -18,7 +18,7 @@ from conceptry.plan_text import markdown, summary
 from conceptry.planner import PlanInputs
 from conceptry.policy import policy_schema
 from conceptry.version import Live, LiveConcept
-from tests.conceptry.worlds import BASES, TEMPLATES, TINY, act, images_of, serving_of, spec_of, version_of, wanted_of
+from tests.support.plan_worlds import BASES, TEMPLATES, TINY, act, images_of, serving_of, spec_of, version_of, wanted_of
 
 V1 = version_of(1)
 GPU = Rate(step=0.2, overhead=360.0, max_steps=3000, batch_size=4, resolution=512, usd_per_hour=4.0)

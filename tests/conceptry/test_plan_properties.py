@@ -11,7 +11,7 @@ from conceptry.concept import DesiredConcept
 from conceptry.fingerprint import serving_fingerprint, training_fingerprint
 from conceptry.planner import choose_release
 from conceptry.version import SpaceState, Version
-from tests.conceptry.worlds import TEMPLATES, TINY, act, version_of, wanted_of
+from tests.support.plan_worlds import TEMPLATES, TINY, act, version_of, wanted_of
 
 LETTERS = st.sampled_from(["ab", "abc", "abcd", "acd", "bcde", "ef"])
 CHANGES = st.fixed_dictionaries(

@@ -15,7 +15,7 @@ from conceptry.planner import PlanInputs
 from conceptry.policy import Policy, Window, load_policy
 from conceptry.rollout import Pace, defer_trainings
 from conceptry.version import Live, LiveConcept, Version
-from tests.conceptry.worlds import TEMPLATES, TINY, images_of, spec_of, version_of, wanted_of
+from tests.support.plan_worlds import TEMPLATES, TINY, images_of, spec_of, version_of, wanted_of
 
 NEW = replace(TINY, recipe=2)
 NAMES = ("ant", "bee", "cat", "dog", "eel", "fox")

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from conceptry.serving import SERVING_MODULES, SPACE_MODULES, placeholder_tokens, serving_settings
-from tests.conceptry.worlds import BASES, TINY, spec_of
+from tests.support.plan_worlds import BASES, TINY, spec_of
 from trainer.metrics import TrainingMetrics
 
 

@@ -11,7 +11,7 @@ from conceptry.concept import EndpointSpec, SpaceSpec, load_spec
 from conceptry.errors import SpecError
 from conceptry.fingerprint import serving_fingerprint
 from conceptry.serving import serving_settings
-from tests.conceptry.worlds import TINY, spec_of
+from tests.support.plan_worlds import TINY, spec_of
 from trainer.metrics import TrainingMetrics
 
 GOOD = """

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from conceptry.errors import HubError
 from conceptry.version import Manifest, Version
-from tests.conceptry.worlds import version_of
+from tests.support.plan_worlds import version_of
 from trainer.metrics import Losses, TrainingMetrics
 
 HEX = st.text("0123456789abcdef", min_size=64, max_size=64)

@@ -13,7 +13,8 @@ from prefect_gcp.cloud_storage import GcsBucket
 
 from emulators.vertex import filters
 from emulators.vertex.cloud import Cloud
-from tests.clouds import IMAGE, connect, parent, python_job, state_is, until
+from tests.support.clouds import IMAGE, connect, parent, python_job, state_is
+from tests.support.wait import wait_until
 
 WAIT = "import time, pathlib, sys; pathlib.Path(sys.argv[1]).write_text('here'); time.sleep(600)"
 
@@ -73,7 +74,7 @@ def test_replicas_know_each_other(cloud: Cloud, jobs: JobServiceClient) -> None:
 
 def test_a_cancelled_job_leaves_no_process(cloud: Cloud, jobs: JobServiceClient) -> None:
     job = jobs.create_custom_job(parent=parent(cloud), custom_job=python_job(WAIT, f"/gcs/{cloud.bucket}/here"))
-    until(lambda: cloud.client().bucket(cloud.bucket).blob("here").exists())
+    wait_until(lambda: cloud.client().bucket(cloud.bucket).blob("here").exists())
     inside = [one for one in psutil.Process().children(recursive=True) if WAIT in one.cmdline()]
     assert len(inside) == 1
     jobs.cancel_custom_job(name=job.name)

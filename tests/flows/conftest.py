@@ -9,7 +9,7 @@ from prefect.testing.utilities import prefect_test_harness
 
 from emulators.hub.server import running
 from local.serve import deployments
-from tests.flows.origins import World
+from tests.support.registry_world import World
 
 
 @pytest.fixture(scope="session")

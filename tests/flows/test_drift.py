@@ -16,7 +16,7 @@ from flows.watch import watch
 from tasks.git.tasks import read_desired
 from tasks.hub import RenderedSpace, list_live, push_space
 from tasks.hub.refs import tag_name
-from tests.flows.origins import World, set_state, training_runs
+from tests.support.registry_world import World, set_state, training_runs
 from trainer.recipe import RECIPE
 
 SEEDS = count(1000, 100)

@@ -13,7 +13,8 @@ import psutil
 import pytest
 
 from flows.train_concept import job_at_head
-from tests.flows.origins import World, events_of, last_run, tasks_of, wait_until
+from tests.support.registry_world import World, events_of, last_run, tasks_of
+from tests.support.wait import wait_until
 
 # Forks for every attempt, so that each of them starts at once and can be killed without the others.
 FORKER = """

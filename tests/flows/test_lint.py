@@ -7,7 +7,7 @@ import pytest
 from cli.lint import PRINTERS, Finding, Format, lint
 from flows.train_concept import train_concept
 from tasks.git.checkout import find_top
-from tests.flows.origins import World
+from tests.support.registry_world import World
 
 SEEDS = count(9000, 100)
 

@@ -38,7 +38,8 @@ from tasks.dvc.tasks import list_desired_images
 from tasks.git.tasks import read_desired
 from tasks.hub.session import Refs
 from tasks.training import base_model, base_models
-from tests.flows.origins import World, make_trained, run
+from tests.support.registry_world import World, run
+from tests.support.trained import make_trained
 
 NAMES = st.sampled_from(["ant", "bee"])
 SEEDS = st.integers(0, 2)

@@ -7,7 +7,7 @@ import pytest
 from flows.release import release
 from flows.retrain import retrain
 from flows.train_concept import train_concept
-from tests.flows.origins import World, training_runs
+from tests.support.registry_world import World, training_runs
 
 EVERY = {"every_days": 30}
 

@@ -12,7 +12,7 @@ from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.flows import load_flow_from_entrypoint
 
 from local import serve
-from tests.flows.origins import World
+from tests.support.registry_world import World
 
 NAMES = {"watch/watch", "train-concept/train-concept", "retrain/retrain", "release/release", "reap/reap"}
 

@@ -7,7 +7,7 @@ import pytest
 from conceptry.errors import ConceptryError, DataCorruptError, TrainingError
 from flows.release import release
 from flows.train_concept import train_concept
-from tests.flows.origins import World, artifact, last_run, tasks_of
+from tests.support.registry_world import World, artifact, last_run, tasks_of
 
 
 def test_a_run_publishes_one_version_with_its_space_and_tells_people(world: World) -> None:

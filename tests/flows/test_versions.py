@@ -33,7 +33,7 @@ from flows.train_concept import train_concept
 from flows.watch import watch
 from tasks.embeds import read_embeds
 from tasks.hub import FoundVersion, find_by_ref, pull
-from tests.flows.origins import World, md5, run
+from tests.support.registry_world import World, md5, run
 
 SEEDS = count(5000, 100)
 

@@ -36,8 +36,10 @@ from flows.watch import watch
 from tasks.training import vertex
 from tasks.training.custom_job import FINGERPRINT, JobSpec, label
 from tasks.training.tasks import TERMINAL
-from tests.clouds import IMAGE, until
-from tests.flows.origins import World, last_run, make_trained, md5, set_state, training_runs
+from tests.support.clouds import IMAGE
+from tests.support.registry_world import World, last_run, md5, set_state, training_runs
+from tests.support.trained import make_trained
+from tests.support.wait import wait_until
 
 STAND_IN = """
 import json, pathlib, shutil, sys, time
@@ -202,7 +204,7 @@ def test_a_run_that_is_cancelled_by_api_cancels_its_job(
     vertex_world.push()
     job = job_at_head(vertex_world.installation, "calm-cat")
     started = Started({"name": "calm-cat", "revision": job.revision, "fingerprint": job.fingerprint})
-    until(lambda: states_of(cloud, job.fingerprint) == ["RUNNING"])
+    wait_until(lambda: states_of(cloud, job.fingerprint) == ["RUNNING"])
     set_state(last_run("train-concept"), Cancelling())
     started.end()
     assert last_run("train-concept").state_name == "Cancelled"
@@ -221,10 +223,10 @@ def test_two_runs_on_two_machines_have_one_job(
     parameters = {"name": "twin-cat", "revision": job.revision, "fingerprint": job.fingerprint}
     cloud.faults.refuse("CreateCustomJob", "RESOURCE_EXHAUSTED", 1000)
     first = Started(parameters)
-    until(lambda: "trying again" in log_of(last_run("train-concept")))
+    wait_until(lambda: "trying again" in log_of(last_run("train-concept")))
     monkeypatch.setenv("CONCEPTRY_WORK", str(vertex_world.root / "another-machine"))
     second = Started(parameters)
-    until(lambda: "the data is in gs://" in log_of(last_run("train-concept")))
+    wait_until(lambda: "the data is in gs://" in log_of(last_run("train-concept")))
     cloud.faults.clear()
     assert (first.end(), second.end()) == ("v1", "v1")
     assert states_of(cloud, job.fingerprint) == ["SUCCEEDED"]
@@ -267,7 +269,7 @@ def test_the_reaper_ends_jobs_that_no_run_owns(vertex_world: World, cloud: Cloud
     set_state(owned["failed"], Failed(message="credentials expired"))
     state: State[Any] = reap(return_state=True)
     assert (state.message or "").startswith("4 live, 2 cancelled")
-    until(lambda: states_of(cloud, fingerprints["failed"]) == ["CANCELLED"])
+    wait_until(lambda: states_of(cloud, fingerprints["failed"]) == ["CANCELLED"])
     found = {name: states_of(cloud, fingerprint)[0] for name, fingerprint in fingerprints.items()}
     assert found == {"running": "PENDING", "failed": "CANCELLED", "unknown": "CANCELLED", "terminal": "PENDING",
                      "others": "PENDING"}  # fmt: skip

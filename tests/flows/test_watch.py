@@ -8,7 +8,8 @@ from prefect.types._datetime import now
 from flows.train_concept import schedule_training, train_concept
 from flows.training_runs import MAX_RUNS
 from flows.watch import watch
-from tests.flows.origins import World, artifact, events_of, last_run, python, run, set_state, training_runs, wait_until
+from tests.support.registry_world import World, artifact, events_of, last_run, python, run, set_state, training_runs
+from tests.support.wait import wait_until
 
 
 def test_three_mistakes_are_three_messages_and_the_others_go_on(world: World) -> None:

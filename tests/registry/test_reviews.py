@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from emulators.hub.server import running
-from tests.flows.origins import World
+from tests.support.registry_world import World
 
 GH = """#!/bin/sh
 printf '%s\\n' "$*" >> "$CALLS"

@@ -19,7 +19,8 @@ from conceptry.version import Manifest, Version
 from tasks.hub import Lineage, assemble
 from tasks.hub.card import render_card
 from tasks.hub.refs import version_of
-from tests.tasks.hubs import BASE, make_bundle, make_spec, make_trained
+from tests.support.bundles import BASE, make_bundle, make_spec
+from tests.support.trained import make_trained
 
 HOSTILE = [
     "it's \"quoted\" {braces} ${dollars} %s",

@@ -9,7 +9,7 @@ from conceptry.errors import HubError
 from conceptry.installation import HubTarget
 from conceptry.markdown import split_front_matter
 from tasks.hub import HubSession, RenderedSpace, list_live, pause_space, publish, push_space, read_versions, update_main
-from tests.tasks.hubs import make_bundle, make_spec
+from tests.support.bundles import make_bundle, make_spec
 
 
 def readme(hub: HubTarget, name: str, folder: Path, revision: str = "main") -> str:

@@ -13,7 +13,7 @@ from conceptry.errors import HubError, TransientError
 from conceptry.installation import HubTarget
 from tasks.hub import HubSession, download, find_version, publish, read_versions
 from tasks.hub.session import Refs
-from tests.tasks.hubs import make_bundle, make_spec
+from tests.support.bundles import make_bundle, make_spec
 
 
 class Killed(BaseException):

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from tasks.locks import abandoned, hold, slot, try_hold
 from tasks.run_folder import RunFolder
-from tests.flows.origins import python, wait_until
+from tests.support.registry_world import python
+from tests.support.wait import wait_until
 
 HOLD = """
 import subprocess, sys, time

@@ -45,13 +45,13 @@ from conceptry.errors import (
 )
 from emulators.vertex.cloud import Cloud
 from tasks.training.bucket import METRICS
-from tests.clouds import until
-from tests.tasks.trainings import Training
+from tests.support.vertex_trainings import Training
+from tests.support.wait import wait_until
 
 # Imports once, then forks for each training, so that it starts at once and can be killed.
 FORKER = """
 import os, sys, traceback
-from tests.tasks.trainings import train_as_told
+from tests.support.vertex_trainings import train_as_told
 import google.cloud.aiplatform_v1, google.cloud.storage, prefect_gcp.cloud_storage
 print("ready", flush=True)
 for line in sys.stdin:
@@ -219,7 +219,7 @@ def test_the_run_is_cancelled(cloud: Cloud, tmp_path: Path) -> None:
 def test_ended_by_a_signal_but_not_cancelled(cloud: Cloud, tmp_path: Path, runs: Runs) -> None:
     training = Training(cloud, tmp_path, config={"steps": 5, "pace": 0.3})
     process = runs.start(training)
-    until(lambda: training.states() == ["RUNNING"])
+    wait_until(lambda: training.states() == ["RUNNING"])
     runs.kill(process, signal.SIGTERM)
     assert training.states() == ["RUNNING"], "what is paid for goes on"
     runs.go_on(training)
@@ -229,7 +229,7 @@ def test_ended_by_a_signal_but_not_cancelled(cloud: Cloud, tmp_path: Path, runs:
 def test_killed_while_sending(cloud: Cloud, tmp_path: Path, runs: Runs) -> None:
     training = Training(cloud, tmp_path, records=150)
     process = runs.start(training)
-    until(training.objects)
+    wait_until(training.objects)
     runs.kill(process)
     assert 0 < len(training.objects()) < 150
     assert training.states() == []
@@ -241,7 +241,7 @@ def test_killed_before_create(cloud: Cloud, tmp_path: Path, runs: Runs) -> None:
     cloud.faults.refuse("CreateCustomJob", "RESOURCE_EXHAUSTED", 1000)
     training = Training(cloud, tmp_path)
     process = runs.start(training)
-    until(lambda: "config.json" in training.objects())
+    wait_until(lambda: "config.json" in training.objects())
     runs.kill(process)
     assert training.states() == []
     cloud.faults.clear()
@@ -253,7 +253,7 @@ def test_killed_after_create(cloud: Cloud, tmp_path: Path, runs: Runs) -> None:
     cloud.faults.hold()
     training = Training(cloud, tmp_path)
     process = runs.start(training)
-    until(training.states)
+    wait_until(training.states)
     runs.kill(process)
     cloud.faults.release()
     runs.go_on(training)
@@ -263,7 +263,7 @@ def test_killed_after_create(cloud: Cloud, tmp_path: Path, runs: Runs) -> None:
 def test_killed_while_results_come(cloud: Cloud, tmp_path: Path, runs: Runs) -> None:
     training = Training(cloud, tmp_path, config={"steps": 1, "files": 60})
     process = runs.start(training)
-    until((tmp_path / "output.download").exists)
+    wait_until((tmp_path / "output.download").exists)
     runs.kill(process)
     assert not (tmp_path / "output").exists()
     runs.go_on(training)
@@ -304,7 +304,7 @@ def test_two_runs_of_one_fingerprint_and_nothing_guards_create(cloud: Cloud, tmp
     first = Training(cloud, tmp_path / "here", config={"steps": 3, "pace": 0.1})
     second = Training(cloud, tmp_path / "there", config=first.config, fingerprint=first.fingerprint)
     at_once(first, second)
-    until(lambda: sorted(first.states()) in (["SUCCEEDED"], ["CANCELLED", "SUCCEEDED"]))
+    wait_until(lambda: sorted(first.states()) in (["SUCCEEDED"], ["CANCELLED", "SUCCEEDED"]))
     assert first.running() == []
 
 

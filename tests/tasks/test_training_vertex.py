@@ -12,9 +12,9 @@ from conceptry.errors import SettingsError
 from emulators.vertex.cloud import Cloud
 from tasks.training.bucket import Store, clean_prefixes
 from tasks.training.custom_job import JobSpec
-from tests.clouds import IMAGE, parent
+from tests.support.clouds import IMAGE, parent
+from tests.support.vertex_trainings import Training, open_emulator, vertex_settings
 from tests.tasks.test_training_job import CASES, ORDER, settings
-from tests.tasks.trainings import Training, open_emulator, vertex_settings
 
 
 def test_records_go_there_and_results_come_back(cloud: Cloud, tmp_path: Path) -> None:

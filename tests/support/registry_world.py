@@ -5,7 +5,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,7 +20,6 @@ from prefect.client.schemas.filters import FlowFilter, FlowFilterName, FlowRunFi
 from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun, State
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.states import Completed, Pending, Running, Scheduled
-from safetensors.numpy import save_file
 
 from conceptry.actions import Action, Plan
 from conceptry.gate import GateFinding, GateResult
@@ -36,6 +34,8 @@ from flows.train_concept import job_at_head
 from tasks.hub import HubSession, Lineage, assemble, list_live, publish
 from tasks.run_folder import RunFolder
 from tasks.space import render_space
+from tests.support.trained import make_trained
+from tests.support.wait import wait_until
 
 
 @dataclass
@@ -172,23 +172,6 @@ class World:
         return RunFolder(self.installation.work.run(fingerprint))
 
 
-def make_trained(folder: Path, *, token: str, loss: float) -> None:
-    """Lay down what the trainer leaves, with little in it."""
-    (folder / "text_encoder" / "variables").mkdir(parents=True)
-    (folder / "text_encoder" / "saved_model.pb").write_bytes(b"\x08\x01graph")
-    (folder / "text_encoder" / "variables" / "variables.data-00000-of-00001").write_bytes(bytes(range(256)))
-    (folder / "samples").mkdir()
-    for name in ("0", "grid", "initializer"):
-        Image.new("RGB", (8, 8), (200, 40, 90)).save(folder / "samples" / f"{name}.png")
-    save_file({token: np.full((1, 96), loss, "float32")}, folder / "learned_embeds.safetensors")
-    metrics = {
-        "recipe": 1, "base_model": "tiny", "steps": 10, "stopped": "max_steps", "device": "CPU",
-        "loss": {"initializer": 0.1, "trained": loss, "improvement": 1 - loss / 0.1},
-        "images": {"train": 3, "held_out": 1}, "seconds": {"train": 1.0, "total": 2.5},
-    }  # fmt: skip
-    (folder / "metrics.json").write_text(json.dumps(metrics))
-
-
 def picture(name: str, seed: int) -> bytes:
     """A PNG that no other name and seed has."""
     rng = np.random.default_rng([seed, *name.encode()])
@@ -264,14 +247,6 @@ def answers(url: str) -> bool:
             return bool(response.status == 200)
     except OSError:
         return False
-
-
-def wait_until(condition: Any, timeout: float = 60.0, every: float = 0.05) -> None:
-    """Wait for something that another process does."""
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline, f"nothing happened for {timeout:.0f} s"
-        time.sleep(every)
 
 
 def python(code: str, variables: Mapping[str, str], *arguments: str) -> subprocess.Popen[bytes]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from google.cloud.aiplatform_v1 import JobServiceClient
@@ -12,6 +11,7 @@ from google.cloud.aiplatform_v1.types import CustomJob, JobState
 from prefect_gcp import GcpCredentials
 
 from emulators.vertex.cloud import Cloud
+from tests.support.wait import wait_until
 
 REGION = "us-central1"
 IMAGE = "us-central1-docker.pkg.dev/conceptry-local/conceptry/trainer@sha256:" + "0" * 64
@@ -39,15 +39,6 @@ def python_job(code: str, *arguments: str, label: str = "x", replicas: int = 1, 
     return {"display_name": f"job {label}", "labels": {"test": label}, "job_spec": spec}
 
 
-def until(condition: Callable[[], Any], timeout: float = 60.0) -> Any:
-    """Wait for something that a thread or a process does, and return it."""
-    deadline = time.monotonic() + timeout
-    while not (result := condition()):
-        assert time.monotonic() < deadline, f"nothing happened for {timeout:.0f} s"
-        time.sleep(0.02)
-    return result
-
-
 def state_is(client: JobServiceClient, job: CustomJob, states: Sequence[str]) -> CustomJob:
     """Wait for a job to be in one of these states."""
 
@@ -55,7 +46,7 @@ def state_is(client: JobServiceClient, job: CustomJob, states: Sequence[str]) ->
         found = client.get_custom_job(name=job.name, timeout=10)
         return found if found.state.name.removeprefix("JOB_STATE_") in states else None
 
-    found: CustomJob = until(look)
+    found: CustomJob = wait_until(look)
     return found
 
 

@@ -18,7 +18,7 @@ from emulators.vertex.cloud import Cloud as Emulator
 from tasks.training import Progress, TrainingRequest
 from tasks.training.custom_job import FINGERPRINT, JobSpec, label
 from tasks.training.vertex import Callbacks, Cloud, make_cloud, train_vertex
-from tests.clouds import IMAGE
+from tests.support.clouds import IMAGE
 from trainer.metrics import TrainingMetrics
 
 STAND_IN = """
