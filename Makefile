@@ -68,7 +68,7 @@ reference: setup ## Write docs/reference.md again, after a change of commands, s
 	@$(UV) run --no-sync python -m cli.reference > docs/reference.md
 
 templates: setup ## Record the templates of Space and handler as they are; see TEMPLATES_REVISION in tasks/space/render.py
-	@$(UV) run --no-sync python -m tasks.space.render
+	@$(UV) run --no-sync python -m tasks.space
 
 clean: ## Remove the environment, the caches and the demo's folder
 	@rm -rf .venv .uv .mypy_cache .pytest_cache .ruff_cache .hypothesis .conformance demo

@@ -40,7 +40,11 @@ def captioned(pictures: npt.NDArray[Any], request: DrawingRequest) -> list[tuple
 
 @contextmanager
 def errors_on_the_page() -> Iterator[None]:
-    """Turn whatever goes wrong into a message on the page, where it is taken for HTML."""
+    """Turn every error into a message on the page, escaped, because Gradio takes it for HTML.
+
+    Raises:
+        gr.Error: The block raised; the message says why, in words for the visitor.
+    """
     try:
         yield
     except UnicodeEncodeError as error:

@@ -126,8 +126,3 @@ def place_in_space(name: str) -> str:
 def _copy(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(source, target)
-
-
-if __name__ == "__main__":
-    # `make templates`
-    TEMPLATES_RECORD.write_text(json.dumps(templates_record(), indent=2) + "\n", encoding="utf-8")

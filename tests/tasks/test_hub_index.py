@@ -1,5 +1,6 @@
 """What people and plans read on the Hub: main's card with its index, and the listing of everything."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from conceptry.installation import HubTarget
 from conceptry.markdown import split_front_matter
 from tasks.hub import HubSession, RenderedSpace, list_live, pause_space, publish, push_space, read_versions, update_main
 from tests.support.bundles import make_bundle, make_spec
+from trainer.metrics import METRICS_VERSION
 
 
 def readme(hub: HubTarget, name: str, folder: Path, revision: str = "main") -> str:
@@ -139,3 +141,18 @@ def test_a_space_holds_only_what_was_rendered_last(hub: HubTarget, tmp_path: Pat
     assert url == f"{hub.endpoint}/spaces/local/neat"
     files = HubSession(hub).api.list_repo_files(hub.repo("neat"), repo_type="space")
     assert set(files) - {".gitattributes"} == {"README.md", "app.py", "conceptry.json"}
+
+
+def test_a_manifest_of_a_later_release_says_to_update(hub: HubTarget, tmp_path: Path) -> None:
+    version = publish(HubSession(hub), "young", make_bundle(tmp_path / "a", "young", fingerprint="8" * 64))
+    session = HubSession(hub)
+    manifest = session.manifest("young", version.commit)
+    assert manifest is not None
+    document = manifest.model_dump(mode="json")
+    document["metrics"]["version"] = METRICS_VERSION + 1
+    commit = session.api.upload_file(
+        path_or_fileobj=json.dumps(document).encode(), path_in_repo="concept.json", repo_id=hub.repo("young"),
+        revision="v1",
+    ).oid  # fmt: skip
+    with pytest.raises(HubError, match=r"reads up to version 1.*; update Conceptry if a later release wrote it"):
+        HubSession(hub).manifest("young", commit)
