@@ -115,11 +115,11 @@ def test_weights_in_bfloat16_give_nearly_the_same(base: BaseModel) -> None:
 
 def test_weights_of_another_architecture_are_refused() -> None:
     shape = replace(TEXT_ENCODERS["tiny"], layers=2)
-    taker = weight_reader.WeightReader(weight_reader.read(FILE, "text_encoder"), "float32", "tiny: text_encoder")
-    made = TextEncoder(shape, BaseModel("tiny").tokenizer().vocabulary, taker)
+    reader = weight_reader.WeightReader(weight_reader.read(FILE, "text_encoder"), "float32", "tiny: text_encoder")
+    made = TextEncoder(shape, BaseModel("tiny").tokenizer().vocabulary, reader)
     assert len(made.blocks) == 2
     with pytest.raises(ValueError, match="holds more than 36 weights: another architecture"):
-        taker.finish()
+        reader.finish()
 
 
 # Keras hands its variables to NumPy 2 in the old way.
@@ -130,10 +130,10 @@ def test_a_file_that_keras_2_wrote_is_read_in_its_order(unet: keras.Model, tmp_p
         save_weights_to_hdf5_group(file, unet)
     stored = list(weight_reader.read(path, "diffusion_model"))
     assert [array.shape for array in stored] == [tuple(weight.shape) for weight in unet.weights]
-    taker = weight_reader.WeightReader(iter(stored), "float32", "model.h5")
+    reader = weight_reader.WeightReader(iter(stored), "float32", "model.h5")
     for array, weight in zip(stored, unet.weights, strict=True):
         np.testing.assert_array_equal(array, weight)
-        np.testing.assert_array_equal(taker(array.shape), weight)
+        np.testing.assert_array_equal(reader(array.shape), weight)
 
 
 def test_weights_are_taken_however_they_lie_in_memory() -> None:
@@ -142,9 +142,9 @@ def test_weights_are_taken_however_they_lie_in_memory() -> None:
     locked.flags.writeable = False
     elsewhere = matrix.reshape(-1)[1:4097].reshape(64, 64)
     laid = [matrix, matrix.T.copy().T, locked, np.asfortranarray(matrix)[::2], elsewhere]
-    taker = weight_reader.WeightReader(iter(laid), "float32", "here")
+    reader = weight_reader.WeightReader(iter(laid), "float32", "here")
     for array in laid:
-        np.testing.assert_array_equal(taker(array.shape), array)
+        np.testing.assert_array_equal(reader(array.shape), array)
 
 
 @pytest.mark.parametrize("count", [1, 2])
