@@ -10,7 +10,7 @@ RECIPE = 3
 
 @dataclass(frozen=True)
 class Recipe:
-    """What is not for concept.yaml to say, because one choice has won on all concepts tried (docs/log.md).
+    """Training settings that concept.yaml does not offer: one choice won on all concepts (docs/log/2026-11-quality.md).
 
     `initialization`: "row" starts from the initializer's row of the table, "output" from what the text encoder makes of
     it (Cross Initialization, Pang et al. 2023), scaled to the row's length, "mean" from the mean of the table.

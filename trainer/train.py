@@ -187,7 +187,7 @@ def _mean_is_better(computed: Computed, at_mean: Computed, config: Config, repor
     """Tell, and report, whether the first batch fits the mean of the table better than the initializer.
 
     An initializer that has nothing to do with the pictures fits them worse than no word at all, and its vectors can get
-    lost where no gradient leads out (docs/log.md): training then starts from the mean of all words.
+    lost where no gradient leads out (docs/log/2026-11-quality.md): training then starts from the mean of all words.
     """
     here, there = float(computed.loss), float(at_mean.loss)
     if here <= there:
