@@ -1,9 +1,8 @@
-"""The pages in a real Chromium, light and dark; skipped without one (Debian: `apt-get install chromium`)."""
+"""The pages in a real Chromium, light and dark."""
 
 import io
 import json
 import re
-import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,10 +14,10 @@ from PIL import Image
 
 from emulators.hub.apps.limits import Limits
 from emulators.hub.server import RunningHub, running
+from tests.support.chromium import CHROMIUM, needs_chromium
 from tests.support.hub_server import ACCOUNTS, CONFIG
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+pytestmark = needs_chromium
 GROUND = {"light": (246, 245, 242), "dark": (21, 23, 27)}
 TEAL = (0, 150, 140)
 CARD = """---

@@ -1,10 +1,6 @@
-"""A Space's page in a real Chromium: opening it, drawing, taking its pictures.
-
-On Debian it comes with `apt-get install chromium`; playwright only drives it.
-"""
+"""A Space's page in a real Chromium, driven by playwright: opening it, drawing, taking its pictures."""
 
 import re
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,8 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+from tests.support.chromium import CHROMIUM
 
 
 @contextmanager

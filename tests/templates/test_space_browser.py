@@ -25,7 +25,8 @@ from emulators.hub.apps.limits import Limits
 from emulators.hub.server import running
 from tasks.hub.bundle import render_handler
 from tasks.space import render_space
-from tests.support.space_pages import chromium, draw, fill_seed, needs_chromium, opened, pictures
+from tests.support.chromium import needs_chromium
+from tests.support.space_pages import chromium, draw, fill_seed, opened, pictures
 from trainer import export
 from trainer.base_weights.base_model import BaseModel
 from trainer.metrics import TrainingMetrics

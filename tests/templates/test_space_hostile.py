@@ -16,8 +16,9 @@ from PIL import Image
 from playwright.sync_api import expect
 
 from tasks.space import render_space
+from tests.support.chromium import needs_chromium
 from tests.support.hostile import CORPUS, HOSTILE, settings_of, spec
-from tests.support.space_pages import chromium, draw, fill_seed, needs_chromium, opened
+from tests.support.space_pages import chromium, draw, fill_seed, opened
 from tests.support.weights_mirror import NAMES, mirror, without_weights
 
 # Whatever of this became more than text would leave an element of this class, or open a dialog.
