@@ -157,7 +157,7 @@ class Stack:
 
     def _prefect(self) -> Child:
         port = str(self.setup.prefect_port)
-        command = ["prefect", "server", "start", "--host", "127.0.0.1", "--port", port]
+        command = ["local.prefect_server", "--port", port]
         return self._child("Prefect", "prefect", command, lambda: answers(f"{self.setup.prefect_api}/health"))
 
     def _cloud(self) -> Child:

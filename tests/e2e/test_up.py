@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import psutil
@@ -13,20 +12,7 @@ import pytest
 
 from local.child_process import answers
 from local.setup_folder import Folder
-
-CONCEPTRY = [sys.executable, "-m", "cli"]
-
-
-def _start(clone: Path) -> tuple[subprocess.Popen[str], str]:
-    """Start `conceptry up` and return it with what it printed until everything was up."""
-    up = subprocess.Popen([*CONCEPTRY, "up"], cwd=clone, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    assert up.stdout is not None
-    said = ""
-    for line in up.stdout:
-        said += line
-        if "Ctrl-C" in line:
-            return up, said
-    raise AssertionError(f"`conceptry up` ended with {up.wait()}:\n{said}")
+from tests.support.up_process import CONCEPTRY, start_up
 
 
 @pytest.mark.e2e
@@ -34,7 +20,7 @@ def test_up_serves_this_repository_until_ctrl_c(tmp_path: Path) -> None:
     clone = tmp_path / "concepts-of-ours"
     subprocess.run(["git", "init", "-q", str(clone)], check=True)
     subprocess.run(["git", "commit", "-q", "--allow-empty", "-m", "Begin"], cwd=clone, check=True)
-    up, said = _start(clone)
+    up, said = start_up(clone)
     try:
         family = psutil.Process(up.pid).children(recursive=True)
         folder = Folder.at(clone / ".conceptry")

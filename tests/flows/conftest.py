@@ -4,23 +4,40 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, get_current_settings, temporary_settings
-from prefect.testing.utilities import prefect_test_harness
+from prefect.logging.handlers import APILogHandler
+from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
 from emulators.hub.server import running
+from local.child_process import Child, answers, clean_environment, free_port
 from local.serve import deployments
+from tasks.processes import python_module
 from tests.support.registry_world import World
 
 
 @pytest.fixture(scope="session")
-def prefect_api() -> Iterator[str]:
-    """A Prefect server with the deployments of prefect.yaml; its address is for child processes."""
-    # A run waits for its heartbeat's thread, which sleeps in steps of a second.
-    calm = temporary_settings(updates={PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None})
-    with prefect_test_harness(server_startup_timeout=120), calm:
-        for deployment in deployments(watch_every=3600):
-            deployment.apply(_sync=True)
-        yield str(get_current_settings().api.url)
+def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The Prefect server of `conceptry up` with the deployments of prefect.yaml; its address is for child processes."""
+    home = tmp_path_factory.mktemp("prefect")
+    port = free_port(0)
+    api = f"http://127.0.0.1:{port}/api"
+    # As in Prefect's own test harness: no UI, and no scheduler that adds runs to what a test looks at.
+    variables = clean_environment() | {
+        "PREFECT_HOME": str(home), "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "PREFECT__SERVER_EPHEMERAL": "1"
+    }  # fmt: skip
+    command = python_module("local.prefect_server", "--port", str(port))
+    server = Child("Prefect", command, variables, home / "server.log", lambda: answers(f"{api}/health"), home)
+    server.start()
+    try:
+        server.wait_until_ready(180)
+        # A run waits for its heartbeat's thread, which sleeps in steps of a second.
+        with temporary_settings(updates={PREFECT_API_URL: api, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+            for deployment in deployments(watch_every=3600):
+                deployment.apply(_sync=True)
+            yield api
+            APILogHandler.flush()
+    finally:
+        server.ask_to_end()
+        server.wait()
 
 
 @pytest.fixture

@@ -1,0 +1,19 @@
+"""`conceptry up` as a process of its own."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+CONCEPTRY = [sys.executable, "-m", "cli"]
+
+
+def start_up(clone: Path) -> tuple[subprocess.Popen[str], str]:
+    """Start `conceptry up` and return it with what it printed until everything was up."""
+    up = subprocess.Popen([*CONCEPTRY, "up"], cwd=clone, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert up.stdout is not None
+    said = ""
+    for line in up.stdout:
+        said += line
+        if "Ctrl-C" in line:
+            return up, said
+    raise AssertionError(f"`conceptry up` ended with {up.wait()}:\n{said}")
