@@ -1,15 +1,21 @@
 """Prefect's server for one machine: `python -m local.prefect_server --port PORT`.
 
-The same server as `prefect server start`, but a statement waits 3 s for SQLite's write lock instead of Prefect's 60 s.
-While it waits, the whole server can be blocked: the event loop frees the cursor of an earlier, failed statement of the
-same connection, for which it takes the mutex that the waiting statement holds, and the transaction that has the lock
-continues in that very loop. Only the end of the wait resolves this. The statement then fails with "database is locked",
-which Prefect answers with 503, and its clients and services try again.
+The same server as `prefect server start`, with two changes for SQLite, where one writer at a time can hold the lock:
+
+- A request that lost the lock to another one is answered 503, after which Prefect's clients pause for 2 s, then 4 s.
+  `Retry-After` shortens the pause to 0.1 s, doubled for each such answer of the last five seconds.
+- A statement waits 3 s for the lock instead of 60 s. While it waits, the whole server can be blocked: the event loop
+  frees the cursor of an earlier, failed statement of the same connection, for which it takes the mutex that the waiting
+  statement holds, and the transaction that has the lock continues in that very loop. Only the end of the wait resolves
+  this.
 """
 
 from __future__ import annotations
 
 import argparse
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 import uvicorn
@@ -20,6 +26,9 @@ from sqlalchemy.pool import ConnectionPoolEntry, Pool
 LOCK_WAIT = 3.0
 """Seconds for which a statement waits for SQLite's write lock."""
 
+_Message = MutableMapping[str, Any]
+_App = Callable[[_Message, Callable[[], Awaitable[_Message]], Callable[[_Message], Awaitable[None]]], Awaitable[None]]
+
 
 def main() -> None:
     """Serve until SIGINT or SIGTERM."""
@@ -29,7 +38,7 @@ def main() -> None:
     event.listen(Pool, "checkout", limit_lock_wait)
     from prefect.server.api.server import create_app  # reads Prefect's settings when it is imported
 
-    uvicorn.run(create_app(final=True), host="127.0.0.1", port=port, log_level="warning")
+    uvicorn.run(RetrySoon(create_app(final=True)), host="127.0.0.1", port=port, log_level="warning")
 
 
 def limit_lock_wait(connection: Any, record: ConnectionPoolEntry, _: Any) -> None:
@@ -43,6 +52,35 @@ def limit_lock_wait(connection: Any, record: ConnectionPoolEntry, _: Any) -> Non
     cursor.execute(f"PRAGMA busy_timeout = {LOCK_WAIT * 1000:.0f}")
     cursor.close()
     record.info[limit_lock_wait] = True
+
+
+class RetrySoon:
+    """ASGI middleware: adds `Retry-After` to answers of 503, from 0.1 s to 10 s.
+
+    Args:
+        app: The ASGI application.
+    """
+
+    def __init__(self, app: _App) -> None:
+        self._app = app
+        self._busy: deque[float] = deque(maxlen=8)
+
+    async def __call__(self, scope: _Message, receive: Any, send: Callable[[_Message], Awaitable[None]]) -> None:
+        """Handle one request."""
+
+        async def send_with_pause(message: _Message) -> None:
+            if message["type"] == "http.response.start" and message["status"] == 503:
+                pause = f"{self._pause():.1f}".encode()
+                message = {**message, "headers": [*message["headers"], (b"retry-after", pause)]}
+            await send(message)
+
+        await self._app(scope, receive, send_with_pause)
+
+    def _pause(self) -> float:
+        now = time.monotonic()
+        recent = sum(now - then < 5 for then in self._busy)
+        self._busy.append(now)
+        return min(10.0, 0.1 * 2.0**recent)
 
 
 if __name__ == "__main__":

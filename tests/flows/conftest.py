@@ -34,7 +34,7 @@ def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             for deployment in deployments(watch_every=3600):
                 deployment.apply(_sync=True)
             yield api
-            APILogHandler.flush()
+            APILogHandler().flush()
     finally:
         server.ask_to_end()
         server.wait()

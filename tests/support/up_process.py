@@ -1,5 +1,7 @@
 """`conceptry up` as a process of its own."""
 
+import functools
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +11,11 @@ CONCEPTRY = [sys.executable, "-m", "cli"]
 
 def start_up(clone: Path) -> tuple[subprocess.Popen[str], str]:
     """Start `conceptry up` and return it with what it printed until everything was up."""
-    up = subprocess.Popen([*CONCEPTRY, "up"], cwd=clone, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    # A shell without job control starts background commands deaf to SIGINT, and so all that they start.
+    hearing = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    up = subprocess.Popen(
+        [*CONCEPTRY, "up"], cwd=clone, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, preexec_fn=hearing
+    )
     assert up.stdout is not None
     said = ""
     for line in up.stdout:

@@ -1,0 +1,42 @@
+"""What Prefect's server on one machine does about SQLite's lock."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from local.prefect_server import RetrySoon, limit_lock_wait
+
+
+def test_a_busy_server_names_a_short_pause_that_grows() -> None:
+    statuses = iter([503, 503, 200, 503])
+
+    async def app(_: Any, __: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": next(statuses), "headers": [(b"a", b"b")]})
+
+    server, sent = RetrySoon(app), []
+
+    async def send(message: Any) -> None:
+        sent.append(dict(message["headers"]))
+
+    for _ in range(4):
+        asyncio.run(server({"type": "http"}, None, send))
+    assert [headers.get(b"retry-after") for headers in sent] == [b"0.1", b"0.2", None, b"0.4"]
+    assert all(headers[b"a"] == b"b" for headers in sent)
+
+
+def test_statements_of_every_connection_wait_three_seconds(tmp_path: Path) -> None:
+    async def timeouts() -> list[int]:
+        engine = create_async_engine(f"sqlite+aiosqlite:///{tmp_path}/prefect.db", connect_args={"timeout": 60})
+        event.listen(engine.sync_engine.pool, "checkout", limit_lock_wait)
+        found = []
+        async with engine.connect() as one, engine.connect() as other:
+            for connection in (one, other, one):
+                found.append(await connection.scalar(sa.text("PRAGMA busy_timeout")))
+        await engine.dispose()
+        return found
+
+    assert asyncio.run(timeouts()) == [3000, 3000, 3000]
