@@ -103,26 +103,30 @@ def answers(url: str) -> bool:
         return False
 
 
-def free_port(wanted: int) -> int:
-    """`wanted` when nothing listens there on 127.0.0.1, else a port that is free."""
-    for port in (wanted, 0):
+def free_port(preferred: int) -> int:
+    """Return `preferred` if no process listens on it on 127.0.0.1, else a free port.
+
+    Raises:
+        StackError: no port is free.
+    """
+    for port in (preferred, 0):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             with suppress(OSError):
                 probe.bind(("127.0.0.1", port))
                 return int(probe.getsockname()[1])
-    raise StackError("No port is free on 127.0.0.1.")
+    raise StackError("no port is free on 127.0.0.1", next_step="end a process that listens on one")
 
 
 def clean_environment() -> dict[str, str]:
-    """This process' environment without what would lead a child to somebody's real accounts."""
+    """Return this process's environment without variables that name real accounts, and without a proxy on loopback."""
     dropped = ("PREFECT_", "CONCEPTRY_", "HF_", "HUGGING_FACE_", "HUGGINGFACE_")
     kept = {key: value for key, value in os.environ.items() if not key.startswith(dropped)}
     return kept | loopback_without_proxy()
 
 
 def loopback_without_proxy() -> dict[str, str]:
-    """The variables that keep a proxy out of the way of 127.0.0.1."""
+    """Return the variables that exempt 127.0.0.1 from a proxy."""
     return {
         name: ",".join(filter(None, (os.environ.get(name), "127.0.0.1", "localhost")))
         for name in ("NO_PROXY", "no_proxy")

@@ -106,14 +106,18 @@ async def _run_until_cancelled(trainings: Runner, others: Runner) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Serve until SIGTERM or Ctrl-C."""
+    """Serve until SIGTERM or Ctrl-C.
+
+    Raises:
+        SettingsError: settings are missing or wrong, or PREFECT_API_URL is not set.
+    """
     parser = argparse.ArgumentParser(prog="local.serve", description="Serve the deployments of prefect.yaml.")
     parser.add_argument("--watch-every", type=float, help="seconds between two watches (CONCEPTRY_WATCH_SECONDS)")
     given = parser.parse_args(arguments)
     installation = build_installation(Settings())
     settings = installation.settings
     if not get_current_settings().api.url:
-        raise SettingsError("no Prefect server is named", next_step="set PREFECT_API_URL")
+        raise SettingsError("no Prefect server is configured", next_step="set PREFECT_API_URL")
     settings.work.mkdir(parents=True, exist_ok=True)
     with suppress(KeyboardInterrupt, asyncio.CancelledError):
         asyncio.run(serve(installation, given.watch_every or settings.watch_seconds))

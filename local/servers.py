@@ -127,7 +127,11 @@ class Stack:
         self.stop()
 
     def open_alone(self) -> None:
-        """Hold the set-up's lock: two Prefect servers on one database would corrupt it."""
+        """Hold the set-up's lock: two Prefect servers on one database would corrupt it.
+
+        Raises:
+            StackError: another process serves this folder.
+        """
         held = self._lock.enter_context(try_hold(self.folder.root / LOCK, f"process {os.getpid()}"))
         if held is None:
             raise StackError(f"{self.folder.root} is open in another terminal", next_step="end it there")
@@ -202,9 +206,10 @@ def _says(words: str, child: Child) -> Child:
 
 
 def end_on_sigterm() -> None:
-    """Let SIGTERM and a closed terminal end this program the way Ctrl-C does."""
+    """Install handlers that raise KeyboardInterrupt on SIGTERM and on SIGHUP, as Ctrl-C does."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
+        """Raise KeyboardInterrupt."""
         del number, frame
         raise KeyboardInterrupt
 

@@ -111,7 +111,11 @@ class Story:
         self._console.fact("three trainings in all: the README's commit trained nothing")
 
     def back_to_v1(self, observer: Observer) -> None:
-        """Which version is served is a line in git."""
+        """Change `release:` in concept.yaml and expect the Space to serve v1 again.
+
+        Raises:
+            StoryError: concept.yaml has no commented `release:`, or an expectation of the chapter failed.
+        """
         console, ada = self._console, self._ada
         console.chapter("Back to v1, by a line in git")
         path = Path("concepts", NIGHT_LIGHT.name, "concept.yaml")

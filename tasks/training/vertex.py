@@ -186,6 +186,7 @@ def _begin(request: TrainingRequest, spec: JobSpec, cloud: Cloud, store: Store, 
 
 def _find_or_create(spec: JobSpec, cloud: Cloud, store: Store, callbacks: Callbacks) -> Job | None:
     def stop() -> None:
+        """Raise TrainingCancelled if the run was cancelled."""
         if callbacks.is_cancelled():
             raise TrainingCancelled("the run was cancelled before it had a job", concept=spec.concept)
 

@@ -235,8 +235,9 @@ class VertexJobs:
             self._warn(f"could not {what} ({_first_line(error)}); trying again in {pause:.0f} s")
 
         def give_up(state: RetryCallState) -> NoReturn:
+            """Raise the error that the caller of an exhausted retry gets."""
             error = _error(state)
-            raise self._gave_up(what, error) from error
+            raise self._exhausted(what, error) from error
 
         retrying = Retrying(
             retry=retry_if_exception_type((*AMBIGUOUS, *CERTAIN, *UNKNOWN_CALLER)),
@@ -261,7 +262,7 @@ class VertexJobs:
             return TrainingError("somebody deleted its job on Vertex AI", next_step="run it again")
         return SettingsError(told, next_step="`conceptry setup gcp` says what is missing")
 
-    def _gave_up(self, what: str, error: BaseException) -> ConceptryError:
+    def _exhausted(self, what: str, error: BaseException) -> ConceptryError:
         if isinstance(error, UNKNOWN_CALLER):
             return SettingsError(
                 f"Google does not take the credentials in the block {self._settings.credentials!r} any more "
