@@ -3,8 +3,8 @@
 `app` imports a command's module when it runs, so that `conceptry --help` answers at once.
 
 The docstring of a function `command` is its help text, so what all of them raise is documented here only:
-`ConceptryError` for an expected failure, which `main` prints as one message (exit code 1), and `typer.Exit` with a code of
-`cli.exit_codes`.
+`ConceptryError` for an expected failure, which `main` prints as one message (exit code 1), and `typer.Exit` with a code
+of `cli.exit_codes`.
 """
 
 import os

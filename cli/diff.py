@@ -91,7 +91,13 @@ def compare(
         {**flat(one.manifest.spec), "base_digest": one.manifest.base_digest, "recipe": one.manifest.recipe}
         for one in (old, new)
     ]
-    changes = list_changes(content_keys(images[0]), content_keys(images[1]), specs[0], specs[1], names)
+    changes = list_changes(
+        old_images=content_keys(images[0]),
+        new_images=content_keys(images[1]),
+        old_keys=specs[0],
+        new_keys=specs[1],
+        names=names,
+    )
     metrics = [flat(one.manifest.metrics) for one in (old, new)]
     keys = sorted(metrics[0].keys() | metrics[1].keys())
     differing = {key: (metrics[0].get(key), metrics[1].get(key)) for key in keys if not _same(metrics, key)}

@@ -21,8 +21,8 @@ from conceptry.errors import ConceptryError
 from conceptry.installation import Installation
 from conceptry.planner import choose_release
 from conceptry.policy import Keep
-from conceptry.retention import Asked, reasons_to_keep
-from conceptry.version import Live, LiveConcept, Version
+from conceptry.retention import PastDesired, reasons_to_keep
+from conceptry.version import LiveConcept, Version
 from flows.reconcile import read_policy
 from flows.vertex_hooks import clean_bucket
 from local.console import out
@@ -98,42 +98,38 @@ def judge(installation: Installation, names: Collection[str] = (), keep: Keep | 
     unknown = sorted(set(names) - live.concepts.keys())
     if unknown:
         raise ConceptryError(
-            "nothing is published",
+            "has no published version",
             concept=", ".join(unknown),
             next_step="check the name: `conceptry plan` lists all concepts",
         )
-    wanted = [name for name in sorted(live.concepts) if not names or name in names]
-    return [
-        verdict for name in wanted for verdict in _judge_one(installation, desired, live, name, keep or policy.keep)
-    ]
+    selected = [live.concepts[name] for name in sorted(live.concepts) if not names or name in names]
+    return [verdict for one in selected for verdict in _judge_one(installation, desired, one, keep or policy.keep)]
 
 
-def _judge_one(
-    installation: Installation, desired: Desired, live: Live, name: str, keep: Keep
-) -> list[RetentionVerdict]:
-    there = live.concepts[name]
-    asked = _asked(installation, desired.revision, name, datetime.now(UTC) - timedelta(days=keep.days))
-    reasons = reasons_to_keep(there.versions, _released(desired, there), asked, keep)
-    return [RetentionVerdict(name, version, reasons.get(version.name)) for version in there.versions]
+def _judge_one(installation: Installation, desired: Desired, live: LiveConcept, keep: Keep) -> list[RetentionVerdict]:
+    history = _history(installation, desired.revision, live.name, datetime.now(UTC) - timedelta(days=keep.days))
+    reasons = reasons_to_keep(live.versions, _released(desired, live), history, keep)
+    return [RetentionVerdict(live.name, version, reasons.get(version.name)) for version in live.versions]
 
 
-def _released(desired: Desired, there: LiveConcept) -> set[str]:
-    """What the Space serves, what main describes, and what git says to serve."""
-    names = {there.space.release if there.space else None, there.main.release if there.main else None}
-    wanted = desired.concepts.get(there.name)
-    if wanted is not None and wanted.spec is not None:
-        chosen = choose_release(wanted.spec, there.versions, None)
+def _released(desired: Desired, live: LiveConcept) -> set[str]:
+    """Return the names of the version that the Space serves, that main describes, and that git desires."""
+    names = {live.space.release if live.space else None, live.main.release if live.main else None}
+    concept = desired.concepts.get(live.name)
+    if concept is not None and concept.spec is not None:
+        chosen = choose_release(concept.spec, live.versions, None)
         names.add(chosen.name if chosen else None)
     return {name for name in names if name}
 
 
-def _asked(installation: Installation, revision: str, name: str, since: datetime) -> list[Asked]:
-    asked = []
+def _history(installation: Installation, revision: str, name: str, since: datetime) -> list[PastDesired]:
+    """Return the desired states of a concept since a moment, and the one at that moment."""
+    history = []
     for edit in git.edits(installation.work.mirror, revision, name, since):
         concept = parse_sources([edit.source])[name] if edit.source else None
         if concept and isinstance(concept.spec, ConceptSpec) and concept.dvc_md5:
-            asked.append(Asked(edit.when, concept.spec, concept.dvc_md5))
-    return asked
+            history.append(PastDesired(edit.when, concept.spec, concept.dvc_md5))
+    return history
 
 
 def delete_versions(installation: Installation, verdicts: Collection[RetentionVerdict]) -> int:
@@ -144,15 +140,14 @@ def delete_versions(installation: Installation, verdicts: Collection[RetentionVe
     """
     session, deleted = hub.HubSession(installation.hub), 0
     for name in sorted({verdict.concept for verdict in verdicts if verdict.kept is None}):
-        gone = [verdict.version for verdict in verdicts if verdict.concept == name and verdict.kept is None]
+        deletable = [verdict.version for verdict in verdicts if verdict.concept == name and verdict.kept is None]
         with hold(installation.work.concept_lock(name), run_id()):
-            there = hub.read_live(session, name)
-            hub.update_main(
-                session, name, there.main.release if there.main else None, without={version.number for version in gone}
-            )
-            for version in gone:
+            main = hub.read_live(session, name).main
+            without = {version.number for version in deletable}
+            hub.update_main(session, name, main.release if main else None, without=without)
+            for version in deletable:
                 hub.delete_version(session, name, version)
-        deleted += len(gone)
+        deleted += len(deletable)
     return deleted
 
 
@@ -161,9 +156,9 @@ def print_verdicts(verdicts: list[RetentionVerdict], *, apply: bool) -> None:
     rows = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
     for title in ("version", "made", "what", "why"):
         rows.add_column(title, no_wrap=title != "why")
-    gone = "deleted" if apply else "would go"
+    deletable = "deleted" if apply else "would go"
     for one in verdicts:
-        what = Text("kept", style="dim") if one.kept else Text(gone, style="bold red")
+        what = Text("kept", style="dim") if one.kept else Text(deletable, style="bold red")
         why = one.kept or "not released, not among the newest, and git did not ask for it lately"
         rows.add_row(f"{one.concept}@{one.version.name}", one.version.created[:10], what, why)
     console = out()

@@ -100,7 +100,8 @@ def _changes(old: ConceptSource | None, new: ConceptSource | None) -> str:
     before, after = _spec(old), _spec(new)
     if after is None:
         return "concept.yaml has mistakes"
-    changes = [str(change) for change in list_changes((), (), flat(before), flat(after))] if before else []
+    changed = list_changes(old_images=(), new_images=(), old_keys=flat(before), new_keys=flat(after)) if before else ()
+    changes = [str(change) for change in changed]
     if old.images_dvc != new.images_dvc:
         changes.append("other images")
     return ", ".join(changes)

@@ -179,10 +179,11 @@ def _images(checkout: Checkout, *, remote: bool) -> tuple[dict[str, DesiredConce
         return concepts, []
     try:
         git = checkout.top / ".git"
-        asked = dvc.list_images(git, "HEAD", concepts, checkout.top / ".dvc" / "tmp" / "conceptry", list(concepts))
+        cache = checkout.top / ".dvc" / "tmp" / "conceptry"
+        listed = dvc.list_images(git, "HEAD", concepts, cache, check=list(concepts))
     except ConceptryError as error:
         return concepts, [Finding("warning", ".dvc/config", None, f"the DVC remote was not looked at: {error}")]
-    return asked, []
+    return listed, []
 
 
 def _duplicates(concepts: Mapping[str, DesiredConcept]) -> Iterator[Finding]:
@@ -236,7 +237,7 @@ def _is(live: Live, name: str, release: str) -> bool:
 def _unreachable(checkout: Checkout, live: Live, name: str, release: str) -> Finding:
     there = live.concepts.get(name)
     names = ", ".join(version.name for version in there.versions) if there else ""
-    message = f"release: {release} is not published; there are: {names or 'none'}"
+    message = f"release: {release} is not published; published: {names or 'none'}"
     return Finding("error", spec_path(name), checkout.line(name, "release"), message)
 
 

@@ -200,7 +200,12 @@ def _dvc(installation: Installation, desired: Desired, manifest: Manifest) -> st
     with TemporaryDirectory(prefix="conceptry-verify-") as folder:
         destination = Path(folder) / "images"
         dvc.fetch_images(
-            installation.work.mirror, desired.revision, manifest.dvc_md5, None, destination, concept=manifest.name
+            installation.work.mirror,
+            desired.revision,
+            manifest.dvc_md5,
+            None,
+            destination=destination,
+            concept=manifest.name,
         )
         there = {
             path.relative_to(destination).as_posix(): file_digest(path, "md5")

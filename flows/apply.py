@@ -113,7 +113,7 @@ def _push_space(context: Context, name: str, spec: ConceptSpec, version: Version
     with TemporaryDirectory(prefix="conceptry-space-") as folder:
         rendered = context.steps.render(Path(folder) / "space", trained, settings)
         space = RenderedSpace(rendered, version.name, version.commit, serving)
-        return context.steps.push(session, name, space, spec, token)
+        return context.steps.push(session, name, space, spec, token=token)
 
 
 def _card_is_current(

@@ -64,7 +64,7 @@ def compare(
         desired = context.steps.list_images(installation, desired, pending)
         inputs = replace(inputs, image_names=_image_names(installation, live, pending))
     made = replace(plan(desired, live, inputs), hub=live.digest())
-    return Comparison(desired, live, defer_trainings(made, desired, live, inputs, _pace(installation, desired)))
+    return Comparison(desired, live, defer_trainings(made, desired, live, inputs, pace=_pace(installation, desired)))
 
 
 def current_comparison(

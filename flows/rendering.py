@@ -6,7 +6,7 @@ from pydantic import ValidationError
 
 from conceptry.concept import ConceptSpec
 from conceptry.errors import HubError
-from conceptry.serving import serving_settings
+from conceptry.space_settings import serving_settings
 from conceptry.version import Manifest, Version
 from tasks import hub, training
 
@@ -24,7 +24,15 @@ def space_of(
     trained = trained_spec(spec, manifest)
     base = training.base_models()[trained.base_model]
     repo = session.target.repo(name)
-    settings = serving_settings(name, trained, base, version.name, manifest.metrics, repo, version.commit)
+    settings = serving_settings(
+        name,
+        trained,
+        base,
+        version_name=version.name,
+        metrics=manifest.metrics,
+        model_repo=repo,
+        revision=version.commit,
+    )
     return trained, settings
 
 

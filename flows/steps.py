@@ -26,10 +26,25 @@ from tasks.space.tasks import render
 
 
 class ReadGit(Protocol):
-    """Reads the concepts at the head of the branch, or at a revision; all of them, or one."""
+    """Function that reads the concepts at the head of the branch, or at a revision; all of them, or one."""
 
     def __call__(self, installation: Installation, revision: str | None = None, only: str | None = None) -> Desired:
-        """Read them."""
+        """Return the desired state."""
+
+
+class PushSpace(Protocol):
+    """Function that pushes a rendered Space and returns its address."""
+
+    def __call__(
+        self,
+        session: hub.HubSession,
+        name: str,
+        space: hub.RenderedSpace,
+        spec: ConceptSpec,
+        *,
+        token: SecretStr | None,
+    ) -> str:
+        """Push the Space."""
         ...
 
 
@@ -59,7 +74,7 @@ class Steps:
     repair: Callable[[hub.HubSession, str, Sequence[Version]], tuple[tuple[Drift, ...], tuple[Version, ...]]]
     update_card: Callable[[hub.HubSession, str, str | None], tuple[Version, ...]]
     render: Callable[[Path, ConceptSpec, Mapping[str, Any]], Path]
-    push: Callable[[hub.HubSession, str, hub.RenderedSpace, ConceptSpec, SecretStr | None], str]
+    push: PushSpace
     pause: Callable[[hub.HubSession, str], None]
     emit: Callable[..., None]
 

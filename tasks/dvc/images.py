@@ -21,8 +21,8 @@ def fetch_images(
     revision: str,
     dvc_md5: str,
     images: Sequence[ImageRef] | None,
-    destination: Path,
     *,
+    destination: Path,
     concept: str | None = None,
 ) -> Path:
     """Bring the files of one images.dvc to `destination`, every md5 checked, the listing's too.

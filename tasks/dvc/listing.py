@@ -25,7 +25,7 @@ _MD5 = re.compile(r"[0-9a-f]{32}")
 
 
 def list_images(
-    mirror: Path, revision: str, desired: Mapping[str, DesiredConcept], cache: Path, check: Collection[str] = ()
+    mirror: Path, revision: str, desired: Mapping[str, DesiredConcept], cache: Path, *, check: Collection[str] = ()
 ) -> dict[str, DesiredConcept]:
     """Fill in what images each concept has at a revision; concepts with an error come back as they are.
 

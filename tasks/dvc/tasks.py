@@ -55,7 +55,7 @@ def fetch_job_images(run: RunFolder, installation: Installation, job: TrainingJo
         job.revision,
         desired.dvc_md5 or "",
         desired.images,
-        run.images,
+        destination=run.images,
         concept=job.name,
     )
     return str(run.images)

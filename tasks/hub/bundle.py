@@ -12,7 +12,7 @@ from typing import Any
 from conceptry.concept import BaseModel, ConceptSpec, ImageRef
 from conceptry.errors import TrainingError
 from conceptry.gate import GateResult
-from conceptry.serving import SERVING_MODULES, serving_settings
+from conceptry.space_settings import SERVING_MODULES, serving_settings
 from conceptry.version import Manifest
 from tasks.hub.card import EMBEDS, render_card
 from tasks.hub.session import MANIFEST
@@ -75,7 +75,8 @@ def assemble(
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     _copy_results(trained, part)
-    settings = serving_settings(name, spec, base, "", metrics, repo, None) | {"version": None}
+    settings = serving_settings(name, spec, base, version_name="", metrics=metrics, model_repo=repo, revision=None)
+    settings["version"] = None
     render_handler(part, settings, spec.endpoint.override)
     manifest = Manifest(
         name=name,

@@ -124,6 +124,6 @@ def _released(repo: str, name: str, versions: tuple[Version, ...], release: str 
     version = next((version for version in versions if version.name == release), None)
     if version is None and release is not None:
         there = ", ".join(version.name for version in versions) or "none"
-        what = f"{repo} has no version {release}; there are: {there}"
+        what = f"{repo} has no version {release}; published: {there}"
         raise HubError(what, concept=name, next_step="release one of them")
     return version

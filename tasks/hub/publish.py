@@ -163,6 +163,6 @@ def download(session: HubSession, name: str, version: str, folder: Path) -> Path
         except RevisionNotFoundError as error:
             refs = session.refs(name)
             published = ", ".join(f"v{number}" for number in refs.versions) if refs else ""
-            what = f"{repo} has no version {version}; there are: {published or 'none'}"
+            what = f"{repo} has no version {version}; published: {published or 'none'}"
             raise HubError(what, concept=name, next_step="choose one of them") from error
     return folder

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from conceptry.concept import ConceptSpec
 from conceptry.errors import ConceptryError, HubError
 from conceptry.markdown import dump_front_matter, split_front_matter
-from conceptry.serving import hardware
+from conceptry.space_settings import hardware
 from tasks.hub.client import translate_errors
 from tasks.hub.file_record import README, RECORD, FileHashes, dump_record, load_record, without_record
 from tasks.hub.listing import KEY, PAUSED
@@ -65,7 +65,9 @@ class RenderedSpace:
         return _stamp((self.folder / README).read_text(encoding="utf-8"), stamp).encode()
 
 
-def push_space(session: HubSession, name: str, space: RenderedSpace, spec: ConceptSpec, token: SecretStr | None) -> str:
+def push_space(
+    session: HubSession, name: str, space: RenderedSpace, spec: ConceptSpec, *, token: SecretStr | None
+) -> str:
     """Make the concept's Space what was rendered, in one commit, with what concept.yaml wants it to run on.
 
     A Space that cannot get its hardware, visibility or secret serves the release all the same, but is not stamped: so
@@ -98,7 +100,7 @@ def push_space(session: HubSession, name: str, space: RenderedSpace, spec: Conce
         _check_ours(session, name, info, before)
         try:
             with translate_errors(target, "giving its Space hardware", name=name):
-                equip_space(session, name, info, spec, token)
+                equip_space(session, name, info, spec, token=token)
         except ConceptryError as failed:
             error = failed
         files = space.files(stamped=error is None)
@@ -193,7 +195,7 @@ def _tree(session: HubSession, name: str, sha: str) -> dict[str, RepoFile]:
 
 
 def equip_space(
-    session: HubSession, name: str, info: SpaceInfo, spec: ConceptSpec, token: SecretStr | None
+    session: HubSession, name: str, info: SpaceInfo, spec: ConceptSpec, *, token: SecretStr | None
 ) -> list[str]:
     """Give a Space the visibility, hardware and sleep time of concept.yaml, and a private one the token for its model.
 

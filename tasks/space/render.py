@@ -15,7 +15,7 @@ from typing import Any
 
 from conceptry.concept import BaseModel, ConceptSpec
 from conceptry.markdown import code, dump_front_matter, plain
-from conceptry.serving import SPACE_MODULES, hardware, serving_settings
+from conceptry.space_settings import SPACE_MODULES, hardware, serving_settings
 from trainer.base_weights.presets import PRESETS
 from trainer.metrics import TrainingMetrics
 
@@ -54,7 +54,7 @@ def render_space(folder: Path, spec: ConceptSpec, settings: Mapping[str, Any]) -
     Args:
         folder: Where to; what lies there is removed.
         spec: The concept.yaml, for the Space's hardware.
-        settings: `conceptry.serving.serving_settings` of the released version.
+        settings: `conceptry.space_settings.serving_settings` of the released version.
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -107,7 +107,15 @@ def _rendered_examples(scratch: Path) -> Iterator[tuple[str, Path]]:
         words = {"placeholder_token": "<example>", "initializer_token": "circle", "base_model": base_model}
         spec = ConceptSpec.model_validate(words)
         base, metrics = BaseModel(base_model, "0" * 64, 1, preset.resolution), TrainingMetrics()
-        settings = serving_settings("example", spec, base, "v1", metrics, "owner/example", "0" * 40)
+        settings = serving_settings(
+            "example",
+            spec,
+            base,
+            version_name="v1",
+            metrics=metrics,
+            model_repo="owner/example",
+            revision="0" * 40,
+        )
         folder = render_space(scratch / base_model, spec, settings)
         for file in (path for path in folder.rglob("*") if path.is_file()):
             yield f"{base_model}/{file.relative_to(folder).as_posix()}", file

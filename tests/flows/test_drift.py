@@ -105,7 +105,7 @@ def test_a_space_stays_in_sync_when_its_templates_are_refactored(served: World, 
     assert space is not None
     spec = job_at_head(served.installation, "free-dog").spec
     pushed = RenderedSpace(folder, "v1", version.commit, str(space.serving))
-    push_space(served.session, "free-dog", pushed, spec, None)
+    push_space(served.session, "free-dog", pushed, spec, token=None)
     assert served.action("free-dog").kind == "nothing"
     api, repo = served.api(), "local/free-dog"
     api.delete_file("trainer/older_sampling.py", repo, repo_type="space")
@@ -195,7 +195,7 @@ def test_a_saved_plan_is_carried_out_only_while_it_is_true(served: World) -> Non
     assert apply(saved, return_state=True).is_completed()
     assert served.action("free-dog").kind == "nothing"
     assert "free-dog: render v1 -> nothing v1" in refused(saved)
-    with pytest.raises(ConceptryError, match="no saved plan"):
+    with pytest.raises(ConceptryError, match="not a saved plan"):
         apply("{}")
 
 
@@ -211,7 +211,7 @@ def test_hours_and_places_come_from_the_repository(world: World) -> None:
     (world.clone / "conceptry.yaml").write_text("suspend: true\n")
     world.push()
     assert watch(return_state=True).message == "3 concepts, 3 changes, 3 of them later"
-    assert {action.deferred for action in world.plan().changes} == {"conceptry.yaml says suspend"}
+    assert {action.deferred for action in world.plan().changes} == {"conceptry.yaml says `suspend: true`"}
     (world.clone / "conceptry.yaml").write_text("suspended: true\n")
     world.push()
     assert "did you mean suspend?" in str(world.action("one-dog").deferred)

@@ -147,7 +147,7 @@ def test_a_dvc_remote_that_is_away_holds_no_rollback_up(world: World) -> None:
     assert released(world, "away-dog") == "v1", "as long as nobody knows the new pictures"
     action = world.action("away-dog")
     assert action.kind == "wait"
-    assert action.cause.startswith("the DVC remote could not be asked: ")
+    assert action.cause.startswith("the DVC remote could not be read: ")
 
 
 def test_a_training_that_failed_is_held_until_a_person_retries_it(world: World) -> None:
