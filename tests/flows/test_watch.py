@@ -157,7 +157,7 @@ def test_a_training_that_failed_is_held_until_a_person_retries_it(world: World) 
     fingerprint = world.action("sick-dog").fingerprint or ""
     flow_run = training_runs(fingerprint)[0]
     set_state(flow_run, Failed(message="no"))
-    assert watch(return_state=True).message == "1 concepts, 0 changes, 1 need a person"
+    assert watch(return_state=True).message == "1 concepts, 0 changes, 1 degraded"
     assert world.action("sick-dog").kind == "hold"
     assert len(training_runs(fingerprint)) == 1
 
