@@ -88,7 +88,7 @@ def print_checks(console: Console, access: Access) -> int:
         console.print(f"{mark} {check.title:<12}", end="")
         console.print(check.found, markup=False, soft_wrap=True)
         if not check.ok:
-            console.print(f"    {check.mend}", markup=False, soft_wrap=True)
+            console.print(f"    {check.next_step}", markup=False, soft_wrap=True)
     return missing
 
 

@@ -47,14 +47,14 @@ def storage_errors(concept: str | None, where: str) -> Iterator[None]:
     except DataCorruption as error:
         raise TransientError(f"an object arrived damaged: {_line(error)}", concept=concept) from error
     except (google.ServerError, google.TooManyRequests, google.PreconditionFailed, google.RetryError) as error:
-        raise TransientError(f"Cloud Storage did not answer: {_line(error)}", concept=concept) from error
+        raise TransientError(f"Cloud Storage did not respond: {_line(error)}", concept=concept) from error
     except (RequestException, TransportError) as error:
         raise TransientError(f"Cloud Storage cannot be reached: {_line(error)}", concept=concept) from error
     except (google.ClientError, GoogleAuthError) as error:
         raise SettingsError(
             f"Cloud Storage refused {where}: {_line(error)}",
             concept=concept,
-            next_step="`conceptry setup gcp` says what is missing",
+            next_step="run `conceptry setup gcp` to see what is missing",
         ) from error
 
 
@@ -83,14 +83,14 @@ class Store:
         An object that exists with the same size and CRC32C is not uploaded again.
         """
         with storage_errors(self.concept, self.uri):
-            there = self._objects("")
+            existing = self._objects("")
             sent = []
             for name, path in files.items():
-                if self._send(name, path, there.get(name)):
+                if self._send(name, path, existing.get(name)):
                     sent.append(name)
-            for name in there.keys() - files.keys():
+            for name in existing.keys() - files.keys():
                 if name.startswith(f"{folder}/"):
-                    there[name].delete(timeout=CALL_SECONDS)
+                    existing[name].delete(timeout=CALL_SECONDS)
             return sent
 
     def has(self, name: str) -> bool:
@@ -114,14 +114,14 @@ class Store:
         """
         partial = destination.with_name(destination.name + ".download")
         with storage_errors(self.concept, self.uri):
-            there = self._objects("output/")
-            wanted = {name: blob for name, blob in there.items() if not name.startswith(CHECKPOINTS)}
-            for name, blob in wanted.items():
+            existing = self._objects("output/")
+            results = {name: blob for name, blob in existing.items() if not name.startswith(CHECKPOINTS)}
+            for name, blob in results.items():
                 self._fetch(blob, partial / name.removeprefix("output/"))
         for path in [path for path in partial.rglob("*") if path.is_file()]:
-            if f"output/{path.relative_to(partial).as_posix()}" not in wanted:
+            if f"output/{path.relative_to(partial).as_posix()}" not in results:
                 path.unlink()
-        if METRICS not in wanted:
+        if METRICS not in results:
             what, next_step = "the job wrote no metrics.json", f"check the objects in {self.uri}"
             raise TrainingError(what, concept=self.concept, next_step=next_step)
         metrics = read_results(partial, self.concept)
@@ -129,12 +129,12 @@ class Store:
         partial.rename(destination)
         return metrics
 
-    def _send(self, name: str, path: Path, there: Any) -> bool:
+    def _send(self, name: str, path: Path, existing: Any) -> bool:
         """Upload one file unless it exists; another run of the same training may upload it at the same time."""
-        if there is not None and (there.size, there.crc32c) == (path.stat().st_size, crc32c(path)):
+        if existing is not None and (existing.size, existing.crc32c) == (path.stat().st_size, crc32c(path)):
             return False
         blob = self.bucket.blob(self.prefix + name)
-        generation = 0 if there is None else there.generation
+        generation = 0 if existing is None else existing.generation
         try:
             blob.upload_from_filename(
                 str(path), if_generation_match=generation, checksum="crc32c", timeout=CALL_SECONDS
@@ -155,7 +155,7 @@ class Store:
         )
         if crc32c(path) != blob.crc32c:
             path.unlink()
-            raise TransientError(f"{blob.name} arrived damaged", concept=self.concept, next_step="run it again")
+            raise TransientError(f"{blob.name} arrived damaged", concept=self.concept, next_step="retry the run")
 
     def _verify(self, folder: Path, digests: Mapping[str, str]) -> None:
         wrong = [name for name, sha256 in digests.items() if not has_digest(folder / name, "sha256", sha256)]
@@ -167,7 +167,7 @@ class Store:
                 f"first {wrong[0]}",
                 concept=self.concept,
                 file=f"{self.uri}{METRICS}",
-                next_step="remove this object and retry the run: a new job goes on from the last checkpoint",
+                next_step="delete this object and retry the run: a new job resumes from the last checkpoint",
             )
 
     def _objects(self, folder: str) -> dict[str, Any]:

@@ -37,12 +37,12 @@ def test_moved_and_deleted_refs_are_put_back(served: World) -> None:
     tag = tag_name(version.fingerprint)
     main = api.repo_info(repo).sha
     api.delete_branch(repo, branch="v1")
-    assert served.action("free-dog").cause == "the branch v1 is gone"
+    assert served.action("free-dog").cause == "the branch v1 was deleted"
     api.create_branch(repo, branch="v1", revision=main)
     api.delete_tag(repo, tag=tag)
     action = served.action("free-dog")
     assert (action.kind, action.version, action.health) == ("repair", "v1", "Degraded")
-    assert action.cause == f"the branch v1 was moved from {version.commit[:8]} to {main[:8]}; the tag {tag} is gone"
+    assert action.cause == f"the branch v1 was moved from {version.commit[:8]} to {main[:8]}; the tag {tag} was deleted"
     watch()
     refs = api.list_repo_refs(repo)
     assert {branch.name: branch.target_commit for branch in refs.branches}["v1"] == version.commit

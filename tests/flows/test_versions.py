@@ -163,7 +163,7 @@ def test_verify_finds_what_is_wrong_from_git_to_the_hub(two: World) -> None:
     (two.root / "remote" / "files" / "md5" / image[:2] / image[2:]).write_bytes(b"damaged")
     two.api().delete_branch("local/tame-dog", branch="v1")
     found = wrong(verify(installation, ["tame-dog"]))
-    assert "the branch v1 is gone" in found["branches and tags"]
+    assert "the branch v1 was deleted" in found["branches and tags"]
     assert "do not have their md5" in found["v2 DVC"]
     (two.root / "remote" / "files" / "md5" / oid[:2] / oid[2:]).unlink()
     assert "not in the DVC remote" in wrong(verify(installation, ["tame-dog@v2"]))["v2 DVC"]

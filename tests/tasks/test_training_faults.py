@@ -151,7 +151,7 @@ def test_unavailable_and_too_many_requests_while_polling(cloud: Cloud, tmp_path:
 def test_no_answer_for_longer_than_patience(cloud: Cloud, tmp_path: Path) -> None:
     cloud.faults.refuse("GetCustomJob", "UNAVAILABLE", 100)
     training = Training(cloud, tmp_path, settings={"patience_seconds": 0.3})
-    with pytest.raises(TransientError, match="did not answer"):
+    with pytest.raises(TransientError, match="did not respond"):
         training.run()
     cloud.faults.clear()
     training.run()
@@ -334,7 +334,7 @@ def test_credentials_expire_for_good(cloud: Cloud, tmp_path: Path) -> None:
     cloud.faults.refuse("GetCustomJob", "UNAUTHENTICATED", 100)
     training = Training(cloud, tmp_path, settings={"patience_seconds": 0.3})
     with pytest.raises(
-        SettingsError, match=r"credentials in the block 'conceptry'.*a job that is at work is found again"
+        SettingsError, match=r"credentials in the block 'conceptry'.*finds its live job again"
     ):
         training.run()
     cloud.faults.clear()
