@@ -1,7 +1,7 @@
-"""`conceptry gc`: which versions may be deleted, and why the others stay.
+"""`conceptry gc`: show and delete versions that need not be kept.
 
-Versions leave the index on main first, then their branches and tags go: the other way round, a watcher would repair
-them.
+A version is removed from the index on main before its branch and tag are deleted; in the reverse order a watcher would
+repair them.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from tasks.locks import hold, run_id
 
 @dataclass(frozen=True)
 class RetentionVerdict:
-    """What happens to a version: `kept` is the reason why it stays; None when it may be deleted."""
+    """Verdict on a version: `kept` is the reason to keep it; None if it may be deleted."""
 
     concept: str
     version: Version
@@ -43,19 +43,20 @@ class RetentionVerdict:
 
 def command(
     names: Annotated[
-        list[str] | None, typer.Argument(help="Concepts to look at; all when left out.", metavar="NAME...")
+        list[str] | None, typer.Argument(help="Concepts to check; all if left out.", metavar="NAME...")
     ] = None,
-    apply: Annotated[bool, typer.Option("--apply", help="Really delete; without it nothing is changed.")] = False,
+    apply: Annotated[bool, typer.Option("--apply", help="Delete them; without it nothing is changed.")] = False,
     last: Annotated[int | None, typer.Option("--last", help="Keep so many of the newest versions.", min=1)] = None,
     days: Annotated[
-        int | None, typer.Option("--days", help="Keep what git asked for within so many days.", min=0)
+        int | None, typer.Option("--days", help="Keep versions whose inputs were in git within so many days.", min=0)
     ] = None,
     root: Root = None,
     json: Json = False,
 ) -> None:
     """Show which versions may be deleted, and with --apply delete them.
 
-    Released versions stay, the newest ones, and those that git asked for lately; conceptry.yaml says how many.
+    Released versions, the newest ones, and those whose inputs were in git recently are kept; see `keep` in
+    conceptry.yaml.
     """
     keep = None
     if last is not None or days is not None:
@@ -76,24 +77,24 @@ def command(
         return
     print_verdicts(verdicts, apply=apply)
     for uri, size in bucket.items():
-        out().print(f"{uri} {size / 1e6:.1f} MB {'deleted' if apply else 'would go'}", soft_wrap=True)
+        out().print(f"{uri} {size / 1e6:.1f} MB {'deleted' if apply else 'would be deleted'}", soft_wrap=True)
 
 
 def judge(installation: Installation, names: Collection[str] = (), keep: Keep | None = None) -> list[RetentionVerdict]:
-    """Decide for every version whether it is kept, by name and number; nothing is changed.
+    """Return a verdict on every version, sorted by name and number; nothing is changed.
 
     Args:
-        installation: Of git and Hub.
-        names: concepts to look at; all when there are none.
-        keep: how much to keep; None for what conceptry.yaml says.
+        installation: Installation, for git and Hub.
+        names: Names of the concepts to check; all if empty.
+        keep: Retention policy; None for that of conceptry.yaml.
 
     Raises:
-        ConceptryError: conceptry.yaml cannot be read, or there is no such concept.
+        ConceptryError: conceptry.yaml has mistakes, or a concept does not exist.
     """
     desired = read_desired(installation)
     policy, error = read_policy(installation, desired.revision)
     if error and keep is None:
-        raise ConceptryError(error, next_step="correct conceptry.yaml first: it says what is kept")
+        raise ConceptryError(error, next_step="correct conceptry.yaml first: it contains the retention policy")
     live = hub.list_live(hub.HubSession(installation.hub))
     unknown = sorted(set(names) - live.concepts.keys())
     if unknown:
@@ -133,10 +134,10 @@ def _history(installation: Installation, revision: str, name: str, since: dateti
 
 
 def delete_versions(installation: Installation, verdicts: Collection[RetentionVerdict]) -> int:
-    """Delete what is not kept, and return how many versions that were.
+    """Delete the versions that are not kept, and return their number.
 
     Raises:
-        HubError, TransientError: the Hub refused, or could not be asked; what is left is deleted the next time.
+        HubError, TransientError: the Hub refused, or could not be reached; the next call deletes the rest.
     """
     session, deleted = hub.HubSession(installation.hub), 0
     for name in sorted({verdict.concept for verdict in verdicts if verdict.kept is None}):
@@ -152,21 +153,21 @@ def delete_versions(installation: Installation, verdicts: Collection[RetentionVe
 
 
 def print_verdicts(verdicts: list[RetentionVerdict], *, apply: bool) -> None:
-    """Print one row a version, and what was or would be deleted."""
+    """Print one row per version, and the number that was or would be deleted."""
     rows = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
     for title in ("version", "made", "what", "why"):
         rows.add_column(title, no_wrap=title != "why")
-    deletable = "deleted" if apply else "would go"
+    deletable = "deleted" if apply else "would be deleted"
     for one in verdicts:
         what = Text("kept", style="dim") if one.kept else Text(deletable, style="bold red")
-        why = one.kept or "not released, not among the newest, and git did not ask for it lately"
+        why = one.kept or "not released, not among the newest, and its inputs were not in git recently"
         rows.add_row(f"{one.concept}@{one.version.name}", one.version.created[:10], what, why)
     console = out()
     console.print(rows)
     count = sum(one.kept is None for one in verdicts)
     if not count:
-        console.print("\nNothing may go.")
+        console.print("\nNo version may be deleted.")
     elif apply:
         console.print(f"\n{count} versions deleted.")
     else:
-        console.print(f"\n{count} versions would go. Nothing was deleted: [bold]conceptry gc --apply[/] does it.")
+        console.print(f"\n{count} versions would be deleted. To delete them: [bold]conceptry gc --apply[/]")

@@ -56,7 +56,7 @@ def find_drift(
         return moved + (edited or ())
 
     found = _each(inspect, sorted({*repos, *spaces}))
-    memory.save(installation.work.drift, live, found, repos, spaces)
+    memory.save(installation.work.drift, live, found, repos=repos, spaces=spaces)
     return Live({name: replace(there, drift=found.get(name, there.drift)) for name, there in live.concepts.items()})
 
 
@@ -121,6 +121,7 @@ class _Memory:
         file: Path,
         live: Live,
         found: Mapping[str, tuple[Drift, ...]],
+        *,
         repos: Iterable[str],
         spaces: Iterable[str],
     ) -> None:

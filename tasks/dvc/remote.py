@@ -126,6 +126,7 @@ def open_remote(mirror: Path, revision: str) -> Remote:
     """
     text = _config_at(mirror, revision)
     # By default gcsfs requests the storage layout of a bucket over gRPC and hangs on an emulator, which has no gRPC.
+    # gcsfs reads this from the environment only.
     os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
     from dvc.config import Config
     from dvc.data_cloud import Remote as DvcRemote

@@ -68,7 +68,7 @@ def _publish(session: HubSession, name: str, bundle: Path, fingerprint: str, *, 
     tag, staging = tag_name(fingerprint), staging_name(fingerprint)
     commit = refs.tags.get(tag)
     if commit is None:
-        commit = _stage(session, name, bundle, fingerprint, refs)
+        commit = _stage(session, name, bundle, fingerprint, refs=refs)
         # If another process cleaned up before this one staged, the tag exists now.
         session.forget(name)
         refs = _refs(session, name)
@@ -92,7 +92,7 @@ def _refs(session: HubSession, name: str) -> Refs:
     return refs
 
 
-def _stage(session: HubSession, name: str, bundle: Path, fingerprint: str, refs: Refs) -> str:
+def _stage(session: HubSession, name: str, bundle: Path, fingerprint: str, *, refs: Refs) -> str:
     """Commit the version to the staging branch unless it is there already; return the commit."""
     staging = staging_name(fingerprint)
     head = refs.branches.get(staging)

@@ -19,6 +19,7 @@ from conceptry.concept import ConceptSpec, load_spec
 from conceptry.errors import ConceptryError
 from conceptry.fingerprint import trainer_config
 from tasks.records import build_records
+from trainer.base_weights.presets import PRESETS
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -61,8 +62,6 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _resolution(spec: ConceptSpec) -> int:
-    from trainer.base_weights.presets import PRESETS
-
     return spec.resolution or PRESETS[spec.base_model].resolution
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from google.api_core import exceptions as google
 from google.auth.exceptions import GoogleAuthError
-from google.auth.transport.requests import AuthorizedSession
+from google.auth.transport.requests import AuthorizedSession, Request
 from requests.exceptions import RequestException
 
 from conceptry.errors import SettingsError
@@ -113,8 +113,6 @@ def resolve_image(credentials: Any, image: str, google_apis: str | None) -> str:
 
 
 def _credentials(access: Access) -> Check:
-    from google.auth.transport.requests import Request
-
     access.credentials.refresh(Request())
     return Check("credentials", True, access.account)
 

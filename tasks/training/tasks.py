@@ -13,6 +13,7 @@ from prefect import get_run_logger
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.client.schemas.objects import StateType
 from prefect.concurrency.sync import concurrency
+from prefect.runtime import flow_run
 from prefect.settings import get_current_settings
 
 from conceptry.installation import Installation
@@ -114,8 +115,6 @@ def _train_on_vertex(
 
 def is_cancelled() -> bool:
     """Whether the current run was cancelled; False if the server does not respond."""
-    from prefect.runtime import flow_run
-
     if flow_run.id is None:
         return False
     try:

@@ -124,7 +124,7 @@ def train_vertex(request: TrainingRequest, spec: JobSpec, cloud: Cloud, callback
     if not request.output.is_dir():
         if not store.has(METRICS):
             _check_weights(request, cloud.settings)
-            _make(request, spec, cloud, store, callbacks)
+            _make(request, spec, cloud, store, callbacks=callbacks)
         callbacks.log(f"downloading the results from {store.uri}output/")
         store.download_output(request.output)
     _write_cost(request.output, spec, cloud)
@@ -149,13 +149,13 @@ def _check_weights(request: TrainingRequest, settings: VertexSettings) -> None:
         raise request.no_clip("CONCEPTRY_VERTEX_BASE")
 
 
-def _make(request: TrainingRequest, spec: JobSpec, cloud: Cloud, store: Store, callbacks: Callbacks) -> None:
+def _make(request: TrainingRequest, spec: JobSpec, cloud: Cloud, store: Store, *, callbacks: Callbacks) -> None:
     """Run jobs one after the other until the results are in the bucket; another one follows if a machine is lost."""
     for attempt in range(cloud.settings.max_attempts):
-        begun = _begin(request, spec, cloud, store, callbacks)
+        begun = _begin(request, spec, cloud, store, callbacks=callbacks)
         if begun is None:
             return
-        job = _watch(begun, spec, cloud, store, callbacks)
+        job = _watch(begun, spec, cloud, store, callbacks=callbacks)
         if job.state == "SUCCEEDED":
             return
         if not _may_go_on(job):
@@ -169,7 +169,7 @@ def _make(request: TrainingRequest, spec: JobSpec, cloud: Cloud, store: Store, c
     )
 
 
-def _begin(request: TrainingRequest, spec: JobSpec, cloud: Cloud, store: Store, callbacks: Callbacks) -> Job | None:
+def _begin(request: TrainingRequest, spec: JobSpec, cloud: Cloud, store: Store, *, callbacks: Callbacks) -> Job | None:
     """Return the live job of this training, else upload its data and create one; None if the results exist already."""
     live = [job for job in cloud.jobs.of(spec) if job.live]
     job: Job | None
@@ -179,13 +179,13 @@ def _begin(request: TrainingRequest, spec: JobSpec, cloud: Cloud, store: Store, 
     else:
         sent = store.upload(_inputs(request), "records")
         callbacks.log(f"uploaded {len(sent)} files to {store.uri}" if sent else f"the data is already in {store.uri}")
-        job = _find_or_create(spec, cloud, store, callbacks)
+        job = _find_or_create(spec, cloud, store, callbacks=callbacks)
     if job is not None:
         callbacks.log(f"job {job.short}: {cloud.settings.job_link(job.name)}")
     return job
 
 
-def _find_or_create(spec: JobSpec, cloud: Cloud, store: Store, callbacks: Callbacks) -> Job | None:
+def _find_or_create(spec: JobSpec, cloud: Cloud, store: Store, *, callbacks: Callbacks) -> Job | None:
     def stop() -> None:
         """Raise TrainingCancelled if the run was cancelled."""
         if callbacks.is_cancelled():
@@ -201,7 +201,7 @@ def _find_or_create(spec: JobSpec, cloud: Cloud, store: Store, callbacks: Callba
     )
 
 
-def _watch(job: Job, spec: JobSpec, cloud: Cloud, store: Store, callbacks: Callbacks) -> Job:
+def _watch(job: Job, spec: JobSpec, cloud: Cloud, store: Store, *, callbacks: Callbacks) -> Job:
     """Follow a job until it has ended, and return its final state."""
     tail = Tail(store, PROGRESS)
     state, since = "", time.monotonic()

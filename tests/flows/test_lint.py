@@ -33,7 +33,7 @@ def test_every_kind_of_mistake_with_its_place(world: World) -> None:
     assert "concepts/twin-dog/concept.yaml:" in found
     assert "<same> is also the token of other-dog" in found
     assert "'rhododendron' is" in found
-    assert "tokens to tiny" in found
+    assert "tokens in tiny" in found
     assert "concepts/long-dog/concept.yaml:3: error: release: v7 is not published; published: none" in found
     assert "colour: unknown key" in found
     assert "conceptry.yaml:2: error: suspended: unknown key; did you mean suspend?" in found

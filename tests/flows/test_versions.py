@@ -76,7 +76,7 @@ def test_versions_are_found_by_what_people_write_compared_and_printed(
 
 def they_are_compared(two: World, tmp_path: Path) -> None:
     old, new = find(two, "tame-dog@v1"), find(two, "tame-dog@v2")
-    difference = compare(two.session, two.installation.work, old, new, tmp_path / "diff.png")
+    difference = compare(two.session, two.installation.work, old, new, picture=tmp_path / "diff.png")
     said = [str(change) for change in difference.changes]
     assert "~ training.max_steps default -> 500" in said
     assert len([line for line in said if line.startswith("+ images/")]) == 1
@@ -131,7 +131,7 @@ def they_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert {one["kind"] for one in events} == {"commit", "version", "release"}
     assert "v2 was made, passed" in printed(cli.history.command, "tame-dog")
     assert json.loads(printed(cli.verify.command, [], json=True))["ok"]
-    assert "checks, all right." in printed(cli.verify.command, ["tame-dog@v2"])
+    assert "checks passed." in printed(cli.verify.command, ["tame-dog@v2"])
     assert json.loads(printed(cli.gc.command, json=True))["deleted"] == 0
     assert "tame-dog@v2" in printed(cli.gc.command, last=1)
     with pytest.raises(ConceptryError, match="confirm with --yes"):
@@ -190,7 +190,7 @@ def test_gc_keeps_what_is_needed_and_says_why(two: World) -> None:
 
 def test_a_concept_is_deleted_only_when_it_left_git(two: World) -> None:
     installation = two.installation
-    with pytest.raises(ConceptryError, match="is in git, so it would be made again"):
+    with pytest.raises(ConceptryError, match="is still in git, so the watcher would train it again"):
         delete_concept(installation, "tame-dog")
     run(two.clone, "git", "rm", "-rq", "concepts/tame-dog")
     two.push("Gone")

@@ -300,7 +300,7 @@ def test_setup_says_what_is_missing_and_how_to_mend_it(
     told = capsys.readouterr().out
     assert "gcs-bucket/conceptry" in told
     assert "gs://conceptry-local can be read and written" in told
-    assert "Trainings may begin" in told
+    assert "Ready for trainings" in told
 
     monkeypatch.setattr(cloud.project, "permissions", frozenset({"aiplatform.customJobs.get"}))
     monkeypatch.setattr(cloud.project, "images", {})

@@ -90,7 +90,7 @@ def test_only_so_many_trainings_have_a_job_at_a_time(cloud: Cloud, tmp_path: Pat
     asked: list[str] = []
 
     def end_the_first() -> bool:
-        if second.told and "waiting for one to end" in second.told[-1] and not asked:
+        if second.told and "waiting for a job to end" in second.told[-1] and not asked:
             asked.append("end")
             first.open().jobs.end(at_work)
         return False
