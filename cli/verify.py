@@ -164,10 +164,10 @@ class _Verifier:
 def _index(manifest: Manifest, version: Version) -> str | None:
     """Return how the card's index differs from the manifest; None if it does not."""
     true = version_of(manifest, version.number, version.commit).to_index()
-    said = version.to_index()
+    indexed = version.to_index()
     # Entries of older releases of Conceptry lack the duration of the training.
-    keys = (true.keys() | said.keys()) - ({"seconds"} - said.keys())
-    wrong = [key for key in sorted(keys) if true.get(key) != said.get(key)]
+    keys = (true.keys() | indexed.keys()) - ({"seconds"} - indexed.keys())
+    wrong = [key for key in sorted(keys) if true.get(key) != indexed.get(key)]
     return f"the card on main says another {', '.join(wrong)} than concept.json" if wrong else None
 
 
@@ -190,8 +190,8 @@ def _git(installation: Installation, manifest: Manifest) -> str | None:
         return f"images.dvc at {manifest.commit[:8]} is {concept.dvc_md5}, not {manifest.dvc_md5}"
     spec = _spec(manifest)
     base = BaseModel(manifest.base_model, manifest.base_digest, manifest.recipe, spec.resolution or 0)
-    asked, trained = training_keys(concept.spec, base), training_keys(spec, base)
-    wrong = [key for key in asked if asked[key] != trained[key]]
+    expected, trained = training_keys(concept.spec, base), training_keys(spec, base)
+    wrong = [key for key in expected if expected[key] != trained[key]]
     return f"concept.yaml at {manifest.commit[:8]} has another {', '.join(wrong)}" if wrong else None
 
 

@@ -58,13 +58,13 @@ def read_embeds(source: Path) -> Embeds:
         return Embeds(source, rows, token)
     file = next((source / name for name in NAMES if (source / name).is_file()), None)
     if file is None:
-        raise ConceptryError(f"holds none of {', '.join(NAMES)}", file=str(source), next_step="give the file itself")
+        raise ConceptryError(f"holds none of {', '.join(NAMES)}", file=str(source), next_step="pass the file itself")
     token, rows = _read_file(file)
     images = source / "concept_images"
     pictures = sorted(path for path in images.glob("*") if path.suffix.lower() in _PICTURES) if images.is_dir() else []
     kind = _text(source / "type_of_concept.txt")
-    said = _text(source / "token_identifier.txt")
-    return Embeds(file, rows, said or token, "style" if kind == "style" else "object", tuple(pictures))
+    identifier = _text(source / "token_identifier.txt")
+    return Embeds(file, rows, identifier or token, "style" if kind == "style" else "object", tuple(pictures))
 
 
 def write_imported_metrics(folder: Path, base_model: str, *, source: str, sha256: str) -> None:
@@ -142,7 +142,7 @@ class _Unpickler(pickle.Unpickler):
         if module == "torch" and name in _STORAGES:
             found = _Storage(_STORAGES[name])
         if found is None:
-            raise pickle.UnpicklingError(f"it wants to run {module}.{name}, which a file of vectors has no need to")
+            raise pickle.UnpicklingError(f"it refers to {module}.{name}, which vectors do not need")
         return found
 
     def persistent_load(self, pid: Any) -> npt.NDArray[Any]:

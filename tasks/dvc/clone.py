@@ -33,8 +33,8 @@ def add_images(repo_root: Path, folder: Path) -> Path:
     )
     if done.returncode != 0:
         errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
-        said = " ".join(errors).removeprefix("ERROR: ") or done.stderr.strip() or f"exit code {done.returncode}"
-        raise ConceptryError(f"`dvc add` failed: {said}", file=target)
+        reason = " ".join(errors).removeprefix("ERROR: ") or done.stderr.strip() or f"exit code {done.returncode}"
+        raise ConceptryError(f"`dvc add` failed: {reason}", file=target)
     return folder.with_name(f"{folder.name}.dvc")
 
 

@@ -180,7 +180,7 @@ def _refuse_relative(name: str, settings: dict[str, Any], place: str) -> None:
             raise SettingsError(
                 f"the remote {name!r} has a relative path as its {key}, which is undefined outside a clone",
                 file=place,
-                next_step="give an absolute path or a URL: `dvc remote modify NAME url ...`, and commit it",
+                next_step="set an absolute path or a URL: `dvc remote modify NAME url ...`, and commit it",
             )
 
 

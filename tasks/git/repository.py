@@ -91,8 +91,8 @@ def remote_head(url: str, branch: str, *, timeout: float = 30.0) -> str | None:
     if is_local(url):
         reference = open_mirror(Path(_address(url))).references.get(f"refs/heads/{branch}")
         return None if reference is None else str(reference.peel(pygit2.Commit).id)
-    said = _git("ls-remote", "--heads", "--", _address(url), f"refs/heads/{branch}", timeout=timeout)
-    return said.split()[0].decode() if said.strip() else None
+    output = _git("ls-remote", "--heads", "--", _address(url), f"refs/heads/{branch}", timeout=timeout)
+    return output.split()[0].decode() if output.strip() else None
 
 
 def is_local(url: str) -> bool:

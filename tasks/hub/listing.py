@@ -57,17 +57,17 @@ def read_live(session: HubSession, name: str) -> LiveConcept:
     """
     with translate_errors(session.target, "reading its repos", name=name):
         model, space = session.model(name), session.space(name)
-        said = _space(space) if space is not None and isinstance(_data(space), dict) else None
+        state = _space(space) if space is not None and isinstance(_data(space), dict) else None
         refs = session.refs(name) if model is not None else None
         if model is None or refs is None:
-            return LiveConcept(name, (), said)
+            return LiveConcept(name, (), state)
         index = _index(model) if isinstance(_data(model), dict) else ()
         listed = {version.number: version for version in index or ()}
         # For a branch in the index, the commit in the index counts; that the branch was moved is drift.
         unlisted = Refs({f"v{number}": commit for number, commit in refs.versions.items() if number not in listed})
         versions = listed | {version.number: version for version in versions_at(session, name, unlisted, {})}
         drift = tuple(ref.drift() for ref in moved_refs(refs, [*listed.values()]))
-    return LiveConcept(name, tuple(versions[number] for number in sorted(versions)), said, _main(model), drift)
+    return LiveConcept(name, tuple(versions[number] for number in sorted(versions)), state, _main(model), drift)
 
 
 def _ours(owner: str, repos: Iterable[ModelInfo] | Iterable[SpaceInfo]) -> Iterator[tuple[str, ModelInfo | SpaceInfo]]:
@@ -102,8 +102,8 @@ def _main(info: ModelInfo | SpaceInfo) -> MainState:
 
 def _space(info: ModelInfo | SpaceInfo) -> SpaceState:
     data = _data(info)
-    said = data if isinstance(data, dict) else {}
-    release, serving, files = said.get("release"), said.get("serving"), said.get("files")
+    stamp = data if isinstance(data, dict) else {}
+    release, serving, files = stamp.get("release"), stamp.get("serving"), stamp.get("files")
     runtime = getattr(info, "runtime", None)
     return SpaceState(
         release if isinstance(release, str) else None,

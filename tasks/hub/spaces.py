@@ -265,9 +265,9 @@ def _check_ours(session: HubSession, name: str, info: SpaceInfo, files: frozense
         raise HubError(what, concept=name, next_step="choose another name for the concept, or delete that Space")
 
 
-def _stamp(readme: str, said: dict[str, str | None]) -> str:
+def _stamp(readme: str, stamp: dict[str, str | None]) -> str:
     data, text = split_front_matter(readme)
-    return dump_front_matter({**data, KEY: said}) + text
+    return dump_front_matter({**data, KEY: stamp}) + text
 
 
 def _run(session: HubSession, name: str, runtime: SpaceRuntime | None, *, run: bool) -> None:
