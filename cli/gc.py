@@ -157,9 +157,9 @@ def print_verdicts(verdicts: list[RetentionVerdict], *, apply: bool) -> None:
     rows = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
     for title in ("version", "made", "what", "why"):
         rows.add_column(title, no_wrap=title != "why")
-    deletable = "deleted" if apply else "would be deleted"
+    verdict = "deleted" if apply else "would be deleted"
     for one in verdicts:
-        what = Text("kept", style="dim") if one.kept else Text(deletable, style="bold red")
+        what = Text("kept", style="dim") if one.kept else Text(verdict, style="bold red")
         why = one.kept or "not released, not among the newest, and its inputs were not in git recently"
         rows.add_row(f"{one.concept}@{one.version.name}", one.version.created[:10], what, why)
     console = out()

@@ -18,7 +18,7 @@ from tasks.events import emit
 from tasks.training.tasks import TERMINAL
 
 if TYPE_CHECKING:
-    from tasks.training.vertex_jobs import Job
+    from tasks.training.job import Job
 
 MAX_CRASHED = timedelta(minutes=30)
 """Time for which the job of a crashed run is kept, because the watcher schedules the run again."""

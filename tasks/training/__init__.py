@@ -1,7 +1,7 @@
 """Training with the same trainer as a child process (`local_trainer`) or as a job on Vertex AI (`vertex`).
 
 `request` contains the request and the progress of both. For Vertex AI: `custom_job` (builds a CustomJob from settings,
-without I/O), `vertex_jobs` (find, create, read and cancel jobs), `bucket` (upload of records, download of results),
+without I/O), `vertex_jobs` (find, create, read and cancel a `job`), `bucket` (upload of records, download of results),
 `logs` (last lines of a failed job), `cost`, and `checks` (requirements of a project). `tasks` contains the Prefect
 task.
 """

@@ -21,10 +21,11 @@ from tasks.files import write_atomically
 from tasks.training import cost
 from tasks.training.bucket import METRICS, PROGRESS, Store, Tail, storage_errors
 from tasks.training.custom_job import JobSpec
+from tasks.training.job import Job
 from tasks.training.local_trainer import INTERRUPTED, failure
 from tasks.training.logs import last_lines
 from tasks.training.request import Progress, TrainingRequest, read_results, relay
-from tasks.training.vertex_jobs import Job, VertexJobs
+from tasks.training.vertex_jobs import VertexJobs
 from trainer.base_weights import presets
 from trainer.metrics import TrainingMetrics
 

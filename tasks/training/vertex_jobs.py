@@ -9,8 +9,6 @@ import time
 import uuid
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, NoReturn, TypeVar
 
 from google.api_core import exceptions as google
@@ -19,14 +17,13 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_bef
 
 from conceptry.errors import ConceptryError, SettingsError, TrainingError, TransientError
 from conceptry.vertex_settings import VertexSettings
-from tasks.training.cost import Use
 from tasks.training.custom_job import ATTEMPT, FINGERPRINT, INSTALLATION, JobSpec, custom_job, label
+from tasks.training.job import ENDED, Job, snapshot
 
 T = TypeVar("T")
 CALL_SECONDS = 60.0
 """Seconds. The client library sets no time-out, and a call could block forever."""
 LONGEST_PAUSE = 30.0
-ENDED = frozenset({"SUCCEEDED", "FAILED", "CANCELLED", "EXPIRED", "PARTIALLY_SUCCEEDED"})
 _LIVE = " AND ".join(f'state!="JOB_STATE_{state}"' for state in sorted(ENDED))
 
 AMBIGUOUS = (
@@ -43,45 +40,6 @@ AMBIGUOUS = (
 CERTAIN = (google.TooManyRequests,)
 """Errors of requests that were not carried out and may succeed later."""
 UNKNOWN_CALLER = (google.Unauthenticated, GoogleAuthError)
-
-
-@dataclass(frozen=True)
-class Job:
-    """Snapshot of a job; `state` has no prefix JOB_STATE_."""
-
-    name: str
-    state: str
-    display_name: str
-    labels: dict[str, str]
-    created: datetime
-    started: datetime | None
-    ended: datetime | None
-    code: int
-    message: str
-    home: str
-    machine_type: str
-    accelerator_type: str | None
-    accelerator_count: int
-    replicas: int
-
-    @property
-    def live(self) -> bool:
-        """Whether the job incurs cost, or may still do so."""
-        return self.state not in ENDED
-
-    @property
-    def short(self) -> str:
-        """Last part of the job's name."""
-        return self.name.rpartition("/")[2]
-
-    def use(self) -> Use:
-        """Return the job's usage so far."""
-        end = self.ended or datetime.now(UTC)
-        seconds = (end - self.started).total_seconds() if self.started else 0.0
-        billed = self.state not in ("FAILED", "EXPIRED")
-        return Use(
-            self.short, self.machine_type, self.accelerator_type, self.accelerator_count, self.replicas, seconds, billed
-        )
 
 
 class VertexJobs:
@@ -186,7 +144,7 @@ class VertexJobs:
                 if found := self._look_again(spec, attempt, error):
                     return self.keep_one(found)
                 raise
-            return self.keep_one([_job(made), *(job for job in self.of(spec) if job.live)])
+            return self.keep_one([snapshot(made), *(job for job in self.of(spec) if job.live)])
 
         return self._call("create a job", create)
 
@@ -214,12 +172,12 @@ class VertexJobs:
         request = {"parent": self._settings.parent, "filter": text, "page_size": 100}
         found = self._call(
             "list jobs",
-            lambda client: [_job(job) for job in client.list_custom_jobs(request=request, timeout=CALL_SECONDS)],
+            lambda client: [snapshot(job) for job in client.list_custom_jobs(request=request, timeout=CALL_SECONDS)],
         )
         return sorted(found, key=lambda job: (job.created, job.name))
 
     def _patiently(self, what: str, call: Callable[[Any], Any]) -> Job:
-        return self._call(what, lambda client: _job(call(client)))
+        return self._call(what, lambda client: snapshot(call(client)))
 
     def _call(self, what: str, call: Callable[[Any], T]) -> T:
         """Make a call, and retry it with exponential back-off while its error is transient.
@@ -288,29 +246,3 @@ def _error(state: RetryCallState) -> BaseException:
 
 def _first_line(error: BaseException) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
-
-
-def _job(job: Any) -> Job:
-    pools = job.job_spec.worker_pool_specs
-    machine = pools[0].machine_spec if pools else None
-    accelerator = machine.accelerator_type.name if machine and machine.accelerator_type else None
-    return Job(
-        name=job.name,
-        state=job.state.name.removeprefix("JOB_STATE_"),
-        display_name=job.display_name,
-        labels=dict(job.labels),
-        created=_moment(job.create_time) or datetime.now(UTC),
-        started=_moment(job.start_time),
-        ended=_moment(job.end_time),
-        code=int(job.error.code) if job.error else 0,
-        message=str(job.error.message) if job.error else "",
-        home=job.job_spec.base_output_directory.output_uri_prefix,
-        machine_type=machine.machine_type if machine else "",
-        accelerator_type=accelerator,
-        accelerator_count=int(machine.accelerator_count) if machine else 0,
-        replicas=sum(int(pool.replica_count) for pool in pools),
-    )
-
-
-def _moment(stamp: Any) -> datetime | None:
-    return datetime.fromtimestamp(stamp.timestamp(), UTC) if stamp else None

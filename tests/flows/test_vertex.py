@@ -226,7 +226,7 @@ def test_two_runs_on_two_machines_have_one_job(
     wait_until(lambda: "retrying in" in log_of(last_run("train-concept")))
     monkeypatch.setenv("CONCEPTRY_WORK", str(vertex_world.root / "another-machine"))
     second = Started(parameters)
-    wait_until(lambda: "the data is in gs://" in log_of(last_run("train-concept")))
+    wait_until(lambda: "the data is already in gs://" in log_of(last_run("train-concept")))
     cloud.faults.clear()
     assert (first.end(), second.end()) == ("v1", "v1")
     assert states_of(cloud, job.fingerprint) == ["SUCCEEDED"]
