@@ -192,7 +192,7 @@ class World:
             rendered = render_space(self.root / "space", *space_of(session, name, wanted.spec, version))
             serving = serving_fingerprint(wanted.spec, version, self._spaces)
             space = tasks.hub.RenderedSpace(rendered, version.name, version.commit, serving)
-            tasks.hub.push_space(session, name, space, wanted.spec, None)
+            tasks.hub.push_space(session, name, space, wanted.spec, token=None)
 
     def _trained(self, token: str) -> Path:
         """What a trainer leaves, with little in it."""

@@ -1,6 +1,10 @@
-"""The command `conceptry`: one module a command, which parses, calls and prints.
+"""The command `conceptry`: one module per command, which parses, calls and prints.
 
 `app` imports a command's module when it runs, so that `conceptry --help` answers at once.
+
+The docstring of a function `command` is its help text, so what all of them raise is documented here only:
+`ConceptryError` for an expected failure, which `main` prints as one message (exit code 1), and `typer.Exit` with a code
+of `cli.exit_codes`.
 """
 
 import os
@@ -8,23 +12,24 @@ import sys
 
 
 def main() -> None:
-    """Run the command line; an error that Conceptry knows is printed as one message, without a traceback."""
-    from cli.app import app  # keeps `import cli` free of typer, for who only wants a command's functions
+    """Run the command line; print a ConceptryError as one message, without a traceback, and exit with code 1."""
+    from cli.app import app  # imported here so that `import cli`, which every command module does, needs no typer
 
-    # Where no Prefect server is named, commands that run a flow start one for themselves; its own 20 s are too few for
-    # a busy machine.
+    # Without a configured Prefect server, commands that run a flow start a temporary one. Prefect's default of 20 s is
+    # too short for its start on a busy machine.
     os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "180")
     try:
         app(prog_name="conceptry")
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
-        from conceptry.errors import ConceptryError  # only now: not every command needs it
+        # Imported on failure only: `conceptry --help` needs neither of them.
+        from rich.console import Console
+
+        from conceptry.errors import ConceptryError
 
         if not isinstance(error, ConceptryError):
             raise
-        from rich.console import Console
-
         console = Console(stderr=True, soft_wrap=True, highlight=False)
         console.print("error:", style="bold red", end=" ")
         console.print(str(error), markup=False)

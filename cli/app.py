@@ -1,4 +1,4 @@
-"""The command line: the commands in the order of the help. Each is a module that is imported when it runs."""
+"""Table of the commands, in the order of the help. The module of a command is imported when it runs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ COMMANDS = {
         "Add a concept to this repository: concept.yaml, pictures, and their .dvc file.",
     ),
     "plan": ("cli.plan", "Show what the registry would do now, and why: git compared with the Hub."),
-    "apply": ("cli.apply", "Carry out a saved plan; it is refused when git or the Hub has moved since."),
+    "apply": ("cli.apply", "Carry out a saved plan; it is refused if git or the Hub has changed since."),
     "train": ("cli.train", "Train, judge and publish one concept now, without waiting for the watcher."),
     "versions": ("cli.versions", "List the published versions of a concept, and which one its Space serves."),
     "show": ("cli.show", "Show one version: gate, lineage, metrics, concept.yaml, images and files."),
@@ -30,7 +30,7 @@ COMMANDS = {
     "gc": ("cli.gc", "Show which versions may be deleted, and with --apply delete them."),
     "delete": ("cli.delete", "Delete a concept that is no longer in git from the Hub, with all its versions."),
     "up": ("cli.up", "Run everything on this machine: Prefect with its UI, a local Hub, and the flows."),
-    "demo": ("cli.demo", "Run the whole story on this machine: pictures in git become a published concept."),
+    "demo": ("cli.demo", "Run the complete workflow on this machine: pictures in git become a published concept."),
     "playground": ("cli.playground", "Open a published concept's Space on this machine."),
     "endpoint": ("cli.endpoint", "Serve a published version on this machine as an Inference Endpoint would."),
 }
@@ -40,7 +40,7 @@ GROUPS = {
         {"serve": ("cli.hub_serve", "Serve the local Hub alone, in the foreground.")},
     ),
     "setup": (
-        "Prepare a place where trainings run.",
+        "Prepare a backend for trainings.",
         {"gcp": ("cli.setup_gcp", "Register the Prefect blocks that trainings on Vertex AI need, and check the rest.")},
     ),
     "base": (
@@ -51,14 +51,14 @@ GROUPS = {
 
 
 class LazyCommand(TyperCommand):
-    """A command that is known by name and summary, and imported when it runs or explains itself."""
+    """Command with name and summary, whose module is imported when it runs or prints its help."""
 
     def __init__(self, name: str, module: str, summary: str) -> None:
         super().__init__(name, help=summary, short_help=summary)
         self._module = module
 
     def load(self) -> Any:
-        """Import the module and return the command that its function `command` describes."""
+        """Import the module and return the command made from its function `command`."""
         single = typer.Typer(
             context_settings=_CONTEXT, pretty_exceptions_enable=False, rich_markup_mode="rich", add_completion=False
         )
@@ -66,7 +66,7 @@ class LazyCommand(TyperCommand):
         return typer.main.get_command(single)
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
-        """Parse the arguments as the imported command does; the context it returns runs that command."""
+        """Parse the arguments with the imported command; the returned context runs it."""
         return self.load().make_context(info_name, args, parent, **extra)
 
 
@@ -76,7 +76,7 @@ def _group(name: str, text: str, commands: dict[str, tuple[str, str]]) -> TyperG
 
 
 class Commands(TyperGroup):
-    """All commands, in the order of the help."""
+    """Group of all commands, in the order of the help."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Return the names."""
@@ -84,7 +84,7 @@ class Commands(TyperGroup):
         return [*COMMANDS, *GROUPS]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """Return a command by name, not yet imported."""
+        """Return a command by name, whose module is not imported yet; None if it does not exist."""
         del ctx
         if cmd_name in GROUPS:
             return _group(cmd_name, *GROUPS[cmd_name])
@@ -96,7 +96,7 @@ app = typer.Typer(
     name="conceptry",
     cls=Commands,
     help="A GitOps registry of Stable Diffusion concepts: pictures in git and DVC, trained tokens on the Hub.",
-    epilog="A first look: `conceptry demo`. Your own pictures: `conceptry new`, then `conceptry plan`.",
+    epilog="To try it: `conceptry demo`. Your own pictures: `conceptry new`, then `conceptry plan`.",
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
@@ -106,4 +106,4 @@ app = typer.Typer(
 
 @app.callback()
 def conceptry() -> None:
-    """Make a group of what would be a single command."""
+    """Mark the app as a group, which typer otherwise does only for several registered commands."""

@@ -1,4 +1,4 @@
-"""`conceptry apply`: a plan that was saved and reviewed."""
+"""`conceptry apply`: carry out a saved plan."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def command(
     file: Annotated[Path, typer.Argument(help="A plan that `conceptry plan --out` saved.", exists=True)],
     root: Root = None,
 ) -> None:
-    """Carry out a saved plan, and nothing else; it is refused when git or the Hub has moved since."""
+    """Carry out exactly the actions of a saved plan; it is refused if git or the Hub has changed since."""
     text = file.read_text(encoding="utf-8")
     agreed = Plan.from_json(text)
     with open_installation(root), prefect_of(root):

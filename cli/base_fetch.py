@@ -24,15 +24,17 @@ def command(
 ) -> None:
     """Download a base model's weights into a folder (4.3 GB for sd-v1-4), each file checked by its sha256.
 
-    What is there already stays; a download that was cut off goes on where it ended.
+    Existing files are kept; an interrupted download resumes.
     """
     configured = BaseWeightsSettings().base_dir
     folder = into or configured
     if folder is None:
-        err().print("Which folder? Give --into FOLDER, or set CONCEPTRY_BASE_DIR, where trainings look for weights.")
+        err().print(
+            "No folder is set: pass --into FOLDER, or set CONCEPTRY_BASE_DIR, from which trainings read weights."
+        )
         raise typer.Exit(2)
     arguments = ["--base-model", base_model, "--into", str(folder), *(["--clip"] if clip else [])]
     code = subprocess.run(python_module("trainer.base_weights.fetch", *arguments), check=False).returncode
     if code == 0 and folder != configured:
-        err().print(f"Trainings find it with CONCEPTRY_BASE_DIR={folder.resolve()}")
+        err().print(f"To use it in trainings: CONCEPTRY_BASE_DIR={folder.resolve()}")
     raise typer.Exit(code)

@@ -1,4 +1,4 @@
-"""`conceptry delete`: a concept that is no longer in git."""
+"""`conceptry delete`: delete a concept that is no longer in git from the Hub."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tasks.locks import hold, run_id
 
 def command(
     name: Name,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Skip the confirmation.")] = False,
     root: Root = None,
 ) -> None:
     """Delete a concept that is no longer in git from the Hub, with all its versions. It cannot be undone."""
@@ -27,23 +27,25 @@ def command(
         repo = installation.hub.url(name)
         if not yes:
             if not sys.stdin.isatty():
-                raise ConceptryError(f"would delete {repo} for good", concept=name, next_step="confirm with --yes")
-            if input(f"Delete {repo} and its Space, with all versions, for good? Type the name: ").strip() != name:
+                raise ConceptryError(f"would delete {repo} permanently", concept=name, next_step="confirm with --yes")
+            if input(f"Delete {repo} and its Space, with all versions, permanently? Type the name: ").strip() != name:
                 raise ConceptryError("nothing was deleted", concept=name)
         delete_concept(installation, name)
-    out().print(f"{repo} and its Space are gone.", soft_wrap=True)
+    out().print(f"{repo} and its Space were deleted.", soft_wrap=True)
 
 
 def delete_concept(installation: Installation, name: str) -> None:
-    """Delete a concept's repos for good.
+    """Delete a concept's repos permanently.
 
     Raises:
-        ConceptryError: it is still in git, or is not on the Hub.
-        HubError, TransientError: the Hub refused, or could not be asked.
+        ConceptryError: the concept is still in git, or is not on the Hub.
+        HubError, TransientError: the Hub refused, or could not be reached.
     """
     if name in read_desired(installation).concepts:
         raise ConceptryError(
-            "is in git, so it would be made again", concept=name, next_step=f"remove concepts/{name} and push first"
+            "is still in git, so the watcher would train it again",
+            concept=name,
+            next_step=f"remove concepts/{name} and push first",
         )
     session = hub.HubSession(installation.hub)
     if name not in hub.list_live(session).concepts:

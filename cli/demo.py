@@ -1,4 +1,4 @@
-"""`conceptry demo`: the whole story on this machine."""
+"""`conceptry demo`: the complete workflow on this machine."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from local.demo.run import run
 
 def command(
     root: Annotated[
-        Path, typer.Option("--root", help="Scratch folder; kept, to look around in afterwards.", file_okay=False)
+        Path, typer.Option("--root", help="Scratch folder, which is kept for inspection.", file_okay=False)
     ] = Path("demo"),
     fresh: Annotated[bool, typer.Option("--fresh", help="Delete what an earlier demo left in the folder.")] = False,
 ) -> None:
-    """Run the whole story on this machine in a few minutes: pictures in git become a published concept."""
+    """Run the complete workflow on this machine in a few minutes: pictures in git become a published concept."""
     raise typer.Exit(run(root, fresh=fresh))

@@ -1,4 +1,4 @@
-"""`conceptry diff`: two versions compared, of one concept or of two."""
+"""`conceptry diff`: compare two versions, of one concept or of two."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def command(
         session, work = HubSession(installation.hub), installation.work
         one, other = (find_by_ref(session, VersionRef.parse(text)) for text in (old, new))
         default = work.root / "diff" / f"{one.title}-{other.title}.png"
-        difference = compare(session, work, one, other, (picture or default).absolute())
+        difference = compare(session, work, one, other, picture=(picture or default).absolute())
     if json:
         print_json(as_dict(difference))
     else:
@@ -55,10 +55,11 @@ def command(
 
 @dataclass(frozen=True)
 class Difference:
-    """Two versions compared.
+    """Differences between two versions.
 
-    `changes` are images and keys of concept.yaml, also those that need no training; `metrics` gives old and new by
-    dotted key, where they differ; `cosine` is that of each pair of vectors, in order, and `vectors` how many each has.
+    `changes` are images and keys of concept.yaml, including keys that need no training; `metrics` holds differing
+    values (old, new) by dotted key; `cosine` is the similarity of each pair of vectors, in order; `vectors` their
+    numbers.
     """
 
     old: FoundVersion
@@ -71,15 +72,15 @@ class Difference:
 
 
 def compare(
-    session: HubSession, work: WorkFolder, old: FoundVersion, new: FoundVersion, picture: Path | None = None
+    session: HubSession, work: WorkFolder, old: FoundVersion, new: FoundVersion, *, picture: Path | None = None
 ) -> Difference:
     """Compare two versions, of one concept or of two.
 
     Args:
-        session: The Hub and the owner.
-        work: The scratch folder, which keeps what is downloaded.
-        old: The one.
-        new: The other.
+        session: Session with the Hub.
+        work: Scratch folder, which caches downloads.
+        old: First version.
+        new: Second version.
         picture: PNG to write with both grids side by side; None for none.
 
     Raises:
@@ -91,7 +92,13 @@ def compare(
         {**flat(one.manifest.spec), "base_digest": one.manifest.base_digest, "recipe": one.manifest.recipe}
         for one in (old, new)
     ]
-    changes = list_changes(content_keys(images[0]), content_keys(images[1]), specs[0], specs[1], names)
+    changes = list_changes(
+        old_images=content_keys(images[0]),
+        new_images=content_keys(images[1]),
+        old_keys=specs[0],
+        new_keys=specs[1],
+        names=names,
+    )
     metrics = [flat(one.manifest.metrics) for one in (old, new)]
     keys = sorted(metrics[0].keys() | metrics[1].keys())
     differing = {key: (metrics[0].get(key), metrics[1].get(key)) for key in keys if not _same(metrics, key)}
@@ -146,7 +153,7 @@ def print_difference(difference: Difference) -> None:
 
 
 def fetch(session: HubSession, work: WorkFolder, found: FoundVersion, path: str) -> Path | None:
-    """Return one file of a version, kept in the scratch folder; None when the version has none."""
+    """Return one file of a version, cached in the scratch folder; None if the version does not have it."""
     if path not in found.manifest.files:
         return None
     place = work.version(found.manifest.fingerprint) / path

@@ -1,4 +1,4 @@
-"""`conceptry endpoint`: a published version's Inference Endpoint handler, on this machine."""
+"""`conceptry endpoint`: serve a published version's Inference Endpoint handler on this machine."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from local.endpoint import serve
 def command(
     concept: Annotated[str, typer.Argument(help="A concept or a version: my-cat, my-cat@v2, my-cat@latest.")],
     root: Root = None,
-    port: Annotated[int, typer.Option("--port", help="Port on 127.0.0.1; another one when it is taken.")] = 8080,
+    port: Annotated[int, typer.Option("--port", help="Port on 127.0.0.1; a free one if it is in use.")] = 8080,
 ) -> None:
-    """Serve a published version on this machine as an Inference Endpoint would: an API that draws. Ctrl-C ends it."""
+    """Serve a published version on this machine as an Inference Endpoint would: an API that draws. Ctrl-C stops it."""
     serve(root, VersionRef.parse(concept), port)

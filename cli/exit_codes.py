@@ -1,22 +1,22 @@
-"""The exit codes of the commands."""
+"""Exit codes of the commands."""
 
 COMMON = {
     0: "done",
     1: "an error, printed as one message",
-    2: "the command line could not be understood",
+    2: "the command line is invalid",
     130: "interrupted (Ctrl-C)",
 }
-"""Of every command that is not listed below."""
+"""Exit codes of every command that EXIT_CODES does not list."""
 
 PLAN_IN_SYNC, PLAN_BROKEN, PLAN_CHANGES = 0, 1, 2
 EXIT_CODES = {
     "plan": {
         PLAN_IN_SYNC: "nothing to do",
-        PLAN_BROKEN: "the plan could not be made, or all that is left needs a person",
-        PLAN_CHANGES: "something is to be done",
+        PLAN_BROKEN: "the plan could not be made, or a concept needs a user's action and nothing else is to be done",
+        PLAN_CHANGES: "there are changes to make",
     },
-    "lint": {0: "no error (with --strict: no warning either)", 1: "something must be corrected"},
-    "verify": {0: "everything is as it should be", 1: "something is not"},
-    "setup gcp": {0: "trainings may begin", 1: "something is missing"},
+    "lint": {0: "no error (with --strict: no warning either)", 1: "there are errors to correct"},
+    "verify": {0: "all checks passed", 1: "a check failed"},
+    "setup gcp": {0: "ready for trainings", 1: "a requirement is missing"},
 }
-"""Of commands whose exit code answers a question."""
+"""Exit codes of commands whose exit code is a result."""

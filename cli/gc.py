@@ -1,7 +1,7 @@
-"""`conceptry gc`: which versions may be deleted, and why the others stay.
+"""`conceptry gc`: show and delete versions that need not be kept.
 
-Versions leave the index on main first, then their branches and tags go: the other way round, a watcher would repair
-them.
+A version is removed from the index on main before its branch and tag are deleted; in the reverse order a watcher would
+repair them.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from conceptry.errors import ConceptryError
 from conceptry.installation import Installation
 from conceptry.planner import choose_release
 from conceptry.policy import Keep
-from conceptry.retention import Asked, reasons_to_keep
-from conceptry.version import Live, LiveConcept, Version
+from conceptry.retention import PastDesired, reasons_to_keep
+from conceptry.version import LiveConcept, Version
 from flows.reconcile import read_policy
 from flows.vertex_hooks import clean_bucket
 from local.console import out
@@ -34,7 +34,7 @@ from tasks.locks import hold, run_id
 
 @dataclass(frozen=True)
 class RetentionVerdict:
-    """What happens to a version: `kept` is the reason why it stays; None when it may be deleted."""
+    """Verdict on a version: `kept` is the reason to keep it; None if it may be deleted."""
 
     concept: str
     version: Version
@@ -43,19 +43,20 @@ class RetentionVerdict:
 
 def command(
     names: Annotated[
-        list[str] | None, typer.Argument(help="Concepts to look at; all when left out.", metavar="NAME...")
+        list[str] | None, typer.Argument(help="Concepts to check; all if left out.", metavar="NAME...")
     ] = None,
-    apply: Annotated[bool, typer.Option("--apply", help="Really delete; without it nothing is changed.")] = False,
+    apply: Annotated[bool, typer.Option("--apply", help="Delete them; without it nothing is changed.")] = False,
     last: Annotated[int | None, typer.Option("--last", help="Keep so many of the newest versions.", min=1)] = None,
     days: Annotated[
-        int | None, typer.Option("--days", help="Keep what git asked for within so many days.", min=0)
+        int | None, typer.Option("--days", help="Keep versions whose inputs were in git within so many days.", min=0)
     ] = None,
     root: Root = None,
     json: Json = False,
 ) -> None:
     """Show which versions may be deleted, and with --apply delete them.
 
-    Released versions stay, the newest ones, and those that git asked for lately; conceptry.yaml says how many.
+    Released versions, the newest ones, and those whose inputs were in git recently are kept; see `keep` in
+    conceptry.yaml.
     """
     keep = None
     if last is not None or days is not None:
@@ -76,102 +77,97 @@ def command(
         return
     print_verdicts(verdicts, apply=apply)
     for uri, size in bucket.items():
-        out().print(f"{uri} {size / 1e6:.1f} MB {'deleted' if apply else 'would go'}", soft_wrap=True)
+        out().print(f"{uri} {size / 1e6:.1f} MB {'deleted' if apply else 'would be deleted'}", soft_wrap=True)
 
 
 def judge(installation: Installation, names: Collection[str] = (), keep: Keep | None = None) -> list[RetentionVerdict]:
-    """Decide for every version whether it is kept, by name and number; nothing is changed.
+    """Return a verdict on every version, sorted by name and number; nothing is changed.
 
     Args:
-        installation: Of git and Hub.
-        names: concepts to look at; all when there are none.
-        keep: how much to keep; None for what conceptry.yaml says.
+        installation: Installation, for git and Hub.
+        names: Names of the concepts to check; all if empty.
+        keep: Retention policy; None for that of conceptry.yaml.
 
     Raises:
-        ConceptryError: conceptry.yaml cannot be read, or there is no such concept.
+        ConceptryError: conceptry.yaml has mistakes, or a concept does not exist.
     """
     desired = read_desired(installation)
     policy, error = read_policy(installation, desired.revision)
     if error and keep is None:
-        raise ConceptryError(error, next_step="correct conceptry.yaml first: it says what is kept")
+        raise ConceptryError(error, next_step="correct conceptry.yaml first: it contains the retention policy")
     live = hub.list_live(hub.HubSession(installation.hub))
     unknown = sorted(set(names) - live.concepts.keys())
     if unknown:
         raise ConceptryError(
-            "nothing is published",
+            "has no published version",
             concept=", ".join(unknown),
             next_step="check the name: `conceptry plan` lists all concepts",
         )
-    wanted = [name for name in sorted(live.concepts) if not names or name in names]
-    return [
-        verdict for name in wanted for verdict in _judge_one(installation, desired, live, name, keep or policy.keep)
-    ]
+    selected = [live.concepts[name] for name in sorted(live.concepts) if not names or name in names]
+    return [verdict for one in selected for verdict in _judge_one(installation, desired, one, keep or policy.keep)]
 
 
-def _judge_one(
-    installation: Installation, desired: Desired, live: Live, name: str, keep: Keep
-) -> list[RetentionVerdict]:
-    there = live.concepts[name]
-    asked = _asked(installation, desired.revision, name, datetime.now(UTC) - timedelta(days=keep.days))
-    reasons = reasons_to_keep(there.versions, _released(desired, there), asked, keep)
-    return [RetentionVerdict(name, version, reasons.get(version.name)) for version in there.versions]
+def _judge_one(installation: Installation, desired: Desired, live: LiveConcept, keep: Keep) -> list[RetentionVerdict]:
+    history = _history(installation, desired.revision, live.name, datetime.now(UTC) - timedelta(days=keep.days))
+    reasons = reasons_to_keep(live.versions, _released(desired, live), history, keep)
+    return [RetentionVerdict(live.name, version, reasons.get(version.name)) for version in live.versions]
 
 
-def _released(desired: Desired, there: LiveConcept) -> set[str]:
-    """What the Space serves, what main describes, and what git says to serve."""
-    names = {there.space.release if there.space else None, there.main.release if there.main else None}
-    wanted = desired.concepts.get(there.name)
-    if wanted is not None and wanted.spec is not None:
-        chosen = choose_release(wanted.spec, there.versions, None)
+def _released(desired: Desired, live: LiveConcept) -> set[str]:
+    """Return the names of the version that the Space serves, that main describes, and that git desires."""
+    names = {live.space.release if live.space else None, live.main.release if live.main else None}
+    concept = desired.concepts.get(live.name)
+    if concept is not None and concept.spec is not None:
+        chosen = choose_release(concept.spec, live.versions, None)
         names.add(chosen.name if chosen else None)
     return {name for name in names if name}
 
 
-def _asked(installation: Installation, revision: str, name: str, since: datetime) -> list[Asked]:
-    asked = []
+def _history(installation: Installation, revision: str, name: str, since: datetime) -> list[PastDesired]:
+    """Return the desired states of a concept since a moment, and the one at that moment."""
+    history = []
     for edit in git.edits(installation.work.mirror, revision, name, since):
         concept = parse_sources([edit.source])[name] if edit.source else None
         if concept and isinstance(concept.spec, ConceptSpec) and concept.dvc_md5:
-            asked.append(Asked(edit.when, concept.spec, concept.dvc_md5))
-    return asked
+            history.append(PastDesired(edit.when, concept.spec, concept.dvc_md5))
+    return history
 
 
 def delete_versions(installation: Installation, verdicts: Collection[RetentionVerdict]) -> int:
-    """Delete what is not kept, and return how many versions that were.
+    """Delete the versions that are not kept, and return their number.
 
     Raises:
-        HubError, TransientError: the Hub refused, or could not be asked; what is left is deleted the next time.
+        HubError, TransientError: the Hub refused, or could not be reached; the next call deletes the rest.
     """
     session, deleted = hub.HubSession(installation.hub), 0
     for name in sorted({verdict.concept for verdict in verdicts if verdict.kept is None}):
-        gone = [verdict.version for verdict in verdicts if verdict.concept == name and verdict.kept is None]
+        deletable = [verdict.version for verdict in verdicts if verdict.concept == name and verdict.kept is None]
         with hold(installation.work.concept_lock(name), run_id()):
-            there = hub.read_live(session, name)
-            hub.update_main(
-                session, name, there.main.release if there.main else None, without={version.number for version in gone}
-            )
-            for version in gone:
+            main = hub.read_live(session, name).main
+            without = {version.number for version in deletable}
+            hub.update_main(session, name, main.release if main else None, without=without)
+            for version in deletable:
                 hub.delete_version(session, name, version)
-        deleted += len(gone)
+        deleted += len(deletable)
     return deleted
 
 
 def print_verdicts(verdicts: list[RetentionVerdict], *, apply: bool) -> None:
-    """Print one row a version, and what was or would be deleted."""
+    """Print one row per version, and the number that was or would be deleted."""
     rows = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
     for title in ("version", "made", "what", "why"):
         rows.add_column(title, no_wrap=title != "why")
-    gone = "deleted" if apply else "would go"
+    verdict = "deleted" if apply else "would be deleted"
     for one in verdicts:
-        what = Text("kept", style="dim") if one.kept else Text(gone, style="bold red")
-        why = one.kept or "not released, not among the newest, and git did not ask for it lately"
+        what = Text("kept", style="dim") if one.kept else Text(verdict, style="bold red")
+        why = one.kept or "not released, not among the newest, and its inputs were not in git recently"
         rows.add_row(f"{one.concept}@{one.version.name}", one.version.created[:10], what, why)
     console = out()
     console.print(rows)
     count = sum(one.kept is None for one in verdicts)
     if not count:
-        console.print("\nNothing may go.")
+        console.print("\nNo version may be deleted.")
     elif apply:
         console.print(f"\n{count} versions deleted.")
     else:
-        console.print(f"\n{count} versions would go. Nothing was deleted: [bold]conceptry gc --apply[/] does it.")
+        console.print(f"\n{count} versions would be deleted. To delete them: [bold]conceptry gc --apply[/]")

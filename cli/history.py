@@ -1,4 +1,4 @@
-"""`conceptry history`: one timeline of a concept's commits in git and its versions and releases on the Hub."""
+"""`conceptry history`: a timeline of a concept's commits in git and its versions and releases on the Hub."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _KINDS = {"commit": "", "version": "cyan", "release": "bold green"}
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happened to a concept; `ref` is a git commit, a version, or a commit of the Hub."""
+    """Event in a concept's history; `ref` is a git commit, a version, or a commit on the Hub."""
 
     when: datetime
     kind: Kind
@@ -37,7 +37,7 @@ class Event:
 
 
 def command(name: Name, root: Root = None, json: Json = False) -> None:
-    """Tell what became of a concept: its commits in git, its versions and releases on the Hub."""
+    """List what happened to a concept: its commits in git, its versions and releases on the Hub."""
     with open_installation(root) as installation:
         events = history(installation, name)
     if not events:
@@ -57,7 +57,7 @@ def history(installation: Installation, name: str) -> list[Event]:
 
     Raises:
         SettingsError: the origin or its branch does not exist.
-        HubError, TransientError: the origin or the Hub could not be asked.
+        HubError, TransientError: the origin or the Hub could not be reached.
     """
     session = hub.HubSession(installation.hub)
     bare = git.mirror(installation.settings.repo, installation.work.mirror)
@@ -92,7 +92,7 @@ def _commits(found: list[git.Edit]) -> Iterator[Event]:
 
 
 def _changes(old: ConceptSource | None, new: ConceptSource | None) -> str:
-    """Return what a commit changed of a concept, in words."""
+    """Return the changes of a concept in a commit, in words."""
     if new is None:
         return "removed"
     if old is None:
@@ -100,7 +100,8 @@ def _changes(old: ConceptSource | None, new: ConceptSource | None) -> str:
     before, after = _spec(old), _spec(new)
     if after is None:
         return "concept.yaml has mistakes"
-    changes = [str(change) for change in list_changes((), (), flat(before), flat(after))] if before else []
+    changed = list_changes(old_images=(), new_images=(), old_keys=flat(before), new_keys=flat(after)) if before else ()
+    changes = [str(change) for change in changed]
     if old.images_dvc != new.images_dvc:
         changes.append("other images")
     return ", ".join(changes)

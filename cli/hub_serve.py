@@ -1,4 +1,4 @@
-"""`conceptry hub serve`: the local Hub alone."""
+"""`conceptry hub serve`: serve the local Hub alone."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def command(
             "loopback address only.",
         ),
     ] = None,
-    max_apps: Annotated[int, typer.Option("--max-apps", help="How many of them run at once.", min=1)] = 4,
+    max_apps: Annotated[int, typer.Option("--max-apps", help="Maximum of concurrent ones.", min=1)] = 4,
     app_memory: Annotated[float, typer.Option("--app-memory", help="Memory of each, in GB.", min=0.05)] = 4.0,
 ) -> None:
     """Serve the local Hub alone, in the foreground. The huggingface_hub client needs HF_ENDPOINT set to its address."""
-    raise typer.Exit(serve(root, host, port, accounts, AppLimits(run, max_apps, app_memory)))
+    raise typer.Exit(serve(root, host, port, accounts=accounts, apps=AppLimits(run, max_apps, app_memory)))

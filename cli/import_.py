@@ -1,7 +1,7 @@
-"""`conceptry import`: vectors that were learned elsewhere become a concept's version.
+"""`conceptry import`: publish vectors that were learned elsewhere as a concept's version.
 
-The version is published under the fingerprint of the concept as it lies in the working tree, before anything is pushed:
-when it is, the plan finds its inputs published already, and trains nothing.
+The version is published under the fingerprint of the concept in the working tree, before the user pushes it. After the
+push the plan finds the inputs published already and starts no training.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _EXPORT_TIMEOUT = 1800.0
 
 @dataclass(frozen=True)
 class Imported:
-    """What was published, and whether it had been before."""
+    """Published version, and whether it existed before."""
 
     version: Version
     existed: bool
@@ -57,20 +57,22 @@ def command(
             help="learned_embeds.safetensors, .bin or .pt, or a folder of an sd-concepts-library repo.", exists=True
         ),
     ],
-    name: Annotated[str, typer.Option("--name", help="The concept: a folder under concepts/, made when missing.")],
-    token: Annotated[str | None, typer.Option("--token", help='Its word, "<my-cat>"; the source may say it.')] = None,
+    name: Annotated[str, typer.Option("--name", help="The concept: a folder under concepts/, created if missing.")],
+    token: Annotated[
+        str | None, typer.Option("--token", help='Its token, "<my-cat>"; default: that of the source.')
+    ] = None,
     init: Annotated[
-        str | None, typer.Option("--init", help="A known word to start from, should it ever be trained again.")
+        str | None, typer.Option("--init", help="A known word from which a later training would start.")
     ] = None,
     base_model: Annotated[
-        str | None, typer.Option("--base-model", help="tiny or sd-v1-4; told by the vectors' width.")
+        str | None, typer.Option("--base-model", help="tiny or sd-v1-4; default: by the vectors' width.")
     ] = None,
     images: Annotated[
-        Path | None, typer.Option("--images", help="Folder with its pictures, if there are any.", file_okay=False)
+        Path | None, typer.Option("--images", help="Folder with its pictures, if any.", file_okay=False)
     ] = None,
     root: Root = None,
 ) -> None:
-    """Take vectors that were learned elsewhere as a concept's version: published as they are, never trained."""
+    """Publish vectors that were learned elsewhere as a concept's version, without a training."""
     with open_installation(root) as installation:
         embeds = read_embeds(source)
         width = embeds.rows.shape[1]
@@ -99,15 +101,15 @@ def publish_embeds(installation: Installation, top: Path, name: str, embeds: Emb
     """Publish learned vectors as the version of a concept's inputs.
 
     Args:
-        installation: Of the Hub and the base model's weights.
-        top: The working tree that holds concepts/NAME.
-        name: The concept.
+        installation: Installation, for the Hub and the base model's weights.
+        top: Top of the working tree that contains concepts/NAME.
+        name: Name of the concept.
         embeds: The vectors.
 
     Raises:
         SpecError: the concept's files have mistakes.
-        ConceptryError: the vectors do not fit concept.yaml, or could not be made a text encoder.
-        HubError, TransientError: the Hub refused, or could not be asked.
+        ConceptryError: the vectors do not match concept.yaml, or the text encoder could not be written.
+        HubError, TransientError: the Hub refused, or could not be reached.
     """
     concept, spec = _concept(top, name)
     _check_fit(name, spec, embeds.rows)
@@ -120,7 +122,7 @@ def publish_embeds(installation: Installation, top: Path, name: str, embeds: Emb
     source = {"source": embeds.file.name, "sha256": sha256(embeds.file.read_bytes()).hexdigest()}
     with TemporaryDirectory(prefix="conceptry-import-") as folder:
         trained = Path(folder) / "trained"
-        _write_trained(trained, spec, embeds.rows, installation.base_dir, source)
+        _write_trained(trained, spec, embeds.rows, base_dir=installation.base_dir, source=source)
         judged = f"imported from {source['source']}; it was not judged here"
         bundle = hub.assemble(
             trained,
@@ -149,7 +151,9 @@ def _concept(top: Path, name: str) -> tuple[DesiredConcept, ConceptSpec]:
     concepts = dvc.list_cached(read_checkout(top).concepts, top / ".dvc" / "cache" / "files" / "md5")
     concept = concepts.get(name)
     if concept is None:
-        raise ConceptryError("is not in this working tree", concept=name, next_step="check its name: `ls concepts/`")
+        raise ConceptryError(
+            "is not in this working tree", concept=name, next_step="check the concept's name: `ls concepts/`"
+        )
     if concept.error is not None or concept.spec is None:
         raise concept.error or ConceptryError("has no concept.yaml", concept=name)
     if concept.images is None:
@@ -165,9 +169,9 @@ def _check_fit(name: str, spec: ConceptSpec, rows: npt.NDArray[np.float32]) -> N
 
 
 def _write_trained(
-    folder: Path, spec: ConceptSpec, rows: npt.NDArray[np.float32], base_dir: Path | None, source: dict[str, str]
+    folder: Path, spec: ConceptSpec, rows: npt.NDArray[np.float32], *, base_dir: Path | None, source: dict[str, str]
 ) -> None:
-    """Lay down what the trainer leaves, as far as vectors alone can tell."""
+    """Write the files of a trainer's output that can be made from vectors alone."""
     (folder / "samples").mkdir(parents=True)
     save_file({spec.placeholder_token: rows}, folder / EMBEDS, metadata={"format": "pt"})
     write_imported_metrics(folder, spec.base_model, **source)
@@ -185,16 +189,16 @@ def _write_trained(
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise ConceptryError(
-            f"the text encoder could not be made: {last}",
+            f"the text encoder could not be written: {last}",
             next_step=f"the vectors must fit {spec.base_model}, and its weights must be there (CONCEPTRY_BASE_DIR)",
         )
 
 
 def _what_next(added: Added, console: Console) -> None:
-    console.print("\nLook at concept.yaml (a change of what is trained would train it again), then:\n")
+    console.print("\nReview concept.yaml (a change of a training key would start a training), then:\n")
     console.print(
         Syntax(
-            commands(added, "the request to serve it: nothing is trained"),
+            commands(added, "the watcher serves it, without a training"),
             "bash",
             background_color="default",
             word_wrap=True,

@@ -1,6 +1,6 @@
-"""`conceptry lint`: what is wrong with the concepts of a checkout, before they are pushed.
+"""`conceptry lint`: check the concepts of a checkout before they are pushed.
 
-It reads the working tree, so that it can run before a commit. The DVC remote and the Hub are asked only when wanted.
+It reads the working tree, so that it can run before a commit. The DVC remote and the Hub are read unless --no-remote.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from tasks.tokens import pieces
 
 
 class Format(StrEnum):
-    """How findings are printed."""
+    """Output format of findings."""
 
     TEXT = "text"
     JSON = "json"
@@ -42,7 +42,7 @@ Level = Literal["error", "warning"]
 
 @dataclass(frozen=True)
 class Finding:
-    """Something wrong in a file of the repository; `line` is from 1, where it is known."""
+    """Error or warning in a file of the repository; `line` is from 1, or None."""
 
     level: Level
     file: str
@@ -56,20 +56,20 @@ class Finding:
 
 @dataclass(frozen=True)
 class Checkout:
-    """A working tree with its concepts as they lie there."""
+    """Working tree with its concepts."""
 
     top: Path
     sources: tuple[ConceptSource, ...]
     concepts: Mapping[str, DesiredConcept]
 
     def line(self, name: str, key: str) -> int | None:
-        """The line of a top-level key of concept.yaml."""
+        """Return the line of a top-level key of concept.yaml."""
         text = next((source.spec_text for source in self.sources if source.name == name), None)
         lines = (text or "").splitlines()
         return next((number for number, line in enumerate(lines, 1) if line.startswith(f"{key}:")), None)
 
     def specs(self) -> Iterator[tuple[str, ConceptSpec]]:
-        """The concepts that can be read."""
+        """Yield the names and specs of the valid concepts."""
         for name, concept in self.concepts.items():
             if concept.spec is not None:
                 yield name, concept.spec
@@ -77,17 +77,17 @@ class Checkout:
 
 def command(
     remote: Annotated[
-        bool, typer.Option("--remote/--no-remote", help="Whether to ask the DVC remote and the Hub.")
+        bool, typer.Option("--remote/--no-remote", help="Whether to read the DVC remote and the Hub.")
     ] = True,
     strict: Annotated[bool, typer.Option("--strict", help="Warnings count as errors.")] = False,
     form: Annotated[
-        Format, typer.Option("--format", help="How to print what was found.", case_sensitive=False)
+        Format, typer.Option("--format", help="Output format of the findings.", case_sensitive=False)
     ] = Format.TEXT,
     root: Root = None,
 ) -> None:
     """Check all concepts of this checkout: mistakes in files, tokens, initializers, releases, images, missing data.
 
-    Exit code: 0 no error, 1 something must be mended.
+    Exit code: 0 no error, 1 there are errors to correct.
     """
     findings = lint(find_top(Path.cwd()), _installation(root), remote=remote)
     PRINTERS[form](findings)
@@ -95,7 +95,7 @@ def command(
 
 
 def _installation(root: Path | None) -> Installation | None:
-    """Return where the Hub is, if that is known: without it lint reads git and DVC alone."""
+    """Return the installation; None if settings are missing, and then lint reads git and DVC only."""
     try:
         with open_installation(root) as installation:
             return installation
@@ -106,12 +106,12 @@ def _installation(root: Path | None) -> Installation | None:
 
 
 def lint(top: Path, installation: Installation | None, *, remote: bool = True) -> list[Finding]:
-    """Look at all concepts of a checkout.
+    """Check all concepts of a checkout.
 
     Args:
-        top: Of the working tree.
-        installation: For base model weights and the Hub; None leaves out what needs the Hub.
-        remote: Whether to ask the DVC remote and the Hub.
+        top: Top of the working tree.
+        installation: Installation, for base model weights and the Hub; None skips checks that need the Hub.
+        remote: Whether to read the DVC remote and the Hub.
     """
     checkout = read_checkout(top)
     base_dir = installation.base_dir if installation else None
@@ -157,7 +157,9 @@ def _policy(checkout: Checkout) -> Iterator[Finding]:
             yield Finding("error", POLICY, problem.line, f"{problem.field}: {problem.message}".removeprefix(": "))
         return
     if policy.canary is not None and policy.canary not in checkout.concepts:
-        yield Finding("warning", POLICY, None, f"canary: there is no concept {policy.canary}; the first one goes first")
+        yield Finding(
+            "warning", POLICY, None, f"canary: there is no concept {policy.canary}; the first one is the canary"
+        )
 
 
 def _initializers(checkout: Checkout, base_dir: Path | None) -> Iterator[Finding]:
@@ -165,24 +167,25 @@ def _initializers(checkout: Checkout, base_dir: Path | None) -> Iterator[Finding
         cut = pieces(spec.initializer_token, spec.base_model, base_dir)
         if cut is not None and len(cut) != 1:
             message = (
-                f"initializer_token: {spec.initializer_token!r} is {len(cut)} tokens to {spec.base_model} "
-                f"({' + '.join(cut)}); choose a word that is one"
+                f"initializer_token: {spec.initializer_token!r} is {len(cut)} tokens in {spec.base_model} "
+                f"({' + '.join(cut)}); choose a word that is one token"
             )
             yield Finding("error", spec_path(name), checkout.line(name, "initializer_token"), message)
 
 
 def _images(checkout: Checkout, *, remote: bool) -> tuple[dict[str, DesiredConcept], list[Finding]]:
-    """Fill in the images of each concept, from the clone's own cache or from the remote."""
+    """Return the concepts with their images filled in, from the clone's cache or the remote, and findings."""
     cache = checkout.top / ".dvc" / "cache" / "files" / "md5"
     concepts = dvc.list_cached(checkout.concepts, cache)
     if not remote:
         return concepts, []
     try:
         git = checkout.top / ".git"
-        asked = dvc.list_images(git, "HEAD", concepts, checkout.top / ".dvc" / "tmp" / "conceptry", list(concepts))
+        cache = checkout.top / ".dvc" / "tmp" / "conceptry"
+        listed = dvc.list_images(git, "HEAD", concepts, cache, check=list(concepts))
     except ConceptryError as error:
-        return concepts, [Finding("warning", ".dvc/config", None, f"the DVC remote was not looked at: {error}")]
-    return asked, []
+        return concepts, [Finding("warning", ".dvc/config", None, f"the DVC remote was not checked: {error}")]
+    return listed, []
 
 
 def _duplicates(concepts: Mapping[str, DesiredConcept]) -> Iterator[Finding]:
@@ -196,7 +199,7 @@ def _duplicates(concepts: Mapping[str, DesiredConcept]) -> Iterator[Finding]:
         for name, relpath in places:
             others = [f"{other}'s {path}" for other, path in places if other != name]
             if len(names) > 1:
-                message = f"{relpath} is also {', '.join(others[:3])}: two concepts would learn the same picture"
+                message = f"{relpath} is also {', '.join(others[:3])}: two concepts would learn the same image"
                 yield Finding("warning", images_path(name), None, message)
 
 
@@ -222,21 +225,21 @@ def _releases(checkout: Checkout, installation: Installation) -> Iterable[Findin
     try:
         live = hub.list_live(hub.HubSession(installation.hub))
     except ConceptryError as error:
-        return [Finding("warning", "concepts", None, f"the Hub was not looked at: {error}")]
+        return [Finding("warning", "concepts", None, f"the Hub was not checked: {error}")]
     return [
         _unreachable(checkout, live, name, release) for name, release in pinned.items() if not _is(live, name, release)
     ]
 
 
 def _is(live: Live, name: str, release: str) -> bool:
-    there = live.concepts.get(name)
-    return there is not None and any(version.name == release for version in there.versions)
+    live_concept = live.concepts.get(name)
+    return live_concept is not None and any(version.name == release for version in live_concept.versions)
 
 
 def _unreachable(checkout: Checkout, live: Live, name: str, release: str) -> Finding:
-    there = live.concepts.get(name)
-    names = ", ".join(version.name for version in there.versions) if there else ""
-    message = f"release: {release} is not published; there are: {names or 'none'}"
+    live_concept = live.concepts.get(name)
+    names = ", ".join(version.name for version in live_concept.versions) if live_concept else ""
+    message = f"release: {release} is not published; published: {names or 'none'}"
     return Finding("error", spec_path(name), checkout.line(name, "release"), message)
 
 
@@ -259,7 +262,7 @@ def _json(findings: list[Finding]) -> None:
 
 
 def _github(findings: list[Finding]) -> None:
-    """Workflow commands, which GitHub shows beside the lines of a pull request."""
+    """Print findings as workflow commands, which GitHub shows beside the lines of a pull request."""
     for finding in findings:
         line = f",line={finding.line}" if finding.line else ""
         place = _property(finding.file)

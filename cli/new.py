@@ -1,4 +1,4 @@
-"""`conceptry new`: a concept's folder in the repository that the user is in."""
+"""`conceptry new`: create a concept's folder in the current repository."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PICTURES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", 
 
 @dataclass(frozen=True)
 class NewConcept:
-    """What the user asked for on the command line; `images` is None for vectors that come without pictures."""
+    """Requested concept; `images` is None for imported vectors without images."""
 
     name: str
     images: Path | None
@@ -37,7 +37,7 @@ class NewConcept:
 
 @dataclass(frozen=True)
 class Added:
-    """The concept that is now in the working tree; paths are relative to the repository's top."""
+    """Concept that was added to the working tree; paths are relative to the repository's top."""
 
     name: str
     folder: Path
@@ -53,25 +53,25 @@ def command(
     images: Annotated[
         Path, typer.Option("--images", help="Folder with the pictures (they are copied).", exists=True, file_okay=False)
     ],
-    token: Annotated[str, typer.Option("--token", help='The word to teach, in angle brackets: "<my-cat>".')],
+    token: Annotated[str, typer.Option("--token", help='The token to learn, in angle brackets: "<my-cat>".')],
     init: Annotated[str, typer.Option("--init", help="A known word to start from, for example cat.")],
     style: Annotated[bool, typer.Option("--style", help="The pictures share a style, not a thing.")] = False,
-    base_model: Annotated[str, typer.Option("--base-model", help="The model to teach: tiny or sd-v1-4.")] = "tiny",
+    base_model: Annotated[str, typer.Option("--base-model", help="The base model: tiny or sd-v1-4.")] = "tiny",
 ) -> None:
-    """Add a concept to this repository: write its concept.yaml, copy the pictures, and give them to DVC.
+    """Add a concept to this repository: write its concept.yaml, copy the pictures, and add them to DVC.
 
-    Nothing is committed or pushed; the commands that come next are printed.
+    Nothing is committed or pushed; the next commands are printed.
     """
     new = NewConcept(name, images, token, init, "style" if style else "object", base_model)
     describe(add_concept(Path.cwd(), new))
 
 
 def add_concept(start: Path, new: NewConcept) -> Added:
-    """Write concepts/NAME/ and give its pictures to DVC; when anything fails the folder is as it was before.
+    """Write concepts/NAME/ and add its images to DVC; a failure leaves the working tree unchanged.
 
     Raises:
-        SpecError: the name, the token or the word cannot be used, or another concept has the token.
-        ConceptryError: there is no repository, no DVC in it, no picture, or the concept exists.
+        SpecError: name, token or initializer are invalid, or another concept has the token.
+        ConceptryError: there is no repository, no DVC in it or no image, or the concept exists.
     """
     check_name(new.name)
     top = _top(start)
@@ -100,11 +100,11 @@ def add_concept(start: Path, new: NewConcept) -> Added:
 
 
 def concept_yaml(new: NewConcept, *, schema: bool) -> str:
-    """A concept.yaml that sets what was asked for and shows everything else as a comment, with its default.
+    """Return a concept.yaml with the requested values, and all other keys as comments with their defaults.
 
     Args:
-        new: What was asked for.
-        schema: whether concepts/concept.schema.json exists, which editors then use to complete and check the file.
+        new: Requested concept.
+        schema: Whether concepts/concept.schema.json exists, which editors use to complete and check the file.
     """
     given = {
         "placeholder_token": new.placeholder_token,
@@ -116,22 +116,22 @@ def concept_yaml(new: NewConcept, *, schema: bool) -> str:
     lines = ["# yaml-language-server: $schema=../concept.schema.json"] if schema else []
     for key, value in given.items():
         lines += [f"# {ConceptSpec.model_fields[key].description}", f"{key}: {_yaml(value)}"]
-    lines += ["", "# The rest is optional. Each line shows the default; take its # away to change it.", ""]
+    lines += ["", "# The other keys are optional. Each line shows the default; remove its # to change it.", ""]
     lines += _commented(ConceptSpec, skip=given.keys(), indent="")
     return "\n".join(lines) + "\n"
 
 
 def describe(added: Added) -> None:
-    """Say what was written, and which commands come next."""
+    """Print what was written and the next commands."""
     console = Console(highlight=False)
     captions = f" and {added.captions} captions" if added.captions else ""
     console.print(f"[green]✓[/] [bold]{added.folder}[/] with {added.pictures} pictures{captions}.")
-    console.print("\nLook at concept.yaml, then:\n")
+    console.print("\nReview concept.yaml, then:\n")
     console.print(Syntax(commands(added), "bash", background_color="default", word_wrap=True))
 
 
-def commands(added: Added, why: str = "the request to train") -> str:
-    """The commands that come next; `why` is what the push means."""
+def commands(added: Added, why: str = "the watcher trains it") -> str:
+    """Return the next commands; `why` is the comment on the push."""
     return "\n".join(
         [
             f"git add {' '.join(added.to_commit)}",
@@ -156,12 +156,12 @@ def _top(start: Path) -> Path:
 
 
 def _pictures(folder: Path) -> list[Path]:
-    """The pictures in `folder` and the captions beside them, by name."""
+    """Return the images in `folder` and their captions, sorted by name."""
     files = sorted(path for path in folder.iterdir() if path.is_file())
     pictures = [path for path in files if path.suffix.lower() in PICTURES]
     if not pictures:
         known = " ".join(sorted(PICTURES))
-        raise ConceptryError(f"no picture in {folder}", next_step=f"give a folder with files of these kinds: {known}")
+        raise ConceptryError(f"no picture in {folder}", next_step=f"pass a folder with files of these types: {known}")
     stems = {path.stem for path in pictures}
     captions = [path for path in files if path.suffix == ".txt" and path.stem in stems]
     return pictures + captions
@@ -173,7 +173,7 @@ def _check_spec(top: Path, name: str, text: str) -> None:
         try:
             specs[path.parent.name] = load_spec(path.read_text(encoding="utf-8"), spec_path(path.parent.name))
         except SpecError:
-            continue  # another concept's mistake is not in the way of this one
+            continue  # another concept's mistakes do not matter here
     if error := check_unique_tokens(specs).get(name):
         raise error
 
@@ -191,5 +191,5 @@ def _commented(model: type[BaseModel], skip: Any, indent: str) -> Iterator[str]:
 
 
 def _yaml(value: Any) -> str:
-    """A scalar in YAML; JSON's spelling is YAML's, and words need no quotes."""
+    """Return a scalar in YAML: as in JSON, and words without quotes."""
     return value if isinstance(value, str) and value.isalpha() else json.dumps(value, ensure_ascii=False)

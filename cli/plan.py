@@ -1,4 +1,4 @@
-"""`conceptry plan`: what the registry would do, as a table for people, Markdown for a review, or JSON for programs."""
+"""`conceptry plan`: print the plan as a table, as Markdown for a review, or as JSON for programs."""
 
 from __future__ import annotations
 
@@ -40,16 +40,17 @@ def command(
     json: Json = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown, for a comment on a review.")] = False,
     out: Annotated[
-        Path | None, typer.Option("--out", help="Also keep the plan in a file, for `conceptry apply`.", dir_okay=False)
+        Path | None, typer.Option("--out", help="Also save the plan to a file, for `conceptry apply`.", dir_okay=False)
     ] = None,
     ref: Annotated[
-        str | None, typer.Option("--ref", help="Branch, tag or commit of the repository to plan for, as if merged.")
+        str | None, typer.Option("--ref", help="Branch, tag or commit to plan for, as if it were merged.")
     ] = None,
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of --json instead.")] = False,
 ) -> None:
     """Show what the registry would do now, and why: git compared with the Hub. Changes nothing.
 
-    Exit code: 0 nothing to do, 2 something to do, 1 the plan could not be made or all that is left is Degraded.
+    Exit code: 0 nothing to do, 2 there are changes to make, 1 the plan could not be made, or a concept is Degraded and
+    there is no change to make.
     """
     if schema:
         print_json(plan_schema())
@@ -66,12 +67,14 @@ def command(
     else:
         print_plan(made, console.out(), repo)
         if out is not None:
-            console.out().print(f"Saved. To do exactly this: [bold]conceptry apply {out}[/]", soft_wrap=True)
+            console.out().print(
+                f"Saved. To carry out exactly this plan: [bold]conceptry apply {out}[/]", soft_wrap=True
+            )
     raise typer.Exit(exit_code(made))
 
 
 def exit_code(plan: Plan) -> int:
-    """2 something to do, as Terraform says it; else 1 a concept is broken and a person is needed; else 0."""
+    """Return 2 if there are changes to make, as Terraform does; else 1 if a concept is degraded; else 0."""
     if plan.changes:
         return PLAN_CHANGES
     degraded = any(action.health == "Degraded" for action in plan.actions)
@@ -79,7 +82,7 @@ def exit_code(plan: Plan) -> int:
 
 
 def print_plan(plan: Plan, terminal: Console, repo: str) -> None:
-    """Print one row a concept, what is to be done first, and one line that sums it up."""
+    """Print one row per concept, changes first, and a summary line."""
     if not plan.actions:
         terminal.print(f"No concept in {repo} at {plan.revision[:8]}. `conceptry new` adds one.")
         return

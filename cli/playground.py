@@ -1,4 +1,4 @@
-"""`conceptry playground`: a published version's Space, on this machine."""
+"""`conceptry playground`: run a published version's Space on this machine."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from local.playground import play
 def command(
     concept: Annotated[str, typer.Argument(help="A concept or a version: my-cat, my-cat@v2, my-cat@latest.")],
     root: Root = None,
-    port: Annotated[int, typer.Option("--port", help="Port on 127.0.0.1; another one when it is taken.")] = 7860,
+    port: Annotated[int, typer.Option("--port", help="Port on 127.0.0.1; a free one if it is in use.")] = 7860,
 ) -> None:
-    """Open a published concept's Space on this machine: a page that draws with the token. Ctrl-C ends it."""
+    """Open a published concept's Space on this machine: a page that draws with the token. Ctrl-C stops it."""
     play(root, VersionRef.parse(concept), port)

@@ -1,4 +1,4 @@
-"""`conceptry pull`: a version's files."""
+"""`conceptry pull`: download the files of a version."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tasks.hub import HubSession, pull
 
 def command(
     version: VersionArgument,
-    folder: Annotated[Path, typer.Argument(help="Where its files go.", metavar="DIR", file_okay=False)],
+    folder: Annotated[Path, typer.Argument(help="Folder for its files.", metavar="DIR", file_okay=False)],
     root: Root = None,
 ) -> None:
     """Download a version, every file checked by its sha256."""

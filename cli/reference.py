@@ -1,4 +1,4 @@
-"""docs/reference.md, made from the code: `make reference`. A test holds the committed page to it."""
+"""Generator of docs/reference.md: `make reference`. A test compares the committed page with its output."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tasks.events import PREFIX as EVENT_PREFIX
 
 HEAD = """# Reference
 
-Made from the code by `make reference`; a test fails when this page is out of date.
+Generated from the code by `make reference`; a test fails if this page is out of date.
 """
 
 
@@ -100,7 +100,7 @@ def _default(value: object) -> str:
 
 
 def _name(parameter: Any) -> str:
-    """Return an option's first name, or an argument's place holder."""
+    """Return an option's first name, or an argument's placeholder."""
     if parameter.param_type_name == "option":
         return str(parameter.opts[0])
     return str(parameter.metavar or parameter.name.upper())

@@ -1,4 +1,4 @@
-"""`conceptry setup gcp`: register the blocks that trainings on Vertex AI need, and check whether all is there."""
+"""`conceptry setup gcp`: register the Prefect blocks of trainings on Vertex AI, and check all requirements."""
 
 from __future__ import annotations
 
@@ -40,11 +40,12 @@ def command(
     bucket: Annotated[
         str | None, typer.Option("--bucket", help="Bucket for records and results. Without it: the registered block.")
     ] = None,
-    check: Annotated[bool, typer.Option("--check", help="Register nothing; only look.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Register nothing; only run the checks.")] = False,
 ) -> None:
-    """Register the Prefect blocks that trainings on Vertex AI need, and check the rest; each finding says what to do.
+    """Register the Prefect blocks that trainings on Vertex AI need, and check the other requirements.
 
-    Reads CONCEPTRY_VERTEX_... variables (project, region, image, machine). Exit code: 0 ready, 1 something is missing.
+    Reads CONCEPTRY_VERTEX_... variables (project, region, image, machine). A failed check prints its next step. Exit
+    code: 0 ready, 1 a requirement is missing.
     """
     console = out()
     with open_installation(root) as installation, prefect_of(root):
@@ -61,12 +62,12 @@ def command(
 
 
 def _access(console: Console, installation: Installation, credentials_block: Any, bucket_block: Any) -> Access:
-    """Return what the checks need, the image's tag resolved to its digest."""
+    """Return settings and clients for the checks, with the image's tag resolved to its digest."""
     credentials = credentials_block.get_credentials_from_service_account()
     basics, vertex = installation.vertex_basics, installation.vertex
     if basics.image and "@" not in basics.image:
         digest = resolve_image(credentials, basics.image, basics.google_apis)
-        console.print(f"{basics.image} is, today:\n  export CONCEPTRY_VERTEX_IMAGE={digest}", soft_wrap=True)
+        console.print(f"{basics.image} is currently:\n  export CONCEPTRY_VERTEX_IMAGE={digest}", soft_wrap=True)
         vertex = VertexSettings(image=digest)
     if not isinstance(vertex, VertexSettings):
         vertex = installation.vertex_settings()
@@ -80,7 +81,7 @@ def _access(console: Console, installation: Installation, credentials_block: Any
 
 
 def print_checks(console: Console, access: Access) -> int:
-    """Print every check with its correction; returns how many found something missing."""
+    """Print every check, with the next step of a failed one; return the number of failed checks."""
     missing = 0
     for check in check_all(access):
         missing += not check.ok
@@ -88,20 +89,20 @@ def print_checks(console: Console, access: Access) -> int:
         console.print(f"{mark} {check.title:<12}", end="")
         console.print(check.found, markup=False, soft_wrap=True)
         if not check.ok:
-            console.print(f"    {check.mend}", markup=False, soft_wrap=True)
+            console.print(f"    {check.next_step}", markup=False, soft_wrap=True)
     return missing
 
 
 def register_blocks(
     basics: VertexBasics, account: Mapping[str, Any] | None, bucket: str | None, hub_token: str | None
 ) -> list[str]:
-    """Register blocks under the names that the settings expect, and Prefect's limit; returns their slugs.
+    """Register blocks under the names in the settings, and Prefect's concurrency limit; return their slugs.
 
     Args:
         basics: Names of the blocks.
-        account: A service account's JSON; None leaves the block that exists, or registers the machine's own identity.
-        bucket: Name of the bucket; None leaves the block that exists.
-        hub_token: Value of a Secret block; None leaves it.
+        account: Service account's JSON; None keeps an existing block, or registers the machine's own identity.
+        bucket: Name of the bucket; None keeps an existing block.
+        hub_token: Value of the Secret block; None keeps an existing block.
     """
     credentials_name, bucket_name = basics.credentials, basics.bucket
     saved = []
@@ -110,9 +111,9 @@ def register_blocks(
         credentials = GcpCredentials(service_account_info=dict(account)) if account else GcpCredentials()
         _save(credentials, credentials_name)
         saved.append(f"gcp-credentials/{credentials_name}")
-    there: Any = _existing(GcsBucket, bucket_name)
-    if bucket is not None or (there is not None and account is not None):
-        name = bucket or there.bucket
+    existing: Any = _existing(GcsBucket, bucket_name)
+    if bucket is not None or (existing is not None and account is not None):
+        name = bucket or existing.bucket
         _save(GcsBucket(bucket=name, gcp_credentials=credentials), bucket_name)
         saved.append(f"gcs-bucket/{bucket_name}")
     if hub_token is not None:
@@ -124,10 +125,10 @@ def register_blocks(
 
 
 def blocks(basics: VertexBasics) -> tuple[Any, Any]:
-    """Load the registered GcpCredentials and GcsBucket.
+    """Return the registered GcpCredentials and GcsBucket blocks.
 
     Raises:
-        SettingsError: one of them is missing.
+        SettingsError: a block is missing.
     """
     credentials_name, bucket_name = basics.credentials, basics.bucket
     credentials, bucket = _existing(GcpCredentials, credentials_name), _existing(GcsBucket, bucket_name)
@@ -171,5 +172,5 @@ def _read_account(path: Path) -> dict[str, Any]:
 def _closing(missing: int) -> str:
     if missing:
         verb = "is" if missing == 1 else "are"
-        return f"{missing} of these {verb} not as needed. Correct that and run `conceptry setup gcp` again."
-    return "Trainings may begin: set CONCEPTRY_BACKEND=vertex where the flows run, or training.backend in concept.yaml."
+        return f"{missing} of these {verb} not as needed. Correct them and run `conceptry setup gcp` again."
+    return "Ready for trainings: set CONCEPTRY_BACKEND=vertex where the flows run, or training.backend in concept.yaml."

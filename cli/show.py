@@ -1,4 +1,4 @@
-"""`conceptry show`: all that is known of one version."""
+"""`conceptry show`: print one version."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def print_version(found: FoundVersion) -> None:
 
 
 def figures(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """Return metrics for people: without the digests of the files, which are the manifest's."""
+    """Return the metrics to print, without the digests of files, which the manifest contains."""
     return {key: value for key, value in metrics.items() if not key.startswith("files.")}
 
 
@@ -73,7 +73,7 @@ def _section(title: str, values: Mapping[str, Any]) -> None:
 
 
 def figure(value: Any) -> str:
-    """Return a value for people."""
+    """Return a value as text."""
     if value is None:
         return "-"
     return f"{value:.5g}" if isinstance(value, float) else str(value)

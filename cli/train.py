@@ -1,4 +1,4 @@
-"""`conceptry train`: one concept now."""
+"""`conceptry train`: train one concept now."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def command(
 ) -> None:
     """Train, judge and publish one concept now, as it is in git, without waiting for the watcher.
 
-    The run goes to the Prefect server when one is configured (PREFECT_API_URL), else it happens in this process.
-    A concept whose inputs are published already is not trained again.
+    With a Prefect server (PREFECT_API_URL) the training is a run there, else it happens in this process. A concept
+    whose inputs are already published is not trained again.
     """
     console = out()
     with open_installation(root) as installation, prefect_of(root):
         if get_current_settings().api.url is None:
             version = train_in_process(installation, name)
-            published = f"{name} {version} is published. `conceptry versions {name}` shows how it was judged."
+            published = f"{name} {version} is published. `conceptry versions {name}` shows its gate."
             console.print(published if version else _nothing_to_train(name))
             return
         run = schedule_training(installation, name)
@@ -49,13 +49,13 @@ def _nothing_to_train(name: str) -> str:
 
 
 def _follow(run: FlowRun, console: Console) -> None:
-    """Print the run's log as it grows; Ctrl-C leaves the run going."""
+    """Print the run's log until it ends; Ctrl-C ends the output, not the run."""
     console.print(f"Run [bold]{run.name}[/]: {get_current_settings().ui_url or ''}/runs/flow-run/{run.id}")
     try:
         with get_client(sync_client=True) as client:
             ended = _print_log(client, run, console)
     except KeyboardInterrupt:
-        console.print("Not followed any longer; the run goes on.")
+        console.print("Stopped following; the run continues.")
         raise
     state: Any = ended.state
     if state is None or not state.is_completed():

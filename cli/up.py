@@ -1,4 +1,4 @@
-"""`conceptry up`: the embedded set-up in the foreground."""
+"""`conceptry up`: run the embedded set-up in the foreground."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from tasks.git.checkout import branch_of, origin_of
 
 
 def command(
-    root: Annotated[
-        Path, typer.Option("--root", help="Folder that keeps databases, Hub and logs.", file_okay=False)
-    ] = Path(".conceptry"),
+    root: Annotated[Path, typer.Option("--root", help="Folder for databases, Hub and logs.", file_okay=False)] = Path(
+        ".conceptry"
+    ),
     watch_every: Annotated[
-        int | None, typer.Option("--watch-every", help="Seconds between two looks at git (30).", min=1)
+        int | None, typer.Option("--watch-every", help="Seconds between two watches of git (30).", min=1)
     ] = None,
     cloud_emulated: Annotated[
         bool | None,
         typer.Option(
             "--cloud-emulated/--no-cloud-emulated",
-            help="Train on an emulated Vertex AI with an emulated bucket, the way a real cloud is used. Remembered.",
+            help="Train on an emulated Vertex AI with an emulated bucket, as on a real cloud. Remembered.",
             show_default=False,
         ),
     ] = None,
 ) -> None:
-    """Run everything on this machine: a Prefect server with its UI, a local Hub, and the flows. Ctrl-C ends it all.
+    """Run everything on this machine: a Prefect server with its UI, a local Hub, and the flows. Ctrl-C stops them all.
 
-    Reads concepts from the `origin` of the git repository you are in, unless the folder remembers another one.
+    Reads concepts from the `origin` of the current git repository, unless the folder remembers another one.
     """
     folder = Folder.at(root)
     setup = folder.read() if folder.exists() else first_setup(Path.cwd())
@@ -52,11 +52,11 @@ def command(
             console.print(panel(folder, running))
             stack.run_until_interrupted()
     except KeyboardInterrupt:
-        console.print("Stopped; nothing is left running.")
+        console.print("Stopped; no process is left running.")
 
 
 def first_setup(here: Path) -> Setup:
-    """Return the set-up for the repository here, unless CONCEPTRY_REPO and CONCEPTRY_BRANCH name another."""
+    """Return the set-up for the current repository, unless CONCEPTRY_REPO and CONCEPTRY_BRANCH name another."""
     chosen = OriginSettings()
     return Setup(repo=chosen.repo or origin_of(here), branch=chosen.branch or branch_of(here))
 
@@ -66,9 +66,7 @@ def panel(folder: Folder, setup: Setup) -> Panel:
     rows = Table.grid(padding=(0, 2))
     rows.add_row("[bold]Prefect[/]", setup.prefect_ui, "[dim]runs, logs, artifacts[/]")
     rows.add_row("[bold]Hub[/]", setup.hub_endpoint, f"[dim]models and Spaces of {setup.hub_owner}[/]")
-    rows.add_row(
-        "[bold]Concepts[/]", f"{setup.repo} ({setup.branch})", f"[dim]looked at every {setup.watch_every} s[/]"
-    )
+    rows.add_row("[bold]Concepts[/]", f"{setup.repo} ({setup.branch})", f"[dim]read every {setup.watch_every} s[/]")
     if setup.cloud_emulated:
         rows.add_row(
             "[bold]Vertex AI[/]",
@@ -79,7 +77,7 @@ def panel(folder: Folder, setup: Setup) -> Panel:
     return Panel(
         rows,
         title="Conceptry is up",
-        subtitle="Ctrl-C stops it all",
+        subtitle="Ctrl-C stops everything",
         title_align="left",
         subtitle_align="left",
         expand=False,

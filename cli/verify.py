@@ -1,8 +1,8 @@
-"""`conceptry verify`: hash everything again, from git through DVC to the Hub.
+"""`conceptry verify`: verify all digests again, from git through DVC to the Hub.
 
-For every version: does its commit exist, does that commit ask for what was trained, does the DVC remote still hold
-every picture with its md5, do these inputs give the version's fingerprint, is every file of the version on the Hub with
-its sha256, are branch, tag and index where they belong, and are the Space's files those that were pushed?
+Checks of every version: its git commit exists and contains the inputs that were trained; the DVC remote has every image
+with its md5; the inputs give the version's fingerprint; every file of the version is on the Hub with its sha256;
+branch, tag and index agree; the Space's files are those that were pushed.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from tasks.hub.session import GITATTRIBUTES, MANIFEST
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was checked; `version` is None for what concerns the concept; `wrong` is None when it is right."""
+    """Result of one check; `version` is None for checks of the concept; `wrong` is None if the check passed."""
 
     concept: str
     version: str | None
@@ -46,14 +46,14 @@ class Finding:
 
 def command(
     names: Annotated[
-        list[str] | None, typer.Argument(help="Concepts or versions (my-cat@v2); all when left out.", metavar="NAME...")
+        list[str] | None, typer.Argument(help="Concepts or versions (my-cat@v2); all if left out.", metavar="NAME...")
     ] = None,
     root: Root = None,
     json: Json = False,
 ) -> None:
-    """Hash everything again, from git through DVC to the Hub, and say what is not as it should be.
+    """Verify all digests again, from git through DVC to the Hub, and print every mismatch.
 
-    Exit code: 0 all is right, 1 something is not.
+    Exit code: 0 all checks passed, 1 a check failed.
     """
     with open_installation(root) as installation:
         findings = verify(installation, names or [], (lambda _: None) if json else print_finding)
@@ -62,12 +62,12 @@ def command(
         print_json({"ok": not wrong, "findings": [asdict(finding) for finding in findings]})
     elif wrong:
         out().print(
-            f"\n{len(wrong)} of {len(findings)} checks found something. The watcher repairs branches, tags, cards and "
-            "Spaces by itself; pictures come back with `dvc push`.",
+            f"\n{len(wrong)} of {len(findings)} checks failed. The watcher repairs branches, tags, cards and "
+            "Spaces; missing pictures need a `dvc push`.",
             soft_wrap=True,
         )
     else:
-        out().print(f"\n{len(findings)} checks, all right.")
+        out().print(f"\n{len(findings)} checks passed.")
     raise typer.Exit(1 if wrong else 0)
 
 
@@ -77,30 +77,30 @@ def verify(
     """Check concepts end to end; nothing is changed.
 
     Args:
-        installation: Of git, DVC and Hub.
-        names: concepts, or single versions (`my-cat@v2`); all when there are none.
-        report: Called with each finding as it is made.
+        installation: Installation, for git, DVC and Hub.
+        names: Concepts, or single versions (`my-cat@v2`); all if empty.
+        report: Called with each finding.
 
     Raises:
-        ConceptryError: there is no such concept or version.
+        ConceptryError: a concept or version does not exist.
     """
     desired, session = read_desired(installation), hub.HubSession(installation.hub)
     live, verifier = hub.list_live(session), _Verifier(installation, session, desired)
     selected = _selected(names, {*desired.concepts, *live.concepts})
     findings = []
     for name, versions in sorted(selected.items()):
-        there = live.concepts.get(name, LiveConcept(name, (), None))
-        missing = versions - {version.name for version in there.versions}
+        live_concept = live.concepts.get(name, LiveConcept(name, (), None))
+        missing = versions - {version.name for version in live_concept.versions}
         if missing:
             raise ConceptryError(f"there is no version {', '.join(sorted(missing))}", concept=name)
-        for finding in verifier.check(there, versions):
+        for finding in verifier.check(live_concept, versions):
             report(finding)
             findings.append(finding)
     return findings
 
 
 def _selected(names: Collection[str], known: Collection[str]) -> dict[str, set[str]]:
-    """Return the concepts to check, each with the versions that are asked for; none means all."""
+    """Return the concepts to check, each with the selected versions; an empty set means all."""
     if not names:
         return {name: set() for name in known}
     selected: dict[str, set[str]] = {}
@@ -118,14 +118,14 @@ def _selected(names: Collection[str], known: Collection[str]) -> dict[str, set[s
 
 @dataclass(frozen=True)
 class _Verifier:
-    """What every check reads from."""
+    """Inputs of all checks."""
 
     installation: Installation
     session: hub.HubSession
     desired: Desired
 
     def check(self, live: LiveConcept, only: Collection[str]) -> Iterator[Finding]:
-        """Check one concept and, of its versions, `only` these; all when there are none."""
+        """Check one concept and its versions in `only`; all versions if it is empty."""
         name, concept = live.name, self.desired.concepts.get(live.name)
         if concept is not None:
             yield Finding(name, None, "concept.yaml", str(concept.error) if concept.error else None)
@@ -162,17 +162,17 @@ class _Verifier:
 
 
 def _index(manifest: Manifest, version: Version) -> str | None:
-    """Whether the card's index says what the manifest does."""
+    """Return how the card's index differs from the manifest; None if it does not."""
     true = version_of(manifest, version.number, version.commit).to_index()
-    said = version.to_index()
-    # What a training took is in the index since a later release of Conceptry.
-    keys = (true.keys() | said.keys()) - ({"seconds"} - said.keys())
-    wrong = [key for key in sorted(keys) if true.get(key) != said.get(key)]
+    indexed = version.to_index()
+    # Entries of older releases of Conceptry lack the duration of the training.
+    keys = (true.keys() | indexed.keys()) - ({"seconds"} - indexed.keys())
+    wrong = [key for key in sorted(keys) if true.get(key) != indexed.get(key)]
     return f"the card on main says another {', '.join(wrong)} than concept.json" if wrong else None
 
 
 def _fingerprint(manifest: Manifest) -> str | None:
-    """Whether the inputs that the manifest names give its fingerprint."""
+    """Return an error if the inputs in the manifest do not give its fingerprint."""
     spec = _spec(manifest)
     base = BaseModel(manifest.base_model, manifest.base_digest, manifest.recipe, spec.resolution or 0)
     images = [ImageRef(path, md5) for path, md5 in manifest.images.items()]
@@ -181,47 +181,52 @@ def _fingerprint(manifest: Manifest) -> str | None:
 
 
 def _git(installation: Installation, manifest: Manifest) -> str | None:
-    """Whether its commit asks for these images and these training keys."""
+    """Return an error if the git commit does not contain these images and training keys."""
     sources = git.read_concepts(installation.work.mirror, manifest.commit)
     concept = parse_sources([source for source in sources if source.name == manifest.name]).get(manifest.name)
     if concept is None or concept.spec is None:
-        return f"commit {manifest.commit[:8]} does not hold it"
+        return f"commit {manifest.commit[:8]} does not contain it"
     if concept.dvc_md5 != manifest.dvc_md5:
         return f"images.dvc at {manifest.commit[:8]} is {concept.dvc_md5}, not {manifest.dvc_md5}"
     spec = _spec(manifest)
     base = BaseModel(manifest.base_model, manifest.base_digest, manifest.recipe, spec.resolution or 0)
-    asked, trained = training_keys(concept.spec, base), training_keys(spec, base)
-    wrong = [key for key in asked if asked[key] != trained[key]]
+    expected, trained = training_keys(concept.spec, base), training_keys(spec, base)
+    wrong = [key for key in expected if expected[key] != trained[key]]
     return f"concept.yaml at {manifest.commit[:8]} has another {', '.join(wrong)}" if wrong else None
 
 
 def _dvc(installation: Installation, desired: Desired, manifest: Manifest) -> str | None:
-    """Whether the remote holds every picture with its md5; every byte is read."""
+    """Return an error if the remote does not have every image with its md5; every byte is read."""
     with TemporaryDirectory(prefix="conceptry-verify-") as folder:
         destination = Path(folder) / "images"
         dvc.fetch_images(
-            installation.work.mirror, desired.revision, manifest.dvc_md5, None, destination, concept=manifest.name
+            installation.work.mirror,
+            desired.revision,
+            manifest.dvc_md5,
+            None,
+            destination=destination,
+            concept=manifest.name,
         )
-        there = {
+        found = {
             path.relative_to(destination).as_posix(): file_digest(path, "md5")
             for path in destination.rglob("*")
             if path.is_file()
         }
-    return None if there == manifest.images else "the pictures are not those of concept.json"
+    return None if found == manifest.images else "the pictures are not those of concept.json"
 
 
 def _hub(session: hub.HubSession, manifest: Manifest, version: Version) -> str | None:
-    """Whether every file of the version is there with its sha256, and no other; every byte is read."""
+    """Return an error if the version's files are not exactly those of the manifest, by sha256; every byte is read."""
     with TemporaryDirectory(prefix="conceptry-verify-") as folder:
         place = hub.download(session, manifest.name, version.commit, Path(folder) / "version")
-        there = {
+        found = {
             path.relative_to(place).as_posix(): file_digest(path, "sha256")
             for path in place.rglob("*")
             if path.is_file() and ".cache" not in path.relative_to(place).parts
         }
-    there = {path: digest for path, digest in there.items() if path not in (MANIFEST, GITATTRIBUTES)}
-    keys = there.keys() | manifest.files.keys()
-    wrong = [path for path in sorted(keys) if there.get(path) != manifest.files.get(path)]
+    found = {path: digest for path, digest in found.items() if path not in (MANIFEST, GITATTRIBUTES)}
+    keys = found.keys() | manifest.files.keys()
+    wrong = [path for path in sorted(keys) if found.get(path) != manifest.files.get(path)]
     more = ", ..." if len(wrong) > 5 else ""
     return f"other bytes than concept.json says: {', '.join(wrong[:5])}{more}" if wrong else None
 

@@ -1,4 +1,4 @@
-"""`conceptry versions`: what is published of one concept."""
+"""`conceptry versions`: list the published versions of a concept."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ def command(name: Name, root: Root = None, json: Json = False) -> None:
     with open_installation(root) as installation:
         concepts = list_live(HubSession(installation.hub)).concepts
     if name not in concepts:
-        known = ", ".join(sorted(concepts)) or "none at all"
+        known = ", ".join(sorted(concepts)) or "none"
         raise ConceptryError(
-            f"nothing is published at {installation.hub.endpoint}/{installation.hub.owner}; there is: {known}",
+            f"has no published version at {installation.hub.endpoint}/{installation.hub.owner}; published: {known}",
             concept=name,
-            next_step="`conceptry plan` says what happens next",
+            next_step="see its next action with `conceptry plan`",
         )
     if json:
         print_json(as_dict(concepts[name]))
@@ -31,7 +31,7 @@ def command(name: Name, root: Root = None, json: Json = False) -> None:
 
 
 def as_dict(concept: LiveConcept) -> dict[str, object]:
-    """The JSON of `--json`: the index as the Hub holds it, and which version is released."""
+    """Return the JSON of `--json`: the index of versions, and which one is released."""
     return {
         "name": concept.name,
         "released": concept.space.release if concept.space else None,
@@ -40,7 +40,7 @@ def as_dict(concept: LiveConcept) -> dict[str, object]:
 
 
 def table(concept: LiveConcept) -> Table:
-    """One row a version, newest first; the released one is marked."""
+    """Return a table with one row per version, the newest first; the released one is marked."""
     released = concept.space.release if concept.space else None
     rows = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold", title_justify="left")
     scored = any(version.clip is not None for version in concept.versions)

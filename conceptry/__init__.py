@@ -1,1 +1,1 @@
-"""The pure core: what a concept is, what a version is, and the plan that leads from one to the other. No I/O."""
+"""Pure core of the project: spec, version, fingerprints and plan. No I/O."""

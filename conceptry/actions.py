@@ -1,4 +1,4 @@
-"""What a plan consists of: one action for each concept, with its reason, its cause in words, sync status and health."""
+"""Content of a plan: one action per concept, with reason, cause in words, sync status and health."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -17,7 +17,7 @@ Attempt = Literal["running", "failed"]
 
 
 class ActionKind(StrEnum):
-    """What is to be done with a concept."""
+    """Kind of an action."""
 
     TRAIN = "train"
     RELEASE = "release"
@@ -35,10 +35,10 @@ IDLE = frozenset({ActionKind.NOTHING, ActionKind.WAIT, ActionKind.HOLD})
 
 @dataclass(frozen=True)
 class Change:
-    """One difference between the inputs that git asks for and those of the newest version.
+    """One difference between the desired inputs in git and those of the newest version.
 
     `what` is a dotted key of concept.yaml, or a file below the concept's folder; for a file `old` and `new` are md5s.
-    None stands for "was not there" and "is gone".
+    `old` is None for an addition, `new` for a removal.
     """
 
     what: str
@@ -53,7 +53,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a training will take: minutes on one accelerator and US dollars, and in words what they are guessed from."""
+    """Estimated duration of a training on one accelerator, its price in US dollars, and the basis in words."""
 
     gpu_minutes: float
     usd: float
@@ -62,13 +62,13 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Action:
-    """One concept's action, with its reason for programs and its cause in words.
+    """Action of one concept, with a reason code for programs and a cause in words.
 
-    `fingerprint` is the training fingerprint that it is about, and the run's idempotency key. `version` is the version
-    that the Space should serve afterwards, for release, render, adopt and repair; None there means none. `retrain` is
-    the ISO date for which a scheduled retraining fell due; it is part of the fingerprint. `changes` says one by one
-    what the cause sums up, `drift` what is to be repaired. `deferred` says why it is not carried out now, though it is
-    needed; `deferral` is the reason of that.
+    `fingerprint` is the training fingerprint of the action, and the idempotency key of its run. `version` is the
+    version that the Space serves afterwards, for release, render, adopt and repair; None means that it serves none.
+    `retrain` is the ISO date on which a scheduled retraining fell due; it is part of the fingerprint. `changes` lists
+    the single differences that the cause sums up, `drift` what the action repairs. If the action is needed but not
+    carried out now, `deferred` says why in words and `deferral` is the reason code.
     """
 
     concept: str
@@ -91,7 +91,7 @@ class Action:
 class Plan:
     """One action for every concept in git or on the Hub, by name.
 
-    `hub` is the digest of what the Hub held, by which a saved plan is told from an outdated one.
+    `hub` is the digest of the live state; a saved plan whose digest differs from the current one is outdated.
     """
 
     revision: str
@@ -110,7 +110,7 @@ class Plan:
 
     @property
     def estimate(self) -> Estimate | None:
-        """All trainings together; None when there is none to guess about."""
+        """Sum over all trainings; None if no training has an estimate."""
         each = [action.estimate for action in self.changes if action.estimate]
         if not each:
             return None
@@ -118,7 +118,7 @@ class Plan:
         return Estimate(round(minutes, 1), round(usd, 2), f"{len(each)} trainings")
 
     def to_json(self) -> str:
-        """Write the plan for programs, as `conceptry plan --json` prints it; what says nothing is left out."""
+        """Return the JSON that `conceptry plan --json` prints; empty optional fields are left out."""
         data = asdict(self)
         data["actions"] = [_without_empty(action) for action in data["actions"]]
         if not self.hub:
@@ -129,10 +129,10 @@ class Plan:
 
     @staticmethod
     def from_json(text: str | bytes) -> "Plan":
-        """Read a plan back.
+        """Parse the JSON that `to_json` returned.
 
         Raises:
-            ConceptryError: it is not what `to_json` wrote.
+            ConceptryError: the text is not a saved plan.
         """
         try:
             data = json.loads(text)
@@ -141,12 +141,12 @@ class Plan:
         except (ValueError, ValidationError, AttributeError, TypeError) as error:
             first = str(error).splitlines()[0]
             raise ConceptryError(
-                f"this is no saved plan: {first}", next_step="make one: conceptry plan --out"
+                f"the file is not a saved plan: {first}", next_step="save one with `conceptry plan --out FILE`"
             ) from None
 
 
 def plan_schema() -> dict[str, Any]:
-    """Describe `conceptry plan --json` to programs; committed as docs/plan.schema.json."""
+    """Return the JSON Schema of `conceptry plan --json`, committed as docs/plan.schema.json."""
     schema = _PLAN.json_schema(mode="serialization")
     schema["properties"]["estimate"] = {
         "anyOf": [{"$ref": "#/$defs/Estimate"}, {"type": "null"}],

@@ -1,4 +1,4 @@
-"""Why a training is needed: what differs between the inputs that git asks for and a version's."""
+"""Differences between the desired training inputs in git and those of a version."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,12 +16,12 @@ _OF_THE_BASE_MODEL = {"base_model", "base_digest", "recipe", "resolution"}
 def training_changes(
     images: Sequence[str], keys: Mapping[str, Any], versions: Sequence[Version]
 ) -> tuple[ActionReason, str]:
-    """Compare with the newest version: the reason, and words such as "images +2 -1, training.max_steps 2000 -> 3000".
+    """Return why the inputs differ from the newest version: reason, and words such as "images +2 -1, seed 0 -> 1".
 
     Args:
-        images: content keys of the images in git.
-        keys: training keys of concept.yaml in git.
-        versions: what is published.
+        images: Content keys of the images in git.
+        keys: Training keys of concept.yaml in git.
+        versions: Published versions.
     """
     if not versions:
         return ActionReason.FIRST_VERSION, "first version"
@@ -38,20 +38,21 @@ def training_changes(
 
 
 def list_changes(
+    *,
     old_images: Sequence[str],
     new_images: Sequence[str],
     old_keys: Mapping[str, Any],
     new_keys: Mapping[str, Any],
     names: Mapping[str, str] = MappingProxyType({}),
 ) -> tuple[Change, ...]:
-    """List one by one what differs.
+    """Return each difference between two sets of inputs.
 
     Args:
-        old_images: content keys of the images before.
-        new_images: content keys of the images after.
-        old_keys: training keys before.
-        new_keys: training keys after.
-        names: path of an image by its md5, as far as known; others are named by their md5.
+        old_images: Content keys of the images before.
+        new_images: Content keys of the images after.
+        old_keys: Training keys before.
+        new_keys: Training keys after.
+        names: Known paths of images, by md5; an image without one is named by its md5.
     """
     files = _file_changes(_captions(old_images), _captions(new_images), names)
     return (*files, *(Change(key, _word(old_keys[key]), _word(new_keys[key])) for key in _changed(old_keys, new_keys)))
@@ -74,7 +75,7 @@ def _file_changes(
 
 
 def _captions(images: Sequence[str]) -> dict[str, list[str]]:
-    """The captions' md5s of each image, "" where it has none; an image may be there twice."""
+    """Return the md5s of each image's captions, "" for no caption; a repeated image has several."""
     found: dict[str, list[str]] = {}
     for key in images:
         md5, _, caption = key.partition("+")

@@ -1,8 +1,8 @@
-"""A concept as git describes it: concept.yaml, its images, and the state that people want.
+"""Desired state of a concept in git: the spec (concept.yaml) and the references to its images.
 
-`load_spec` is the only reader of concept.yaml. What tasks find in git comes in as `ConceptSource` (raw texts) and
-leaves as `DesiredConcept`: either a valid spec or the error that says what to mend, so that one bad file stops one
-concept.
+`load_spec` is the only reader of concept.yaml. `parse_sources` turns a `ConceptSource` (raw texts from git) into a
+`DesiredConcept`: either a valid spec or the error that says what to correct, so that an invalid file stops its own
+concept only.
 """
 
 import re
@@ -58,17 +58,17 @@ def _template(text: str) -> str:
 
 
 Override = dict[Annotated[str, AfterValidator(template_file)], Annotated[str, Field(max_length=200_000)]]
-"""Files of a template, by name, each with its whole text."""
+"""Template files by name, each with its complete text."""
 
 
 class _Section(Model):
-    """Frozen and strict: concept.yaml says what it means, and a key that nobody reads is a mistake."""
+    """Frozen, strict section of concept.yaml; an unknown key is an error, because no code would read it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class TrainingSpec(_Section):
-    """How to train. Left out, a value is the base model's own default."""
+    """Training settings. A value that is left out is the base model's default."""
 
     max_steps: int | None = Field(
         None, ge=1, le=100_000, description="Optimizer steps at most; null takes the base model's default."
@@ -77,7 +77,7 @@ class TrainingSpec(_Section):
         None, gt=0, le=1, description="Learning rate of Adam; null takes the base model's default."
     )
     batch_size: int | None = Field(None, ge=1, le=64, description="Images a step; null takes the base model's default.")
-    early_stopping: bool = Field(True, description="Stop before max_steps when the evaluation loss no longer moves.")
+    early_stopping: bool = Field(True, description="Stop before max_steps when the evaluation loss no longer improves.")
     seed: int = Field(0, ge=0, le=2**31 - 1, description="Seed of noise, prompts and augmentation.")
     held_out: int = Field(
         1, ge=0, le=100, description="Images kept out of training to judge the result; two always stay in."
@@ -95,7 +95,7 @@ class TrainingSpec(_Section):
 
 
 class GateSpec(_Section):
-    """What a trained version must reach to be released by `release: latest`."""
+    """Thresholds that a version must reach for `release: latest` to serve it."""
 
     min_improvement: float = Field(
         0.0,
@@ -108,7 +108,7 @@ class GateSpec(_Section):
         ge=0,
         lt=100,
         description="Points by which the samples' CLIP score with the concept's pictures must exceed that of the "
-        "initializer's samples; needs a CLIP model where it is trained. null asks for none.",
+        "initializer's samples; needs a CLIP model where it is trained. null requires none.",
     )
 
 
@@ -122,7 +122,7 @@ class SpaceSpec(_Section):
     """The concept's Space on the Hub. Changes here render it again and never train."""
 
     title: Annotated[str, AfterValidator(_one_line)] | None = Field(
-        None, max_length=60, description="Title of the Space; null makes one of the concept's name."
+        None, max_length=60, description="Title of the Space; null derives it from the concept's name."
     )
     emoji: Annotated[str, AfterValidator(_one_line)] = Field(
         "🎨", max_length=8, description="One emoji, shown on the Space's card."
@@ -133,13 +133,13 @@ class SpaceSpec(_Section):
         description="Hardware flavour of the Space; null takes t4-small, and cpu-basic for tiny, which needs no GPU.",
     )
     sleep_minutes: int = Field(
-        15, ge=5, le=43_200, description="Idle minutes until rented hardware is given back; a visitor wakes the Space."
+        15, ge=5, le=43_200, description="Idle minutes until rented hardware is released; a visitor wakes the Space."
     )
     private: bool = Field(False, description="Whether model repo and Space are visible to their owner only.")
     override: Annotated[Override, AfterValidator(programs)] = Field(
         {},
-        description="Files of the Space's template to replace for this concept, each with its whole text, for example "
-        "theme.py: | ... A new name adds a file.",
+        description="Files of the Space's template to replace for this concept, each with its complete text, for "
+        "example theme.py: | ... A new name adds a file.",
     )
 
 
@@ -157,13 +157,13 @@ class EndpointSpec(_Section):
     instance_size: Annotated[str, AfterValidator(_one_line)] = Field(
         "x1", max_length=20, description="Instance size, as the Hub's catalogue names it."
     )
-    min_replica: int = Field(0, ge=0, le=10, description="Replicas at least; 0 lets it sleep when nobody asks.")
-    max_replica: int = Field(1, ge=1, le=10, description="Replicas at most.")
+    min_replica: int = Field(0, ge=0, le=10, description="Minimum of replicas; 0 scales to zero without requests.")
+    max_replica: int = Field(1, ge=1, le=10, description="Maximum of replicas.")
     override: Annotated[Override, AfterValidator(handler_files)] = Field(
         {},
         description="Files of the handler's template to replace for this concept, from its next version on (a "
-        "published one never changes), each with its whole text. handler.py must keep the class EndpointHandler; a new "
-        "name adds a file.",
+        "published one never changes), each with its complete text. handler.py must keep the class EndpointHandler; a "
+        "new name adds a file.",
     )
 
 
@@ -172,7 +172,7 @@ def _retrain_tag(value: object) -> str:
 
 
 class ConceptSpec(_Section):
-    """concept.yaml: what a concept is, how it is trained, and what is released of it."""
+    """Content of concept.yaml: the token, its training, and which version is released."""
 
     placeholder_token: Annotated[str, AfterValidator(_placeholder)] = Field(
         description="The new token that stands for the concept in prompts, for example <my-cat>; unique over the repo.",
@@ -184,19 +184,19 @@ class ConceptSpec(_Section):
     learnable_property: Literal["object", "style"] = Field(
         "object", description="Whether the images share a thing or a style; chooses the training prompts."
     )
-    num_vectors: int = Field(1, ge=1, le=32, description="Vectors to learn; each takes a place in the prompt.")
+    num_vectors: int = Field(1, ge=1, le=32, description="Vectors to learn; each takes one position of the prompt.")
     base_model: BaseModelName = Field(
-        "tiny", description="The diffusion model that learns the token: tiny for laptops, sd-v1-4 for real."
+        "tiny", description="The diffusion model that learns the token: tiny for laptops, sd-v1-4 for production."
     )
     resolution: int | None = Field(
         None,
         ge=64,
         le=1024,
         multiple_of=64,
-        description="Side of the images in pixels; null takes the model's.",
+        description="Side of the images in pixels; null takes the model's default.",
     )
     training: TrainingSpec = Field(TrainingSpec(), description="How to train.")
-    gate: GateSpec = Field(GateSpec(), description="What a version must reach to be released.")
+    gate: GateSpec = Field(GateSpec(), description="Thresholds that a version must reach to be released.")
     release: Annotated[str, AfterValidator(_release)] = Field(
         "latest",
         description="What the Space serves: latest (the newest version that passed its gate), vN, or none.",
@@ -205,14 +205,14 @@ class ConceptSpec(_Section):
     retrain: Annotated[
         Annotated[Literal["never"], Tag("never")] | Annotated[RetrainSpec, Tag("every")], Discriminator(_retrain_tag)
     ] = Field("never", description="never, or {every_days: N}: train again on a schedule while release is latest.")
-    suspend: bool = Field(False, description="Leave everything as it is until this is false again.")
+    suspend: bool = Field(False, description="Change nothing until this is false again.")
     space: SpaceSpec = Field(SpaceSpec(), description="The concept's Space.")
     endpoint: EndpointSpec = Field(EndpointSpec(), description="The Inference Endpoint proposed for it.")
 
 
 @dataclass(frozen=True)
 class ImageRef:
-    """A file under images/: its path there, with /, and the md5 of its bytes (32 hex digits)."""
+    """File under images/: its relative path, with /, and the md5 of its bytes (32 hex digits)."""
 
     relpath: str
     md5: str
@@ -220,7 +220,7 @@ class ImageRef:
 
 @dataclass(frozen=True)
 class ConceptSource:
-    """The raw texts of a concept's two files at one revision; None where a file does not exist."""
+    """Raw texts of a concept's two files at one revision; None for a file that does not exist."""
 
     name: str
     spec_text: str | None
@@ -229,11 +229,11 @@ class ConceptSource:
 
 @dataclass(frozen=True)
 class DesiredConcept:
-    """What git asks for. With an `error` the rest may be missing and the concept is held.
+    """Desired state of one concept. With an `error` the other fields may be None, and the plan holds the concept.
 
-    `images` is None when the listing is not in the DVC remote; `missing` are files that it names and the remote lacks.
-    With `remote_error` that is unknown: the remote could not be asked, and this is why.
-    `dvc_md5` is the md5 of images.dvc, with its `.dir`.
+    `images` is None if the listing is not in the DVC remote; `missing` are the files that the listing names and the
+    remote lacks. With `remote_error`, the reason why the remote could not be read, both are unknown.
+    `dvc_md5` is the md5 in images.dvc, with its suffix `.dir`.
     """
 
     name: str
@@ -247,7 +247,7 @@ class DesiredConcept:
 
 @dataclass(frozen=True)
 class Desired:
-    """The state that people want, at one git revision."""
+    """Desired state of all concepts, at one git revision."""
 
     revision: str
     concepts: Mapping[str, DesiredConcept]
@@ -255,7 +255,7 @@ class Desired:
 
 @dataclass(frozen=True)
 class BaseModel:
-    """A preset as fingerprints see it: its weights' digest, the trainer's RECIPE, its own resolution in pixels."""
+    """Preset as fingerprints use it: digest of its weights, the trainer's RECIPE, default resolution in pixels."""
 
     name: str
     digest: str
@@ -264,29 +264,29 @@ class BaseModel:
 
 
 def spec_path(name: str) -> str:
-    """Path of a concept's concept.yaml in the repo."""
+    """Return the path of a concept's concept.yaml in the repo."""
     return f"concepts/{name}/concept.yaml"
 
 
 def images_path(name: str) -> str:
-    """Path of a concept's images.dvc in the repo."""
+    """Return the path of a concept's images.dvc in the repo."""
     return f"concepts/{name}/images.dvc"
 
 
 def load_spec(text: str, path: str) -> ConceptSpec:
-    """Read concept.yaml.
+    """Parse and validate concept.yaml.
 
     Raises:
-        SpecError: with every mistake of the file, its line, and the values that are allowed.
+        SpecError: the file has mistakes; each is listed with its line and the allowed values.
     """
     return validate_yaml(ConceptSpec, text, path)
 
 
 def check_name(name: str) -> None:
-    """Refuse a name that the Hub would refuse for the model repo or the Space.
+    """Validate the name of a concept, which is also the name of its model repo and its Space.
 
     Raises:
-        SpecError: it is not lower-case letters and digits, with single hyphens between them, 63 at most.
+        SpecError: the name is not 1 to 63 lower-case letters and digits with single hyphens between them.
     """
     if not NAME.fullmatch(name):
         message = (
@@ -297,7 +297,7 @@ def check_name(name: str) -> None:
 
 
 def check_unique_tokens(specs: Mapping[str, ConceptSpec]) -> dict[str, SpecError]:
-    """Find the concepts that claim a placeholder token which another one claims too; all of them get an error."""
+    """Return an error for every concept whose placeholder token another concept claims as well."""
     claims: dict[str, list[str]] = {}
     for name, spec in specs.items():
         claims.setdefault(spec.placeholder_token, []).append(name)
@@ -305,13 +305,13 @@ def check_unique_tokens(specs: Mapping[str, ConceptSpec]) -> dict[str, SpecError
     for token, names in claims.items():
         for name in names if len(names) > 1 else ():
             others = ", ".join(sorted(set(names) - {name}))
-            message = f"{token} is also the token of {others}; choose another one"
+            message = f"{token} is also the token of {others}; choose a different token"
             errors[name] = SpecError([Problem(None, "placeholder_token", message)], spec_path(name))
     return errors
 
 
 def parse_sources(sources: Iterable[ConceptSource]) -> dict[str, DesiredConcept]:
-    """Validate what git holds. The images are not looked up yet: `images` is None throughout."""
+    """Validate the files of every concept. Images are not listed yet: `images` is None in each."""
     concepts = {source.name: _parse_source(source) for source in sources}
     specs = {name: concept.spec for name, concept in concepts.items() if concept.spec is not None}
     for name, error in check_unique_tokens(specs).items():
@@ -334,6 +334,6 @@ def _parse_source(source: ConceptSource) -> DesiredConcept:
 
 
 def json_schema() -> dict[str, Any]:
-    """Describe concept.yaml to editors; committed as concepts/concept.schema.json."""
+    """Return the JSON Schema of concept.yaml, committed as concepts/concept.schema.json for editors."""
     schema = ConceptSpec.model_json_schema()
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "Conceptry concept"}

@@ -1,20 +1,20 @@
-"""Everything that can go wrong, as one tree.
+"""Exceptions of the project, as one tree.
 
     ConceptryError
     ├── SpecError                mistakes in concept.yaml or images.dvc, all of a file at once
-    ├── ImageError               a picture that cannot be trained on
-    ├── DataMissingError         in git, not in the DVC remote: `dvc push` was forgotten
-    ├── DataCorruptError         bytes that do not have the md5 they should have
-    ├── TrainingError            the trainer ended badly
-    │   └── TrainingCancelled    a person ended it
-    ├── TransientError           what can pass by itself: network, 5xx, 429            (retryable)
-    ├── HubError                 the Hub refused, or holds something unexpected
-    │   └── PublishConflictError somebody else published meanwhile: look again         (retryable)
-    ├── StalePlanError           a saved plan, and git or the Hub has moved since
+    ├── ImageError               an image file that cannot be used for training
+    ├── DataMissingError         in git, but not in the DVC remote: `dvc push` was not run
+    ├── DataCorruptError         bytes with another md5 than the one they are stored under
+    ├── TrainingError            the trainer or its job failed
+    │   └── TrainingCancelled    the user cancelled the run
+    ├── TransientError           a retry may succeed: network, 5xx, 429                (retryable)
+    ├── HubError                 the Hub refused a request, or holds unexpected data
+    │   └── PublishConflictError another process published at the same time            (retryable)
+    ├── StalePlanError           git or the Hub has changed since the plan was saved
     └── SettingsError            CONCEPTRY_... settings that are missing or wrong
 
-A message says what happened, in which concept and file, and what to do next. `retryable` tells a flow whether the same
-call may succeed a little later; bad data never does. All of them survive pickling, because Prefect stores results.
+A message says what happened, in which concept and file, and what to do next. `retryable` is whether the same call may
+succeed later; for bad data it is false. All of them can be pickled, because Prefect stores results.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ from typing import ClassVar
 
 
 class ConceptryError(Exception):
-    """The base: `str()` gives "CONCEPT: FILE: what happened; what to do next", with the parts that are known."""
+    """Base class; `str()` returns "CONCEPT: FILE: what happened; what to do next", with the parts that are known."""
 
     retryable: ClassVar[bool] = False
 
@@ -44,20 +44,20 @@ class ConceptryError(Exception):
 
 @dataclass(frozen=True)
 class Problem:
-    """One mistake in a file: the line (from 1, where known), the dotted key, and what is wrong with it."""
+    """Mistake in a file: its line (from 1; None if unknown), the dotted key, and a message."""
 
     line: int | None
     field: str
     message: str
 
     def located(self, path: str) -> str:
-        """Write it the way compilers do, so that editors can jump to it: `path:4: key: message`."""
+        """Return `path:4: key: message`, the format of compilers, which editors can jump to."""
         place = path if self.line is None else f"{path}:{self.line}"
         return ": ".join(part for part in (place, self.field, self.message) if part)
 
 
 class SpecError(ConceptryError):
-    """A file of a concept has mistakes; all of them are in `problems`, one a line in the message."""
+    """A file of a concept has mistakes; `problems` holds all of them, the message one per line."""
 
     def __init__(self, problems: Sequence[Problem], path: str) -> None:
         self.problems = tuple(problems)
@@ -69,7 +69,7 @@ class SpecError(ConceptryError):
 
 
 class ImageError(ConceptryError):
-    """A picture is broken, too small, too large, or no picture at all; `file` names it."""
+    """An image file is damaged, too small, too large, or not an image; `file` names it."""
 
 
 class DataMissingError(ConceptryError):
@@ -81,7 +81,7 @@ class DataCorruptError(ConceptryError):
 
 
 class TrainingError(ConceptryError):
-    """The trainer ended badly; `exit_code` and the `last_lines` of its output say how."""
+    """The trainer or its job failed; `exit_code` and the `last_lines` of its output describe how."""
 
     def __init__(
         self,
@@ -103,30 +103,30 @@ class TrainingError(ConceptryError):
 
 
 class TrainingCancelled(TrainingError):
-    """A person cancelled the run, and its training was ended with it."""
+    """The user cancelled the run, and its training was stopped."""
 
 
 class TransientError(ConceptryError):
-    """Something that can pass by itself: the network, a 5xx answer, 429 Too Many Requests."""
+    """A failure after which a retry may succeed: the network, a 5xx response, 429 Too Many Requests."""
 
     retryable = True
 
 
 class HubError(ConceptryError):
-    """The Hub refused a request for good, or holds something that Conceptry did not write."""
+    """The Hub refused a request permanently, or holds data that Conceptry did not write."""
 
 
 class PublishConflictError(HubError):
-    """Somebody else published between our look and our write: look again, the version may be there by now."""
+    """Another process published between the read and the write; a retry reads again and may find the version."""
 
     retryable = True
 
 
 class StalePlanError(ConceptryError):
-    """A saved plan that no longer says what would be done."""
+    """A saved plan differs from the plan that would be made now."""
 
     def __init__(self, what: str) -> None:
-        super().__init__(what, next_step="look at a new one: `conceptry plan`")
+        super().__init__(what, next_step="review a new plan: `conceptry plan --out FILE`")
 
     def __reduce__(self) -> tuple[type["StalePlanError"], tuple[str]]:
         return (type(self), (self.what,))

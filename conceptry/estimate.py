@@ -1,7 +1,7 @@
-"""What a training will take: minutes of one accelerator, and dollars.
+"""Estimate of a training's duration (minutes of one accelerator) and price (US dollars).
 
-A guess from what the same concept's last version took, scaled by its steps; else from the preset's own speed. It is
-there so that a reviewer sees "0.3 $" or "3,000 $" in a pull request, not to the minute.
+It is scaled by steps from the duration of the concept's last version, else computed from the preset's speed. It shows a
+reviewer the order of magnitude, 0.3 $ or 3,000 $, and is not accurate to the minute.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,10 +14,11 @@ from conceptry.version import Version
 
 @dataclass(frozen=True)
 class Rate:
-    """How fast a preset trains where trainings run, and what that costs.
+    """Speed and price of training a preset on one backend.
 
-    `step` is seconds a step at the preset's own `batch_size` and `resolution`; `overhead` is seconds of start-up,
-    caching of latents, judging and samples. `max_steps` is the preset's own. `usd_per_hour` is 0 on one's own machine.
+    `step` is seconds per step at the preset's `batch_size` and `resolution` (pixels); `overhead` is seconds of
+    start-up, caching of latents, evaluation and samples. `max_steps` is the preset's default. `usd_per_hour` is 0 on
+    the local machine.
     """
 
     step: float
@@ -29,12 +30,12 @@ class Rate:
 
 
 def estimate(keys: Mapping[str, Any], versions: Sequence[Version], rate: Rate) -> Estimate:
-    """Guess what training these keys takes.
+    """Estimate duration and price of a training.
 
     Args:
-        keys: training keys, see conceptry.fingerprint.
-        versions: what is published of the concept.
-        rate: of the preset.
+        keys: Training keys, see conceptry.fingerprint.
+        versions: Published versions of the concept.
+        rate: Rate of the preset.
     """
     steps = _steps(keys, rate)
     known = [version for version in versions if version.seconds and _comparable(version.spec, keys)]

@@ -1,7 +1,7 @@
-"""The two fingerprints: which inputs a version is made of, and what a Space and a handler are rendered from.
+"""Training fingerprint (the inputs of a version) and serving fingerprint (the inputs of a Space).
 
-The training fingerprint is the sha256 of canonical JSON (sorted keys, no blanks, ASCII). Everything in it is a reason
-to train; everything else must stay out, because a GPU is rented when it changes.
+The training fingerprint is the sha256 of canonical JSON (sorted keys, no blanks, ASCII). A change of any value in it
+starts a training on a rented GPU, so it holds only what training depends on.
 """
 
 import hashlib
@@ -18,10 +18,10 @@ _YOUNGER = ("templates",)
 
 
 def content_keys(images: Iterable[ImageRef]) -> tuple[str, ...]:
-    """Reduce a folder of images to what counts: the sorted md5s, without names.
+    """Return the sorted md5s of a folder of images, without file names.
 
-    A caption (`x.txt` beside `x.jpg`) belongs to its picture, so the two make one key, `md5+md5`: swapping the captions
-    of two pictures gives another result, renaming a picture with its caption does not.
+    An image and its caption (`x.txt` beside `x.jpg`) make one key, `md5+md5`: swapping the captions of two images
+    changes the result, renaming an image together with its caption does not.
     """
     files = {image.relpath: image.md5 for image in images}
     captions = {splitext(path)[0]: path for path in files if splitext(path)[1].lower() == ".txt"}
@@ -35,14 +35,14 @@ def content_keys(images: Iterable[ImageRef]) -> tuple[str, ...]:
 
 
 def training_keys(spec: ConceptSpec, base: BaseModel) -> dict[str, Any]:
-    """List all that training depends on, besides the images and a retraining's date, flat and by dotted key.
+    """Return every value that training depends on, except images and retraining date, by dotted key.
 
-    The resolution is the effective one, so that writing the preset's own into concept.yaml changes nothing.
+    The resolution is the effective one, so that writing the preset's default into concept.yaml changes nothing.
     """
     keys: dict[str, Any] = {key: getattr(spec, key) for key in TRAINING_KEYS}
     keys["resolution"] = spec.resolution or base.resolution
     training = spec.training.model_dump(exclude={"backend"})
-    # A field that is younger than some versions counts only where it is set, or they would all be trained again.
+    # A field that was added later counts only if it is set, or every published version would be trained again.
     younger = {key for key in _YOUNGER if training[key] is None}
     keys.update({f"training.{key}": value for key, value in training.items() if key not in younger})
     keys.update({"base_model": base.name, "base_digest": base.digest, "recipe": base.recipe})
@@ -50,7 +50,7 @@ def training_keys(spec: ConceptSpec, base: BaseModel) -> dict[str, Any]:
 
 
 def trainer_config(spec: ConceptSpec) -> dict[str, Any]:
-    """The part of concept.yaml that the trainer reads, as its `--config` file holds it."""
+    """Return the part of concept.yaml that the trainer reads from its `--config` file."""
     keys = {*TRAINING_KEYS, "base_model", "resolution", "training"}
     return spec.model_dump(mode="json", include=keys, exclude={"training": {"backend"}})
 
@@ -58,10 +58,10 @@ def trainer_config(spec: ConceptSpec) -> dict[str, Any]:
 def training_fingerprint(
     spec: ConceptSpec, images: Iterable[ImageRef], base: BaseModel, retrain: str | None = None
 ) -> str:
-    """Name the result of a training by its inputs: 64 hex digits.
+    """Return the fingerprint of a training's inputs: 64 hex digits.
 
-    `retrain` is the ISO date for which a scheduled retraining of the same inputs is due; without it this is the inputs
-    fingerprint that the versions of the same inputs share.
+    `retrain` is the ISO date on which a scheduled retraining of the same inputs is due. Without it the result is the
+    inputs fingerprint, which all versions of the same inputs share.
     """
     inputs: dict[str, Any] = {"images": content_keys(images), "keys": training_keys(spec, base)}
     if retrain is not None:
@@ -70,11 +70,11 @@ def training_fingerprint(
 
 
 def serving_fingerprint(spec: ConceptSpec, version: Version | None, templates: str) -> str:
-    """Name what a Space is rendered from, as `key=8 hex digits` joined by dots.
+    """Return the fingerprint of a Space's inputs, as `key=8 hex digits` joined by dots.
 
-    The parts are told apart so that a plan can say which of them changed. Token, base model and the like are the served
-    version's own, not those of today's concept.yaml, so the version stands for them. `templates` is the identity of
-    the templates (tasks.space.TEMPLATES_REVISION).
+    The parts are hashed separately so that a plan can say which of them changed. Token, base model and other training
+    keys are those of the served version, not of the current concept.yaml, so the version's commit stands for them.
+    `templates` identifies the templates (tasks.space.TEMPLATES_REVISION).
     """
     parts: dict[str, Any] = {**spec.space.model_dump(), "endpoint": spec.endpoint.model_dump(exclude={"override"})}
     parts["version"] = None if version is None else [version.number, version.fingerprint]
@@ -83,7 +83,7 @@ def serving_fingerprint(spec: ConceptSpec, version: Version | None, templates: s
 
 
 def serving_changes(old: str, new: str) -> tuple[str, ...]:
-    """Say which parts differ between two serving fingerprints."""
+    """Return the keys of the parts that differ between two serving fingerprints."""
     before, after = _parts(old), _parts(new)
     return tuple(key for key in sorted(before.keys() | after.keys()) if before.get(key) != after.get(key))
 

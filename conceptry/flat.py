@@ -1,4 +1,4 @@
-"""Nested settings as dotted keys, the way people name them: `training.max_steps`."""
+"""Nested settings as dotted keys such as `training.max_steps`."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,7 +7,7 @@ from pydantic import BaseModel
 
 
 def flat(data: Mapping[str, Any] | BaseModel, prefix: str = "") -> dict[str, Any]:
-    """Every single value by its dotted key; lists are left out."""
+    """Return every scalar value by its dotted key; lists are left out."""
     found: dict[str, Any] = {}
     for key, value in (data.model_dump() if isinstance(data, BaseModel) else data).items():
         if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""The gate: whether a trained version is good enough for `release: latest`, judged on the trainer's losses."""
+"""Release gate: whether the metrics of a trained version allow `release: latest` to serve it."""
 
 import math
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from trainer.metrics import TrainingMetrics
 
 @dataclass(frozen=True)
 class GateFinding:
-    """What one criterion of the gate found: the reason for programs, and a sentence for cards and logs."""
+    """Result of one criterion: a reason code for programs, and a sentence for cards and logs."""
 
     reason: GateReason
     text: str
@@ -19,14 +19,14 @@ class GateFinding:
 
 @dataclass(frozen=True)
 class GateResult:
-    """The judgement, with what each criterion found, whether the version passed or not."""
+    """Whether a version passed, with the result of each criterion."""
 
     passed: bool
     findings: tuple[GateFinding, ...]
 
     @property
     def verdict(self) -> Gate:
-        """The word that a Version records."""
+        """Verdict as `Version.gate` records it."""
         return "passed" if self.passed else "rejected"
 
 
@@ -34,9 +34,9 @@ def judge(metrics: TrainingMetrics, gate: GateSpec, previous: float | None = Non
     """Judge the trainer's metrics.json.
 
     Args:
-        metrics: Of the training; it has `clip` only where a CLIP model was.
-        gate: What the concept asks for.
-        previous: Trained loss of the released version, given for scheduled retrainings, which must be better.
+        metrics: Metrics of the training; `clip` is None where it ran without a CLIP model.
+        gate: Thresholds of the concept.
+        previous: Trained loss of the released version, which a scheduled retraining must undercut; None for others.
     """
     loss = metrics.loss
     if loss.trained is None or loss.initializer is None:
@@ -47,9 +47,9 @@ def judge(metrics: TrainingMetrics, gate: GateSpec, previous: float | None = Non
     improvement = 1 - trained / initializer if initializer else 0.0
     figures = f"loss on {on} {initializer:.4f} -> {trained:.4f}, an improvement of {improvement:.1%}"
     passed = trained < initializer and improvement >= gate.min_improvement
-    asked = f"at least {gate.min_improvement:.1%}" if gate.min_improvement else "any improvement"
+    threshold = f"at least {gate.min_improvement:.1%}" if gate.min_improvement else "any improvement"
     improved = GateReason.IMPROVED if passed else GateReason.NOT_IMPROVED
-    findings = [GateFinding(improved, f"{figures}; {asked} was asked for")]
+    findings = [GateFinding(improved, f"{figures}; {threshold} was asked for")]
     if previous is not None:
         better = trained < previous
         reason = GateReason.BETTER_THAN_RELEASED if better else GateReason.NOT_BETTER_THAN_RELEASED
@@ -57,9 +57,9 @@ def judge(metrics: TrainingMetrics, gate: GateSpec, previous: float | None = Non
         findings.append(GateFinding(reason, f"{trained:.4f} is {relation} the released version's {previous:.4f}"))
         passed = passed and better
     if gate.min_clip_gain is not None:
-        gained = _clip_gain(metrics, gate.min_clip_gain)
-        findings.append(gained)
-        passed = passed and gained.reason is GateReason.CLIP_GAINED
+        clip_finding = _clip_gain(metrics, gate.min_clip_gain)
+        findings.append(clip_finding)
+        passed = passed and clip_finding.reason is GateReason.CLIP_GAINED
     return GateResult(passed, tuple(findings))
 
 
@@ -67,15 +67,15 @@ def _rejected(reason: GateReason, text: str) -> GateResult:
     return GateResult(False, (GateFinding(reason, text),))
 
 
-def _clip_gain(metrics: TrainingMetrics, wanted: float) -> GateFinding:
-    """Compare how near the samples are to the concept's pictures, before and after the training."""
+def _clip_gain(metrics: TrainingMetrics, required: float) -> GateFinding:
+    """Compare the samples' CLIP score with the concept's pictures before and after training."""
     score = metrics.clip_image
     if score is None:
         text = "gate.min_clip_gain asks for CLIP scores, and where it was trained there was no CLIP model"
         return GateFinding(GateReason.CLIP_MISSING, text)
-    gain, asked = score.gain, f"at least {wanted:g}" if wanted else "any gain"
-    reason = GateReason.CLIP_GAINED if gain > 0 and gain >= wanted else GateReason.CLIP_NOT_GAINED
-    return GateFinding(reason, f"CLIP score with {score.on}: {score}, a gain of {gain:.1f}; {asked} was asked for")
+    gain, threshold = score.gain, f"at least {required:g}" if required else "any gain"
+    reason = GateReason.CLIP_GAINED if gain > 0 and gain >= required else GateReason.CLIP_NOT_GAINED
+    return GateFinding(reason, f"CLIP score with {score.on}: {score}, a gain of {gain:.1f}; {threshold} was asked for")
 
 
 def _usable(loss: float) -> bool:

@@ -1,6 +1,6 @@
-"""The installation: where one Conceptry reads, writes and works. Built once at an entry point, then passed on.
+"""Settings of one installation, built once at an entry point (a command, a flow or a server) and then passed on.
 
-An entry point is a command, a flow or a server. Nothing else reads the environment or constructs settings.
+No other code reads the environment or constructs settings.
 """
 
 import hashlib
@@ -40,13 +40,13 @@ class HubTarget:
 
 @dataclass(frozen=True)
 class Installation:
-    """Everything that one installation is told by its surroundings.
+    """Configuration of one installation.
 
     Attributes:
         settings: CONCEPTRY_... variables, or those of a set-up's folder.
         hub: The repos that this installation publishes to, with the token resolved.
-        vertex_basics: What is known about Vertex AI without a project; complete without any setting.
-        vertex: CONCEPTRY_VERTEX_... variables; None when none is set, or an error when they are not usable.
+        vertex_basics: Vertex AI settings that need no project; every one of them has a default.
+        vertex: CONCEPTRY_VERTEX_... variables; None if none is set, the error if they are not usable.
     """
 
     settings: Settings
@@ -61,23 +61,23 @@ class Installation:
 
     @property
     def id(self) -> str:
-        """The name that owns jobs on Vertex AI: the account on the Hub; two installations may share a project."""
+        """Owner label of jobs on Vertex AI, where installations may share a project: the account on the Hub."""
         where = f"{self.hub.endpoint}/{self.hub.owner}"
         return f"{self.hub.owner}-{hashlib.sha256(where.encode()).hexdigest()[:8]}"
 
     @property
     def base_dir(self) -> Path | None:
-        """Folder of base model weights; None when only presets that ship theirs can be used."""
+        """Folder of base model weights; None if only presets with shipped weights can be used."""
         return self.settings.base_dir
 
     def vertex_settings(self) -> VertexSettings:
         """Return the settings of Vertex AI.
 
         Raises:
-            SettingsError: they are missing or not usable.
+            SettingsError: these settings are missing or not usable.
         """
         if isinstance(self.vertex, VertexSettings):
             return self.vertex
         raise self.vertex or SettingsError(
-            "nothing is set about Vertex AI", next_step="set CONCEPTRY_VERTEX_PROJECT and CONCEPTRY_VERTEX_IMAGE"
+            "Vertex AI is not configured", next_step="set CONCEPTRY_VERTEX_PROJECT and CONCEPTRY_VERTEX_IMAGE"
         )

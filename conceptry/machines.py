@@ -1,11 +1,11 @@
-"""Which accelerators go with which machine type of Vertex AI, for those that a training may want.
+"""Combinations of machine type and accelerator that Vertex AI offers for training.
 
 https://cloud.google.com/vertex-ai/docs/training/configure-compute lists them.
 """
 
 import re
 
-# The accelerators of these are part of the machine, and so is their count: the number in "-8g", else as listed.
+# Machine types with built-in accelerators. Their count is the number in a suffix such as "-8g", else as listed.
 BUILT_IN: dict[str, tuple[str, dict[str, int]]] = {
     "a2-highgpu": ("NVIDIA_TESLA_A100", {"1g": 1, "2g": 2, "4g": 4, "8g": 8}),
     "a2-megagpu": ("NVIDIA_TESLA_A100", {"16g": 16}),
@@ -16,7 +16,7 @@ BUILT_IN: dict[str, tuple[str, dict[str, int]]] = {
     "a4-highgpu": ("NVIDIA_B200", {"8g": 8}),
     "g2-standard": ("NVIDIA_L4", {"4": 1, "8": 1, "12": 1, "16": 1, "24": 2, "32": 1, "48": 4, "96": 8}),
 }
-# What may be attached to N1 machines, and how many of them.
+# Accelerators that can be attached to N1 machines, and the counts allowed.
 ATTACHED: dict[str, tuple[int, ...]] = {
     "NVIDIA_TESLA_T4": (1, 2, 4),
     "NVIDIA_TESLA_V100": (1, 2, 4, 8),
@@ -27,17 +27,17 @@ FLEXIBLE = frozenset(
     {"NVIDIA_L4", "NVIDIA_TESLA_A100", "NVIDIA_A100_80GB", "NVIDIA_H100_80GB", "NVIDIA_H100_MEGA_80GB"}
     | {"NVIDIA_H200_141GB", "NVIDIA_B200"}
 )
-"""Accelerators that can be had by flex start (Dynamic Workload Scheduler)."""
+"""Accelerators that flex start (Dynamic Workload Scheduler) offers."""
 _TYPE = re.compile(r"[a-z][a-z0-9]*-[a-z0-9]+-[a-z0-9]+")
 
 
 def misfits(machine_type: str, accelerator: str | None, count: int) -> list[str]:
-    """Say what does not go together, in words for a person; an empty list when it fits.
+    """Return what is wrong with a combination, in words, each message beginning with its setting; empty if it is valid.
 
     Args:
-        machine_type: for example a2-highgpu-1g.
-        accelerator: for example NVIDIA_TESLA_A100; None for none.
-        count: of them, in one machine.
+        machine_type: Machine type, for example a2-highgpu-1g.
+        accelerator: Accelerator type, for example NVIDIA_TESLA_A100; None for a machine without.
+        count: Number of accelerators in one machine.
     """
     family, _, size = machine_type.rpartition("-")
     if not _TYPE.fullmatch(machine_type):

@@ -1,7 +1,7 @@
-"""Text for cards: front matter and Markdown that strings from concept.yaml cannot break out of.
+"""Front matter and Markdown for cards, with every string from concept.yaml escaped.
 
-A title or a token is shown as it was written, whatever it contains. Front matter is YAML for two readers, PyYAML here
-and the Hub's JavaScript one; Markdown is CommonMark with GitHub's tables.
+A title or a token is displayed literally, whatever it contains. Front matter is YAML for two parsers, PyYAML here
+and the Hub's JavaScript parser; Markdown is CommonMark with GitHub's tables.
 """
 
 import json
@@ -16,7 +16,7 @@ _FRONT_MATTER = re.compile(r"\A---\n(.*?)\n---[ \t]*(?:\n|\Z)", re.DOTALL)
 
 
 class _FrontMatterDumper(yaml.SafeDumper):
-    """Quotes every value that is a string: what YAML 1.1 takes for a word, YAML 1.2 may take for a number (0o17)."""
+    """Dumper that quotes every string value: a word in YAML 1.1 may be a number in YAML 1.2 (0o17)."""
 
     def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:  # noqa: ARG002 - lists are indented
         super().increase_indent(flow, False)
@@ -39,13 +39,13 @@ _FrontMatterDumper.add_representer(str, _represent_text)
 
 
 def dump_front_matter(data: Mapping[str, Any]) -> str:
-    """Write the block between `---` lines that starts a README.md on the Hub."""
+    """Return the block between `---` lines that starts a README.md on the Hub."""
     text = yaml.dump(dict(data), Dumper=_FrontMatterDumper, sort_keys=False, allow_unicode=True, width=2**31)
     return f"---\n{text}---\n"
 
 
 def split_front_matter(text: str) -> tuple[dict[str, Any], str]:
-    """Take a README.md apart into its front matter and the rest; without one, or with a broken one, it is empty."""
+    """Split a README.md into front matter and body; the front matter is empty if it is missing or invalid."""
     normal = text.lstrip("\ufeff").replace("\r\n", "\n")
     match = _FRONT_MATTER.match(normal)
     if match is None:
@@ -58,18 +58,18 @@ def split_front_matter(text: str) -> tuple[dict[str, Any], str]:
 
 
 def one_line(text: str) -> str:
-    """Fold white space and control characters, so that a string stays on its line."""
+    """Replace runs of white space and control characters by one space, so that the text stays on one line."""
     printable = "".join(character if character.isprintable() else " " for character in text)
     return " ".join(printable.split())
 
 
 def plain(text: str) -> str:
-    """Escape a string for running Markdown: no markup, no HTML, no links, no mentions come of it."""
+    """Escape a string for Markdown text: no markup, HTML, link or mention results from it."""
     return _PUNCTUATION.sub(r"\\\1", one_line(text))
 
 
 def code(text: str) -> str:
-    """A code span, also inside a table's cell."""
+    """Return a code span, which may stand in a table's cell as well."""
     text = one_line(text).replace("|", "\\|")
     fence = "`" * (max((len(run) for run in re.findall("`+", text)), default=0) + 1)
     pad = " " if text[:1] in ("`", "") or text[-1:] == "`" else ""
@@ -77,17 +77,17 @@ def code(text: str) -> str:
 
 
 def code_block(text: str, language: str = "") -> str:
-    """A fenced block; the fence is longer than any in the text."""
+    """Return a fenced code block; its fence is longer than any fence in the text."""
     fence = "`" * max(3, max((len(run) for run in re.findall("`+", text)), default=0) + 1)
     return f"{fence}{language}\n{text.rstrip()}\n{fence}\n"
 
 
 def literal(text: str) -> str:
-    """A string literal that Python, JavaScript and JSON read alike, on one line."""
+    """Return a one-line string literal that Python, JavaScript and JSON parse alike."""
     return json.dumps(text)
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table; the cells must be escaped already (`plain`, `code`)."""
+    """Return a Markdown table; the caller has escaped the cells (`plain`, `code`)."""
     lines = [header, ["---"] * len(header), *rows]
     return "".join("| " + " | ".join(cells) + " |\n" for cells in lines)

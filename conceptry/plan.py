@@ -1,4 +1,4 @@
-"""The plan: what to do so that the Hub holds what git asks for, and why. Pure, and the only place that decides."""
+"""Plan: the actions that make the live state match the desired state, and why. Pure; no other module decides."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,35 +12,35 @@ from conceptry.version import Live, LiveConcept
 
 
 def plan(desired: Desired, live: Live, inputs: PlanInputs) -> Plan:
-    """Compare what git asks for with what the Hub holds; one action a concept, by name."""
+    """Compare desired and live state; return one action per concept, sorted by name."""
     return Plan(
         desired.revision,
         tuple(
-            _archive(there) if concept is None else _decide(concept, there, inputs)
-            for concept, there in _pairs(desired, live)
+            _archive(live_concept) if concept is None else _decide(concept, live_concept, inputs)
+            for concept, live_concept in _pairs(desired, live)
         ),
     )
 
 
 def serving_action(concept: DesiredConcept | None, live: LiveConcept, inputs: PlanInputs) -> Action:
-    """Decide about the Space of one concept alone, as the flow `release` does; trainings are left out."""
+    """Return the action of one concept's Space, without its trainings; the flow `release` uses this."""
     return _archive(live) if concept is None else _decide(concept, live, inputs, serving_only=True)
 
 
 def open_fingerprints(desired: Desired, live: Live, inputs: PlanInputs) -> set[str]:
-    """Return the training fingerprints whose runs the plan depends on: what to ask Prefect before planning."""
+    """Return the training fingerprints whose runs the plan depends on; the caller reads these runs from Prefect."""
     found: set[str] = set()
-    for concept, there in _pairs(desired, live):
-        planner = _planner(concept, there, inputs) if concept else None
+    for concept, live_concept in _pairs(desired, live):
+        planner = _planner(concept, live_concept, inputs) if concept else None
         found |= planner.open_fingerprints() if isinstance(planner, ConceptPlanner) else frozenset()
     return found
 
 
 def pending_trainings(desired: Desired, live: Live, inputs: PlanInputs) -> set[str]:
-    """Return the concepts that need a training which has not been attempted: whose images to look for in the remote."""
+    """Return the concepts whose needed training was not attempted yet; the caller checks their images in the remote."""
     found = set()
-    for concept, there in _pairs(desired, live):
-        planner = _planner(concept, there, inputs) if concept else None
+    for concept, live_concept in _pairs(desired, live):
+        planner = _planner(concept, live_concept, inputs) if concept else None
         if concept and isinstance(planner, ConceptPlanner) and not planner.spec.suspend:
             training = planner.training(planner.inputs_fingerprint())
             if training is not None and training.kind is ActionKind.TRAIN:
@@ -83,7 +83,7 @@ def _decide(concept: DesiredConcept, live: LiveConcept, inputs: PlanInputs, *, s
 
 
 def _planner(concept: DesiredConcept, live: LiveConcept, inputs: PlanInputs) -> ConceptPlanner | Action:
-    """Return the planner of a concept, or the action that holds one which cannot be decided about."""
+    """Return the planner of a concept, or a `hold` action if its files or its base model are not usable."""
 
     def hold(reason: ActionReason, cause: str) -> Action:
         return Action(concept.name, ActionKind.HOLD, reason, cause, None, None, "Unknown", "Degraded")
@@ -98,6 +98,6 @@ def _planner(concept: DesiredConcept, live: LiveConcept, inputs: PlanInputs) -> 
     base = inputs.bases.get(spec.base_model)
     if base is None:
         available = ", ".join(sorted(inputs.bases))
-        cause = f"base model {spec.base_model} is not available here; there are: {available}"
+        cause = f"base model {spec.base_model} is not available here; available: {available}"
         return hold(ActionReason.BASE_MODEL_UNAVAILABLE, cause)
     return ConceptPlanner(concept, spec, live, base, inputs)

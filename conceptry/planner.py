@@ -1,6 +1,6 @@
-"""The decision about one concept: does it need a training, and does its Space serve what it should?
+"""Decision about one concept: whether it needs a training, and whether its Space serves the desired version.
 
-A training goes first, because it takes longest; while it runs, and while it has to wait, the Space is kept in sync.
+A training comes first, because it takes longest. While it runs or waits, the Space is still reconciled.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,9 +23,9 @@ from conceptry.version import LiveConcept, Version
 
 
 def choose_release(spec: ConceptSpec, versions: Sequence[Version], inputs: str | None) -> Version | None:
-    """Choose the version to serve: the pinned one; or the newest that passed, of these inputs if there is one.
+    """Return the version to serve: the pinned one, else the newest that passed, preferably one of these inputs.
 
-    So `git revert` of a commit of images releases the old version again, without training.
+    Therefore `git revert` of a commit of images releases the old version again without a training.
     """
     if spec.release == "none":
         return None
@@ -43,8 +43,8 @@ class PlanInputs:
     Attributes:
         bases: Base models by name.
         templates: Identity of the templates of Space and handler; part of the serving fingerprint.
-        attempts: State of the newest run of each training fingerprint, where that is running or failed.
-        today: Date by which scheduled retrainings are due; None leaves them alone.
+        attempts: State of the newest run of each training fingerprint, if that is running or failed.
+        today: Date by which scheduled retrainings are due; None plans no retraining.
         image_names: Path of an image by its md5, for images that are no longer in git.
         rates: Speed and price of training, by preset and by `backend/preset`.
     """
@@ -63,7 +63,7 @@ class PlanInputs:
 
 @dataclass(frozen=True)
 class ConceptPlanner:
-    """Decide about one concept whose files are valid and whose base model is known."""
+    """Planner of one concept whose files are valid and whose base model is known."""
 
     desired: DesiredConcept
     spec: ConceptSpec
@@ -77,14 +77,14 @@ class ConceptPlanner:
         training = self.training(fingerprint)
         release = self.release(fingerprint, settled=training is None)
         if self.live.drift and not self.run_in_progress(release):
-            # Before a training: what is repaired may be the very version that is asked for.
+            # Before a training: the repair may restore the very version that a training would make.
             return self._drifted(release)
         if training and training.kind is ActionKind.TRAIN:
             return training
         return self.serving(fingerprint, release) or training or self.no_action(fingerprint, release)
 
     def decide_serving(self) -> Action:
-        """Return the action of the Space alone; a training that is outstanding does not hold it up."""
+        """Return the action of the Space alone; an outstanding training does not delay it."""
         fingerprint = self.inputs_fingerprint()
         training = self.training(fingerprint)
         release = self.release(fingerprint, settled=training is None)
@@ -93,7 +93,7 @@ class ConceptPlanner:
         return self.serving(fingerprint, release) or self.no_action(fingerprint, release)
 
     def open_fingerprints(self) -> frozenset[str]:
-        """Return the fingerprints whose runs the decision depends on: of a training, of a version to be released."""
+        """Return the fingerprints whose runs the decision depends on: of a needed training, of a version to release."""
         fingerprint = self.inputs_fingerprint()
         training = self.training(fingerprint)
         release = self.release(fingerprint, settled=training is None)
@@ -102,7 +102,7 @@ class ConceptPlanner:
         return frozenset(filter(None, (training.fingerprint if training else None, switched)))
 
     def inputs_fingerprint(self) -> str | None:
-        """Return the inputs fingerprint; without a listing of the images, that of a version of the same images.dvc."""
+        """Return the inputs fingerprint; if the images are not listed, that of a version with the same images.dvc."""
         if self.desired.images is not None:
             return training_fingerprint(self.spec, self.desired.images, self.base)
         keys = training_keys(self.spec, self.base)
@@ -114,7 +114,7 @@ class ConceptPlanner:
         return next(same, None)
 
     def training(self, inputs: str | None) -> Action | None:
-        """Return the action of the training that is needed; None when none is."""
+        """Return the action for a needed training; None if no training is needed."""
         made = [version for version in self.live.versions if version.inputs == inputs]
         due = self._due(made)
         if made and due is None:
@@ -127,7 +127,7 @@ class ConceptPlanner:
         retrain = due and due[0].isoformat()
         fingerprint = training_fingerprint(self.spec, images, self.base, retrain)
         if not keys:
-            cause = "the images folder holds no picture; add some, then `dvc add` and `dvc push` them"
+            cause = "the images folder contains no image; add some, then `dvc add` and `dvc push` them"
             return self._action(
                 ActionKind.HOLD, ActionReason.NO_IMAGES, cause, fingerprint=fingerprint, health="Degraded"
             )
@@ -151,10 +151,10 @@ class ConceptPlanner:
         return replace(action, retrain=retrain, changes=self._changes(), estimate=self._estimate())
 
     def missing_images(self) -> tuple[ActionReason, str] | None:
-        """Return why the images cannot be fetched: reason and words; None when they can."""
+        """Return why the images cannot be fetched, as reason and words; None if they can."""
         images, missing = self.desired.images, self.desired.missing
         if self.desired.remote_error is not None:
-            cause = f"the DVC remote could not be asked: {self.desired.remote_error}"
+            cause = f"the DVC remote could not be read: {self.desired.remote_error}"
             return ActionReason.REMOTE_UNREACHABLE, cause
         if images is None:
             cause = f"the images ({self.desired.dvc_md5}) are in git but not in the DVC remote: run `dvc push`"
@@ -175,7 +175,7 @@ class ConceptPlanner:
         return choose_release(self.spec, self.live.versions, inputs)
 
     def serving(self, inputs: str | None, release: Version | None) -> Action | None:
-        """Return the action of the Space; None when it is as it should be, or there is nothing that it could serve."""
+        """Return the action of the Space; None if it is in sync, or if there is no version that it could serve."""
         space = self.live.space
         if release is None:
             if self.spec.release != "none" or space is None or space.release is None:
@@ -193,17 +193,17 @@ class ConceptPlanner:
         if space.serving == serving:
             return self._card(release.name, release)
         if space.serving is None or "=" not in space.serving:
-            cause = "the Space does not say what it is rendered from"
+            cause = "the Space has no stamp of what it is rendered from"
             return self._repair(ActionReason.SPACE_UNSTAMPED, cause, release, health="Degraded")
         changes = ", ".join(serving_changes(space.serving, serving))
         return self._action(ActionKind.RENDER, ActionReason.SPACE_OUTDATED, changes, version=release)
 
     def run_in_progress(self, release: Version | None) -> bool:
-        """Whether the run that made the version to be served is still updating card and Space."""
+        """Whether the run that published the version is still updating card and Space."""
         return release is not None and self.inputs.attempts.get(release.fingerprint) == "running"
 
     def switch_release(self, inputs: str | None, release: Version, served: str | None) -> Action:
-        """Return the action that serves another version: `adopt` when git went back to inputs that are published."""
+        """Return the action that serves another version: `adopt` if the inputs in git are those of an older version."""
         old = next((version for version in self.live.versions if version.name == served), None)
         kind, cause = ActionKind.RELEASE, f"{served or 'none'} -> {release.name}"
         reason = ActionReason.RELEASE_LATEST if self.spec.release == "latest" else ActionReason.RELEASE_PINNED
@@ -213,9 +213,9 @@ class ConceptPlanner:
         return self._action(kind, reason, cause, version=release, fingerprint=release.fingerprint)
 
     def no_action(self, inputs: str | None, release: Version | None) -> Action:
-        """Return why nothing is done, and whether a person is needed."""
+        """Return an action that changes nothing, with the reason; its health says whether a user has to act."""
         if release and self.run_in_progress(release):
-            cause = f"{release.name} is published, its run is at the Space"
+            cause = f"{release.name} is published, its run is updating the Space"
             return self._action(
                 ActionKind.NOTHING,
                 ActionReason.RELEASE_RUNNING,
@@ -233,12 +233,13 @@ class ConceptPlanner:
             )
         if release is None and self.spec.release != "latest":
             published = ", ".join(version.name for version in self.live.versions)
-            cause = f"release: {self.spec.release} is not published; there are: {published}"
+            cause = f"release: {self.spec.release} is not published; published: {published}"
             return self._action(ActionKind.HOLD, ActionReason.VERSION_NOT_PUBLISHED, cause, health="Degraded")
         rejected = [version for version in self.live.versions if version.inputs == inputs]
         if self.spec.release == "latest" and rejected and all(version.gate == "rejected" for version in rejected):
             stays = f"{release.name} stays released" if release else "nothing is released"
-            cause = f"{rejected[-1].name} did not pass its gate, {stays}; change the inputs, or release it by name"
+            name = rejected[-1].name
+            cause = f"{name} did not pass its gate, {stays}; change the inputs, or write `release: {name}`"
             return self._action(
                 ActionKind.HOLD, ActionReason.GATE_REJECTED, cause, version=release, sync="Synced", health="Degraded"
             )
@@ -252,7 +253,7 @@ class ConceptPlanner:
         return replace(action, drift=self.live.drift)
 
     def _card(self, name: str | None, release: Version | None) -> Action | None:
-        """Let main of the model repo follow the Space; None when it does, or was not read."""
+        """Return the action that brings the card on main in line with the Space; None if it is, or was not read."""
         main = self.live.main
         if main is None or main.release == name:
             return None
@@ -260,26 +261,30 @@ class ConceptPlanner:
         return self._repair(ActionReason.CARD_OUTDATED, cause, release)
 
     def _changes(self) -> tuple[Change, ...]:
-        """List what differs from the newest version, one by one."""
+        """Return each difference from the newest version."""
         if not self.live.versions:
             return ()
         newest = max(self.live.versions, key=lambda version: version.number)
         images = self.desired.images or ()
         names = {**self.inputs.image_names, **{image.md5: image.relpath for image in images}}
         return list_changes(
-            newest.images, content_keys(images), newest.spec, training_keys(self.spec, self.base), names
+            old_images=newest.images,
+            new_images=content_keys(images),
+            old_keys=newest.spec,
+            new_keys=training_keys(self.spec, self.base),
+            names=names,
         )
 
     def _estimate(self) -> Estimate | None:
-        """Estimate time and cost of the training; None when no rate is known."""
+        """Estimate duration and price of the training; None if no rate is known."""
         rate = self.inputs.rate(self.spec)
         return estimate(training_keys(self.spec, self.base), self.live.versions, rate) if rate else None
 
     def _due(self, made: Sequence[Version]) -> tuple[date, str] | None:
-        """Return the day on which a scheduled retraining fell due, and the cause.
+        """Return the day on which a scheduled retraining fell due, and the cause; None if none is due.
 
-        The day is counted from the last version, not from today, so that a retraining which fails is one attempt and
-        not one a day.
+        The day is counted from the last version, so it stays the same on later days: a failed retraining remains one
+        attempt with one fingerprint.
         """
         retrain, today = self.spec.retrain, self.inputs.today
         if not isinstance(retrain, RetrainSpec) or self.spec.release != "latest" or today is None or not made:
@@ -305,7 +310,7 @@ class ConceptPlanner:
         sync: Sync = "OutOfSync",
         health: Health | None = None,
     ) -> Action:
-        """Make an action; without `health`, it says whether anything is served."""
+        """Return an action; `health` defaults to Healthy or Missing, by whether a version is served."""
         served = self.live.space is not None and self.live.space.release is not None
         health = health or ("Healthy" if served else "Missing")
         name = version.name if version else None

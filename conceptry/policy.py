@@ -1,7 +1,7 @@
-"""conceptry.yaml at the top of the repository: how the registry goes about its work. It may be left out.
+"""Policy of the registry: conceptry.yaml at the top of the repository, an optional file.
 
-What applies to one concept stands in its concept.yaml; what applies to one installation (addresses, secrets, how much
-one machine can do) is a setting. This file is about all concepts, and is reviewed like them.
+concept.yaml holds what applies to one concept; settings hold what applies to one installation (addresses, secrets,
+capacity). The policy applies to all concepts and is reviewed in git like them.
 """
 
 import re
@@ -37,25 +37,25 @@ class _Section(BaseModel):
 
 
 class Window(_Section):
-    """A span of time, every week, in which trainings may start; it may run over midnight."""
+    """Weekly time window in which trainings may start; it may extend over midnight."""
 
     days: list[Day] = Field(list(_DAYS), description="Days on which it opens.", min_length=1)
     start: Annotated[str, AfterValidator(_clock)] = Field("00:00", description="When it opens, for example '20:00'.")
     end: Annotated[str, AfterValidator(_clock)] = Field("00:00", description="When it closes; may be the next day.")
     timezone: Annotated[str, AfterValidator(_zone)] = Field(
-        "UTC", description="Whose clock: Europe/Berlin, for example."
+        "UTC", description="Time zone of start and end, for example Europe/Berlin."
     )
 
     def is_open(self, now: datetime) -> bool:
-        """Whether a moment lies in the window."""
+        """Whether the window is open at a moment."""
         return any(opens <= now < closes for opens, closes in self._spans(now))
 
     def opens(self, now: datetime) -> datetime:
-        """When it opens next."""
+        """Return the next moment at which the window opens."""
         return min(opens for opens, _ in self._spans(now) if opens > now)
 
     def _spans(self, now: datetime) -> list[tuple[datetime, datetime]]:
-        """The openings from the day before to eight days later: one of them holds `now`, or is next."""
+        """Return the openings from one day before `now` to eight days after it: one contains `now`, or is the next."""
         zone = ZoneInfo(self.timezone)
         today = now.astimezone(zone).date()
         start, end = time.fromisoformat(self.start), time.fromisoformat(self.end)
@@ -69,37 +69,37 @@ class Window(_Section):
 
 
 class Keep(_Section):
-    """What `conceptry gc` leaves alone, besides released versions."""
+    """Versions that `conceptry gc` keeps, besides released ones."""
 
     last: int = Field(3, ge=1, le=1000, description="The newest versions of each concept.")
-    days: int = Field(90, ge=0, le=36500, description="Versions that git asked for within so many days.")
+    days: int = Field(90, ge=0, le=36500, description="Versions whose inputs were in git within so many days.")
 
 
 class Policy(_Section):
     """conceptry.yaml."""
 
-    suspend: bool = Field(False, description="Train nothing; releases and rollbacks go on.")
+    suspend: bool = Field(False, description="Start no training; releases and rollbacks proceed.")
     windows: list[Window] = Field([], description="When trainings may start; at any time when left out.")
     canary: str | None = Field(
         None,
-        description="Concept that goes first when RECIPE or a base model changes many; null takes the first.",
+        description="Concept to train first when RECIPE or a base model changes many; null takes the first.",
     )
     max_failures: float = Field(
-        0.2, ge=0, le=1, description="Stop such a change when more than this share of its trainings went wrong."
+        0.2, ge=0, le=1, description="Stop such a rollout when more than this share of its trainings failed."
     )
-    keep: Keep = Field(Keep(), description="What `conceptry gc` leaves alone.")
+    keep: Keep = Field(Keep(), description="What `conceptry gc` keeps.")
 
 
 def policy_schema() -> dict[str, Any]:
-    """Describe conceptry.yaml to editors; committed as docs/conceptry.schema.json."""
+    """Return the JSON Schema of conceptry.yaml, committed as docs/conceptry.schema.json for editors."""
     schema = Policy.model_json_schema()
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "conceptry.yaml"}
 
 
 def load_policy(text: str | None) -> Policy:
-    """Read conceptry.yaml; without one everything is as it is by default.
+    """Parse and validate conceptry.yaml; without the file, return the defaults.
 
     Raises:
-        SpecError: with every mistake of the file.
+        SpecError: the file has mistakes; all of them are listed.
     """
     return Policy() if text is None else validate_yaml(Policy, text, PATH)

@@ -1,4 +1,4 @@
-"""Which versions are kept when the registry is tidied up, and why. Everything else may go."""
+"""Retention of versions: which ones `conceptry gc` keeps, and why. All others may be deleted."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,13 +10,13 @@ from conceptry.fingerprint import training_keys
 from conceptry.policy import Keep
 from conceptry.version import Version
 
-# A new RECIPE or other weights do not make git ask for less.
+# A version stays desired when only RECIPE or the weights of its base model changed.
 _OF_THE_BASE = frozenset({"base_digest", "recipe", "resolution"})
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What git asked for from a moment on, until the next edit: a concept's spec and images.dvc."""
+class PastDesired:
+    """Spec and images.dvc of a concept in git from a moment on, until the next edit."""
 
     when: datetime
     spec: ConceptSpec
@@ -24,32 +24,32 @@ class Asked:
 
 
 def reasons_to_keep(
-    versions: Sequence[Version], released: Iterable[str], asked: Sequence[Asked], keep: Keep
+    versions: Sequence[Version], released: Iterable[str], history: Sequence[PastDesired], keep: Keep
 ) -> dict[str, str]:
-    """Say why each version that stays does so; what is not named may be deleted.
+    """Return the reason for each version to keep, by name; a version without one may be deleted.
 
     Args:
-        versions: all of one concept.
-        released: names of those that are served, or that git says to serve.
-        asked: what git asked for within the horizon, and at its beginning.
-        keep: how much to keep.
+        versions: All versions of one concept.
+        released: Names of the versions that are served, or that concept.yaml pins.
+        history: Desired states within the retention period, and the one at its beginning.
+        keep: Retention policy.
     """
     reasons: dict[str, str] = {}
     for version in sorted(versions, key=lambda version: version.number)[-keep.last :]:
         reasons[version.name] = "it is the newest" if keep.last == 1 else f"it is one of the last {keep.last}"
-    for one in sorted(asked, key=lambda one: one.when):
+    for one in sorted(history, key=lambda one: one.when):
         for version in versions:
             if one.spec.release == version.name or _made_of(version, one):
-                reasons[version.name] = f"git asked for it on {one.when:%Y-%m-%d}"
+                reasons[version.name] = f"it was desired in git on {one.when:%Y-%m-%d}"
     names = {version.name for version in versions}
     return reasons | {name: "it is released" for name in released if name in names}
 
 
-def _made_of(version: Version, asked: Asked) -> bool:
-    if version.dvc_md5 != asked.dvc_md5:
+def _made_of(version: Version, desired: PastDesired) -> bool:
+    if version.dvc_md5 != desired.dvc_md5:
         return False
-    base = BaseModel(asked.spec.base_model, "", 0, 0)
-    return _own(training_keys(asked.spec, base)) == _own(version.spec)
+    base = BaseModel(desired.spec.base_model, "", 0, 0)
+    return _own(training_keys(desired.spec, base)) == _own(version.spec)
 
 
 def _own(keys: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,6 @@
-"""Where things are: settings of one installation, from CONCEPTRY_... environment variables.
+"""Settings of one installation, from CONCEPTRY_... environment variables.
 
-A `.env` file is deliberately not read: a repo that people clone must not be able to point their token elsewhere.
+A `.env` file is deliberately not read: a cloned repository must not be able to send the user's token to another host.
 """
 
 from pathlib import Path
@@ -15,7 +15,7 @@ PREFIX = "CONCEPTRY_"
 
 
 class BaseWeightsSettings(BaseSettings):
-    """Where weights lie: all that downloading them needs of the settings."""
+    """Settings that the download of base model weights needs."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX, env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True
@@ -25,7 +25,7 @@ class BaseWeightsSettings(BaseSettings):
 
 
 class OriginSettings(BaseSettings):
-    """Which repository a new set-up is for; None where the environment does not say."""
+    """Repository of a new set-up; None for a variable that is not set."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, extra="ignore", frozen=True)
 
@@ -34,7 +34,7 @@ class OriginSettings(BaseSettings):
 
 
 class ServingSettings(BaseSettings):
-    """What a Space or an endpoint is told when it runs on this machine."""
+    """Settings of a Space or an endpoint that runs on this machine."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, extra="ignore", frozen=True)
 
@@ -45,7 +45,7 @@ class Settings(BaseWeightsSettings):
     """Settings of one installation. Arguments win over the environment.
 
     Raises:
-        SettingsError: naming every setting that is missing or wrong; no value is ever part of the message.
+        SettingsError: settings are missing or wrong; the message names all of them and contains no value.
     """
 
     repo: str = Field(description="URL or path of the git repo that holds concepts/.")
@@ -58,16 +58,16 @@ class Settings(BaseWeightsSettings):
         None, description="Name of a Prefect Secret block that holds the Hub token, instead of hub_token."
     )
     space_token: SecretStr | None = Field(
-        None, description="Hub token that private Spaces read their model with; left out, hub_token. Never printed."
+        None, description="Hub token with which private Spaces read their model; left out, hub_token. Never printed."
     )
     backend: Literal["local", "vertex"] = Field("local", description="Where training runs.")
     max_parallel: int = Field(1, ge=1, description="Trainings at the same time.")
     poll_seconds: float = Field(
-        5.0, ge=0.5, description="Seconds between two questions to the origin whether its branch moved."
+        5.0, ge=0.5, description="Seconds between two requests to the origin for the head of its branch."
     )
     watch_seconds: float = Field(10.0, gt=0, description="Seconds between two watches of a serving process.")
     gpu_usd_per_hour: float | None = Field(
-        None, ge=0, description="Price of an hour of the accelerator, for estimates; left out, the list price."
+        None, ge=0, description="Price of the accelerator per hour, for estimates; left out, the list price."
     )
 
     def __init__(self, **values: Any) -> None:

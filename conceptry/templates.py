@@ -1,7 +1,7 @@
-"""What a concept may replace of the templates of its Space and of its handler, and what a handler must keep.
+"""Validation of the files with which a concept overrides the templates of its Space and its handler.
 
-Templates are programs; a file that replaces one of theirs is looked at before anything is rendered from it, because a
-handler that lacks its class is found out minutes after an endpoint was rented.
+An override is a program. It is checked before anything is rendered from it, because Inference Endpoints report a
+handler without its class only minutes after the machine was rented.
 """
 
 import ast
@@ -13,7 +13,11 @@ HANDLER, HANDLER_CLASS = "handler.py", "EndpointHandler"
 
 
 def template_file(name: str) -> str:
-    """Refuse what cannot be a file of a template; for pydantic, so a ValueError says why."""
+    """Validate the name of a template's file, for pydantic.
+
+    Raises:
+        ValueError: the name has a folder in it, or an ending that no template has.
+    """
     if not FILE.fullmatch(name):
         raise ValueError(
             f"{name!r} is not a file of a template: write a name such as theme.py or requirements.txt, without folders"
@@ -22,7 +26,11 @@ def template_file(name: str) -> str:
 
 
 def programs(files: Mapping[str, str]) -> Mapping[str, str]:
-    """Refuse files that are no Python; a ValueError names the file and its line."""
+    """Validate that every `.py` file parses, for pydantic.
+
+    Raises:
+        ValueError: a file is not Python; the message names the file and the line.
+    """
     for name, text in files.items():
         if name.endswith(".py"):
             _parsed(name, text)
@@ -30,13 +38,13 @@ def programs(files: Mapping[str, str]) -> Mapping[str, str]:
 
 
 def handler_files(files: Mapping[str, str]) -> Mapping[str, str]:
-    """Refuse files whose handler does not keep the contract of Inference Endpoints.
+    """Validate a handler against the contract of Inference Endpoints, for pydantic.
 
-    The contract: handler.py has a class EndpointHandler; `EndpointHandler(path)` makes it, and calling it with a
-    request's data answers.
+    The contract: handler.py defines a class EndpointHandler; `EndpointHandler(path)` constructs it, and calling the
+    instance with a request's data returns the response.
 
     Raises:
-        ValueError: the file, its line, and what it lacks.
+        ValueError: the handler breaks the contract; the message names the file, the line, and what is missing.
     """
     programs(files)
     if HANDLER in files:
@@ -55,7 +63,7 @@ def _parsed(name: str, text: str) -> ast.Module:
 
 
 def _broken_contract(module: ast.Module) -> str | None:
-    """What a handler lacks, in words. What comes from elsewhere, by import or inheritance, is not looked into."""
+    """Return what a handler lacks, in words, or None; imported and inherited definitions are not followed."""
     for node in module.body:
         if isinstance(node, ast.ImportFrom) and any(
             (alias.asname or alias.name) == HANDLER_CLASS for alias in node.names
@@ -78,7 +86,7 @@ def _broken_contract(module: ast.Module) -> str | None:
 
 
 def _takes_one(arguments: ast.arguments) -> bool:
-    """Whether self and one more can be given, by position, and nothing else has to be."""
+    """Whether a method can be called with exactly one positional argument besides self."""
     positional = [*arguments.posonlyargs, *arguments.args]
     most = len(positional) if arguments.vararg is None else 2
     required = len(positional) - len(arguments.defaults)

@@ -1,4 +1,4 @@
-"""What a training run is asked to make: one concept at one commit, under one fingerprint."""
+"""Specification of a training run: one concept at one commit, under one fingerprint."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ from conceptry.fingerprint import trainer_config, training_fingerprint
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """One training, with all that its fingerprint is made of.
+    """One training, with every input of its fingerprint.
 
     Attributes:
         name: The concept.
         revision: Git commit whose files are trained.
-        fingerprint: Training fingerprint; unique to the version that is made.
+        fingerprint: Training fingerprint; unique to the version that the training makes.
         retrain: ISO date for which a scheduled retraining of the same inputs was due; else None.
-        desired: The concept as git has it at the revision.
+        desired: The concept in git at the revision.
         spec: Its concept.yaml.
         base: The base model.
     """
@@ -34,25 +34,25 @@ class TrainingJob:
 
     @property
     def inputs(self) -> str:
-        """Fingerprint without the date, shared by the versions of the same inputs."""
+        """Fingerprint without the retraining's date, shared by all versions of the same inputs."""
         return training_fingerprint(self.spec, self.desired.images or (), self.base)
 
     @property
     def resolution(self) -> int:
-        """Side of the pictures in pixels."""
+        """Side of the images in pixels."""
         return self.spec.resolution or self.base.resolution
 
     @property
     def needs_clip(self) -> bool:
-        """Whether its gate asks for CLIP scores."""
+        """Whether the concept's gate needs CLIP scores."""
         return self.spec.gate.min_clip_gain is not None
 
     @property
     def config(self) -> dict[str, Any]:
-        """The trainer's configuration.
+        """Configuration of the trainer.
 
-        A retraining draws other training noise, or it would make the same version again; what it is judged on stays
-        (`training.seed` chooses the held-out images and their noise), or the losses could not be compared.
+        A retraining draws other training noise, or it would reproduce the same version. The evaluation stays the same
+        (`training.seed` selects held-out images and their noise), so that the losses can be compared.
         """
         config = trainer_config(self.spec)
         if self.retrain:
@@ -61,7 +61,7 @@ class TrainingJob:
         return config
 
     def backend(self, default: Literal["local", "vertex"]) -> Literal["local", "vertex"]:
-        """Return where it is trained: as concept.yaml says, else by default."""
+        """Return the backend that concept.yaml names, else the default."""
         return self.spec.training.backend or default
 
 
@@ -73,19 +73,19 @@ def training_job(
     retrain: str | None = None,
     expected: str | None = None,
 ) -> TrainingJob:
-    """Make the training of a concept as git has it.
+    """Return the training of a concept as it is in git.
 
     Args:
-        desired: What git asks for, with the images listed.
+        desired: Desired state, with the images listed.
         name: The concept.
         bases: Base models by name.
         retrain: ISO date of a scheduled retraining.
-        expected: The fingerprint that the plan saw.
+        expected: Fingerprint in the plan; None skips the comparison.
 
     Raises:
         SpecError: concept.yaml or images.dvc has mistakes.
         DataMissingError: the images are not in the DVC remote.
-        ConceptryError: there is no such concept, or it does not have the expected fingerprint.
+        ConceptryError: the concept does not exist, or has another fingerprint than the expected one.
     """
     concept = desired.concepts.get(name)
     if concept is None:
@@ -100,7 +100,7 @@ def training_job(
     fingerprint = training_fingerprint(concept.spec, concept.images, base, retrain)
     if expected not in (None, fingerprint):
         raise ConceptryError(
-            f"has the fingerprint {fingerprint[:12]} here, not {str(expected)[:12]} as the plan saw it",
+            f"has the fingerprint {fingerprint[:12]} here, not {str(expected)[:12]} as in the plan",
             concept=name,
             next_step="let watcher and workers run the same release of Conceptry; the next plan starts a new run",
         )

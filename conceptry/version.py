@@ -1,4 +1,4 @@
-"""Versions: what the Hub holds of a concept, the manifest inside each of them, and the state of all concepts."""
+"""Live state: published versions with their manifests, Spaces and cards, per concept and for all concepts."""
 
 import hashlib
 from collections.abc import Mapping
@@ -25,12 +25,12 @@ def _moment(text: str) -> str:
 
 @dataclass(frozen=True)
 class Version:
-    """A published version, branch `vN`, as the index in the model card tells it.
+    """Published version, branch `vN`, as listed in the index of the model card.
 
     `fingerprint` is unique to it; `inputs` is the fingerprint without a scheduled retraining's date, which the versions
     of the same inputs share. `loss` is its mean held-out loss. `images` (`content_keys` of conceptry.fingerprint) and
     `spec` (`training_keys`) are kept so that a plan can say what changed. `created` is an ISO date and time in UTC.
-    `seconds` is what the training took. `clip` is how near its samples are to the concept's pictures, where CLIP said.
+    `seconds` is the duration of the training. `clip` is the CLIP score of the samples with the images, if computed.
     """
 
     number: int
@@ -49,26 +49,26 @@ class Version:
 
     @property
     def name(self) -> str:
-        """The branch, and what people write in `release:`."""
+        """Name of the branch, which `release:` in concept.yaml refers to."""
         return f"v{self.number}"
 
     @property
     def day(self) -> date:
-        """The day on which it was made, in UTC."""
+        """Day of creation, in UTC."""
         return date.fromisoformat(self.created[:10])
 
     def to_index(self) -> dict[str, Any]:
-        """Turn into plain values for the metadata of the model card; `from_index` reads them back."""
+        """Return plain values for the metadata of the model card; `from_index` parses them."""
         index = {key: getattr(self, key) for key in self.__dataclass_fields__}
         index.update(images=list(self.images), spec=dict(self.spec))
         return {key: value for key, value in index.items() if value not in (None, [], {})}
 
     @staticmethod
     def from_index(index: object) -> "Version":
-        """Read one entry of the index.
+        """Parse one entry of the index.
 
         Raises:
-            HubError: it is not what `to_index` wrote, so somebody edited the card by hand.
+            HubError: the entry is not one that `to_index` returned; the card was edited manually.
         """
         try:
             return _VERSION.validate_python(index)
@@ -85,19 +85,19 @@ _VERSION = TypeAdapter(Version)
 
 
 class Manifest(BaseModel):
-    """concept.json of a version: where it comes from and what it is, for machines and for auditors."""
+    """Content of a version's concept.json: lineage, metrics and file digests."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     manifest: Literal[1] = Field(1, description="Version of this file's layout.")
     name: str = Field(description="The concept.")
-    version: str | None = Field(None, description="Branch vN; null while the number is not taken yet.")
+    version: str | None = Field(None, description="Branch vN; null while no number is assigned.")
     fingerprint: str = Field(description="Training fingerprint, sha256 in hex, unique to this version.")
     inputs: str = Field(description="Training fingerprint without a scheduled retraining's date.")
     retrain: str | None = Field(None, description="ISO date for which a scheduled retraining was due.")
     images: dict[str, str] = Field(description="md5 of each file under images/, by its path there.")
-    spec: dict[str, Any] = Field(description="concept.yaml as it was read, with the defaults filled in.")
-    base_model: str = Field(description="Preset that was trained on.")
+    spec: dict[str, Any] = Field(description="concept.yaml with the defaults filled in.")
+    base_model: str = Field(description="Preset of the base model.")
     base_digest: str = Field(description="Digest of the preset's weights.")
     recipe: int = Field(description="trainer.RECIPE.")
     commit: str = Field(description="Git commit whose concept.yaml and images.dvc were trained.")
@@ -122,10 +122,10 @@ class Manifest(BaseModel):
 
 @dataclass(frozen=True)
 class SpaceState:
-    """What a Space says that it serves: a version's name and a serving fingerprint.
+    """Stamp of a Space: the name of the served version and the serving fingerprint.
 
-    `sha` is the commit that was looked at. `files` is the sha256 of the record of the files that were pushed; None for
-    a Space that a release without such records pushed.
+    `sha` is the commit that was read. `files` is the sha256 of the record of the pushed files; None for
+    a Space that was pushed by a release of Conceptry without such records.
     """
 
     release: str | None
@@ -137,7 +137,7 @@ class SpaceState:
 
 @dataclass(frozen=True)
 class MainState:
-    """What main of the model repo says: the version that its card describes, at the commit `sha`.
+    """State of main of the model repo: the version that its card describes, at the commit `sha`.
 
     `versions` are the numbers that its index lists.
     """
@@ -149,7 +149,7 @@ class MainState:
 
 @dataclass(frozen=True)
 class Drift:
-    """One thing on the Hub that was changed by hand: the reason for programs, and the words for people."""
+    """Manual change on the Hub: a reason code for programs, and words for users."""
 
     reason: DriftReason
     detail: str
@@ -160,10 +160,10 @@ class Drift:
 
 @dataclass(frozen=True)
 class LiveConcept:
-    """What the Hub holds of one concept.
+    """Live state of one concept.
 
-    `space` is None when there is no Space, `main` when the card was not read. `drift` is what was changed by hand. With
-    `error` the repo cannot be understood, and the concept is held.
+    `space` is None if there is no Space, `main` if the card was not read. `drift` lists manual changes. With
+    `error` the repo's content is not readable, and the plan holds the concept.
     """
 
     name: str
@@ -176,12 +176,12 @@ class LiveConcept:
 
 @dataclass(frozen=True)
 class Live:
-    """What the Hub holds."""
+    """Live state of all concepts."""
 
     concepts: Mapping[str, LiveConcept]
 
     def digest(self) -> str:
-        """Name this state: another digest, another state. What was only looked at more closely does not count."""
+        """Return a digest of the state; fields that only a closer inspection fills in do not count."""
         lines = []
         for name, there in sorted(self.concepts.items()):
             versions = [(version.number, version.fingerprint, version.commit) for version in there.versions]

@@ -1,4 +1,4 @@
-"""What people write to name a version: `my-cat`, `my-cat@v2`, `my-cat@release`, `my-cat@latest`."""
+"""References to versions on the command line: `my-cat`, `my-cat@v2`, `my-cat@release`, `my-cat@latest`."""
 
 from dataclasses import dataclass
 
@@ -11,11 +11,11 @@ LATEST = "latest"
 
 @dataclass(frozen=True)
 class VersionRef:
-    """A reference to a version.
+    """Reference to a version.
 
     Attributes:
         name: The concept.
-        version: `vN`; `release` for what the Space serves; `latest` for the newest; None for the released version, else
+        version: `vN`; `release` for the served version; `latest` for the newest; None for the released version, else
             the newest.
     """
 
@@ -29,27 +29,29 @@ class VersionRef:
         return cls(name, version or None)
 
     def choose(self, live: LiveConcept | None) -> Version:
-        """Return the version that is meant.
+        """Resolve the reference against the live state.
 
         Raises:
-            ConceptryError: there is none; the message names those that there are.
+            ConceptryError: no such version exists; the message names the published ones.
         """
         if live is not None and live.error is not None:
             raise ConceptryError(live.error, concept=self.name)
         versions = sorted(live.versions if live else (), key=lambda version: version.number)
         if not versions:
             raise ConceptryError(
-                "nothing is published", concept=self.name, next_step="`conceptry plan` says what happens next"
+                "has no published version", concept=self.name, next_step="see its next action with `conceptry plan`"
             )
         served = live.space.release if live and live.space else None
         if self.version == LATEST or (self.version is None and served is None):
             return versions[-1]
         published = ", ".join(version.name for version in versions)
         if self.version in RELEASE and served is None:
-            raise ConceptryError("no version is released", concept=self.name, next_step=f"there is: {published}")
+            raise ConceptryError(
+                "no version is released", concept=self.name, next_step=f"choose a published one: {published}"
+            )
         name = served if self.version is None or self.version in RELEASE else self.version
         for version in versions:
             if version.name == name:
                 return version
         what = f"there is no version {name}"
-        raise ConceptryError(what, concept=self.name, next_step=f"there is: {published}")
+        raise ConceptryError(what, concept=self.name, next_step=f"choose a published one: {published}")

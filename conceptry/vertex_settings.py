@@ -1,4 +1,4 @@
-"""All that can be set about training on Vertex AI, from CONCEPTRY_VERTEX_... variables, checked together."""
+"""Settings of training on Vertex AI, from CONCEPTRY_VERTEX_... variables, validated together."""
 
 import os
 import re
@@ -14,7 +14,7 @@ from conceptry.machines import FLEXIBLE, misfits
 
 PREFIX = "CONCEPTRY_VERTEX_"
 OURS = "conceptry"
-"""Keys of labels that begin with this are ours."""
+"""Prefix of the label keys that Conceptry sets."""
 MOST_HOURS = 7 * 24
 
 _IMAGE = re.compile(r"[a-z0-9.-]+(?::[0-9]+)?/[a-z0-9._/-]+@sha256:[0-9a-f]{64}")
@@ -35,7 +35,7 @@ _DISKS = ("pd-ssd", "pd-standard", "hyperdisk-balanced")
 
 
 class VertexBasics(BaseSettings):
-    """The settings that are complete without a project: for estimates, and to set a project up."""
+    """Settings that need no project: for estimates, and for `conceptry setup gcp`."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX, env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True
@@ -43,54 +43,54 @@ class VertexBasics(BaseSettings):
 
     machine_type: str = Field("a2-highgpu-1g", description="Machine type of every replica.")
     provisioning: Literal["standard", "spot", "flex-start"] = Field(
-        "standard", description="How machines are had: at once, spare ones, or when some are free."
+        "standard", description="How machines are provisioned: on demand, Spot, or queued (flex start)."
     )
-    prices: Path | None = Field(None, description="JSON file of prices, instead of the table that comes along.")
+    prices: Path | None = Field(None, description="JSON file of prices, instead of the table in the package.")
     credentials: str = Field("conceptry", description="Name of the Prefect block GcpCredentials.")
     bucket: str = Field("conceptry", description="Name of the Prefect block GcsBucket.")
-    image: str | None = Field(None, description="Container image; a tag will do while a project is set up.")
-    google_apis: str | None = Field(None, description="Address that stands for *.googleapis.com in `setup gcp`.")
+    image: str | None = Field(None, description="Container image; while a project is set up, a tag is enough.")
+    google_apis: str | None = Field(None, description="Address to use instead of *.googleapis.com in `setup gcp`.")
 
 
 class VertexSettings(VertexBasics):
-    """Where and on what a training runs. Arguments win over the environment.
+    """Project, region, machine and limits of a training job. Arguments take precedence over the environment.
 
     Raises:
-        SettingsError: naming every setting that is missing or wrong, or that does not go with another one.
+        SettingsError: settings are missing, wrong or incompatible; the message names all of them.
     """
 
     project: str = Field(description="Google Cloud project, by its id.")
-    region: str = Field("us-central1", description="Region that the job runs in; the bucket had better be there too.")
+    region: str = Field("us-central1", description="Region of the job; the bucket should be in it, too.")
     image: str = Field(description="Container image, by digest: HOST/PATH@sha256:... `conceptry setup gcp` prints it.")
     base: str | None = Field(
         None, description="Weights that the image does not hold: gs://BUCKET/PATH, or a path in the image."
     )
 
     accelerator_type: str | None = Field(
-        "NVIDIA_TESLA_A100", description="Accelerator; `none`, and a count of 0, for a machine without."
+        "NVIDIA_TESLA_A100", description="Accelerator type; `none`, with a count of 0, for a machine without."
     )
-    accelerator_count: int = Field(1, ge=0, le=16, description="Accelerators of one machine.")
-    replicas: int = Field(1, ge=1, le=64, description="Machines; more than one train together.")
+    accelerator_count: int = Field(1, ge=0, le=16, description="Accelerators per machine.")
+    replicas: int = Field(1, ge=1, le=64, description="Machines that train together.")
     max_wait_hours: float | None = Field(
-        None, gt=0, description="Flex start only: give up when no machine was free for so long; null is a day."
+        None, gt=0, description="Flex start only: fail when no machine was free for so long; null is 24 hours."
     )
-    timeout_hours: float = Field(6.0, gt=0, description="The job is ended after so long: the cap on its cost.")
-    pending_hours: float = Field(24.0, gt=0, description="Cancel a job that waits for a machine for longer.")
+    timeout_hours: float = Field(6.0, gt=0, description="Maximum run time of a job, which caps its cost.")
+    pending_hours: float = Field(24.0, gt=0, description="Cancel a job that waits longer for a machine.")
     boot_disk_type: str = Field("pd-ssd", description="Boot disk: pd-ssd, pd-standard or hyperdisk-balanced.")
     boot_disk_gb: int = Field(100, ge=100, le=64000, description="Size of the boot disk in GB.")
     network: str | None = Field(None, description="VPC network to peer with, by its full name.")
     service_account: str | None = Field(None, description="E-mail of the account that the job runs as.")
-    tensorboard: str | None = Field(None, description="TensorBoard that the job writes to, by its full name.")
-    labels: dict[str, str] = Field(default_factory=dict, description="Labels of yours, as a JSON object.")
+    tensorboard: str | None = Field(None, description="TensorBoard of the job, by its full name.")
+    labels: dict[str, str] = Field(default_factory=dict, description="Additional labels of the job, as a JSON object.")
 
-    max_jobs: int = Field(1, ge=1, description="Trainings that have a job at the same time.")
-    poll_seconds: float = Field(15.0, gt=0, description="Seconds between two looks at a job.")
-    patience_seconds: float = Field(900.0, ge=0, description="How long an answer from Google may stay away.")
+    max_jobs: int = Field(1, ge=1, description="Maximum of trainings with a job at the same time.")
+    poll_seconds: float = Field(15.0, gt=0, description="Seconds between two requests for a job's state.")
+    patience_seconds: float = Field(900.0, ge=0, description="Seconds of retries while Google does not respond.")
     look_again_seconds: tuple[float, ...] = Field(
-        (2.0, 5.0, 10.0), description="After a lost answer to create: pauses before each look for the job."
+        (2.0, 5.0, 10.0), description="After a lost response to create: seconds before each search for the job."
     )
-    max_attempts: int = Field(4, ge=1, le=20, description="Jobs for one training, when machines are taken away.")
-    api_endpoint: str | None = Field(None, description="Address of JobService; null is the region's own.")
+    max_attempts: int = Field(4, ge=1, le=20, description="Maximum of jobs per training, when machines are preempted.")
+    api_endpoint: str | None = Field(None, description="Address of JobService; null is that of the region.")
     console: str = Field("https://console.cloud.google.com", description="Address of the console, for links.")
 
     def __init__(self, **values: Any) -> None:
@@ -112,13 +112,13 @@ class VertexSettings(VertexBasics):
     @model_validator(mode="wrap")
     @classmethod
     def _all_at_once(cls, values: Any, handler: Any) -> Any:
-        """Let one message name what is wrong with single settings and what does not go together."""
+        """Collect errors of single settings and incompatible combinations into one message."""
         try:
             settings = handler(values)
         except ValidationError as error:
             wrong = [text for detail in error.errors(include_url=False) for text in _words(detail)]
             bad = {str(detail["loc"][0]) for detail in error.errors() if detail["loc"]}
-            # Look at the rest as if these had been left out, or were as they should be.
+            # Check the combinations with the invalid values left out or replaced by valid ones.
             rest = {name: value for name, value in values.items() if name not in bad}
             usable = handler(rest | {name: value for name, value in _EXAMPLES.items() if name in bad})
             raise ValueError("\n".join([*wrong, *usable._problems()])) from None
@@ -128,12 +128,12 @@ class VertexSettings(VertexBasics):
 
     @classmethod
     def in_use(cls) -> bool:
-        """Whether anything about Vertex AI is set in the environment."""
+        """Whether any CONCEPTRY_VERTEX_... variable is set."""
         return any(name.startswith(PREFIX) for name in os.environ)
 
     @property
     def parent(self) -> str:
-        """Resource name under which jobs are made."""
+        """Resource name of the parent of all jobs."""
         return f"projects/{self.project}/locations/{self.region}"
 
     @property
@@ -142,7 +142,7 @@ class VertexSettings(VertexBasics):
         return self.api_endpoint or f"{self.region}-aiplatform.googleapis.com"
 
     def job_link(self, name: str) -> str:
-        """Page of a job, by its resource name, for people."""
+        """Return the address of a job's page in the console, by its resource name."""
         job = name.rpartition("/")[2]
         if self.console == type(self).model_fields["console"].default:
             return f"{self.console}/vertex-ai/training/{self.region}/{job}/cpu?project={self.project}"

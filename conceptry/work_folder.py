@@ -1,20 +1,19 @@
-"""The scratch folder of an installation (CONCEPTRY_WORK): every path below it, who writes it, what may be deleted.
+"""Scratch folder of an installation (CONCEPTRY_WORK): every path below it, its writer, and when it may be deleted.
 
     path                     written by                   may be deleted
-    mirror.git[.lock]        tasks.git.fetch              while no flow runs; fetched anew
+    mirror.git[.lock]        tasks.git.fetch              while no flow runs; fetched again
     listings/                tasks.dvc.list_images        at any time; read from the DVC remote again
-    runs/FINGERPRINT/        the flow train_concept       when no run of it is active; a retry begins anew
+    runs/FINGERPRINT/        the flow train_concept       if no run of it is active; a retry starts over
     places/N.lock            the flow train_concept       while no training runs
-    locks/NAME.lock          whoever writes to a concept  while no flow runs
+    locks/NAME.lock          writers of a concept         while no flow runs
     watch.lock               the flows watch and apply    while no flow runs
-    plan.json                the flow watch               at any time; events of unchanged concepts are sent again
+    plan.json                the flow watch               at any time; events of unchanged concepts are emitted again
     drift.json               flows.observe                at any time; repos are inspected again
     versions/FINGERPRINT/    conceptry diff               at any time; downloaded again
     diff/, playground/,      the commands of these names  while the command does not run
     endpoint/, demo/
 
-Nothing here is needed to know what is released: git and the Hub are the state. docs/architecture.md says more about the
-locks.
+No state is lost with this folder: git and the Hub hold it. docs/architecture.md describes the locks.
 """
 
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class WorkFolder:
-    """Paths below the scratch folder; none of them need exist."""
+    """Paths below the scratch folder; none of them has to exist."""
 
     root: Path
 
@@ -39,7 +38,7 @@ class WorkFolder:
 
     @property
     def plan(self) -> Path:
-        """The plan of the last watch, to tell which concepts changed their state."""
+        """Plan of the last watch, with which the next one finds concepts that changed their state."""
         return self.root / "plan.json"
 
     @property
@@ -54,17 +53,17 @@ class WorkFolder:
 
     @property
     def places(self) -> Path:
-        """Locks of this machine's places for training."""
+        """Locks of this machine's slots for training."""
         return self.root / "places"
 
     def concept_lock(self, name: str) -> Path:
-        """Held while a concept's repos are written to."""
+        """Return the lock that is held while a concept's repos are written."""
         return self.root / "locks" / f"{name}.lock"
 
     def run(self, fingerprint: str) -> Path:
-        """Folder of one training."""
+        """Return the folder of one training."""
         return self.root / "runs" / fingerprint
 
     def version(self, fingerprint: str) -> Path:
-        """Downloaded files of a version."""
+        """Return the folder for downloaded files of a version."""
         return self.root / "versions" / fingerprint

@@ -1,7 +1,7 @@
-"""YAML that people wrote, read so that every mistake gets its line and a sentence.
+"""Parser of YAML files that users write: every mistake is reported with its line and a sentence.
 
-The text becomes a node graph first, because nodes know their lines. Duplicate keys, anchors and unfitting documents are
-found there; pydantic judges the values; its errors are then put back on their nodes and into words.
+The text is parsed to a node graph first, because nodes have line numbers. Duplicate keys, anchors and unsuitable
+documents are found in the graph; pydantic validates the values; its errors are then mapped to the nodes' lines.
 """
 
 import difflib
@@ -28,7 +28,7 @@ TAGS = frozenset({"never", "every"})
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """PyYAML's safe loader, with the numbers (5e-4) and without the dates of YAML 1.1."""
+    """PyYAML's safe loader with numbers such as 5e-4 and without YAML 1.1's dates."""
 
 
 _Loader.yaml_implicit_resolvers = {
@@ -41,10 +41,10 @@ _Loader.add_implicit_resolver(
 
 
 def validate_yaml(model: type[Spec], text: str, path: str) -> Spec:
-    """Read one YAML document into a model.
+    """Parse one YAML document into a model.
 
     Raises:
-        SpecError: with all that is wrong in the file.
+        SpecError: the file has mistakes; all of them are listed.
     """
     root = _compose(text, path)
     problems = list(_duplicate_keys(root))
@@ -59,10 +59,10 @@ def validate_yaml(model: type[Spec], text: str, path: str) -> Spec:
 
 
 def read_dvc_md5(text: str | None, path: str) -> str:
-    """Take the md5 of the folder, with its `.dir`, out of an images.dvc.
+    """Return the md5 of the folder that an images.dvc tracks, with its suffix `.dir`.
 
     Raises:
-        SpecError: there is no such file, or it does not track one folder.
+        SpecError: the file is missing, or does not track one folder.
     """
     if text is None:
         folder = path.removesuffix(".dvc")
@@ -97,7 +97,7 @@ def _compose(text: str, path: str) -> yaml.MappingNode:
 
 
 def _may_be_deep(text: str) -> bool:
-    """Each level takes a bracket, a dash, or a column of indentation; so most files need not be counted through."""
+    """Whether the nesting may exceed the limit: each level takes a bracket, a dash or a column of indentation."""
     indent = max((len(line) - len(line.lstrip(" ")) for line in text.splitlines()), default=0)
     return indent + sum(text.count(sign) for sign in "[{-?") >= MAX_DEPTH
 
@@ -129,12 +129,12 @@ def _syntax_error(error: yaml.YAMLError, path: str) -> SpecError:
 
 
 def _start(item: yaml.Node | yaml.Event) -> int:
-    """Line on which something begins, from 1."""
+    """Return the line on which a node or event starts, from 1."""
     return 1 if item.start_mark is None else int(item.start_mark.line) + 1
 
 
 def _entries(node: yaml.Node, field: str = "") -> Iterator[tuple[yaml.Node, str, list[tuple[yaml.Node, yaml.Node]]]]:
-    """Walk the graph depth first: each node, its dotted key, and its pairs if it is a section. Cycles do not end."""
+    """Yield each node depth first with its dotted key and, for a section, its pairs; does not end on a cycle."""
     pairs = node.value if isinstance(node, yaml.MappingNode) else []
     yield node, field, pairs
     for key, value in pairs:
@@ -144,7 +144,7 @@ def _entries(node: yaml.Node, field: str = "") -> Iterator[tuple[yaml.Node, str,
 
 
 def _unfit(root: yaml.MappingNode) -> Iterator[Problem]:
-    """Find what must not be constructed: anchors, with which a small file grows large; keys that are not words."""
+    """Yield what must not be constructed: anchors, which let a small file expand, and keys that are no strings."""
     seen: set[int] = set()
     for node, field, pairs in _entries(root):
         if id(node) in seen:
@@ -157,7 +157,7 @@ def _unfit(root: yaml.MappingNode) -> Iterator[Problem]:
 
 
 def _duplicate_keys(root: yaml.MappingNode) -> Iterator[Problem]:
-    """Find the keys that construction would silently drop."""
+    """Yield repeated keys, which construction would silently drop."""
     for _, field, pairs in _entries(root):
         first: dict[str, int] = {}
         for key, _ in pairs:
@@ -169,7 +169,7 @@ def _duplicate_keys(root: yaml.MappingNode) -> Iterator[Problem]:
 
 def _problem(detail: ErrorDetails, root: yaml.Node, model: type[BaseModel]) -> Problem:
     location = [part for part in detail["loc"] if isinstance(part, str)]
-    # The arms of a union show up in pydantic's location, but not in the file.
+    # The members of a union occur in pydantic's location, but not in the file.
     keys = [part for at, part in enumerate(location) if not (at == 1 and location[0] == "retrain" and part in TAGS)]
     unknown = detail["type"] == "extra_forbidden"
     message = _unknown_key(keys, model) if unknown else _message(detail, keys, model)
@@ -177,7 +177,7 @@ def _problem(detail: ErrorDetails, root: yaml.Node, model: type[BaseModel]) -> P
 
 
 def _line(root: yaml.Node, keys: list[str], *, at_key: bool) -> int:
-    """Find the line of a value; of its key for unknown keys; of the section for keys that are not there."""
+    """Return the line of a value; of its key for unknown keys; of the section for missing keys."""
     node, line = root, root.start_mark.line + 1
     for part in keys:
         if not isinstance(node, yaml.MappingNode):
@@ -192,7 +192,7 @@ def _line(root: yaml.Node, keys: list[str], *, at_key: bool) -> int:
 
 
 def _section(keys: list[str], model: type[BaseModel]) -> type[BaseModel] | None:
-    """The model that describes the section at these keys; None where a plain value belongs."""
+    """Return the model of the section at these keys; None for a plain value."""
     for key in keys:
         field = model.model_fields.get(key)
         if field is None:
@@ -262,7 +262,7 @@ def _is_float(value: object) -> bool:
 
 
 def _alternatives(expected: str) -> str:
-    """Turn pydantic's "'a', 'b' or 'c'" into "a, b, c"."""
+    """Convert pydantic's "'a', 'b' or 'c'" to "a, b, c"."""
     return ", ".join(re.findall(r"'([^']*)'", expected))
 
 
@@ -273,7 +273,7 @@ def _description(keys: list[str], model: type[BaseModel]) -> str:
 
 
 def _shown(value: object) -> str:
-    """Write a value as the file does, cut where it gets long."""
+    """Return a value as YAML writes it, shortened if it is long."""
     words = {True: "true", False: "false"}.get(value) if isinstance(value, bool) else None
     text = words or ("null" if value is None else repr(value))
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,1 +1,1 @@
-"""The stories that Prefect runs: watch git, train a concept, retrain what is due, release."""
+"""Prefect flows: watch, train_concept, release, retrain, reap and apply_plan, and the reconcile that they share."""

@@ -1,4 +1,4 @@
-"""Apply: carry out the actions of a plan, one concept after the other. The only step of a reconcile that writes."""
+"""Apply: carry out the actions of a plan, concept by concept. The only step of a reconcile that writes."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -20,16 +20,16 @@ from tasks.locks import hold, run_id
 from tasks.space import TEMPLATES_REVISION
 
 StartTraining = Callable[[Action, str], None]
-"""Starts the training of an action at a git revision."""
+"""Callback that starts the training of an action at a git revision."""
 
 
 def apply_all(context: Context, comparison: Comparison, start: StartTraining) -> dict[str, Exception]:
-    """Carry out every action that is due; returns what failed, by concept. No failure stops another concept."""
+    """Carry out every action that is due; return the exceptions by concept. A failure stops no other concept."""
     return for_each(comparison.plan.due, lambda action: apply_action(context, comparison, action, start))
 
 
 def apply_action(context: Context, comparison: Comparison, action: Action, start: StartTraining) -> None:
-    """Carry out one action: a training is started, everything else is done here.
+    """Carry out one action: start a training, or reconcile the concept's card and Space.
 
     Raises:
         ConceptryError: the action failed.
@@ -43,12 +43,12 @@ def apply_action(context: Context, comparison: Comparison, action: Action, start
 
 
 def for_each(actions: Iterable[Action], act: Callable[[Action], None]) -> dict[str, Exception]:
-    """Call `act` for each action; returns the exceptions, by concept."""
+    """Call `act` for each action; return the exceptions by concept."""
     failures: dict[str, Exception] = {}
     for action in actions:
         try:
             act(action)
-        except Exception as error:  # noqa: BLE001 - whatever fails for one concept, the others are carried out
+        except Exception as error:  # noqa: BLE001 - any failure of one concept must not stop the others
             known = isinstance(error, ConceptryError)
             get_run_logger().error("%s: %s: %s", action.concept, action.kind, error, exc_info=not known)
             failures[action.concept] = error
@@ -58,12 +58,12 @@ def for_each(actions: Iterable[Action], act: Callable[[Action], None]) -> dict[s
 def reconcile_serving(
     context: Context, desired: DesiredConcept | None, live: LiveConcept, action: Action
 ) -> str | None:
-    """Carry out what a plan says about a concept's card and Space; returns the version that is served from now on.
+    """Carry out a plan's action on a concept's card and Space; return the name of the version that is served then.
 
-    The Space comes last, because it is what the next plan compares: whatever is interrupted is planned again.
+    The Space is written last, because the next plan compares it: after an interruption the action is planned again.
 
     Raises:
-        HubError, TransientError: the Hub refused, or could not be asked.
+        HubError, TransientError: the Hub refused, or could not be reached.
     """
     name, session, steps = action.concept, context.session, context.steps
     live = _repair(context, live)
@@ -72,7 +72,9 @@ def reconcile_serving(
     if (live.versions or live.main) and not _card_is_current(live, desired, version, action):
         steps.update_card(session, name, release)
     if version is None and action.version is not None:
-        get_run_logger().warning("%s: %s is gone from the Hub for good; it is planned anew", name, action.version)
+        get_run_logger().warning(
+            "%s: the commit of %s no longer exists on the Hub; the next plan trains it again", name, action.version
+        )
         steps.emit(name, "lost", version=action.version, reason=action.reason, cause=action.cause)
         return None
     if version is None or desired is None or desired.spec is None:
@@ -85,7 +87,7 @@ def reconcile_serving(
 
 
 def update_index(context: Context, live: LiveConcept) -> str | None:
-    """Let the card on main list every version, where it does not; returns the version that the Space serves."""
+    """Add missing versions to the index in the card on main; return the version that the Space serves."""
     served = live.space.release if live.space else None
     release = served if any(version.name == served for version in live.versions) else None
     if live.versions and not _index_is_current(live):
@@ -94,7 +96,7 @@ def update_index(context: Context, live: LiveConcept) -> str | None:
 
 
 def _repair(context: Context, live: LiveConcept) -> LiveConcept:
-    """Reset branches and tags to the commits of their versions; returns the refreshed live state."""
+    """Reset branches and tags to the commits of their versions; return the refreshed live state."""
     if not live.versions:
         return live
     repaired, versions = context.steps.repair(context.session, live.name, live.versions)
@@ -105,7 +107,7 @@ def _repair(context: Context, live: LiveConcept) -> LiveConcept:
 
 
 def _push_space(context: Context, name: str, spec: ConceptSpec, version: Version) -> str:
-    """Render the Space of a version and push it; returns its address."""
+    """Render the Space of a version and push it; return its address."""
     session, installation = context.session, context.installation
     trained, settings = space_of(session, name, spec, version)
     serving = serving_fingerprint(spec, version, TEMPLATES_REVISION)
@@ -113,13 +115,13 @@ def _push_space(context: Context, name: str, spec: ConceptSpec, version: Version
     with TemporaryDirectory(prefix="conceptry-space-") as folder:
         rendered = context.steps.render(Path(folder) / "space", trained, settings)
         space = RenderedSpace(rendered, version.name, version.commit, serving)
-        return context.steps.push(session, name, space, spec, token)
+        return context.steps.push(session, name, space, spec, token=token)
 
 
 def _card_is_current(
     live: LiveConcept, desired: DesiredConcept | None, version: Version | None, action: Action
 ) -> bool:
-    """Whether main already describes the version: when only what a Space shows has changed, not the templates."""
+    """Whether the card on main already describes the version, so that only the Space has to be written."""
     if action.kind is not ActionKind.RENDER or not desired or not desired.spec or not live.space or not version:
         return False
     serving = serving_fingerprint(desired.spec, version, TEMPLATES_REVISION)
@@ -129,5 +131,5 @@ def _card_is_current(
 
 
 def _index_is_current(live: LiveConcept) -> bool:
-    """Whether the card on main lists the versions that there are."""
+    """Whether the card on main lists exactly the published versions."""
     return live.main is not None and live.main.versions == tuple(version.number for version in live.versions)

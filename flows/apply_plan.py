@@ -1,7 +1,7 @@
-"""Apply a saved plan: carry out what a person reviewed, and nothing else.
+"""Apply a saved plan: carry out exactly the actions that the user reviewed.
 
-A saved plan names the commit at which it was made and the digest of what the Hub held. When either has moved it is
-refused: what would be done now may differ from what was agreed to.
+A saved plan contains the git commit and the digest of the live state. If either has changed the plan is refused,
+because the actions that are needed now may differ from the reviewed ones.
 """
 
 from collections.abc import Iterator
@@ -28,15 +28,15 @@ from tasks.locks import hold, run_id
 
 @flow(name="apply")
 def apply(saved: str) -> State[Any]:
-    """Carry out a plan as `conceptry plan --out` wrote it.
+    """Carry out a plan that `conceptry plan --out` saved.
 
-    Fails, and changes nothing, when git or the Hub has moved since.
+    The run fails and changes nothing if git or the Hub has changed since.
 
     Args:
-        saved: The text of the file.
+        saved: Content of the file.
     """
     installation, agreed = current_installation(), Plan.from_json(saved)
-    # Without a Prefect server to start runs on, trainings happen in this process, one after the other.
+    # Without a Prefect server, trainings run in this process, one after the other.
     server = bool(get_current_settings().api.url)
     context = Context.of(installation, PREFECT if server else DIRECT)
     with (
@@ -47,32 +47,32 @@ def apply(saved: str) -> State[Any]:
         try:
             refuse_stale(agreed, comparison.plan)
         except StalePlanError as error:
-            # Not a fault of the run: the person needs a new plan, not a traceback.
+            # Expected: the user needs a new plan, not a traceback.
             return Failed(message=str(error))
         start = scheduled(runs) if runs is not None else train_here
         return final_state(comparison.plan, apply_all(context, comparison, start))
 
 
 def train_here(action: Action, revision: str) -> None:
-    """Train in this process."""
+    """Run the training of an action in this process."""
     train_concept(action.concept, revision, action.fingerprint or "")
 
 
 def refuse_stale(agreed: Plan, current: Plan) -> None:
-    """Compare a saved plan with what would be done now.
+    """Compare a saved plan with the current one.
 
     Raises:
-        StalePlanError: the plans differ; the message says what moved.
+        StalePlanError: the plans differ; the message says what has changed.
     """
     if agreed.revision != current.revision:
         moved = f"from {agreed.revision[:8]} to {current.revision[:8]}"
-        raise StalePlanError(f"git has moved since the plan was made: {moved}")
+        raise StalePlanError(f"git has changed since the plan was saved: {moved}")
     differing = list(_differing(agreed, current))
     words = "; ".join(differing[:3]) + (f" and {len(differing) - 3} more" if len(differing) > 3 else "")
     if agreed.hub != current.hub:
-        raise StalePlanError(f"the Hub has moved since the plan was made{': ' if words else ''}{words}")
+        raise StalePlanError(f"the Hub has changed since the plan was saved{': ' if words else ''}{words}")
     if differing:
-        raise StalePlanError(f"what is to be done has changed since the plan was made: {words}")
+        raise StalePlanError(f"the actions have changed since the plan was saved: {words}")
 
 
 def _differing(agreed: Plan, current: Plan) -> Iterator[str]:
@@ -88,4 +88,4 @@ def _essence(action: Action | None) -> tuple[object, ...] | None:
 
 
 def _words(action: Action | None) -> str:
-    return f"{action.kind} {action.version or ''}".strip() if action else "not there"
+    return f"{action.kind} {action.version or ''}".strip() if action else "no action"

@@ -1,4 +1,4 @@
-"""What people read in Prefect: the plan as a table, the metrics and samples of a training."""
+"""Artifacts and log texts in Prefect's UI: the plan as a table, metrics and samples of a version."""
 
 from prefect.artifacts import create_image_artifact, create_markdown_artifact
 
@@ -9,45 +9,45 @@ from conceptry.version import Manifest, Version
 
 
 def plan_lines(plan: Plan) -> str:
-    """The plan for a log: one line for each concept that is not as it should be."""
-    telling = [action for action in plan.actions if action.kind != "nothing" or action.health != "Healthy"]
-    lines = [f"  {action.concept}: {action.kind}: {why(action)}" for action in telling]
+    """Return the plan for a log: one line for each concept that is out of sync or not healthy."""
+    listed = [action for action in plan.actions if action.kind != "nothing" or action.health != "Healthy"]
+    lines = [f"  {action.concept}: {action.kind}: {why(action)}" for action in listed]
     return "\n".join([f"commit {plan.revision[:12]}: {len(plan.actions)} concepts", *lines])
 
 
 def show_plan(plan: Plan) -> None:
-    """Attach the plan to the run."""
+    """Attach the plan to the run as an artifact."""
     create_markdown_artifact(markdown(plan), key="plan", description=f"The plan at commit {plan.revision[:12]}")
 
 
 def show_version(version: Version, manifest: Manifest, address: str) -> None:
-    """Attach a published version to the run: its figures, the gate's reasons, and its pictures.
+    """Attach artifacts of a published version to the run: metrics, the gate's reasons, and samples.
 
     Args:
-        version: as published.
-        manifest: its concept.json.
-        address: of the model repo's page on the Hub.
+        version: Published version.
+        manifest: Its concept.json.
+        address: Address of the model repo on the Hub.
     """
     name = manifest.name
     create_markdown_artifact(
         version_page(version, manifest, address),
         key=f"{name}-metrics",
-        description=f"{name} {version.name}: figures and gate",
+        description=f"{name} {version.name}: metrics and gate",
     )
     create_image_artifact(
         f"{address}/resolve/{version.name}/samples/grid.png",
         key=f"{name}-samples",
-        description=f"{name} {version.name}: what the learned token draws",
+        description=f"{name} {version.name}: samples with the learned token",
     )
 
 
 def version_page(version: Version, manifest: Manifest, address: str) -> str:
-    """The page of `show_version`, in Markdown."""
+    """Return the metrics and the gate's reasons of a version as Markdown."""
     metrics = manifest.metrics
     loss, seconds = metrics.loss, metrics.seconds
     figures = [
         [f"loss on {loss.on}, initializer", _figure(loss.initializer)],
-        ["the same with the learned token", _figure(loss.trained)],
+        [f"loss on {loss.on}, learned token", _figure(loss.trained)],
         *([plain(what), str(score)] for what, score in metrics.clip_scores),
         ["steps", f"{metrics.steps} (stopped: {metrics.stopped})"],
         ["seconds", f"{seconds.get('total', 0):.0f}, of which {seconds.get('train', 0):.0f} training"],

@@ -1,9 +1,8 @@
-"""Drift: what was changed by hand on the Hub, found by inspecting single repos. Nothing is written to the Hub.
+"""Drift: manual changes on the Hub, found by inspecting single repos. Writes nothing to the Hub.
 
-A listing tells the commit of every Space, so one that was found unchanged at that commit is unchanged: only Spaces that
-moved since are inspected. Branches and tags are in no listing. They are inspected every time while there are few
-concepts; where there are many, the watcher inspects some of them in turn. What is remembered of this, in drift.json of
-the scratch folder, only saves requests.
+A listing contains the commit of every Space, so a Space is inspected only if its commit has changed since the last
+inspection. Branches and tags are in no listing: of a few concepts they are inspected every time, of many the watcher
+inspects some in turn. The record of inspections, drift.json in the scratch folder, only saves requests.
 """
 
 import json
@@ -26,7 +25,7 @@ from tasks import hub, space
 from tasks.files import write_atomically
 
 FEW = 20
-"""Repos that are inspected in one run."""
+"""Maximum of repos that one run inspects."""
 _JOBS = 8
 _logger = logging.getLogger(__name__)
 
@@ -36,14 +35,14 @@ Inspect = Callable[[str], tuple[Drift, ...]]
 def find_drift(
     installation: Installation, session: hub.HubSession, desired: Desired, live: Live, *, in_turn: bool = False
 ) -> Live:
-    """Fill in `drift` of the concepts that are inspected.
+    """Return the live state with `drift` filled in for the inspected concepts.
 
     Args:
-        installation: Of the scratch folder.
-        session: The Hub and the owner.
-        desired: What git asks for.
-        live: What the listing said.
-        in_turn: With more concepts than a few, inspect those that were not inspected for longest; else none.
+        installation: Installation, for its scratch folder.
+        session: Session with the Hub.
+        desired: Desired state.
+        live: Live state from the listing.
+        in_turn: Of many concepts, inspect those with the oldest inspection; if False, inspect none of many.
     """
     memory = _Memory.load(installation.work.drift)
     ours = [name for name, there in sorted(live.concepts.items()) if there.error is None]
@@ -57,17 +56,17 @@ def find_drift(
         return moved + (edited or ())
 
     found = _each(inspect, sorted({*repos, *spaces}))
-    memory.save(installation.work.drift, live, found, repos, spaces)
+    memory.save(installation.work.drift, live, found, repos=repos, spaces=spaces)
     return Live({name: replace(there, drift=found.get(name, there.drift)) for name, there in live.concepts.items()})
 
 
 def find_edits(session: hub.HubSession, desired: Desired, live: LiveConcept) -> tuple[Drift, ...] | None:
-    """Find what was edited by hand in a Space; None when a plan renders it again anyway.
+    """Find manual edits of a Space; None if the plan renders it again anyway.
 
-    A Space's files are compared with the record that was pushed with them. A Space of a release that pushed no record
-    is compared with a fresh rendering, in what the concept decides only: README, settings.json and the files that it
-    replaces. All other files are the templates' and the trainer's, which may have been refactored since; that release's
-    are not here any more, so an edit of one of them is found only after the next push.
+    A Space's files are compared with the record that was pushed with them. Releases of Conceptry before that record
+    pushed none: such a Space is compared with a new rendering, but only README, settings.json and the files that the
+    concept overrides. The other files come from the templates and the trainer of that release, which may have been
+    refactored since, so an edit of one of them is found only after the next push.
     """
     shown, concept = live.space, desired.concepts.get(live.name)
     version = next((version for version in live.versions if shown and version.name == shown.release), None)
@@ -88,12 +87,12 @@ def find_edits(session: hub.HubSession, desired: Desired, live: LiveConcept) -> 
     if not edited:
         return ()
     more = ", ..." if len(edited) > 3 else ""
-    return (Drift(DriftReason.SPACE_EDITED, f"the Space was edited by hand ({', '.join(edited[:3])}{more})"),)
+    return (Drift(DriftReason.SPACE_EDITED, f"the Space was edited manually ({', '.join(edited[:3])}{more})"),)
 
 
 @dataclass(frozen=True)
 class _Memory:
-    """When each concept was inspected last (`turn`, a counter), and the commit of a Space that was unchanged."""
+    """Record of each concept's last inspection (`turn`, a counter) and of the commit of its unchanged Space."""
 
     entries: Mapping[str, Mapping[str, Any]]
 
@@ -122,10 +121,11 @@ class _Memory:
         file: Path,
         live: Live,
         found: Mapping[str, tuple[Drift, ...]],
+        *,
         repos: Iterable[str],
         spaces: Iterable[str],
     ) -> None:
-        """Remember what was inspected; a plan and a watch may do so at once, and the last one wins."""
+        """Write the record of inspections; if a plan and a watch write at once, the last one wins."""
         if not found:
             return
         turn = 1 + max((entry.get("turn", 0) for entry in self.entries.values()), default=0)
@@ -141,7 +141,7 @@ class _Memory:
 
 
 def _each(inspect: Inspect, names: Iterable[str]) -> dict[str, tuple[Drift, ...]]:
-    """Inspect several at a time; one that cannot be inspected is left for the next run."""
+    """Inspect concepts in parallel; leave one that cannot be inspected for the next run."""
 
     def attempt(name: str) -> tuple[str, tuple[Drift, ...]] | None:
         try:

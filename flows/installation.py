@@ -1,4 +1,4 @@
-"""How an entry point gets its Installation: flows from the environment, commands from a set-up's folder, too."""
+"""Construction of the Installation at an entry point, from the environment or from given settings."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +15,7 @@ _CURRENT: ContextVar[Installation | None] = ContextVar("installation", default=N
 
 
 def current_installation() -> Installation:
-    """Return the installation of this run: what a command passed on, else what the environment says.
+    """Return the installation that `using` set in this process, else one from the environment.
 
     Raises:
         SettingsError: CONCEPTRY_... variables are missing or wrong, or the block of the Hub token does not exist.
@@ -25,7 +25,7 @@ def current_installation() -> Installation:
 
 @contextmanager
 def using(installation: Installation) -> Iterator[None]:
-    """Let flows that are called within the block, in this process, work with an installation."""
+    """Set the installation of the flows that are called, in this process, within the block."""
     token = _CURRENT.set(installation)
     try:
         yield
@@ -34,11 +34,11 @@ def using(installation: Installation) -> Iterator[None]:
 
 
 def build_installation(settings: Settings, **vertex: object) -> Installation:
-    """Build the installation that settings describe; the token is read from its Prefect block where they name one.
+    """Build an installation from settings; read the Hub token from its Prefect block if the settings name one.
 
     Args:
-        settings: Of this installation.
-        vertex: Settings of Vertex AI that win over the environment, by field.
+        settings: Settings of the installation.
+        vertex: Settings of Vertex AI, by field, which take precedence over the environment.
 
     Raises:
         SettingsError: the Prefect block does not exist.
@@ -62,7 +62,7 @@ def _vertex(values: dict[str, object]) -> VertexSettings | SettingsError | None:
 
 
 def _load_secret(block: str) -> SecretStr:
-    from prefect.blocks.system import Secret  # seconds to import, and most installations name no block
+    from prefect.blocks.system import Secret  # takes seconds to import, and most installations use no block
 
     try:
         loaded = Secret.load(block, _sync=True)  # type: ignore[call-arg]

@@ -1,4 +1,4 @@
-"""Observe: read what git asks for and what the Hub holds. Nothing is written."""
+"""Observe: read desired and live state. Writes nothing."""
 
 from dataclasses import dataclass
 
@@ -11,12 +11,12 @@ from tasks.hub import HubSession
 
 @dataclass(frozen=True)
 class Context:
-    """What every part of one reconcile works with.
+    """Dependencies of one reconcile.
 
     Attributes:
-        installation: Where it reads, writes and works.
-        session: Its conversation with the Hub.
-        steps: DIRECT, or PREFECT within a flow.
+        installation: Settings of the installation.
+        session: Session with the Hub, with its cache.
+        steps: I/O functions: DIRECT, or PREFECT within a flow.
     """
 
     installation: Installation
@@ -25,20 +25,20 @@ class Context:
 
     @classmethod
     def of(cls, installation: Installation, steps: Steps) -> "Context":
-        """Begin a conversation with the installation's Hub."""
+        """Return a context with a new session with the installation's Hub."""
         return cls(installation, HubSession(installation.hub), steps)
 
 
 @dataclass(frozen=True)
 class Observation:
-    """What git asks for and what the Hub holds, read in one pass."""
+    """Desired and live state, read in one pass."""
 
     desired: Desired
     live: Live
 
 
 def observe(context: Context, revision: str | None = None) -> Observation:
-    """Read git at the head of the branch, or at a revision, and all concepts on the Hub.
+    """Read the desired state at the head of the branch, or at a revision, and the live state of all concepts.
 
     Raises:
         SettingsError: the origin, its branch or the revision does not exist.
@@ -51,7 +51,7 @@ def observe(context: Context, revision: str | None = None) -> Observation:
 
 
 def observe_concept(context: Context, name: str) -> tuple[Desired, LiveConcept]:
-    """Read one concept in git at the head of the branch, and its own repos on the Hub.
+    """Read the desired state of one concept at the head of the branch, and its live state from its own repos.
 
     Raises:
         SettingsError, HubError, TransientError: as `observe`.

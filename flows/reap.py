@@ -1,7 +1,7 @@
-"""Reap: cancel jobs on Vertex AI that belong to no run. Every ten minutes, on a schedule.
+"""Reap: cancel jobs on Vertex AI that no run owns. Scheduled every ten minutes.
 
-A job outlives the process that watches it, so that a restart need not pay again. This is for what never comes back: a
-run that failed, was cancelled or deleted while its job was at work.
+A job outlives the process that follows it, so that a restarted run finds it again. This flow ends the jobs of runs that
+do not restart: runs that failed, were cancelled or were deleted while their job was live.
 """
 
 from datetime import timedelta
@@ -18,23 +18,23 @@ from tasks.events import emit
 from tasks.training.tasks import TERMINAL
 
 if TYPE_CHECKING:
-    from tasks.training.vertex_jobs import Job
+    from tasks.training.job import Job
 
 MAX_CRASHED = timedelta(minutes=30)
-"""A run that crashed is started again by the watcher; for so long its job is left running."""
+"""Time for which the job of a crashed run is kept, because the watcher schedules the run again."""
 _OVER = frozenset({StateType.COMPLETED, StateType.FAILED, StateType.CANCELLED})
 
 
 @flow(name="reap")
 def reap() -> State[Any]:
-    """List the live jobs of this installation, and cancel those that no run owns."""
+    """List the live jobs of this installation and cancel those that no run owns."""
     installation, logger = current_installation(), get_run_logger()
     if installation.vertex is None:
-        return Completed(name="Skipped", message="Nothing is set about Vertex AI.")
-    from tasks.training import vertex  # Google's clients take seconds to import
+        return Completed(name="Skipped", message="Vertex AI is not configured.")
+    from tasks.training import vertex  # Google's clients take seconds to import; without a configuration none is needed
 
     cloud = vertex.open_cloud(installation.vertex_settings(), logger.warning)
-    # Jobs first, runs afterwards: a job that is listed has had a run when it was made.
+    # Jobs are listed before runs: the run of every listed job existed when the job was created.
     jobs = cloud.jobs.live(installation.id)
     with training_runs(installation) as known:
         runs = known.latest(fingerprint_of(job) for job in jobs)
@@ -42,7 +42,7 @@ def reap() -> State[Any]:
     for job in jobs:
         if is_owned(job, runs.get(fingerprint_of(job))):
             continue
-        logger.warning("job %s (%s) belongs to no live run and is cancelled", job.short, job.display_name)
+        logger.warning("cancelling job %s (%s): no live run owns it", job.short, job.display_name)
         cloud.jobs.cancel(job)
         concept = job.home.rstrip("/").split("/")[-2]
         emit(concept, "reaped", job=job.short, fingerprint=fingerprint_of(job))
@@ -52,12 +52,12 @@ def reap() -> State[Any]:
 
 
 def fingerprint_of(job: "Job") -> str:
-    """Return the whole fingerprint that a job trains; its label holds all but one character."""
+    """Return the complete fingerprint of a job's training; the label holds all but one character of it."""
     return job.home.rstrip("/").rpartition("/")[2]
 
 
 def is_owned(job: "Job", run: FlowRun | None) -> bool:
-    """Whether a run waits for a job, or will."""
+    """Whether a run follows a job, or will do so when it is retried."""
     if job.labels.get("conceptry_run", "").startswith(TERMINAL):
         return True
     if run is None or run.state is None or run.state_type in _OVER:

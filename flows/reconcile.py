@@ -1,11 +1,11 @@
-"""The reconcile that the flows share: observe -> plan -> apply.
+"""Reconcile, shared by the flows: observe -> plan -> apply.
 
-    observe    read git, DVC and the Hub                         flows/observe.py
-    plan       compare them, purely                              conceptry/plan.py
-    apply      carry out one action; the only step that writes   flows/apply.py
+    observe    read git, DVC and the Hub                             flows/observe.py
+    plan       compare desired and live state; a pure function       conceptry/plan.py
+    apply      carry out the actions; the only step that writes      flows/apply.py
 
-Each happens once a run. What the plan needs to know besides the two states is asked for in `compare`: how the runs of
-the trainings stand, and, of the concepts that are to be trained, whether the DVC remote has every picture.
+Each step happens once per run. `compare` reads the other inputs of the plan: the states of training runs and, for the
+concepts that need a training, whether the DVC remote has every image.
 """
 
 from collections.abc import Mapping
@@ -37,7 +37,7 @@ from tasks import dvc, git, space, training
 
 @dataclass(frozen=True)
 class Comparison:
-    """The two states of one run and the plan that leads from one to the other."""
+    """Desired state, live state, and the plan that makes the second match the first."""
 
     desired: Desired
     live: Live
@@ -50,10 +50,10 @@ def compare(
     """Make the plan.
 
     Args:
-        context: Of the reconcile.
-        observed: The two states.
-        runs: The training runs on the Prefect server; None when there is none to ask.
-        today: Date by which scheduled retrainings are due; None leaves them alone.
+        context: Dependencies of the reconcile.
+        observed: Desired and live state.
+        runs: Training runs on the Prefect server; None without a server.
+        today: Date by which scheduled retrainings are due; None plans no retraining.
     """
     installation, desired, live = context.installation, observed.desired, observed.live
     inputs = replace(plan_inputs(installation), today=today)
@@ -64,15 +64,15 @@ def compare(
         desired = context.steps.list_images(installation, desired, pending)
         inputs = replace(inputs, image_names=_image_names(installation, live, pending))
     made = replace(plan(desired, live, inputs), hub=live.digest())
-    return Comparison(desired, live, defer_trainings(made, desired, live, inputs, _pace(installation, desired)))
+    return Comparison(desired, live, defer_trainings(made, desired, live, inputs, pace=_pace(installation, desired)))
 
 
 def current_comparison(
     installation: Installation, *, today: date | None = None, revision: str | None = None
 ) -> Comparison:
-    """Observe and plan outside of any run; at a revision, as if the branch were there.
+    """Observe and plan outside of a run, at the head of the branch or at a revision.
 
-    Without a Prefect server that answers, the plan does not know of running trainings.
+    If no Prefect server responds, the plan does not take running trainings into account.
     """
     context = Context.of(installation, DIRECT)
     observed = observe(context, revision)
@@ -86,12 +86,12 @@ def current_comparison(
 
 
 def plan_inputs(installation: Installation) -> PlanInputs:
-    """Return what an installation knows by itself: base models, templates and rates."""
+    """Return the plan inputs that need no request: base models, templates and rates."""
     return PlanInputs(training.base_models(), space.TEMPLATES_REVISION, rates=training.rates(installation))
 
 
 def read_policy(installation: Installation, revision: str) -> tuple[Policy, str | None]:
-    """Read conceptry.yaml at a revision; for a broken one, the defaults and what is wrong with it."""
+    """Read conceptry.yaml at a revision; for an invalid one return the defaults and the error."""
     data = git.read_file(installation.work.mirror, revision, POLICY)
     try:
         return load_policy(None if data is None else data.decode("utf-8", "surrogateescape")), None
@@ -100,26 +100,26 @@ def read_policy(installation: Installation, revision: str) -> tuple[Policy, str 
 
 
 def final_state(plan: Plan, failures: Mapping[str, Exception]) -> State[Any]:
-    """Return the state that a run ends in: failed if an action failed, not if a concept waits for a person."""
+    """Return the final state of a run: Failed if an action failed; a concept that needs a user does not fail it."""
     if failures:
         words = "; ".join(f"{name}: {error}" for name, error in sorted(failures.items()))
         return Failed(message=f"{len(failures)} of {len(plan.changes)} changes failed: {words}")
     later = len(plan.changes) - len(plan.due)
     degraded = sum(action.health == "Degraded" for action in plan.actions)
-    needed = f", {degraded} need a person" if degraded else ""
+    needed = f", {degraded} degraded" if degraded else ""
     waiting = f", {later} of them later" if later else ""
     return Completed(message=f"{len(plan.actions)} concepts, {len(plan.changes)} changes{waiting}{needed}")
 
 
 def _pace(installation: Installation, desired: Desired) -> Pace:
     policy, error = read_policy(installation, desired.revision)
-    # As many again are scheduled in Prefect, so that the next one starts when one ends and not at the next watch.
+    # Twice as many are scheduled in Prefect, so that the next one starts when one ends and not at the next watch.
     places = 2 * installation.settings.max_parallel
     return Pace(policy, now("UTC"), places, error)
 
 
 def _image_names(installation: Installation, live: Live, names: set[str]) -> dict[str, str]:
-    """Return paths, by md5, of the images that the newest versions of these concepts were made of."""
+    """Return the paths, by md5, of the images in the newest versions of these concepts."""
     known = [live.concepts[name] for name in names if name in live.concepts]
     newest = (max(there.versions, key=lambda version: version.number, default=None) for there in known)
     return dvc.known_names({version.dvc_md5 for version in newest if version}, installation.work.listings)

@@ -1,4 +1,4 @@
-"""Release: bring the model card and the Space of one concept in line with git.
+"""Release: reconcile the model card and the Space of one concept with git.
 
 observe (git, the concept's own repos) -> plan (the Space alone) -> apply: card on main, then the Space
 """
@@ -17,16 +17,16 @@ from tasks.locks import hold, run_id
 
 @flow(name="release", flow_run_name="{name}")
 def release(name: str) -> str | None:
-    """Bring the card and the Space of one concept in line with git, and return the version that it serves.
+    """Reconcile the card and the Space of one concept; return the version that the Space serves.
 
     Args:
-        name: The concept.
+        name: Name of the concept.
     """
     return release_concept(Context.of(current_installation(), PREFECT), name)
 
 
 def release_concept(context: Context, name: str) -> str | None:
-    """Observe, plan and apply for the Space of one concept; returns the version that it serves.
+    """Observe, plan and apply for the Space of one concept; return the version that it serves.
 
     Raises:
         ConceptryError: git or the Hub could not be read, or the Hub refused.

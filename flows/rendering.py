@@ -1,4 +1,4 @@
-"""What a Space is rendered from: the released version as it was trained, looking as today's concept.yaml says."""
+"""Inputs of a rendered Space: the spec of the released version, with the current `space` and `endpoint`."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from pydantic import ValidationError
 
 from conceptry.concept import ConceptSpec
 from conceptry.errors import HubError
-from conceptry.serving import serving_settings
+from conceptry.space_settings import serving_settings
 from conceptry.version import Manifest, Version
 from tasks import hub, training
 
@@ -14,27 +14,35 @@ from tasks import hub, training
 def space_of(
     session: hub.HubSession, name: str, spec: ConceptSpec, version: Version
 ) -> tuple[ConceptSpec, dict[str, Any]]:
-    """Return the spec and the settings that the Space of a version is rendered from.
+    """Return the spec and the settings from which the Space of a version is rendered.
 
     Raises:
         HubError: the version's manifest is missing or cannot be read.
-        TransientError: the Hub could not be asked.
+        TransientError: the Hub could not be reached.
     """
     manifest = hub.read_manifest(session, name, version)
     trained = trained_spec(spec, manifest)
     base = training.base_models()[trained.base_model]
     repo = session.target.repo(name)
-    settings = serving_settings(name, trained, base, version.name, manifest.metrics, repo, version.commit)
+    settings = serving_settings(
+        name,
+        trained,
+        base,
+        version_name=version.name,
+        metrics=manifest.metrics,
+        model_repo=repo,
+        revision=version.commit,
+    )
     return trained, settings
 
 
 def trained_spec(spec: ConceptSpec, manifest: Manifest) -> ConceptSpec:
-    """Return the concept.yaml that a version was trained from, looking as today's says.
+    """Return the spec that a version was trained from, with the current `space` and `endpoint`.
 
-    A Space that goes back to v1 must draw with v1's token, even if concept.yaml has another one since.
+    A Space that serves v1 again must draw with v1's token, even if concept.yaml has another token by now.
 
     Raises:
-        HubError: the version's concept.yaml cannot be read any more.
+        HubError: this release of Conceptry cannot parse the version's concept.yaml.
     """
     today = spec.model_dump(include={"space", "endpoint"})
     try:

@@ -1,6 +1,7 @@
-"""Retrain: train again what is due by `retrain` in concept.yaml. Once a day, on a schedule.
+"""Retrain: start the retrainings that are due by `retrain` in concept.yaml. Scheduled once a day.
 
-The new version is of the same inputs with other noise; its gate rejects it unless it is better than the released one.
+The new version has the same inputs and other training noise; the gate rejects it unless it is better than the released
+one.
 """
 
 from typing import Any

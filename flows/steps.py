@@ -26,28 +26,43 @@ from tasks.space.tasks import render
 
 
 class ReadGit(Protocol):
-    """Reads the concepts at the head of the branch, or at a revision; all of them, or one."""
+    """Function that reads the concepts at the head of the branch, or at a revision; all of them, or one."""
 
     def __call__(self, installation: Installation, revision: str | None = None, only: str | None = None) -> Desired:
-        """Read them."""
+        """Return the desired state."""
+
+
+class PushSpace(Protocol):
+    """Function that pushes a rendered Space and returns its address."""
+
+    def __call__(
+        self,
+        session: hub.HubSession,
+        name: str,
+        space: hub.RenderedSpace,
+        spec: ConceptSpec,
+        *,
+        token: SecretStr | None,
+    ) -> str:
+        """Push the Space."""
         ...
 
 
 @dataclass(frozen=True)
 class Steps:
-    """What a reconcile reads and writes with.
+    """I/O functions of a reconcile.
 
     Attributes:
-        read_git: The concepts in git.
-        list_images: Fills in their images.
-        list_hub: The state of all concepts on the Hub, in a few pages.
-        read_hub: The state of one concept, from its own repos.
-        find_drift: Inspects single repos for what was changed by hand.
-        repair: Resets branches and tags; returns what was repaired, and the versions that there are now.
+        read_git: Reads the concepts in git.
+        list_images: Fills in the images of the concepts.
+        list_hub: Reads the live state of all concepts, from paged listings.
+        read_hub: Reads the live state of one concept, from its own repos.
+        find_drift: Inspects single repos for manual changes.
+        repair: Resets branches and tags; returns what was repaired, and the versions afterwards.
         update_card: Writes card and index to main of the model repo.
         render: Renders a Space into a folder.
         push: Pushes a rendered Space; returns its address.
-        pause: Lets a Space serve nothing.
+        pause: Pauses a Space, which then serves no version.
         emit: Emits an event about a concept.
     """
 
@@ -59,7 +74,7 @@ class Steps:
     repair: Callable[[hub.HubSession, str, Sequence[Version]], tuple[tuple[Drift, ...], tuple[Version, ...]]]
     update_card: Callable[[hub.HubSession, str, str | None], tuple[Version, ...]]
     render: Callable[[Path, ConceptSpec, Mapping[str, Any]], Path]
-    push: Callable[[hub.HubSession, str, hub.RenderedSpace, ConceptSpec, SecretStr | None], str]
+    push: PushSpace
     pause: Callable[[hub.HubSession, str], None]
     emit: Callable[..., None]
 
@@ -77,7 +92,7 @@ DIRECT = Steps(
     pause=hub.pause_space,
     emit=lambda *_, **__: None,
 )
-"""Plain calls without events, for commands; where there are many concepts no single repo is inspected."""
+"""Plain functions without events, for commands; of many concepts no single repo is inspected."""
 
 PREFECT = Steps(
     read_git=read_git,
@@ -92,4 +107,4 @@ PREFECT = Steps(
     pause=hub_tasks.pause,
     emit=emit,
 )
-"""Prefect tasks, run again while their error can pass; many repos are inspected in turn."""
+"""Prefect tasks with retries; of many concepts some repos are inspected in turn."""

@@ -1,9 +1,9 @@
-"""Train one concept, judge it, publish it, and release it.
+"""Train one concept, judge the result, publish it as a version, and release it.
 
     fetch images -> write records -> train -> judge and assemble -> publish -> release (card, Space)
 
-What the tasks make lies in the run's folder (tasks.run_folder), so a run that is tried again resumes where it stopped.
-Two runs of one fingerprint wait for each other; the second finds the version on the Hub and updates the Space only.
+The tasks write to the run's folder (tasks.run_folder), so a retried run resumes at the first unfinished task. Of two
+runs of one fingerprint the second waits for the first, finds the version on the Hub and updates the Space only.
 """
 
 from contextlib import AbstractContextManager, nullcontext
@@ -40,13 +40,13 @@ from trainer.metrics import TrainingMetrics
 
 @flow(name="train-concept", flow_run_name="{name} {fingerprint:.8}", on_cancellation=[cancel_jobs])
 def train_concept(name: str, revision: str, fingerprint: str, retrain: str | None = None) -> str | State[Any]:
-    """Make the version of one fingerprint, once, and return its name; Cancelled when a person ended the training.
+    """Publish the version of one fingerprint, once, and return its name; end as Cancelled if the user cancelled it.
 
     Args:
         name: The concept.
         revision: Git commit whose concept.yaml and images.dvc are trained.
-        fingerprint: Training fingerprint that the plan saw there; the run's idempotency key.
-        retrain: ISO date for which a scheduled retraining was due.
+        fingerprint: Training fingerprint in the plan; the run's idempotency key.
+        retrain: ISO date on which a scheduled retraining was due; None for other trainings.
     """
     installation, logger = current_installation(), get_run_logger()
     session, folder = HubSession(installation.hub), RunFolder(installation.work.run(fingerprint))
@@ -63,7 +63,7 @@ def train_concept(name: str, revision: str, fingerprint: str, retrain: str | Non
                     train(folder, installation, job, lock)
             except TrainingCancelled as error:
                 return Cancelled(message=str(error))
-            # From the folder, not from the record of the task, which an older release may have written.
+            # Read from the folder, because an older release may have written the record of the task.
             metrics = read_results(folder.output, name)
             assemble_version(
                 folder,
@@ -75,9 +75,9 @@ def train_concept(name: str, revision: str, fingerprint: str, retrain: str | Non
             )
             version = publish_version(session, job, folder)
         else:
-            logger.info("%s is published already, as %s", fingerprint[:8], version.name)
+            logger.info("%s is already published as %s", fingerprint[:8], version.name)
         if folder.bundle.is_dir():
-            # Also when an earlier run was killed between publishing and this.
+            # An earlier run may have been killed after publishing and before this release.
             announce(session, folder, version)
         release(name)
         folder.clear()
@@ -85,16 +85,16 @@ def train_concept(name: str, revision: str, fingerprint: str, retrain: str | Non
 
 
 def place_to_train(installation: Installation, job: TrainingJob) -> AbstractContextManager[None]:
-    """Hold one of this machine's places for training; Vertex AI counts its own jobs."""
+    """Hold one of this machine's slots for training; jobs on Vertex AI are counted there."""
     if job.backend(installation.settings.backend) == "vertex":
         return nullcontext()
     logger = get_run_logger()
     places, count = installation.work.places, installation.settings.max_parallel
-    return slot(places, count, run_id(), lambda: logger.info("waiting for a free place to train"))
+    return slot(places, count, run_id(), lambda: logger.info("waiting for a free training slot"))
 
 
 def lineage_of(job: TrainingJob, folder: RunFolder, metrics: TrainingMetrics) -> Lineage:
-    """Return where the version that a job makes comes from."""
+    """Return the lineage of the version that a training makes."""
     return Lineage(
         fingerprint=job.fingerprint,
         inputs=job.inputs,
@@ -109,14 +109,14 @@ def lineage_of(job: TrainingJob, folder: RunFolder, metrics: TrainingMetrics) ->
 
 
 def released_loss(session: HubSession, job: TrainingJob) -> float | None:
-    """Return the held-out loss of the version that is released now, which a retraining must beat."""
+    """Return the held-out loss of the released version, which a retraining must undercut; None for other trainings."""
     versions = read_versions(session, job.name)
     released = choose_release(job.spec, versions, job.inputs)
     return released.loss if released else None
 
 
 def announce(session: HubSession, folder: RunFolder, version: Version) -> None:
-    """Emit the event of the version that was made here, and attach it to the run."""
+    """Emit the event of a version that this run published, and attach its artifacts to the run."""
     manifest = Manifest.model_validate_json((folder.bundle / MANIFEST).read_bytes())
     address = session.target.url(manifest.name)
     event: EventName = "published" if manifest.gate == "passed" else "rejected"
@@ -126,12 +126,12 @@ def announce(session: HubSession, folder: RunFolder, version: Version) -> None:
 
 
 def schedule_training(installation: Installation, name: str) -> FlowRun | None:
-    """Ask the Prefect server for the training of a concept as it is at the head of the branch.
+    """Schedule the training of a concept at the head of the branch on the Prefect server.
 
-    A run that failed is tried again: a person asked for it. None when the version is published already.
+    A failed run is scheduled again, because the user requested it. Returns None if the version is already published.
 
     Raises:
-        ConceptryError: the concept cannot be trained as it is, see `training_job`.
+        ConceptryError: the concept cannot be trained in this state, see `training_job`.
     """
     job = job_at_head(installation, name)
     if find_version(HubSession(installation.hub), name, job.fingerprint) is not None:
@@ -141,10 +141,10 @@ def schedule_training(installation: Installation, name: str) -> FlowRun | None:
 
 
 def train_in_process(installation: Installation, name: str) -> str | None:
-    """Train a concept as it is at the head of the branch in this process; None if its version is published already.
+    """Train a concept at the head of the branch in this process; return None if its version is already published.
 
     Raises:
-        ConceptryError: the concept cannot be trained as it is, or the training failed.
+        ConceptryError: the concept cannot be trained in this state, or the training failed.
     """
     job = job_at_head(installation, name)
     if find_version(HubSession(installation.hub), name, job.fingerprint) is not None:
@@ -154,10 +154,10 @@ def train_in_process(installation: Installation, name: str) -> str | None:
 
 
 def job_at_head(installation: Installation, name: str, retrain: str | None = None) -> TrainingJob:
-    """Return the training of a concept as it is at the head of the branch.
+    """Return the training of a concept at the head of the branch.
 
     Raises:
-        ConceptryError: the concept cannot be trained as it is, see `training_job`.
+        ConceptryError: the concept cannot be trained in this state, see `training_job`.
     """
     desired = list_desired_images(installation, read_desired(installation, only=name))
     return training_job(desired, name, training.base_models(), retrain=retrain)

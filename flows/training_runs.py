@@ -1,11 +1,11 @@
-"""The training runs on the Prefect server: one run a fingerprint, found again by its tag.
+"""Training runs on the Prefect server: one run per fingerprint, found by its tag.
 
-    running     scheduled, pending, running, or crashed and about to go on      -> leave it alone
-    failed      ended by an error, or cancelled by a person                     -> hold, until a person retries the run
-    crashed     its process was killed: the watcher schedules the same run again, MAX_RUNS times in all
+    running     scheduled, pending, running, or crashed and to be resumed        -> no action
+    failed      ended by an error, or cancelled by the user                     -> hold until the user retries the run
+    crashed     its process was killed: the watcher schedules the same run again, MAX_RUNS times in total
 
-A run keeps its id through every retry, so that a retry finds its finished tasks. A run whose worker died with it is
-told from one that still runs by the lock on its folder (tasks.locks).
+A run keeps its id through every retry, so that a retry finds its finished tasks. The lock on its folder (tasks.locks)
+shows whether a run in state Running is alive or died together with its worker.
 """
 
 from collections.abc import Iterable, Iterator
@@ -37,23 +37,23 @@ from tasks.run_folder import RunFolder
 
 TRAINING = "train-concept"
 MAX_RUNS = 4
-# A worker starts the process of a run within seconds; a run that is pending for longer has lost its worker.
+# A worker starts the process of a run within seconds; a run that stays pending longer has lost its worker.
 MAX_PENDING = timedelta(minutes=3)
 PAGE = 100
 
 
 def fingerprint_tag(fingerprint: str) -> str:
-    """Return the tag by which a training run is found again."""
+    """Return the tag by which the run of a fingerprint is found."""
     return f"fingerprint:{fingerprint}"
 
 
 class TrainingRuns:
-    """The training runs of a Prefect server.
+    """Training runs of a Prefect server.
 
     Args:
-        client: Of the server.
-        work: The scratch folder, whose locks tell which runs were killed on this machine.
-        since: Runs that were completed after this moment count as running: the caller read the Hub before.
+        client: Client of the Prefect server.
+        work: Scratch folder, whose locks show which runs were killed on this machine.
+        since: Moment at which the caller read the Hub; runs that completed later count as running.
     """
 
     def __init__(self, client: SyncPrefectClient, work: WorkFolder, since: datetime) -> None:
@@ -62,20 +62,20 @@ class TrainingRuns:
     def attempts(self, fingerprints: Iterable[str]) -> dict[str, Attempt]:
         """Return the state of the runs of these fingerprints, and of all that are active.
 
-        Fingerprints that may (still) be trained are left out.
+        A fingerprint that may be trained, or trained again, is left out.
         """
         states = {fingerprint: self._attempt(run) for fingerprint, run in self._newest(fingerprints).items()}
         states |= {str(run.parameters.get("fingerprint")): "running" for run in self.active()}
         return {fingerprint: attempt for fingerprint, attempt in states.items() if attempt is not None}
 
     def active(self) -> list[FlowRun]:
-        """List the runs that are scheduled or running, without those that were killed."""
-        wanted = [StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
-        runs = self._read(FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=wanted))))
+        """Return the runs that are scheduled or running, without those that were killed."""
+        states = [StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
+        runs = self._read(FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=states))))
         return [run for run in runs if not self._crash_if_abandoned(run)]
 
     def latest(self, fingerprints: Iterable[str]) -> dict[str, FlowRun]:
-        """Return the newest run of each fingerprint that has one; a run that was killed is Crashed in it."""
+        """Return the newest run of each fingerprint that has one; a killed run has the state Crashed."""
         newest = self._newest(fingerprints)
         for run in newest.values():
             self._crash_if_abandoned(run)
@@ -84,19 +84,19 @@ class TrainingRuns:
     def start(
         self, name: str, revision: str, fingerprint: str, retrain: str | None = None, *, again: bool = False
     ) -> FlowRun:
-        """Schedule the training of a fingerprint: one run, however many processes ask for it.
+        """Schedule the training of a fingerprint: one run, however many processes call this.
 
-        A run that crashed is scheduled again; with `again` (a person asked) also one that failed or was cancelled.
+        A crashed run is scheduled again; with `again`, a user's request, also one that failed or was cancelled.
         """
         run = self._newest([fingerprint]).get(fingerprint)
         if run is not None and self._attempt(run) == "running":
             return run
         dead = (StateType.CRASHED, StateType.FAILED, StateType.CANCELLED) if again else (StateType.CRASHED,)
         if run is not None and run.state_type in dead:
-            retry: State[None] = AwaitingRetry(message="Resumes at the task that it had reached.")
+            retry: State[None] = AwaitingRetry(message="Resumes at the first unfinished task.")
             self._client.set_flow_run_state(run.id, retry, force=True)
             return self._client.read_flow_run(run.id)
-        # A completed run whose version is gone from the Hub must not answer for the new one.
+        # The version of a completed run may have been deleted from the Hub; a new training then needs a new run.
         key = fingerprint if run is None else f"{fingerprint}/{run.id}"
         return self._client.create_flow_run_from_deployment(
             self._client.read_deployment_by_name(f"{TRAINING}/{TRAINING}").id,
@@ -115,7 +115,7 @@ class TrainingRuns:
         return "failed" if run.state_type in (StateType.FAILED, StateType.CANCELLED) else "running"
 
     def _crash_if_abandoned(self, run: FlowRun) -> bool:
-        """Set CRASHED on a run whose process and whose runner are gone."""
+        """Set CRASHED on a run whose process and runner were killed; return whether that is so."""
         if not self._is_abandoned(run):
             return False
         state: State[None] = Crashed(message="The process of this run was killed, and so was its runner.")
@@ -132,16 +132,16 @@ class TrainingRuns:
         return run.state_type == StateType.RUNNING and RunFolder(self._work.run(fingerprint)).abandoned_by(str(run.id))
 
     def _newest(self, fingerprints: Iterable[str]) -> dict[str, FlowRun]:
-        wanted = sorted(set(fingerprints))
+        unique = sorted(set(fingerprints))
         newest: dict[str, FlowRun] = {}
-        for start in range(0, len(wanted), PAGE):
-            tags = [fingerprint_tag(fingerprint) for fingerprint in wanted[start : start + PAGE]]
+        for start in range(0, len(unique), PAGE):
+            tags = [fingerprint_tag(fingerprint) for fingerprint in unique[start : start + PAGE]]
             for run in self._read(FlowRunFilter(tags=FlowRunFilterTags(any_=tags))):
                 newest.setdefault(str(run.parameters.get("fingerprint")), run)
         return newest
 
     def _read(self, which: FlowRunFilter) -> list[FlowRun]:
-        """Read all runs of the training deployment that match, the newest first."""
+        """Return all matching runs of the training deployment, the newest first."""
         runs: list[FlowRun] = []
         while True:
             page = self._client.read_flow_runs(
@@ -159,15 +159,15 @@ class TrainingRuns:
 
 @contextmanager
 def training_runs(installation: Installation, since: datetime | None = None) -> Iterator[TrainingRuns]:
-    """Yield the runs on the Prefect server that Prefect's settings name."""
+    """Yield the training runs of the Prefect server in Prefect's settings."""
     with connected() as client:
         yield TrainingRuns(client, installation.work, since or now("UTC"))
 
 
 def skip_late(flow_name: str) -> None:
-    """Skip runs of a flow that should have started by now: the run that calls this does all of their work.
+    """Set the late runs of a flow to Skipped: the run that calls this does their work.
 
-    They pile up while a worker is away or slow, and each would read the same state again.
+    They accumulate while a worker is down or slow, and each would read the same state again.
     """
     late = FlowRunFilter(
         state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED])),

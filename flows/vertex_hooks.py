@@ -1,4 +1,4 @@
-"""What happens to the jobs on Vertex AI besides training: ended with a cancelled run, and their bucket cleaned."""
+"""Vertex AI jobs outside of a training: cancel the job of a cancelled run, and clean the bucket."""
 
 from typing import Any
 
@@ -12,12 +12,12 @@ from flows.training_runs import training_runs
 
 
 def cancel_jobs(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
-    """Cancel the job of a run that was cancelled; runs in the runner, which may have killed the run's process."""
+    """Cancel the job of a cancelled run; called by the runner, which may have killed the run's process already."""
     del flow, state
     installation, logger = current_installation(), get_logger("conceptry.vertex")
     if installation.vertex is None:
         return
-    # Google's clients take seconds to import, and this module is imported with every flow.
+    # Imported here: Google's clients take seconds to import, and this module is imported with every flow.
     from tasks.training import vertex
     from tasks.training.custom_job import JobSpec
 
@@ -29,12 +29,16 @@ def cancel_jobs(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> N
 
 
 def clean_bucket(installation: Installation, days: float, *, delete: bool) -> dict[str, int]:
-    """Find, and with `delete` remove, what trainings left in the bucket and no run needs: bytes, by gs:// address.
+    """Find, and with `delete` remove, objects of trainings that no run needs; return their bytes by gs:// address.
 
-    Kept is what belongs to a live job or an active run, and what was written less than `days` days ago: a run that
-    failed resumes from its checkpoint when a person retries it.
+    Objects of a live job or an active run are kept, and those written less than `days` days ago, because a failed run
+    resumes from its checkpoint when the user retries it.
+
+    Raises:
+        SettingsError, TransientError: Vertex AI is not configured, or the bucket cannot be read or written.
     """
-    from tasks.training import vertex  # as above
+    # Imported here for the same reason.
+    from tasks.training import vertex
     from tasks.training.bucket import clean_prefixes
 
     cloud = vertex.open_cloud(installation.vertex_settings())

@@ -1,9 +1,9 @@
-"""Watch: compare git with the Hub, and start what is needed so that they agree.
+"""Watch: compare desired and live state, and start the actions that make them match.
 
     observe -> plan -> apply: trainings become runs of their own, Spaces are updated at once
 
-It remembers nothing: whatever was missed or interrupted, the next watch sees the difference again. A concept that is
-broken stops no other one.
+The flow keeps no state: after an interruption the next watch finds the same difference again. A concept with errors
+stops no other one.
 """
 
 from typing import Any
@@ -26,11 +26,11 @@ from tasks.locks import run_id, try_hold
 
 @flow(name="watch")
 def watch() -> State[Any]:
-    """Reconcile once."""
+    """Reconcile all concepts once."""
     installation, logger = current_installation(), get_run_logger()
     with try_hold(installation.work.watch_lock, run_id()) as lock:
         if lock is None:
-            return Completed(name="Skipped", message="Another watch runs on this machine.")
+            return Completed(name="Skipped", message="Another watch is running on this machine.")
         skip_late(watch.name)
         context = Context.of(installation, PREFECT)
         with training_runs(installation) as runs:
@@ -43,7 +43,7 @@ def watch() -> State[Any]:
 
 
 def scheduled(runs: TrainingRuns) -> StartTraining:
-    """Return what starts a training as a run of the Prefect server."""
+    """Return a callback that starts a training as a run on the Prefect server."""
 
     def start(action: Action, revision: str) -> None:
         run = runs.start(action.concept, revision, action.fingerprint or "", action.retrain)

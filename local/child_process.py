@@ -1,4 +1,4 @@
-"""One child process of the embedded set-up: start, wait until it answers, end."""
+"""Child process of the embedded set-up: start, wait until ready, stop."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from pathlib import Path
 from typing import ClassVar
 
 from conceptry.errors import ConceptryError
-from tasks.processes import python_module
+from tasks.processes import child_environment, python_module
 
 GRACE = 12.0
-"""Seconds that a child has to tidy up after it was asked to end."""
+"""Seconds between SIGTERM and SIGKILL of a child."""
 
 
 class StackError(ConceptryError):
-    """A server of the embedded set-up did not start, or ended by itself."""
+    """A server of the embedded set-up did not start, or ended unexpectedly."""
 
     retryable: ClassVar[bool] = False
 
 
 @dataclass
 class Child:
-    """A command under the guard, with its output in a log file.
+    """Command under the process guard, with its output in a log file.
 
-    `ready` is asked, every tenth of a second, whether the command does its work yet.
+    `ready` is polled every tenth of a second and returns whether the command is ready.
     """
 
     title: str
@@ -56,7 +56,7 @@ class Child:
             )
 
     def check(self) -> None:
-        """Raise StackError when the command has ended."""
+        """Raise StackError if the command has ended."""
         if self._process is None or self._process.poll() is None:
             return
         raise StackError(
@@ -68,61 +68,64 @@ class Child:
         """Block until the command is ready; return the seconds it took.
 
         Raises:
-            StackError: it ended, or is not ready after `timeout` seconds.
+            StackError: the command ended, or is not ready after `timeout` seconds.
         """
         start = time.monotonic()
         while not self.ready():
             self.check()
             if time.monotonic() - start > timeout:
                 raise StackError(
-                    f"{self.title} did not answer within {timeout:.0f} s.\n{_last_lines(self.log)}\n"
+                    f"{self.title} did not respond within {timeout:.0f} s.\n{_last_lines(self.log)}\n"
                     f"The whole log: {self.log}"
                 )
             time.sleep(0.1)
         return time.monotonic() - start
 
-    def ask_to_end(self) -> None:
-        """Close the guard's pipe, which ends the command and all it started."""
+    def request_stop(self) -> None:
+        """Close the guard's pipe, on which the guard stops the command and all its descendants."""
         if self._process is not None and self._process.stdin is not None:
             with suppress(BrokenPipeError):
                 self._process.stdin.close()
 
     def wait(self) -> None:
-        """Block until nothing of the command is left."""
+        """Block until the command and its descendants have ended."""
         if self._process is not None:
             self._process.wait()
 
 
 def answers(url: str) -> bool:
-    """Whether a GET of `url` is answered with a 2xx."""
+    """Whether a GET of `url` gets a 2xx response."""
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with direct.open(url, timeout=5) as reply:
             return bool(200 <= reply.status < 300)
-    except OSError:  # refused, reset, timed out, or an answer that is not 2xx
+    except OSError:  # refused, reset, timed out, or a response other than 2xx
         return False
 
 
-def free_port(wanted: int) -> int:
-    """`wanted` when nothing listens there on 127.0.0.1, else a port that is free."""
-    for port in (wanted, 0):
+def free_port(preferred: int) -> int:
+    """Return `preferred` if no process listens on it on 127.0.0.1, else a free port.
+
+    Raises:
+        StackError: no port is free.
+    """
+    for port in (preferred, 0):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             with suppress(OSError):
                 probe.bind(("127.0.0.1", port))
                 return int(probe.getsockname()[1])
-    raise StackError("No port is free on 127.0.0.1.")
+    raise StackError("no port is free on 127.0.0.1", next_step="end a process that listens on one")
 
 
 def clean_environment() -> dict[str, str]:
-    """This process' environment without what would lead a child to somebody's real accounts."""
+    """Return this process's environment without variables that name real accounts, and without a proxy on loopback."""
     dropped = ("PREFECT_", "CONCEPTRY_", "HF_", "HUGGING_FACE_", "HUGGINGFACE_")
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(dropped)}
-    return kept | loopback_without_proxy()
+    return child_environment(without=dropped, **loopback_without_proxy())
 
 
 def loopback_without_proxy() -> dict[str, str]:
-    """The variables that keep a proxy out of the way of 127.0.0.1."""
+    """Return the variables that exempt 127.0.0.1 from a proxy."""
     return {
         name: ",".join(filter(None, (os.environ.get(name), "127.0.0.1", "localhost")))
         for name in ("NO_PROXY", "no_proxy")

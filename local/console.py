@@ -1,4 +1,4 @@
-"""The two consoles of the command line: results on stdout, everything else on stderr."""
+"""Consoles of the command line: results on stdout, everything else on stderr."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from rich.console import Console
 
 
 def out() -> Console:
-    """Where results go. Without a terminal lines are as wide as they need: nobody wants a wrapped table in a pipe."""
+    """Return the console for results; without a terminal it does not wrap lines, so that pipes get whole rows."""
     console = Console(highlight=False)
     return console if console.is_terminal else Console(highlight=False, width=200)
 
 
 def err() -> Console:
-    """Where progress, hints and errors go."""
+    """Return the console for progress, hints and errors."""
     return Console(stderr=True, highlight=False)

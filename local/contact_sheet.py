@@ -1,4 +1,4 @@
-"""A contact sheet: for each version the pictures it was taught with, and what was drawn before and after."""
+"""Contact sheet: for each version its training images, and samples before and after training."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _INK, _FAINT, _PAPER = "#1a1a1a", "#6b6b6b", "#ffffff"
 
 @dataclass(frozen=True)
 class Panel:
-    """One square of a row: a word or two, and one or several pictures (shown as a grid)."""
+    """Square of a row: a label, and one or several images (shown as a grid)."""
 
     label: str
     pictures: Sequence[Path]
@@ -26,7 +26,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Row:
-    """One version: its title, a line below it, and the panels."""
+    """Row of one version: title, subtitle and panels."""
 
     title: str
     subtitle: str
@@ -34,7 +34,7 @@ class Row:
 
 
 def contact_sheet(rows: Sequence[Row], destination: Path) -> Path:
-    """Draw `rows` below each other and save them as one PNG at `destination`."""
+    """Draw `rows` below each other and save them as a PNG at `destination`; return the path."""
     grids = [[_grid(panel.pictures) for panel in row.panels] for row in rows]
     heights = [_TITLE + _LABEL + max(grid.height for grid in grids_of_row) + 2 * _GAP for grids_of_row in grids]
     width = _GAP + max(len(row.panels) for row in rows) * (_PANEL + _GAP)
@@ -55,7 +55,7 @@ def contact_sheet(rows: Sequence[Row], destination: Path) -> Path:
 
 
 def _grid(pictures: Sequence[Path]) -> Image.Image:
-    """The pictures in rows as wide as a panel, as large as they fit, without changing their shape."""
+    """Return the images as a grid in one panel, each as large as fits, with its aspect ratio kept."""
     columns = max(1, math.ceil(math.sqrt(len(pictures))))
     cell = _PANEL // columns
     cells = []

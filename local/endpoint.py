@@ -1,4 +1,4 @@
-"""A published version's Inference Endpoint handler on this machine."""
+"""Inference Endpoint handler of a published version, served on this machine."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _SERVER = "emulators.hub.apps.toolkit"
 
 
 def serve(root: Path | None, ref: VersionRef, port: int) -> None:
-    """Fetch a version as an endpoint would, serve its handler on loopback and stay until Ctrl-C.
+    """Fetch a version as an endpoint would and serve its handler on loopback until Ctrl-C.
 
     Raises:
-        ConceptryError: there is no such version, or it has no handler.
+        ConceptryError: the version does not exist, or has no handler.
     """
 
     def server(
@@ -36,10 +36,10 @@ def serve(root: Path | None, ref: VersionRef, port: int) -> None:
 
 
 def fetch(installation: Installation, session: HubSession, name: str, version: Version) -> Path:
-    """Download the version's files at its exact commit into a folder of their own.
+    """Download the version's files at its exact commit to a folder; return it.
 
     Raises:
-        ConceptryError: it has no handler.
+        ConceptryError: the version has no handler.
     """
     place = installation.work.root / "endpoint" / f"{name}-{version.name}"
     shutil.rmtree(place, ignore_errors=True)
@@ -50,7 +50,7 @@ def fetch(installation: Installation, session: HubSession, name: str, version: V
 
 
 def how_to_call(folder: Path, address: str) -> str:
-    """Return a line to paste into a terminal."""
+    """Return a curl command that calls the endpoint."""
     settings = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
     body = json.dumps({"inputs": next(iter(settings.get("examples") or ()), "a photo"), "parameters": {"seed": 7}})
     quoted = body.replace("'", "'\\''")

@@ -1,4 +1,4 @@
-"""`conceptry hub serve`: the local Hub alone, as a child that ends with this terminal."""
+"""`conceptry hub serve`: the local Hub alone, as a child process that ends with the terminal."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from tasks.processes import python_module
 
 @dataclass(frozen=True)
 class AppLimits:
-    """Whether Spaces and Inference Endpoints run (None: on a loopback address), how many, and each one's GB."""
+    """Whether Spaces and Inference Endpoints run (None: on loopback only), how many, and the memory of each in GB."""
 
     run: bool | None
     most: int
     memory: float
 
     def flags(self) -> list[str]:
-        """As the Hub's own command line takes it."""
+        """Return the flags for the Hub's command line."""
         chosen = [] if self.run is None else ["--run" if self.run else "--no-run"]
         return [*chosen, "--max-apps", str(self.most), "--app-memory", str(self.memory)]
 
 
-def serve(root: Path, host: str, port: int, accounts: Path | None, apps: AppLimits) -> int:
-    """Run the Hub in the foreground and return its exit code; Ctrl-C and SIGTERM are the Hub's to handle."""
+def serve(root: Path, host: str, port: int, *, accounts: Path | None, apps: AppLimits) -> int:
+    """Run the Hub in the foreground and return its exit code; the Hub handles Ctrl-C and SIGTERM."""
     command = python_module(*hub_arguments(root, host, port))
     if accounts is not None:
         command += ["--accounts", str(accounts)]
     hub = subprocess.Popen([*command, *apps.flags()])
-    # Ctrl-C reaches the Hub by itself, being in the same terminal; SIGTERM came to this process only.
+    # The terminal sends Ctrl-C to the Hub as well; SIGTERM reaches this process only.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: hub.terminate())
     return hub.wait()

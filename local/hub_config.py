@@ -1,4 +1,4 @@
-"""How this project starts the local Hub: with views of versions, and with the variables of Spaces and endpoints."""
+"""Configuration of the local Hub: views of versions, and environment variables of Spaces and endpoints."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ HUB_CONFIG = Path(__file__).with_suffix(".yaml")
 
 
 def hub_arguments(root: Path, host: str, port: int) -> list[str]:
-    """Return what follows `python -m` to serve the Hub that lies in `root`; a caller may append further flags."""
+    """Return the arguments after `python -m` that serve the Hub in `root`; a caller may append further flags."""
     address = ["--host", host, "--port", str(port)]
     return ["emulators.hub", "--root", str(root), *address, "--config", str(HUB_CONFIG)]

@@ -1,11 +1,11 @@
-"""The watcher inside of the serving process.
+"""Watcher inside the serving process.
 
-A runner starts a process for every run, and importing what a watch needs takes that process some seconds. Here it is
-imported already: a watch begins within half a second of being scheduled or triggered, and costs a second, not ten.
+A runner starts a process for every run, whose imports take seconds. In this process the imports are done already: a
+watch starts within half a second of being scheduled or triggered and takes one second, not ten.
 
-Between two watches the origin is asked for the branch's head alone; when it moved, a watch is asked for at once. So a
-push is noticed within seconds also where no hook or webhook tells of it, and Prefect's pages are not flooded with runs
-that found nothing.
+Between two watches only the branch's head is read from the origin; if it has moved, a watch is scheduled at once. A
+push is therefore noticed within seconds without a hook or webhook, and Prefect's UI is not flooded with runs that found
+no change.
 """
 
 import logging
@@ -29,15 +29,15 @@ from tasks.prefect_client import connected
 
 LOOK_FOR_RUNS = 0.5
 LOOK_AT_LOCAL_GIT = 0.25
-"""Seconds; how often an origin on another machine is asked is a setting."""
+"""Seconds between two reads of a local origin; the interval for a remote origin is a setting."""
 
 
 class InProcessWatcher:
-    """Runs the watches of one deployment in a thread of this process.
+    """Runner of the watches of one deployment in a thread of this process.
 
     Args:
         deployment: The deployment `watch` on the Prefect server.
-        installation: Whose origin is asked.
+        installation: Installation, for the origin.
     """
 
     def __init__(self, deployment: UUID, installation: Installation) -> None:
@@ -54,7 +54,7 @@ class InProcessWatcher:
         self._thread.start()
 
     def stop(self, patience: float) -> None:
-        """Stop after the watch that runs, or after `patience` seconds: the next one does what it left undone."""
+        """Stop after the current watch, or after `patience` seconds; the next watch completes an interrupted one."""
         self._stop.set()
         self._thread.join(patience)
 
@@ -80,7 +80,7 @@ class InProcessWatcher:
         self._next_runs = time.monotonic() + LOOK_FOR_RUNS
         due = client.get_scheduled_flow_runs_for_deployments([self._deployment], scheduled_before=now("UTC"), limit=10)
         if due:
-            # One reads everything there is; it skips the others that are late.
+            # One watch reads the complete state and skips the other late ones.
             self._watch(client, max(due, key=lambda run: run.expected_start_time or now("UTC")).id)
 
     def _git_moved(self) -> bool:

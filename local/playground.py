@@ -1,4 +1,4 @@
-"""A published version's Space on this machine."""
+"""Space of a published version, run on this machine."""
 
 from __future__ import annotations
 
@@ -27,32 +27,32 @@ from tasks.git.tasks import read_desired
 from tasks.hub import HubSession, read_live, read_manifest
 from tasks.space import render_space
 
-# An endpoint that has to fetch its weights, four gigabytes, answers when it has them. A process that dies is noticed at
-# once.
+# Seconds. An endpoint that fetches its weights, four gigabytes, responds once it has them. The end of a process is
+# noticed at once.
 _START_TIMEOUT = 3600.0
 
 Make = Callable[[Installation, HubSession, str, Version], tuple[Child, str | None]]
-"""Makes the process that serves a version, and a hint for the person who started it."""
+"""Callback that returns the process that serves a version, and a hint for the user."""
 
 
 def play(root: Path | None, ref: VersionRef, port: int) -> None:
-    """Render the Space of a version, start it on loopback and stay until Ctrl-C.
+    """Render the Space of a version and run it on loopback until Ctrl-C.
 
     Raises:
-        ConceptryError: there is no such version.
+        ConceptryError: the version does not exist.
     """
 
     def page(installation: Installation, session: HubSession, name: str, version: Version) -> tuple[Child, str | None]:
-        return _page(installation, session, name, version, free_port(port)), None
+        return _page(installation, session, name, version, port=free_port(port)), None
 
     run_version(root, ref, "the Space", page)
 
 
 def run_version(root: Path | None, ref: VersionRef, kind: str, make: Make) -> None:
-    """Find a version, make a process of it and stay until Ctrl-C.
+    """Find a version and run its process until Ctrl-C.
 
     Raises:
-        ConceptryError: there is no such version.
+        ConceptryError: the version does not exist.
     """
     console = out()
     end_on_sigterm()
@@ -63,16 +63,16 @@ def run_version(root: Path | None, ref: VersionRef, kind: str, make: Make) -> No
             version = ref.choose(read_live(session, ref.name))
             child, hint = make(installation, session, ref.name, version)
             running.callback(child.wait)
-            running.callback(child.ask_to_end)
-            stay(child, f"{ref.name} {version.name}", kind, console, hint)
+            running.callback(child.request_stop)
+            stay(child, f"{ref.name} {version.name}", kind, console, hint=hint)
         except KeyboardInterrupt:
             console.print("Stopped.")
 
 
 def with_hub(root: Path | None, running: ExitStack) -> Installation:
-    """Return the installation, with the set-up's local Hub running: `up` may be running it already.
+    """Return the installation, and start the set-up's local Hub unless `conceptry up` runs it already.
 
-    Another process that listens at the remembered port is not asked, and gets no token: it is another set-up's.
+    A process of another set-up that listens on the remembered port gets no request and no token.
     """
     installation = running.enter_context(open_installation(root))
     folder = folder_in_use(root)
@@ -82,7 +82,7 @@ def with_hub(root: Path | None, running: ExitStack) -> Installation:
     return replace(installation, hub=replace(installation.hub, endpoint=stack.start_hub().hub_endpoint))
 
 
-def _page(installation: Installation, session: HubSession, name: str, version: Version, port: int) -> Child:
+def _page(installation: Installation, session: HubSession, name: str, version: Version, *, port: int) -> Child:
     spec = spec_of_today(installation, name)
     if spec is None:
         spec = ConceptSpec.model_validate(read_manifest(session, name, version).spec)
@@ -106,12 +106,12 @@ def _page(installation: Installation, session: HubSession, name: str, version: V
 
 
 def spec_of_today(installation: Installation, name: str) -> ConceptSpec | None:
-    """Return the concept.yaml that says how the Space looks: of the checkout one is in, committed or not, else git's.
+    """Return the spec that determines the Space's appearance: that of the current checkout, else that in git.
 
-    None when git has no such concept, or cannot be asked: then the Space looks as on the day of its training.
+    Returns None if git has no such concept or cannot be read; the Space then looks as in the version's spec.
 
     Raises:
-        SpecError: the checkout's has mistakes.
+        SpecError: the concept.yaml of the checkout has mistakes.
     """
     here = Path(spec_path(name))
     with suppress(SettingsError):
@@ -124,15 +124,15 @@ def spec_of_today(installation: Installation, name: str) -> ConceptSpec | None:
 
 
 def weights_of(installation: Installation) -> dict[str, str]:
-    """Return where a base model's weights lie, or can be fetched from, as Space and handler read it."""
+    """Return the variables with the folder or the address of base model weights, for Space and handler."""
     mirror = ServingSettings().base_url
     found = {"CONCEPTRY_BASE_URL": mirror} if mirror else {}
     base_dir = installation.base_dir
     return found | ({"CONCEPTRY_BASE_DIR": str(base_dir.absolute())} if base_dir else {})
 
 
-def stay(child: Child, what: str, kind: str, console: Console, hint: str | None = None) -> None:
-    """Start a page or a server, print its address, and stay until it ends or is interrupted."""
+def stay(child: Child, what: str, kind: str, console: Console, *, hint: str | None = None) -> None:
+    """Start a page or a server, print its address, and block until it ends or Ctrl-C."""
     child.start()
     with console.status(f"starting {kind} of {what}"):
         child.wait_until_ready(_START_TIMEOUT)

@@ -1,10 +1,9 @@
-"""A post-receive hook for an origin on this machine: tells Prefect of the push, as a forge's webhook would.
+"""Post-receive hook for an origin on this machine: reports a push to Prefect, like the webhook of a git host.
 
     python -m local.post_receive_hook ROOT
 
-It sends the event `conceptry.git.pushed`, which the deployment `watch` waits for. When no server listens nothing is
-lost: the watcher looks at git every now and then anyway. Git runs this while somebody waits for `git push`, so it
-imports next to nothing.
+The hook emits the event `conceptry.git.pushed`, which triggers the deployment `watch`. If no server is running no push
+is lost, because the watcher also reads git on a schedule. `git push` waits for the hook, so it imports little.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ _PATIENCE = 5.0
 
 
 def install(origin: Path, root: Path) -> None:
-    """Let the bare repository `origin` tell the set-up in `root` of every push."""
+    """Install the hook in the bare repository `origin`, for the set-up in `root`."""
     hook = origin / "hooks" / "post-receive"
     hook.parent.mkdir(exist_ok=True)
     command = shlex.join(python_module("local.post_receive_hook", str(root)))
@@ -54,5 +53,5 @@ def main(root: Path) -> None:
 
 
 if __name__ == "__main__":
-    with suppress(OSError, KeyError):  # no set-up there yet: whoever pushes must not suffer for it
+    with suppress(OSError, KeyError):  # without a set-up or a server the push must still succeed
         main(Path(sys.argv[1]))

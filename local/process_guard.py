@@ -1,11 +1,11 @@
-"""Runs one command and ends all that it started when the asker goes away.
+"""Guard process: runs one command and stops it with all its descendants when the parent closes the pipe or dies.
 
     python -m local.process_guard GRACE COMMAND...
 
-The asker holds the other end of this program's standard input. When that closes - the asker asks for the end, or was
-killed and could not ask - COMMAND gets a SIGTERM and GRACE seconds to tidy up; what is left of it then, at any depth
-and in whatever session, is killed. Signalling a process group would miss some: Prefect's runner starts flow runs and
-those start the trainer, in a session of its own.
+The parent holds the other end of this program's standard input. When it is closed, by the parent or because the parent
+was killed, COMMAND gets a SIGTERM and GRACE seconds to shut down; then its remaining descendants, in any session, are
+killed. A signal to a process group would miss some: Prefect's runner starts flow runs, which start the trainer in a
+separate session.
 
 The exit code is COMMAND's (128 + the signal's number when a signal ended it).
 """
@@ -36,7 +36,7 @@ def main(arguments: list[str]) -> int:
     signal.set_wakeup_fd(wake_writer, warn_on_full_buffer=False)
     for number in (signal.SIGTERM, signal.SIGCHLD, signal.SIGHUP):
         signal.signal(number, lambda *_: None)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the asker's to handle, in its own order.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C and stops its children in order
 
     child = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
     code: int | None = None
@@ -54,7 +54,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _adopt_orphans() -> None:
-    """On Linux a grandchild whose parent died becomes ours, so that it cannot slip away from the sweep."""
+    """Become the subreaper (Linux), so that orphaned descendants become children and are found by `_sweep`."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
@@ -73,9 +73,9 @@ def _reap(pid: int) -> int | None:
 
 
 def _sweep(pid: int, code: int | None, grace: float) -> int:
-    """Wait for everything below us to end, with force after `grace` seconds; return the exit code of `pid`."""
+    """Wait until all descendants have ended, kill them after `grace` seconds, and return the exit code of `pid`."""
     deadline = time.monotonic() + grace
-    asked: set[int] = set()
+    signalled: set[int] = set()
     while True:
         code = _reap(pid) if code is None else code
         _reap(pid)
@@ -86,9 +86,9 @@ def _sweep(pid: int, code: int | None, grace: float) -> int:
             with suppress(psutil.NoSuchProcess):
                 if time.monotonic() > deadline:
                     process.kill()
-                elif code is not None and process.pid not in asked:
-                    # The command itself is gone: nobody else will ask these to end.
-                    asked.add(process.pid)
+                elif code is not None and process.pid not in signalled:
+                    # The command itself has ended, so that only the guard can signal its descendants.
+                    signalled.add(process.pid)
                     process.terminate()
         time.sleep(0.05)
 

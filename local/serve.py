@@ -1,10 +1,10 @@
-"""Serve the deployments of prefect.yaml from this process, without a work pool or a worker: what `conceptry up` runs.
+"""Server of the deployments in prefect.yaml, without a work pool or a worker; `conceptry up` runs it.
 
     PREFECT_API_URL=http://127.0.0.1:4200/api CONCEPTRY_REPO=... python -m local.serve [--watch-every SECONDS]
 
-Watches run in this process (see local.in_process_watcher). Trainings have a runner of their own, which starts as many
-as the settings allow and one more: a queue of them never keeps the others from their work. Prefect's limits are
-left out here: their counts do not survive a server that is stopped in the middle of a run.
+Watches run in this process (see local.in_process_watcher). Trainings have a separate runner, which starts one more than
+the settings allow, so that queued trainings do not block the other flows. Prefect's limits are not used here, because
+they miscount if the server is stopped during a run.
 """
 
 import argparse
@@ -35,15 +35,15 @@ from local.in_process_watcher import InProcessWatcher
 
 FILE = Path(conceptry.__path__[0]).parent / "prefect.yaml"
 WATCH, REAP = "watch", "reap"
-# How many runs of the other flows at a time: a release by hand, a retrain, and what is just ending.
+# Maximum of concurrent runs of the other flows: a manual release, a retrain, and one that is ending.
 OTHERS = 4
-# Seconds for the watch that is at work when we are asked to end.
+# Seconds for the current watch to end at shutdown.
 PATIENCE = 6.0
 _TRIGGER: TypeAdapter[Any] = TypeAdapter(DeploymentTriggerTypes)
 
 
 def deployments(watch_every: float, file: Path = FILE) -> list[RunnerDeployment]:
-    """Read the declarations of prefect.yaml; only the watcher's interval is another one."""
+    """Return the deployments declared in prefect.yaml, with another interval of the watcher."""
     declared = yaml.safe_load(file.read_text(encoding="utf-8"))["deployments"]
     return [_deployment(one, watch_every) for one in declared]
 
@@ -51,7 +51,7 @@ def deployments(watch_every: float, file: Path = FILE) -> list[RunnerDeployment]
 def _deployment(declared: Mapping[str, Any], watch_every: float) -> RunnerDeployment:
     schedules = [_schedule(schedule) for schedule in declared.get("schedules", ())]
     if declared["name"] == WATCH:
-        # Under its own slug: a server keeps the schedules whose slug it is not told again.
+        # With the declared slug, because the server keeps schedules whose slug is missing in an update.
         schedules = [replace(schedule, interval=timedelta(seconds=watch_every)) for schedule in schedules]
     return RunnerDeployment.from_entrypoint(
         declared["entrypoint"],
@@ -71,7 +71,7 @@ def _schedule(declared: Mapping[str, Any]) -> Schedule:
 
 
 async def serve(installation: Installation, watch_every: float) -> None:
-    """Register the deployments, say so, and run what is scheduled until this task is cancelled."""
+    """Register the deployments, print that the server is ready, and run scheduled runs until this task is cancelled."""
     poll = get_current_settings().runner.poll_frequency
     trainings = Runner("trainings", query_seconds=poll, limit=installation.settings.max_parallel + 1)
     others = Runner("others", query_seconds=poll, limit=OTHERS)
@@ -91,7 +91,7 @@ async def serve(installation: Installation, watch_every: float) -> None:
         await _run_until_cancelled(trainings, others)
     finally:
         if watcher:
-            # In a thread, or the loop could not end what the watch waits for.
+            # In a thread, because the loop must be free to end what the watch waits for.
             await asyncio.shield(asyncio.to_thread(watcher.stop, PATIENCE))
 
 
@@ -99,21 +99,25 @@ async def _run_until_cancelled(trainings: Runner, others: Runner) -> None:
     async with asyncio.TaskGroup() as group:
         for runner in (trainings, others):
             group.create_task(runner.start())
-        # Each runner has put its own handler in place by the time this one replaces them.
+        # By now each runner has installed its own handler, which this one replaces.
         await asyncio.sleep(0)
         me = asyncio.current_task()
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, me.cancel if me else exit)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Serve until SIGTERM or Ctrl-C."""
+    """Serve until SIGTERM or Ctrl-C.
+
+    Raises:
+        SettingsError: settings are missing or wrong, or PREFECT_API_URL is not set.
+    """
     parser = argparse.ArgumentParser(prog="local.serve", description="Serve the deployments of prefect.yaml.")
     parser.add_argument("--watch-every", type=float, help="seconds between two watches (CONCEPTRY_WATCH_SECONDS)")
     given = parser.parse_args(arguments)
     installation = build_installation(Settings())
     settings = installation.settings
     if not get_current_settings().api.url:
-        raise SettingsError("no Prefect server is named", next_step="set PREFECT_API_URL")
+        raise SettingsError("no Prefect server is configured", next_step="set PREFECT_API_URL")
     settings.work.mkdir(parents=True, exist_ok=True)
     with suppress(KeyboardInterrupt, asyncio.CancelledError):
         asyncio.run(serve(installation, given.watch_every or settings.watch_seconds))

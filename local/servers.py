@@ -1,4 +1,4 @@
-"""The three servers of a laptop: local Hub, Prefect, and the flows; started together, ended together."""
+"""Servers of the embedded set-up, started and stopped together: local Hub, Prefect, and the flows."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from tasks.locks import is_held, try_hold
 from tasks.processes import python_module
 
 START_TIMEOUT = 600.0
-"""Seconds that a server may take to answer. Prefect needs 15 to 30 on two idle cores; busy ones take minutes."""
+"""Seconds until a server must respond. Prefect needs 15 to 30 s on two idle cores and minutes on busy ones."""
 LOCK = "lock"
-"""The lock in a set-up's folder; the process that serves it holds it."""
+"""Name of the lock in a set-up's folder, held by the process that serves it."""
 
 _PREFECT = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -33,22 +33,22 @@ _PREFECT = {
 _QUIET = {
     "DVC_NO_ANALYTICS": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
-    "HF_HUB_DISABLE_XET": "1",  # the local Hub has no Xet storage; the client would not ask
+    "HF_HUB_DISABLE_XET": "1",  # the local Hub has no Xet storage, which the client does not check
     "TF_CPP_MIN_LOG_LEVEL": "2",
     "PYTHONUNBUFFERED": "1",
 }
 
 
 class Stack:
-    """The servers of one root folder.
+    """Servers of one root folder.
 
-    Use it as a context manager: leaving the block ends every process. `start` moves a port that is taken to a free one
-    and writes the set-up as it runs into the folder, so that `--root` finds it from another terminal.
+    Use it as a context manager: leaving the block stops every process. `start` replaces a port that is in use by a free
+    one and writes the set-up to the folder, so that commands in another terminal find it with `--root`.
 
     Args:
-        folder: where everything is kept.
-        setup: what to serve.
-        report: is told in a few words whenever a server answers.
+        folder: Folder of the set-up.
+        setup: The set-up to serve.
+        report: Called with a few words when a server is ready.
     """
 
     def __init__(self, folder: Folder, setup: Setup, report: Callable[[str], None] = lambda _: None) -> None:
@@ -57,10 +57,10 @@ class Stack:
         self._lock = ExitStack()
 
     def start(self) -> Setup:
-        """Start all three and return the set-up with the ports they listen on.
+        """Start all servers and return the set-up with their ports.
 
         Raises:
-            StackError: one of them did not come up; the rest is ended by leaving the `with` block.
+            StackError: a server did not start; leaving the `with` block stops the others.
         """
         for place in (self.folder.hub, self.folder.prefect, self.folder.work, self.folder.logs):
             place.mkdir(parents=True, exist_ok=True)
@@ -81,7 +81,7 @@ class Stack:
             self._await(child)
         if setup.cloud_emulated:
             self._register_blocks()
-        self._begin(flows)  # registers its deployments with the server, so it cannot start earlier
+        self._begin(flows)  # registers its deployments with the server, so it starts last
         self._await(flows)
         return setup
 
@@ -95,7 +95,7 @@ class Stack:
         return self.setup
 
     def check(self) -> None:
-        """Raise StackError when one of the servers has ended."""
+        """Raise StackError if one of the servers has ended."""
         for child in self._children:
             child.check()
 
@@ -103,7 +103,7 @@ class Stack:
         """Block until Ctrl-C or SIGTERM.
 
         Raises:
-            StackError: a server ended by itself.
+            StackError: a server ended unexpectedly.
             KeyboardInterrupt: the normal end.
         """
         while True:
@@ -111,9 +111,9 @@ class Stack:
             time.sleep(0.5)
 
     def stop(self) -> None:
-        """End every process: the flows first, while the server still listens to what became of their runs."""
+        """Stop every process: the flows first, while the server can still record the final states of their runs."""
         for child in reversed(self._children):
-            child.ask_to_end()
+            child.request_stop()
             child.wait()
         self._children.clear()
         self._lock.close()
@@ -127,10 +127,14 @@ class Stack:
         self.stop()
 
     def open_alone(self) -> None:
-        """Hold the set-up's lock: two Prefect servers on one database would corrupt it."""
+        """Hold the set-up's lock: two Prefect servers on one database would corrupt it.
+
+        Raises:
+            StackError: another process serves this folder.
+        """
         held = self._lock.enter_context(try_hold(self.folder.root / LOCK, f"process {os.getpid()}"))
         if held is None:
-            raise StackError(f"{self.folder.root} is open in another terminal", next_step="end it there")
+            raise StackError(f"{self.folder.root} is open in another terminal", next_step="stop it there")
 
     def _begin(self, child: Child) -> None:
         self._children.append(child)
@@ -172,7 +176,7 @@ class Stack:
         return {name: free_port(getattr(self.setup, name)) for name in names}
 
     def _register_blocks(self) -> None:
-        """Do what a person does for a real cloud: `conceptry setup gcp`."""
+        """Run `conceptry setup gcp`, as the user does for a real cloud."""
         key, log = self.setup.cloud_key(self.folder), self.folder.logs / "setup.log"
         options = ["setup", "gcp", "--credentials", str(key), "--bucket", CLOUD_BUCKET]
         child = self._child("setup gcp", "setup", ["cli", *options], bool)
@@ -190,21 +194,22 @@ class Stack:
 
 
 def is_open(folder: Folder) -> bool:
-    """Whether a process serves the set-up in `folder`: then the remembered ports are those that it listens on."""
+    """Whether a process serves the set-up in `folder`, so that the remembered ports are in use by it."""
     return is_held(folder.root / LOCK)
 
 
 def _says(words: str, child: Child) -> Child:
-    """Let a child be ready when its log says so; the log of an earlier start said it too."""
+    """Make a child ready once new lines of its log contain `words`; earlier starts wrote to the same log."""
     seen = child.log.stat().st_size if child.log.exists() else 0
     child.ready = lambda: words.encode() in child.log.read_bytes()[seen:]
     return child
 
 
 def end_on_sigterm() -> None:
-    """Let SIGTERM and a closed terminal end this program the way Ctrl-C does."""
+    """Install handlers that raise KeyboardInterrupt on SIGTERM and on SIGHUP, as Ctrl-C does."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
+        """Raise KeyboardInterrupt."""
         del number, frame
         raise KeyboardInterrupt
 

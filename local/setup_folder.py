@@ -1,6 +1,6 @@
-"""Where the embedded set-up keeps everything, and the file by which it is opened again.
+"""Folder of an embedded set-up, and the file with its settings.
 
-ROOT/conceptry.toml      settings and ports; every command that is given `--root ROOT` reads it
+ROOT/conceptry.toml      settings and ports; every command with `--root ROOT` reads it
 ROOT/hub/                the local Hub: bare git repos and LFS objects
 ROOT/prefect/            Prefect's database and results
 ROOT/work/               scratch of the flows: images, records and checkpoints of each run
@@ -31,11 +31,11 @@ DEFAULT_ROOT = Path(".conceptry")
 HUB_PORT, PREFECT_PORT = 4280, 4200
 VERTEX_PORT, CLOUD_PORT, STORAGE_PORT = 4270, 4271, 4272
 CLOUD_PROJECT = CLOUD_BUCKET = "conceptry-local"
-"""The project and the bucket that the emulated cloud is started with."""
+"""Project and bucket of the emulated cloud."""
 CLOUD_IMAGE = f"us-central1-docker.pkg.dev/{CLOUD_PROJECT}/conceptry/trainer@sha256:" + "0" * 64
-"""An image that the emulated cloud does not know, and so runs in the environment of its own process."""
+"""Image that is unknown to the emulated cloud, which then runs jobs in the environment of its own process."""
 LOCAL_OWNER, LOCAL_TOKEN = "local", "hf_local"
-"""The account that the local Hub knows without being told."""
+"""Default account of the local Hub."""
 
 _HEADER = (
     "# Written by Conceptry. `conceptry up --root {root}` opens this folder; other commands take the same --root.\n"
@@ -44,23 +44,23 @@ _HEADER = (
 
 @dataclass(frozen=True)
 class Folder:
-    """The paths under one root; `root` is absolute."""
+    """Paths under one root; `root` is absolute."""
 
     root: Path
 
     @classmethod
     def at(cls, root: Path) -> Folder:
-        """The folder at `root`, which need not exist yet."""
+        """Return the folder at `root`, which does not have to exist."""
         return cls(root.expanduser().resolve())
 
     @property
     def file(self) -> Path:
-        """The file that makes a folder an embedded set-up."""
+        """Settings file, which identifies an embedded set-up."""
         return self.root / "conceptry.toml"
 
     @property
     def hub(self) -> Path:
-        """The local Hub's own folder."""
+        """Folder of the local Hub."""
         return self.root / "hub"
 
     @property
@@ -70,17 +70,17 @@ class Folder:
 
     @property
     def work(self) -> Path:
-        """Scratch of the flows."""
+        """Scratch folder of the flows."""
         return self.root / "work"
 
     @property
     def cloud(self) -> Path:
-        """The emulated Google Cloud's own folder."""
+        """Folder of the emulated Google Cloud."""
         return self.root / "cloud"
 
     @property
     def logs(self) -> Path:
-        """One log for each server."""
+        """Folder of the servers' logs."""
         return self.root / "logs"
 
     def exists(self) -> bool:
@@ -88,10 +88,10 @@ class Folder:
         return self.file.is_file()
 
     def read(self) -> Setup:
-        """The remembered set-up.
+        """Return the remembered set-up.
 
         Raises:
-            SettingsError: there is none, or its file cannot be read.
+            SettingsError: there is no set-up, or its file cannot be read.
         """
         if not self.exists():
             raise SettingsError(
@@ -107,9 +107,9 @@ class Folder:
             ) from problem
 
     def write(self, setup: Setup) -> None:
-        """Remember `setup`; only the owner may read it, for it holds a token."""
+        """Write `setup` to the settings file, readable by its owner only, because it contains a token."""
         self.root.mkdir(parents=True, exist_ok=True)
-        # The folder may lie in somebody's clone, and nothing of it is for git.
+        # The folder may be inside a clone; git must ignore all of it.
         (self.root / ".gitignore").write_text("*\n", encoding="utf-8")
         lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in vars(setup).items()]
         text = _HEADER.format(root=self.root.name) + "\n".join(lines) + "\n"
@@ -118,7 +118,7 @@ class Folder:
 
 @dataclass(frozen=True)
 class Setup:
-    """What `conceptry.toml` remembers. `watch_every` is in seconds; ports are on 127.0.0.1."""
+    """Content of `conceptry.toml`. `watch_every` is in seconds; ports are on 127.0.0.1."""
 
     repo: str
     branch: str = "main"
@@ -136,17 +136,17 @@ class Setup:
 
     @property
     def cloud_pages(self) -> str:
-        """The emulated cloud's HTTP side."""
+        """Address of the emulated cloud's HTTP server."""
         return f"http://127.0.0.1:{self.cloud_port}"
 
     @property
     def hub_endpoint(self) -> str:
-        """The local Hub's address."""
+        """Address of the local Hub."""
         return f"http://127.0.0.1:{self.hub_port}"
 
     @property
     def prefect_ui(self) -> str:
-        """The Prefect server's address."""
+        """Address of the Prefect server."""
         return f"http://127.0.0.1:{self.prefect_port}"
 
     @property
@@ -186,20 +186,20 @@ class Setup:
             return {}
         return {
             "STORAGE_EMULATOR_HOST": f"http://127.0.0.1:{self.storage_port}",
-            # Else gcsfs waits for ever for the bucket's layout, which an emulator does not know.
+            # Otherwise gcsfs waits forever for the bucket's storage layout, which an emulator does not provide.
             "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false",
             "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH": str(folder.cloud / "keys" / "localhost.pem"),
             "GOOGLE_APPLICATION_CREDENTIALS": str(self.cloud_key(folder)),
         }
 
     def variables(self, folder: Folder) -> dict[str, str]:
-        """Return all of it as environment variables, for child processes."""
+        """Return the set-up as environment variables, for child processes."""
         ours = {f"CONCEPTRY_{name.upper()}": str(value) for name, value in self.settings(folder).items()}
         vertex = {f"CONCEPTRY_VERTEX_{name.upper()}": str(value) for name, value in self.vertex_settings().items()}
         return ours | vertex | self.google_variables(folder)
 
     def cloud_key(self, folder: Folder) -> Path:
-        """The service account's key, which the emulated cloud writes when it starts."""
+        """Return the path of the service account's key, which the emulated cloud writes at its start."""
         return folder.cloud / "keys" / "service-account.json"
 
 
@@ -207,10 +207,10 @@ class Setup:
 def open_installation(root: Path | None) -> Iterator[Installation]:
     """Yield the installation of the set-up in `root`, else of the environment, else of `.conceptry/` here.
 
-    Flows that are called within the block work with it.
+    Flows that are called within the block use it.
 
     Raises:
-        SettingsError: none of the three is complete; it names all that is missing.
+        SettingsError: none of the three is complete; the message names all that is missing.
     """
     folder = folder_in_use(root)
     installation = installation_of(folder, folder.read()) if folder else build_installation(Settings())
@@ -219,13 +219,13 @@ def open_installation(root: Path | None) -> Iterator[Installation]:
 
 
 def installation_of(folder: Folder, setup: Setup) -> Installation:
-    """Return the installation of a set-up; what the set-up does not say comes from the environment."""
+    """Return the installation of a set-up; other settings come from the environment."""
     _prepare_clients(folder, setup)
     return build_installation(Settings(**setup.settings(folder)), **setup.vertex_settings())
 
 
 def folder_in_use(root: Path | None) -> Folder | None:
-    """Return the folder that `open_installation` reads; None when settings come from the environment."""
+    """Return the folder that `open_installation` reads; None if settings come from the environment."""
     folder = Folder.at(root or DEFAULT_ROOT)
     from_environment = root is None and any(key.startswith(PREFIX) for key in os.environ)
     return folder if root is not None or (folder.exists() and not from_environment) else None
@@ -233,11 +233,11 @@ def folder_in_use(root: Path | None) -> Folder | None:
 
 @contextmanager
 def prefect_of(root: Path | None) -> Iterator[None]:
-    """Let Prefect talk to the server of the set-up that `open_installation` reads, while the block runs.
+    """Use the Prefect server of the set-up that `open_installation` reads, within the block.
 
-    Without a set-up Prefect's own settings stand; while the set-up's server is down, flows run without one.
+    Without a set-up Prefect's own settings apply; if the set-up's server is not running, flows run without one.
     """
-    # Prefect takes seconds to import, and only commands that run flows enter here.
+    # Imported here: Prefect takes seconds to import, and only commands that run flows call this.
     from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
     folder = folder_in_use(root)
@@ -253,9 +253,10 @@ def prefect_of(root: Path | None) -> Iterator[None]:
 
 
 def _prepare_clients(folder: Folder, setup: Setup) -> None:
-    """Set what libraries read from the environment alone: proxies, the Hub's transport, Google's emulated addresses."""
+    """Set variables that libraries read from the environment only: proxies, the Hub's transport, emulated addresses."""
     os.environ.update(loopback_without_proxy())
     os.environ.update({"HF_HUB_DISABLE_XET": "1", "DO_NOT_TRACK": "1", **setup.google_variables(folder)})
     if setup.cloud_emulated:
-        # Google's client asks Google, emulated or not, where its key may be used, and warns of each failed try.
+        # Google's client requests the allowed locations of its key from Google even in an emulated cloud, and logs each
+        # failed attempt as a warning.
         logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)

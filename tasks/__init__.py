@@ -1,1 +1,1 @@
-"""Prefect tasks, one place for each outside system; none of them imports another."""
+"""Adapters and Prefect tasks, one package per external system; none of them imports another."""

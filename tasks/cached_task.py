@@ -1,8 +1,8 @@
-"""Tasks whose result is a folder of a training run: a run that is tried again finds them done.
+"""Prefect tasks whose result is a folder of a training run, cached so that a retried run does not repeat them.
 
-Such a task turns one folder into the next. Its record is kept in the run's own folder under the task's name, and counts
-only as long as the folder that it made is whole: a retried run shows its finished tasks as Cached, and repeats those
-whose folder was cleared away.
+Such a task makes one folder from another. Its record is kept in the run's folder under the task's name and is valid
+only while the folder that it made exists: a retried run shows its finished tasks as Cached and repeats those whose
+folder was cleared.
 """
 
 import json
@@ -23,11 +23,11 @@ R = TypeVar("R")
 def cached_task(
     name: str, made: Callable[[RunFolder], Path]
 ) -> Callable[[Callable[Concatenate[RunFolder, P], R]], Callable[Concatenate[RunFolder, P], R]]:
-    """Make a task of a function whose first argument is the run's folder.
+    """Return a decorator that makes a task of a function whose first argument is the run's folder.
 
     Args:
         name: Name of the task in Prefect's UI.
-        made: Returns the folder that appears, whole, when the task is done.
+        made: Returns the folder that the task makes; it exists, complete, once the task is done.
     """
     key = name.replace(" ", "-")
 
@@ -48,7 +48,7 @@ def cached_task(
 
 
 def _readable(record: Path) -> bool:
-    """Whether Prefect's record of a task was written to its end; a process may be killed while it writes."""
+    """Whether Prefect's record of a task is complete; its writer may have been killed."""
     try:
         json.loads(record.read_bytes())
     except (OSError, ValueError):

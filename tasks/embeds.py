@@ -1,11 +1,11 @@
-"""Learned vectors as the world keeps them: read without PyTorch, and without running what a file says.
+"""Reader of learned vectors in the formats of other tools, without PyTorch and without executing pickled code.
 
     learned_embeds.safetensors    diffusers: one tensor, named after its token; web UIs: one tensor `emb_params`
     learned_embeds.bin, x.pt      PyTorch's zip archive: {token: tensor}, or {"string_to_param": {"*": tensor}}
     a folder                      a repo of the sd-concepts-library: learned_embeds.bin, token_identifier.txt,
                                   type_of_concept.txt, concept_images/
 
-A pickle is a program. This reader knows the five names that a tensor needs and refuses every other one.
+A pickle can call any function by name. This reader allows the names that a tensor needs and refuses every other one.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _UNNAMED = frozenset({"*", "emb_params"})
 
 @dataclass(frozen=True)
 class Embeds:
-    """What a file or folder of learned vectors holds.
+    """Content of a file or folder of learned vectors.
 
     `rows` is float32 (num_vectors, width). `token` is None when the file does not name it.
     """
@@ -48,27 +48,27 @@ class Embeds:
 
 
 def read_embeds(source: Path) -> Embeds:
-    """Read a file of learned vectors, or a folder with one and what lies beside it.
+    """Read a file of learned vectors, or a folder of the sd-concepts-library with such a file.
 
     Raises:
-        ConceptryError: it holds no vectors that can be read; the message says what to do.
+        ConceptryError: the file or folder holds no vectors that can be read; the message says what to do.
     """
     if not source.is_dir():
         token, rows = _read_file(source)
         return Embeds(source, rows, token)
     file = next((source / name for name in NAMES if (source / name).is_file()), None)
     if file is None:
-        raise ConceptryError(f"holds none of {', '.join(NAMES)}", file=str(source), next_step="give the file itself")
+        raise ConceptryError(f"holds none of {', '.join(NAMES)}", file=str(source), next_step="pass the file itself")
     token, rows = _read_file(file)
     images = source / "concept_images"
     pictures = sorted(path for path in images.glob("*") if path.suffix.lower() in _PICTURES) if images.is_dir() else []
     kind = _text(source / "type_of_concept.txt")
-    said = _text(source / "token_identifier.txt")
-    return Embeds(file, rows, said or token, "style" if kind == "style" else "object", tuple(pictures))
+    identifier = _text(source / "token_identifier.txt")
+    return Embeds(file, rows, identifier or token, "style" if kind == "style" else "object", tuple(pictures))
 
 
 def write_imported_metrics(folder: Path, base_model: str, *, source: str, sha256: str) -> None:
-    """Write the metrics.json of vectors that were not trained here: it holds no figures, only where they come from."""
+    """Write the metrics.json of imported vectors: their source and its sha256, without any figures."""
     imported = ImportSource(source=source, sha256=sha256)
     metrics = TrainingMetrics(base_model=base_model, stopped="imported", imported=imported)
     write_metrics(folder / METRICS_FILE, metrics)
@@ -121,13 +121,18 @@ _STORAGES = {"FloatStorage": "float32", "HalfStorage": "float16", "DoubleStorage
 
 
 class _Unpickler(pickle.Unpickler):
-    """Builds dictionaries and tensors, and nothing else."""
+    """Unpickler restricted to dictionaries and tensors."""
 
     def __init__(self, stream: Any, archive: zipfile.ZipFile, prefix: str) -> None:
         super().__init__(stream)
         self._archive, self._prefix = archive, prefix
 
     def find_class(self, module: str, name: str) -> Any:
+        """Return one of the few names that a tensor needs.
+
+        Raises:
+            pickle.UnpicklingError: the file refers to any other name.
+        """
         known: dict[tuple[str, str], Any] = {
             ("collections", "OrderedDict"): OrderedDict,
             ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
@@ -137,10 +142,15 @@ class _Unpickler(pickle.Unpickler):
         if module == "torch" and name in _STORAGES:
             found = _Storage(_STORAGES[name])
         if found is None:
-            raise pickle.UnpicklingError(f"it wants to run {module}.{name}, which a file of vectors has no need to")
+            raise pickle.UnpicklingError(f"it refers to {module}.{name}, which vectors do not need")
         return found
 
     def persistent_load(self, pid: Any) -> npt.NDArray[Any]:
+        """Read the data of one tensor, flat, from the archive; bfloat16 becomes float32.
+
+        Raises:
+            pickle.UnpicklingError: the reference is not one to a tensor's data.
+        """
         kind, storage, key, _, count = pid
         if kind != "storage" or not isinstance(storage, _Storage) or not isinstance(key, str) or not key.isalnum():
             raise pickle.UnpicklingError("it refers to something that is no tensor")
@@ -155,7 +165,11 @@ class _Unpickler(pickle.Unpickler):
 def _rebuild_tensor(
     storage: npt.NDArray[Any], offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any
 ) -> npt.NDArray[Any]:
-    """What torch._utils._rebuild_tensor_v2 does, staying inside of the storage."""
+    """Rebuild a tensor as torch._utils._rebuild_tensor_v2 does, with bounds checked.
+
+    Raises:
+        pickle.UnpicklingError: the tensor reaches beyond its storage.
+    """
     last = offset + sum((length - 1) * step for length, step in zip(size, stride, strict=True))
     if min((offset, *size, *stride), default=0) < 0 or last >= len(storage):
         raise pickle.UnpicklingError("a tensor reaches beyond its data")

@@ -1,7 +1,7 @@
-"""Prefect events for every change of a concept's state, for automations.
+"""Prefect events for changes of a concept's state, for automations.
 
 The resource is `conceptry.concept.NAME`; the payload holds reason codes (conceptry.reasons), causes in words, versions
-and addresses. EVENTS lists them, and so does docs/reference.md.
+and addresses. EVENTS and docs/reference.md list them.
 """
 
 import json
@@ -33,13 +33,13 @@ EVENTS: dict[EventName, str] = {
     "published": "A version is on the Hub and passed its gate.",
     "rejected": "A version is on the Hub, but did not pass its gate.",
     "released": "The Space serves a version.",
-    "repaired": "A branch or tag that was changed by hand was reset.",
-    "lost": "A version that git asks for is gone from the Hub for good.",
-    "paused": "The Space serves nothing.",
-    "degraded": "A person is needed.",
-    "waiting": "Images are not in the DVC remote yet.",
+    "repaired": "A manually changed branch or tag was reset.",
+    "lost": "The commit of a desired version no longer exists on the Hub.",
+    "paused": "The Space serves no version.",
+    "degraded": "The concept needs a user's action.",
+    "waiting": "Images are missing in the DVC remote.",
     "healthy": "The concept is healthy again.",
-    "reaped": "A job on Vertex AI belonged to no run and was cancelled.",
+    "reaped": "A job on Vertex AI was cancelled because no run owned it.",
 }
 
 
@@ -53,11 +53,11 @@ def emit(name: str, event: EventName, **payload: Any) -> None:
 
 
 def emit_changes(plan: Plan, known: Path) -> bool:
-    """Emit an event for each concept that is degraded, healthy again, or waiting since the last plan.
+    """Emit an event for each concept that became degraded, healthy or waiting since the last plan.
 
     Args:
-        plan: The plan as it is now.
-        known: File that keeps the last plan. It serves only this; without it every event is emitted once more.
+        plan: Current plan.
+        known: File that holds the last plan, for this purpose only; without it every event is emitted again.
 
     Returns:
         Whether the plan differs from the last one.

@@ -1,4 +1,4 @@
-"""Files that other processes see whole or not at all, and digests of files."""
+"""Atomic writes and digests of files."""
 
 import hashlib
 import os
@@ -9,9 +9,9 @@ from typing import Literal
 
 
 def write_atomically(path: Path, data: bytes, *, mode: int = 0o644) -> None:
-    """Write a file beside its place and rename it there; its folder is made when there is none.
+    """Write a file under a temporary name and rename it to `path`; create its folder if it does not exist.
 
-    Two processes may write the same file at once: the last rename wins. It has its `mode` before it has its name.
+    Of two processes that write the same file at once the last rename wins. `mode` is set before the rename.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, partial = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
@@ -30,12 +30,12 @@ def file_digest(path: Path, algorithm: Literal["md5", "sha256"]) -> str:
     """Return the digest of a file's bytes, in hex.
 
     Raises:
-        FileNotFoundError: there is no such file.
+        FileNotFoundError: the file does not exist.
     """
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()
 
 
 def has_digest(path: Path, algorithm: Literal["md5", "sha256"], digest: str) -> bool:
-    """Whether there is a file with this digest, in hex."""
+    """Whether the file exists and has this digest, in hex."""
     return path.is_file() and file_digest(path, algorithm) == digest

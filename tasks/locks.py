@@ -1,9 +1,9 @@
-"""Locks between the processes of one machine, over flock.
+"""Locks between the processes of one machine, with flock.
 
-The kernel releases such a lock when the last process that holds it is dead, whatever killed it. The trainer inherits
-the lock of its run's folder, so that a retry never starts a second trainer beside one that is still ending. While a
-lock is held its file names the holder; an orderly release empties the file. So a lock that is free and names a run
-says that this run was killed.
+The kernel releases such a lock when the last process that holds it has ended, however it ended. The trainer inherits
+the lock of its run's folder, so that a retry never starts a second trainer while the first one is still shutting down.
+A held lock's file contains the name of the holder; an orderly release empties the file. Therefore a free lock whose
+file names a run means that this run was killed.
 """
 
 import fcntl
@@ -21,13 +21,13 @@ def hold(
     """Hold the lock file at `path` while the block runs; yields its file descriptor.
 
     Args:
-        path: The lock file; it is made when there is none, and stays.
+        path: Lock file; it is created if necessary and never deleted.
         holder: Name of the run or process that holds it.
         on_wait: Called once when another process holds the lock.
-        timeout: Seconds to wait for the lock; None waits for as long as it takes.
+        timeout: Seconds to wait for the lock; None for no limit.
 
     Raises:
-        TimeoutError: another process held it for the whole time.
+        TimeoutError: another process held the lock for the whole time.
     """
     descriptor = _open(path)
     try:
@@ -41,7 +41,7 @@ def hold(
 
 @contextmanager
 def try_hold(path: Path, holder: str) -> Iterator[int | None]:
-    """Hold the lock file at `path` if no process holds it, else yield None at once."""
+    """Hold the lock file at `path` while the block runs, or yield None at once if another process holds it."""
     descriptor = _open(path)
     try:
         if _try(descriptor):
@@ -54,9 +54,9 @@ def try_hold(path: Path, holder: str) -> Iterator[int | None]:
 
 @contextmanager
 def slot(places: Path, count: int, holder: str, on_wait: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """Hold one of the machine's `count` places for training while the block runs.
+    """Hold one of the machine's `count` slots for training while the block runs.
 
-    Prefect's own limits lose count when a server is stopped in the middle of a run; these are released by the kernel.
+    Prefect's limits miscount if the server is stopped during a run; the kernel releases these locks in any case.
     """
     waited = False
     while True:
@@ -91,7 +91,7 @@ def abandoned(path: Path, holder: str) -> bool:
 
 def run_id() -> str:
     """Return the name of a lock's holder: the Prefect run, or the process outside of one."""
-    from prefect.runtime import flow_run  # takes seconds to import, and commands without Prefect hold locks, too
+    from prefect.runtime import flow_run  # takes seconds to import, and commands without Prefect hold locks as well
 
     return str(flow_run.id or f"process {os.getpid()}")
 

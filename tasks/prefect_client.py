@@ -1,8 +1,8 @@
-"""The client of the Prefect server, for work that a person waits for.
+"""Client of the Prefect server with fast retries, for interactive use.
 
-A server on SQLite, as the embedded set-up's is, answers 503 when two of its writers meet: one of them has to repeat its
-request. Prefect's client does so after two seconds, which is more than a whole watch takes; this one after some
-hundredths.
+A server on SQLite, as in the embedded set-up, responds with 503 to one of two concurrent writers, which then has to
+repeat its request. Prefect's client waits two seconds, longer than a complete watch takes; this one some hundredths of
+a second.
 """
 
 from collections.abc import Iterator
@@ -16,14 +16,14 @@ from prefect.settings import get_current_settings
 from tenacity import RetryCallState, Retrying, retry_if_result, stop_after_attempt, wait_chain, wait_fixed
 
 PAUSES = (0.02, 0.05, 0.1, 0.2, 0.4)
-"""Seconds before each further try; after the last one Prefect's client has its own patience."""
+"""Seconds before each retry; after the last one the retries of Prefect's client apply."""
 
 
 class BusyServerTransport(httpx.HTTPTransport):
-    """Repeats a request at once when the server is busy for a moment (503)."""
+    """Transport that repeats a request after a short pause when the server responds with 503."""
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Send a request; on 503 send it again, a few times."""
+        """Send a request; on 503 repeat it a few times."""
         return _REPEAT(super().handle_request, request)
 
 
@@ -43,7 +43,7 @@ _REPEAT = Retrying(
 
 @contextmanager
 def connected() -> Iterator[SyncPrefectClient]:
-    """Yield a client of the Prefect server; flows and tasks that run within the block use the same one."""
+    """Yield a client of the Prefect server, which flows and tasks within the block use as well."""
     context = SyncClientContext.get()
     if context is not None:
         yield context.client
@@ -52,6 +52,6 @@ def connected() -> Iterator[SyncPrefectClient]:
         with SyncClientContext(httpx_settings=settings) as context:
             yield context.client
     else:
-        # Certificates and proxies are Prefect's to know.
+        # Prefect's settings determine certificates and proxies.
         with get_client(sync_client=True) as client:
             yield client

@@ -1,4 +1,4 @@
-"""Child processes of Python modules: started so that no folder of the working directory can take a module's place."""
+"""Commands and environments of child processes that run Python modules."""
 
 import os
 import sys
@@ -8,8 +8,8 @@ from collections.abc import Iterable
 def python_module(module: str, *arguments: str) -> list[str]:
     """Return the command that runs a module of this installation with this interpreter.
 
-    `-P` keeps the working directory off the module path: a checkout with a folder `trainer/` of its own would otherwise
-    be run instead of ours.
+    `-P` keeps the working directory off the module path; otherwise a folder `trainer/` in the user's checkout would
+    shadow the package.
     """
     return [sys.executable, "-P", "-m", module, *arguments]
 
@@ -18,8 +18,8 @@ def child_environment(*, without: Iterable[str] = (), **variables: str) -> dict[
     """Return this process's environment for a child process.
 
     Args:
-        without: Prefixes of variables that the child must not see.
-        variables: What is set for the child besides.
+        without: Prefixes of the variables to leave out.
+        variables: Variables to add.
     """
     prefixes = tuple(without)
     kept = {name: value for name, value in os.environ.items() if not (prefixes and name.startswith(prefixes))}

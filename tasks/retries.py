@@ -1,4 +1,4 @@
-"""The retry policies of the Prefect tasks: a task is run again only when its error can pass by itself."""
+"""Retry policies of the Prefect tasks: a task is retried only if its error is transient."""
 
 from collections.abc import Callable
 from typing import Any, TypedDict
@@ -12,7 +12,7 @@ from conceptry.errors import ConceptryError
 
 
 def is_transient(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:
-    """Whether a failed task may succeed a little later: its error says so (`ConceptryError.retryable`)."""
+    """Whether the error of a failed task is transient (`ConceptryError.retryable`)."""
     del task, task_run
     error = state.result(raise_on_failure=False)
     return isinstance(error, ConceptryError) and error.retryable
@@ -28,7 +28,7 @@ class Retries(TypedDict):
 
 
 class UncachedRetries(Retries):
-    """The same of a task whose result is never reused."""
+    """Retry settings of a task whose result is never reused."""
 
     cache_policy: CachePolicy
 
@@ -36,7 +36,7 @@ class UncachedRetries(Retries):
 RETRIES = Retries(
     retries=4, retry_delay_seconds=exponential_backoff(2), retry_jitter_factor=0.3, retry_condition_fn=is_transient
 )
-"""Five attempts within about a minute: 2, 4, 8 and 16 seconds between them, and up to 30 % more."""
+"""Five attempts within about a minute, with pauses of 2, 4, 8 and 16 seconds and up to 30 % jitter."""
 
 RETRY_TRANSIENT = UncachedRetries(**RETRIES, cache_policy=NO_CACHE)
-"""RETRIES for tasks that read or write the outside world; their inputs (sessions, settings) are not hashed."""
+"""RETRIES for tasks with I/O; their inputs (sessions, settings) are not hashed for a cache."""

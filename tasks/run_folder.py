@@ -1,6 +1,6 @@
-"""The folder of one training, `runs/FINGERPRINT` below the scratch folder, and its lock.
+"""Folder of one training, `runs/FINGERPRINT` below the scratch folder, and its lock.
 
-images/ records/ output/ bundle/    what the tasks made; each appears, whole, by a rename
+images/ records/ output/ bundle/    results of the tasks; each appears complete, by a rename
 results/                            Prefect's records of finished tasks
 config.json trainer.log lock        kept when the rest is cleared after publishing
 """
@@ -22,22 +22,22 @@ class RunFolder:
 
     @property
     def images(self) -> Path:
-        """Verified pictures."""
+        """Verified images."""
         return self.root / "images"
 
     @property
     def records(self) -> Path:
-        """TFRecords made of them."""
+        """TFRecords of the images."""
         return self.root / "records"
 
     @property
     def output(self) -> Path:
-        """What the trainer made."""
+        """Output of the trainer."""
         return self.root / "output"
 
     @property
     def bundle(self) -> Path:
-        """What a version holds, ready to be published."""
+        """Assembled version, ready to be published."""
         return self.root / "bundle"
 
     @property
@@ -46,14 +46,14 @@ class RunFolder:
         return self.root / "results"
 
     def lock(self, holder: str, on_wait: Callable[[], None] = lambda: None) -> AbstractContextManager[int]:
-        """Hold this folder; yields the file descriptor that the trainer inherits."""
+        """Return a context that holds this folder's lock and yields its file descriptor, which the trainer inherits."""
         return hold(self.root / "lock", holder, on_wait)
 
     def abandoned_by(self, holder: str) -> bool:
-        """Whether `holder` had this folder, on this machine, and was killed."""
+        """Whether `holder` held this folder's lock on this machine and was killed."""
         return abandoned(self.root / "lock", holder)
 
     def clear(self) -> None:
-        """Remove what can be had again from the Hub, after everything is published."""
+        """Delete everything that is on the Hub after the version was published."""
         for folder in (self.results, self.bundle, self.output, self.records, self.images):
             shutil.rmtree(folder, ignore_errors=True)

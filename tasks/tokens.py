@@ -1,4 +1,4 @@
-"""How many tokens a word is to a base model: a check that needs the merges file alone, not TensorFlow."""
+"""Tokenisation of a word with a base model's merges file, without TensorFlow."""
 
 from pathlib import Path
 
@@ -9,12 +9,12 @@ _WORD_END = "</w>"
 
 
 def pieces(word: str, base_model: str, base_dir: Path | None) -> tuple[str, ...] | None:
-    """Cut a word into the base model's tokens; None when its merges file is not on this machine.
+    """Return the base model's tokens of a word; None if its merges file is not on this machine.
 
     Args:
-        word: as concept.yaml has it.
-        base_model: name of the preset.
-        base_dir: folder of base model weights, for presets that do not ship theirs.
+        word: Word from concept.yaml.
+        base_model: Name of the preset.
+        base_dir: Folder of base model weights, for presets without shipped weights.
     """
     merges = next((file for file in PRESETS[base_model].files if file.path.endswith(".txt.gz")), None)
     path = find(merges, base_dir) if merges else None

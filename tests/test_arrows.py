@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from conceptry.serving import SERVING_MODULES, SPACE_MODULES
+from conceptry.space_settings import SERVING_MODULES, SPACE_MODULES
 
 REPO = Path(__file__).resolve().parent.parent
 ROOMS = (

@@ -54,7 +54,7 @@ def test_a_child_of_the_embedded_set_up_is_ours(foreign: Path, tmp_path: Path) -
     child = Child("the Hub", command, dict(os.environ), tmp_path / "log", lambda: True, foreign)
     child.start()
     child.wait()
-    child.ask_to_end()
+    child.request_stop()
     assert "decoy" not in (tmp_path / "log").read_text()
     assert "usage" in (tmp_path / "log").read_text().lower()
 

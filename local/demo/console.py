@@ -1,4 +1,4 @@
-"""The demo's voice: numbered chapters, the commands that a person types, facts with the seconds they took."""
+"""Output of the demo: numbered chapters, the user's commands, and facts with their duration."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from conceptry.errors import ConceptryError
 
 
 class StoryError(ConceptryError):
-    """Something in the story did not happen as it is told."""
+    """An expectation of the story failed."""
 
 
 @dataclass(frozen=True)
 class Fact:
-    """Something that happened: `at` seconds into the story, after `took` seconds of waiting for it."""
+    """Observed fact: `at` seconds after the start of the story, after a wait of `took` seconds."""
 
     at: float
     chapter: int
@@ -31,7 +31,7 @@ class Fact:
 
 
 class StoryConsole:
-    """Prints the story as it happens and remembers its facts for the table at the end."""
+    """Console that prints the story and collects its facts for the table at the end."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -41,7 +41,7 @@ class StoryConsole:
 
     @property
     def elapsed(self) -> float:
-        """Seconds since the story began."""
+        """Seconds since the start of the story."""
         return time.monotonic() - self._start
 
     def chapter(self, title: str) -> None:
@@ -51,15 +51,15 @@ class StoryConsole:
         self.console.print(Rule(f"[bold]{self._chapter}. {escape(title)}[/]", align="left", style="dim"))
 
     def say(self, text: str) -> None:
-        """A line of the story."""
+        """Print a line of the story."""
         self.console.print(f"  {text}")
 
     def command(self, text: str) -> None:
-        """A command that a person types."""
+        """Print a command of the user."""
         self.console.print(f"  [dim]$[/] [cyan]{escape(text)}[/]", soft_wrap=True)
 
     def fact(self, text: str, took: float | None = None) -> None:
-        """Something that was seen to have happened."""
+        """Print and record an observed fact; `took` is the wait for it in seconds."""
         self.facts.append(Fact(self.elapsed, self._chapter, text, took))
         seconds = "" if took is None else f" [dim]({took:.0f} s)[/]"
         self.console.print(f"  [green]✓[/] {escape(text)}{seconds}")
@@ -73,7 +73,7 @@ class StoryConsole:
             yield status
 
     def table(self) -> Table:
-        """All facts, with the times at which they were seen."""
+        """Return a table of all facts with their times."""
         rows = Table(title="What happened", title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
         rows.add_column("at", justify="right", style="dim", no_wrap=True)
         rows.add_column("", justify="right", style="dim", no_wrap=True)

@@ -1,4 +1,4 @@
-"""What really happened: the demo believes the Prefect server and the Hub, never its own script."""
+"""Observation of the demo's results on the Prefect server and on the Hub."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from tasks.hub import HubSession, list_live
 T = TypeVar("T")
 
 PATIENCE = 600.0
-"""Seconds until something that should have happened counts as not happened; a slow machine trains for minutes."""
+"""Seconds after which an expectation fails; a slow machine trains for minutes."""
 
 _LOOK_EVERY = 1.0
 _WATCHES = 3
@@ -39,11 +39,11 @@ _BAD = (StateType.FAILED, StateType.CRASHED, StateType.CANCELLED)
 
 
 class Observer:
-    """Looks at one embedded set-up from outside.
+    """Observer of an embedded set-up from outside.
 
     Args:
-        stack: the running servers.
-        client: of the stack's Prefect server.
+        stack: The running servers.
+        client: Client of the stack's Prefect server.
     """
 
     def __init__(self, stack: Stack, client: SyncPrefectClient) -> None:
@@ -51,31 +51,31 @@ class Observer:
         self._hub = HubTarget(stack.setup.hub_endpoint, stack.setup.hub_owner)
 
     def until(
-        self, look: Callable[[], T | None], what: str, status: Status, news: Callable[[], str] | None = None
+        self, read: Callable[[], T | None], what: str, status: Status, progress: Callable[[], str] | None = None
     ) -> T:
-        """Look until there is something to see, and return it.
+        """Poll until `read` returns a value, and return it.
 
         Args:
-            look: returns None as long as there is nothing.
-            what: what should happen, for the error.
-            status: the spinner, whose text is replaced by `news`.
-            news: what to tell meanwhile.
+            read: Returns None until the expectation is met.
+            what: The expectation, for the error.
+            status: Spinner, whose text is replaced by `progress`.
+            progress: Returns a line on the current progress.
 
         Raises:
-            StoryError: it did not happen in time, a training failed, or the watcher fails again and again.
+            StoryError: the expectation was not met in time, a training failed, or the watcher failed repeatedly.
             StackError: a server ended.
         """
         deadline = time.monotonic() + PATIENCE
         while True:
             try:
-                if (seen := look()) is not None:
+                if (seen := read()) is not None:
                     return seen
-                if news is not None:
-                    status.update(news())
+                if progress is not None:
+                    status.update(progress())
                 self._no_run_may_fail()
                 self._watcher_must_work()
             except (TransientError, PrefectHTTPStatusError):
-                pass  # a busy server; the next look will do
+                pass  # a busy server; the next attempt will succeed
             self._stack.check()
             if time.monotonic() > deadline:
                 raise StoryError(
@@ -85,30 +85,30 @@ class Observer:
             time.sleep(_LOOK_EVERY)
 
     def concept(self, name: str) -> LiveConcept | None:
-        """What the Hub holds of a concept, or None when it has never heard of it."""
+        """Return the live state of a concept; None if the Hub has none."""
         return list_live(HubSession(self._hub)).concepts.get(name)
 
     def version(self, name: str, number: int) -> Version | None:
-        """One version of a concept, once it is published."""
+        """Return a version of a concept; None until it is published."""
         concept = self.concept(name)
         return next((v for v in concept.versions if v.number == number), None) if concept else None
 
     def serves(self, name: str, version: str) -> bool | None:
-        """True once the Space of a concept says that it serves `version`, else None."""
+        """Return True once the stamp of a concept's Space names `version`, else None."""
         concept = self.concept(name)
         return True if concept and concept.space and concept.space.release == version else None
 
     def trainings(self, name: str | None = None) -> list[FlowRun]:
-        """The runs of `train-concept`, the oldest first; of one concept when `name` is given."""
+        """Return the runs of `train-concept`, the oldest first; those of one concept if `name` is given."""
         runs = self._runs("train-concept", FlowRunSort.START_TIME_ASC, 50)
         return [run for run in runs if name is None or run.parameters.get("name") == name]
 
     def training(self, name: str) -> FlowRun | None:
-        """The newest training of a concept that has been started."""
+        """Return the newest training run of a concept; None until one exists."""
         return next(iter(reversed(self.trainings(name))), None)
 
-    def looked_at(self, revision: str) -> bool | None:
-        """True once the watcher has made a plan of this commit, else None."""
+    def planned(self, revision: str) -> bool | None:
+        """Return True once the watcher has made a plan of this commit, else None."""
         plans = self._client.read_artifacts(
             artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=["plan"])),
             sort=ArtifactSort.CREATED_DESC,
@@ -117,7 +117,7 @@ class Observer:
         return True if any(revision[:12] in (plan.description or "") for plan in plans) else None
 
     def waiting(self, name: str) -> str | None:
-        """Why a concept waits, in the words of the event that the watcher sent; None when it has sent none."""
+        """Return why a concept waits, in the words of the watcher's event; None until it was emitted."""
         page = self._client.read_events(
             EventFilter(
                 event=EventNameFilter(name=["conceptry.concept.waiting"]),
@@ -127,8 +127,8 @@ class Observer:
         )
         return str(page.events[0].payload.get("cause", "")) if page.events else None
 
-    def news(self, names: Sequence[str]) -> str:
-        """The latest line of the log of whichever of these concepts is being trained."""
+    def progress(self, names: Sequence[str]) -> str:
+        """Return the latest log line of a running training of these concepts."""
         for name in names:
             run = self.training(name)
             if run is None or run.state_type not in (StateType.RUNNING, StateType.PENDING):
@@ -148,7 +148,7 @@ class Observer:
         )
 
     def _watcher_must_work(self) -> None:
-        """One failed watch is made good by the next; several in a row will not be."""
+        """Raise StoryError after several failed watches in a row; a single one is repeated by the next."""
         last = [run for run in self._runs("watch", FlowRunSort.END_TIME_DESC, _WATCHES) if run.end_time]
         if len(last) == _WATCHES and all(run.state_type in _BAD for run in last):
             raise StoryError(

@@ -1,4 +1,4 @@
-"""The demo: prepares the folder and the servers, runs the story, draws the contact sheet, prints what to do next."""
+"""Demo: prepare folder and servers, run the story, draw the contact sheet, print the next commands."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ _WIDTH = 110
 
 
 def run(root: Path, *, fresh: bool) -> int:
-    """Run the story in `root`; returns the exit code: 0 when everything happened as told.
+    """Run the story in `root`; return the exit code, 0 if every expectation was met.
 
     Args:
-        root: The scratch folder; it is kept.
+        root: Scratch folder; it is kept.
         fresh: Delete what an earlier demo left there, instead of refusing.
 
     Raises:
-        ConceptryError: the folder is in use, or something in the story did not happen.
+        ConceptryError: the folder is in use, or an expectation of the story failed.
     """
     folder = Folder.at(root)
     _clear(folder, fresh)
@@ -45,7 +45,7 @@ def run(root: Path, *, fresh: bool) -> int:
     end_on_sigterm()
     terminal.print("[bold]Conceptry[/]: pictures in git become words that Stable Diffusion knows.")
     with Stack(folder, setup(folder)) as stack:
-        sheet = _tell(folder, stack, console)
+        sheet = _run_story(folder, stack, console)
         with terminal.status("stopping the servers"):
             stack.stop()
     terminal.print()
@@ -55,7 +55,7 @@ def run(root: Path, *, fresh: bool) -> int:
     return 0
 
 
-def _tell(folder: Folder, stack: Stack, console: StoryConsole) -> Path:
+def _run_story(folder: Folder, stack: Stack, console: StoryConsole) -> Path:
     story = Story(folder, stack, console)
     story.prepare()
     with open_installation(folder.root), prefect_of(folder.root), get_client(sync_client=True) as client:
@@ -70,17 +70,17 @@ def _tell(folder: Folder, stack: Stack, console: StoryConsole) -> Path:
 
 
 def _clear(folder: Folder, fresh: bool) -> None:
-    """Begin with an empty folder, and never delete one that is not a demo's."""
+    """Empty the folder of an earlier demo if `fresh`; refuse every other folder that is not empty."""
     if not folder.root.exists() or not any(folder.root.iterdir()):
         return
     if not folder.exists():
         raise ConceptryError(
-            f"{folder.root} is not empty and was not made by the demo", next_step="give another folder with --root"
+            f"{folder.root} is not empty and was not made by the demo", next_step="choose another folder with --root"
         )
     if not fresh:
         raise ConceptryError(
-            f"{folder.root} holds an earlier demo",
-            next_step=f"look around in it with `conceptry up --root {_shown(folder.root)}`, or start over with --fresh",
+            f"{folder.root} contains an earlier demo",
+            next_step=f"inspect it with `conceptry up --root {_shown(folder.root)}`, or start over with --fresh",
         )
     shutil.rmtree(folder.root)
 
@@ -108,7 +108,7 @@ def _draw_sheet(folder: Folder, stack: Stack, versions: Sequence[tuple[Subject, 
 
 
 def _taught(folder: Folder, subject: Subject, count: int) -> list[Path]:
-    """The pictures of a version: the first ones that the person took."""
+    """Return the training images of a version: the first `count` of the subject."""
     _, _, clone = places(folder)
     pictures = sorted(
         (clone / "concepts" / subject.name / "images").glob("*.png"), key=lambda path: path.stat().st_mtime
@@ -117,19 +117,19 @@ def _taught(folder: Folder, subject: Subject, count: int) -> list[Path]:
 
 
 def _farewell(root: Path, sheet: Path, seconds: float) -> Panel:
-    minutes, rest = divmod(round(seconds), 60)
+    minutes, left = divmod(round(seconds), 60)
     shown = _shown(root)
     lines = [
-        f"Look at     [bold]{_shown(sheet)}[/]   the pictures, and what was drawn before and after",
-        f"Look around [bold]conceptry up --root {shown}[/]   the same folder: Prefect, the Hub's pages",
+        f"Open        [bold]{_shown(sheet)}[/]   the pictures, and what was drawn before and after",
+        f"Browse      [bold]conceptry up --root {shown}[/]   the same folder: Prefect, the Hub's pages",
         f"Draw        [bold]conceptry playground {NIGHT_LIGHT.name}@v2 --root {shown}[/]",
-        f"Ask         [bold]conceptry versions {NIGHT_LIGHT.name} --root {shown}[/]   while `up` runs",
+        f"List        [bold]conceptry versions {NIGHT_LIGHT.name} --root {shown}[/]   while `up` runs",
     ]
-    title = f"Everything happened as told, in {minutes} min {rest} s; the servers are stopped"
+    title = f"Every step succeeded, in {minutes} min {left} s; the servers are stopped"
     return Panel("\n".join(lines), title=title, title_align="left", expand=False)
 
 
 def _shown(path: Path) -> str:
-    """A path as a person would type it here."""
+    """Return a path relative to the working directory if possible."""
     relative = os.path.relpath(path)
     return str(path) if relative.startswith("..") else relative

@@ -1,7 +1,7 @@
-"""The story: a person puts pictures into git and DVC, and the registry does the rest.
+"""Story of the demo: a user commits images to git and DVC, and the registry trains, publishes and serves them.
 
-Each chapter ends with facts that the observer saw on the Prefect server or on the Hub. The machine trains while the
-person goes on working, as in life: the second concept is added while the first one trains.
+Each chapter ends with facts that the observer read from the Prefect server or the Hub. The user continues to work while
+the machine trains: the second concept is added during the training of the first one.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from local.servers import Stack
 from local.setup_folder import Folder, Setup
 
 WATCH_EVERY = 15
-"""Seconds between two looks at git: each is a process of its own. Of a push the origin's hook tells at once."""
+"""Seconds between two scheduled watches; the origin's hook reports a push immediately."""
 
 
 def places(folder: Folder) -> tuple[Path, Path, Path]:
-    """The origin, the DVC remote and the person's clone."""
+    """Return the folders of the origin, the DVC remote and the user's clone."""
     return folder.root / "origin.git", folder.root / "dvc-remote", folder.root / "ada"
 
 
 def setup(folder: Folder) -> Setup:
-    """The set-up of the demo's folder."""
+    """Return the set-up of the demo's folder."""
     origin, _, _ = places(folder)
     return Setup(repo=str(origin), watch_every=WATCH_EVERY)
 
 
 class Story:
-    """Tells the chapters, in order; each raises StoryError when something is not as it says."""
+    """Chapters of the story, in order; each raises StoryError if one of its expectations fails."""
 
     def __init__(self, folder: Folder, stack: Stack, console: StoryConsole) -> None:
         self._folder, self._stack, self._console = folder, stack, console
@@ -46,7 +46,7 @@ class Story:
         self.versions: list[tuple[Subject, Version]] = []
 
     def prepare(self) -> None:
-        """Git, DVC and the first concept are ready while the servers still start."""
+        """Prepare git, DVC and the first concept while the servers start."""
         console, ada = self._console, self._ada
         console.chapter("A place to work: git, a DVC remote, a Hub and Prefect, all in one folder")
         self._folder.root.mkdir(parents=True, exist_ok=True)
@@ -64,18 +64,18 @@ class Story:
         console.fact("five pictures and a concept.yaml are pushed")
 
     def first_training_begins(self, observer: Observer) -> None:
-        """The watcher finds the concept by itself."""
+        """Expect the watcher to find the concept and start its training."""
         self._console.chapter("The watcher notices")
         self._training_begins(observer, NIGHT_LIGHT, "first version")
 
     def forgotten_push(self, observer: Observer) -> None:
-        """A concept without its pictures waits; nothing else is held up."""
+        """Add a concept without `dvc push`; expect it, and no other concept, to wait."""
         console = self._console
         console.chapter(f"Meanwhile Ada adds {LIFE_BUOY.token} and forgets `dvc push`")
         self._add(LIFE_BUOY)
         self._ada.run("git", "push", "--quiet")
         start = time.monotonic()
-        with console.waiting("the watcher should see what is missing") as status:
+        with console.waiting("waiting for the watcher to report what is missing") as status:
             cause = observer.until(lambda: observer.waiting(LIFE_BUOY.name), "life-buoy waits for its pictures", status)
         console.fact(f"{LIFE_BUOY.name} waits: {cause}", time.monotonic() - start)
         self._expect_trainings(observer, 1)
@@ -83,12 +83,12 @@ class Story:
         self._ada.run("dvc", "push")
 
     def first_version(self, observer: Observer) -> None:
-        """v1 is trained, judged, published and served."""
+        """Expect v1 to be trained, judged, published and served."""
         self._console.chapter(f"{NIGHT_LIGHT.name} v1")
         self._published(observer, NIGHT_LIGHT, 1)
 
     def two_more_pictures(self, observer: Observer) -> None:
-        """New pictures are a new version; the pushed concept is trained first, for its turn came first."""
+        """Add images, which make a new version, and a README, which does not."""
         console, ada = self._console, self._ada
         console.chapter("Two more pictures, and a README")
         images = Path("concepts", NIGHT_LIGHT.name, "images")
@@ -98,12 +98,12 @@ class Story:
         ada.commit_and_push("Two more pictures", f"{images}.dvc")
         (ada.clone / "README.md").write_text("# Our concepts\n\nA commit that has nothing to do with any of them.\n")
         revision = ada.commit_and_push("Say what this is", "README.md")
-        with console.waiting("the watcher should look at that commit") as status:
-            observer.until(lambda: observer.looked_at(revision), f"the watcher looks at {revision[:8]}", status)
-        console.fact("the watcher has seen both commits")
+        with console.waiting("waiting for the watcher's plan of that commit") as status:
+            observer.until(lambda: observer.planned(revision), f"the watcher plans {revision[:8]}", status)
+        console.fact("the watcher has planned both commits")
 
     def second_versions(self, observer: Observer) -> None:
-        """What was forgotten is trained now, and so are the two more pictures. The README trained nothing."""
+        """Expect one training of each changed concept, and none for the README."""
         self._console.chapter(f"{LIFE_BUOY.name} v1 and {NIGHT_LIGHT.name} v2")
         self._published(observer, LIFE_BUOY, 1)
         self._published(observer, NIGHT_LIGHT, 2)
@@ -111,7 +111,11 @@ class Story:
         self._console.fact("three trainings in all: the README's commit trained nothing")
 
     def back_to_v1(self, observer: Observer) -> None:
-        """Which version is served is a line in git."""
+        """Change `release:` in concept.yaml and expect the Space to serve v1 again.
+
+        Raises:
+            StoryError: concept.yaml has no commented `release:`, or an expectation of the chapter failed.
+        """
         console, ada = self._console, self._ada
         console.chapter("Back to v1, by a line in git")
         path = Path("concepts", NIGHT_LIGHT.name, "concept.yaml")
@@ -122,7 +126,7 @@ class Story:
         console.command(f"sed -i 's/^# release: latest.*/release: v1/' {path}")
         ada.commit_and_push("Back to the first night-light", str(path))
         start = time.monotonic()
-        with console.waiting("the Space should go back to v1") as status:
+        with console.waiting("waiting for the Space to serve v1 again") as status:
             observer.until(lambda: observer.serves(NIGHT_LIGHT.name, "v1"), "the Space serves v1", status)
         console.fact(f"the Space of {NIGHT_LIGHT.name} serves v1 again", time.monotonic() - start)
         self._expect_trainings(observer, 3)
@@ -147,7 +151,9 @@ class Story:
 
     def _add(self, subject: Subject) -> None:
         pictures = self._pictures / subject.name
-        take_pictures(pictures, subject.colour, subject.shape, ("one", "two", "three", "four", "five"), subject.seed)
+        take_pictures(
+            pictures, subject.colour, subject.shape, ("one", "two", "three", "four", "five"), seed=subject.seed
+        )
         where = str(Path("..", "pictures", subject.name))
         arguments = ("--images", where, "--token", subject.token, "--init", subject.initializer)
         self._ada.run("conceptry", "new", subject.name, *arguments)
@@ -156,7 +162,7 @@ class Story:
 
     def _training_begins(self, observer: Observer, subject: Subject, why: str) -> None:
         start = time.monotonic()
-        with self._console.waiting("the watcher looks at git") as status:
+        with self._console.waiting("waiting for the watcher to read git") as status:
             run = observer.until(lambda: observer.training(subject.name), f"{subject.name} is trained", status)
         self._console.fact(
             f"it started the training of {subject.name} ({why}): run {run.name}", time.monotonic() - start
@@ -164,13 +170,13 @@ class Story:
 
     def _published(self, observer: Observer, subject: Subject, number: int) -> None:
         console, name, start = self._console, f"v{number}", time.monotonic()
-        busy = (subject.name, LIFE_BUOY.name, NIGHT_LIGHT.name)
+        concepts = (subject.name, LIFE_BUOY.name, NIGHT_LIGHT.name)
         with console.waiting(f"{subject.name} {name} is trained, judged and published") as status:
             version = observer.until(
                 lambda: observer.version(subject.name, number),
                 f"{subject.name} {name}",
                 status,
-                lambda: observer.news(busy),
+                lambda: observer.progress(concepts),
             )
             self._judged(subject, version)
             took, start = time.monotonic() - start, time.monotonic()
@@ -193,10 +199,10 @@ class Story:
         runs = observer.trainings()
         if len(runs) != count:
             names = ", ".join(run.name for run in runs)
-            raise StoryError(f"there should be {count} trainings by now, and there are {len(runs)}: {names}")
+            raise StoryError(f"expected {count} trainings, found {len(runs)}: {names}")
 
     def _expect_versions(self, observer: Observer, subject: Subject, names: list[str]) -> None:
         concept = observer.concept(subject.name)
         published = [version.name for version in concept.versions] if concept else []
         if sorted(published) != names:
-            raise StoryError(f"should have the versions {names}, and has {published}", concept=subject.name)
+            raise StoryError(f"expected the versions {names}, found {published}", concept=subject.name)

@@ -1,4 +1,4 @@
-"""The two things that the demo teaches; no caption of the tiny model's pre-training ever named either."""
+"""Concepts of the demo; neither occurs in the captions of the tiny model's pre-training."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Subject:
-    """A concept, and what its pictures show in the tiny model's world."""
+    """Concept of the demo, and the coloured shape in its images."""
 
     name: str
     initializer: str

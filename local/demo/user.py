@@ -1,4 +1,4 @@
-"""The person of the story: types git, dvc and conceptry commands in a clone, and takes pictures."""
+"""User of the story: runs git, dvc and conceptry commands in a clone, and makes images."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from local.child_process import clean_environment
 from tasks.processes import python_module
 from trainer.tiny.world import draw
 
-# What a person types, and how it is run with the very interpreter that runs the demo.
+# Commands of the user, and how they are run with the interpreter of the demo.
 _MODULES = {"dvc": "dvc", "conceptry": "cli"}
 
 
 class User:
-    """Works in one clone. Every command is shown as it is typed; one that fails ends the story with its output.
+    """User who works in one clone. Every command is printed; a failed one ends the story with its output.
 
     Args:
-        clone: the working tree, which `run` uses as working directory.
-        scratch: folder for DVC's own caches, so that nothing is left outside the demo's folder.
-        show: is told each command before it is run.
+        clone: Working tree, in which `run` runs commands.
+        scratch: Folder for DVC's caches, so that no file is left outside the demo's folder.
+        show: Called with each command before it is run.
     """
 
     def __init__(self, clone: Path, scratch: Path, show: Callable[[str], None]) -> None:
@@ -36,7 +36,7 @@ class User:
             "DVC_SITE_CACHE_DIR": str(scratch / "site"),
             "DVC_GLOBAL_CONFIG_DIR": str(scratch / "global"),
             "DVC_SYSTEM_CONFIG_DIR": str(scratch / "system"),
-            # Somebody's signing key or commit hooks have no part in the story.
+            # Without the signing key and the commit hooks of the user who runs the demo.
             "GIT_CONFIG_GLOBAL": os.devnull,
             "GIT_CONFIG_NOSYSTEM": "1",
             "GIT_AUTHOR_NAME": "Ada",
@@ -46,10 +46,10 @@ class User:
         }
 
     def run(self, *command: str, show: bool = True, where: Path | None = None) -> str:
-        """Run one command and return what it printed.
+        """Run one command and return its output.
 
         Raises:
-            ConceptryError: it failed; the message holds its output.
+            ConceptryError: the command failed; the message contains its output.
         """
         if show:
             self._show(shlex.join(command))
@@ -77,7 +77,7 @@ class User:
         return self.run("git", "rev-parse", "HEAD", show=False)
 
 
-def take_pictures(folder: Path, colour: str, shape: str, names: Sequence[str], seed: int) -> None:
+def take_pictures(folder: Path, colour: str, shape: str, names: Sequence[str], *, seed: int) -> None:
     """Draw one picture of a `shape` in `colour` for each name, 64 x 64 pixels, the same for the same seed."""
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)

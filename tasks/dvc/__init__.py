@@ -1,8 +1,8 @@
-"""The pictures: what DVC's remote holds for a git revision, read without a checkout.
+"""Images in the DVC remote of a git revision, read without a checkout.
 
-`listing` turns images.dvc into names and md5s, `images` fetches them, `remote` is the one place that talks to the
-storage, `local` is for a person's own clone. DVC checks too little (a shortened listing or a corrupt object is
-delivered silently), so every md5 is checked here, the listing's own too.
+`listing` resolves images.dvc to names and md5s, `images` fetches the files, `remote` is the only module that accesses
+the storage, `clone` runs DVC in the user's clone. DVC delivers a truncated listing or a corrupt object without an
+error, so every md5 is checked here, that of the listing included.
 """
 
 from tasks.dvc.clone import add_images, add_to_pipeline

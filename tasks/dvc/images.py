@@ -1,4 +1,4 @@
-"""One concept's images, from the DVC remote into a folder that is whole or not there."""
+"""Download of one concept's images from the DVC remote into a folder that appears complete or not at all."""
 
 from __future__ import annotations
 
@@ -21,40 +21,40 @@ def fetch_images(
     revision: str,
     dvc_md5: str,
     images: Sequence[ImageRef] | None,
-    destination: Path,
     *,
+    destination: Path,
     concept: str | None = None,
 ) -> Path:
-    """Bring the files of one images.dvc to `destination`, every md5 checked, the listing's too.
+    """Download the files of one images.dvc to `destination`, every md5 checked, that of the listing included.
 
-    They are fetched into a temporary folder beside it, which is renamed when it is whole. A whole `destination` is left
-    as it is, without asking the remote; so two processes may do this at once.
+    The files are written to a temporary folder beside it, which is renamed when it is complete. A complete
+    `destination` is kept without a request to the remote, so two processes may call this at once.
 
     Args:
-        mirror: the bare mirror that tasks.git made.
-        revision: 40 hex digits; its `.dvc/config` names the remote.
-        dvc_md5: what images.dvc says, with its `.dir`.
-        images: the files that are wanted, as `list_images` gave them; None for all of the listing.
-        destination: the folder to make.
-        concept: for messages.
+        mirror: Bare mirror made by tasks.git.
+        revision: Git commit, 40 hex digits; its `.dvc/config` names the remote.
+        dvc_md5: md5 in images.dvc, with its suffix `.dir`.
+        images: Files to fetch, as `list_images` returned them; None for all of the listing.
+        destination: Folder to make.
+        concept: Name of the concept, for error messages.
 
     Raises:
-        DataMissingError: the remote lacks files; they are named.
-        DataCorruptError: files in the remote do not have their md5; they are named.
-        SettingsError: no usable remote at this revision.
+        DataMissingError: the remote lacks files; the message names them.
+        DataCorruptError: files in the remote do not have their md5; the message names them.
+        SettingsError: the revision has no usable remote.
         TransientError: the remote cannot be reached.
     """
-    if images is not None and _is_whole(destination, images):
+    if images is not None and _is_complete(destination, images):
         return destination
     remote = open_remote(mirror, revision)
-    wanted = _choose(remote, dvc_md5, images, concept)
+    selected = _choose(remote, dvc_md5, images, concept)
     destination.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=f".{destination.name}-", dir=destination.parent))
     try:
         whole = scratch / "new"
         whole.mkdir()
-        _download(remote, wanted, whole, concept)
-        _move(whole, destination, wanted, scratch / "old")
+        _download(remote, selected, whole, concept)
+        _move(whole, destination, selected, scratch / "old")
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return destination
@@ -74,27 +74,29 @@ def _choose(
     strangers = set(images or ()) - set(listed)
     if strangers:
         raise DataCorruptError(
-            f"{_names(strangers)} not in the list of its images ({dvc_md5})", concept=concept, next_step="plan again"
+            f"{_names(strangers)} not in the list of its images ({dvc_md5})",
+            concept=concept,
+            next_step="wait for the next plan, or run `conceptry plan`",
         )
     return listed if images is None else tuple(images)
 
 
-def _download(remote: Remote, wanted: Sequence[ImageRef], folder: Path, concept: str | None) -> None:
-    for ref in wanted:
+def _download(remote: Remote, selected: Sequence[ImageRef], folder: Path, concept: str | None) -> None:
+    for ref in selected:
         (folder / ref.relpath).parent.mkdir(parents=True, exist_ok=True)
 
     def fetch(ref: ImageRef) -> str:
         path = folder / ref.relpath
         if not remote.download(ref.md5, path):
             return "missing"
-        path.chmod(0o644)  # DVC protects what it stores
+        path.chmod(0o644)  # objects in a DVC remote may be read-only
         return "" if file_digest(path, "md5") == ref.md5 else "corrupt"
 
-    found = list(zip(wanted, in_parallel(fetch, wanted), strict=True))
+    found = list(zip(selected, in_parallel(fetch, selected), strict=True))
     missing = [ref for ref, trouble in found if trouble == "missing"]
     if missing:
         raise DataMissingError(
-            f"{len(missing)} of {len(wanted)} files are in git but not in the DVC remote {remote.name!r}: "
+            f"{len(missing)} of {len(selected)} files are in git but not in the DVC remote {remote.name!r}: "
             f"{_names(missing)}",
             concept=concept,
             next_step="run `dvc push` in the clone where they were added",
@@ -102,29 +104,29 @@ def _download(remote: Remote, wanted: Sequence[ImageRef], folder: Path, concept:
     corrupt = [ref for ref, trouble in found if trouble == "corrupt"]
     if corrupt:
         raise DataCorruptError(
-            f"{len(corrupt)} of {len(wanted)} files in the DVC remote {remote.name!r} do not have their md5: "
+            f"{len(corrupt)} of {len(selected)} files in the DVC remote {remote.name!r} do not have their md5: "
             f"{_names(corrupt)}",
             concept=concept,
             next_step="delete these objects from the remote and run `dvc push` in a clone that has the images",
         )
 
 
-def _move(whole: Path, destination: Path, wanted: Sequence[ImageRef], aside: Path) -> None:
+def _move(whole: Path, destination: Path, selected: Sequence[ImageRef], aside: Path) -> None:
     try:
         whole.replace(destination)
     except OSError:
-        # Something is there: another process's work, which is as good as ours, or what was damaged since.
-        if _is_whole(destination, wanted):
+        # The destination exists: another process made it, or its content was damaged later.
+        if _is_complete(destination, selected):
             return
         destination.replace(aside)
         whole.replace(destination)
 
 
-def _is_whole(folder: Path, wanted: Iterable[ImageRef]) -> bool:
+def _is_complete(folder: Path, selected: Iterable[ImageRef]) -> bool:
     if not folder.is_dir():
         return False
     found = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
-    expected = {ref.relpath: ref.md5 for ref in wanted}
+    expected = {ref.relpath: ref.md5 for ref in selected}
     return found.keys() == expected.keys() and all(
         file_digest(path, "md5") == expected[name] for name, path in found.items()
     )

@@ -1,7 +1,7 @@
-"""What images.dvc stands for: the listing (`MD5.dir`) that DVC keeps in the remote, one entry a file.
+"""Listing of an images folder: the object `MD5.dir` that DVC keeps in the remote, one entry per file.
 
-A listing never changes: its name is the md5 of its bytes. So it is read from the remote once and kept on this machine,
-and reading a thousand concepts again asks the remote nothing.
+A listing is immutable, because its name is the md5 of its bytes. It is read from the remote once and cached on this
+machine, so that reading a thousand concepts again sends no request to the remote.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ _MD5 = re.compile(r"[0-9a-f]{32}")
 
 
 def list_images(
-    mirror: Path, revision: str, desired: Mapping[str, DesiredConcept], cache: Path, check: Collection[str] = ()
+    mirror: Path, revision: str, desired: Mapping[str, DesiredConcept], cache: Path, *, check: Collection[str] = ()
 ) -> dict[str, DesiredConcept]:
-    """Fill in what images each concept has at a revision; concepts with an error come back as they are.
+    """Return the concepts with their images at a revision filled in; concepts with an error are unchanged.
 
     Args:
-        mirror: the bare mirror that tasks.git made.
-        revision: 40 hex digits; its `.dvc/config` names the remote.
-        desired: what conceptry.parse_sources made of the same revision.
-        cache: folder where listings are kept between calls.
-        check: names of the concepts whose every file is asked for in the remote, to fill in `missing`.
+        mirror: Bare mirror made by tasks.git.
+        revision: Git commit, 40 hex digits; its `.dvc/config` names the remote.
+        desired: Concepts of the same revision, from conceptry.concept.parse_sources.
+        cache: Folder of cached listings.
+        check: Names of the concepts whose files are looked up in the remote, to fill in `missing`.
 
     Returns:
-        The concepts, with `images` (None when the listing is not in the remote: `dvc push` was forgotten) and
-        `missing`. A listing that is corrupt or hostile makes that concept's `error` a DataCorruptError.
+        The concepts with `images` (None if the listing is not in the remote, because `dvc push` was not run) and
+        `missing`. For a corrupt or malicious listing the concept's `error` is a DataCorruptError.
 
     Raises:
-        SettingsError: no usable remote at this revision.
+        SettingsError: the revision has no usable remote.
         TransientError: the remote cannot be reached.
     """
     readable = {name: concept for name, concept in desired.items() if concept.error is None and concept.dvc_md5}
@@ -56,11 +56,11 @@ def list_images(
 
 
 def list_cached(desired: Mapping[str, DesiredConcept], cache: Path) -> dict[str, DesiredConcept]:
-    """Fill in what images each concept has, as far as a DVC cache on this machine knows; the remote is not asked.
+    """Return the concepts with their images filled in from a DVC cache on this machine, without the remote.
 
     Args:
-        desired: what conceptry.parse_sources made.
-        cache: the folder files/md5 of the cache.
+        desired: Concepts, from conceptry.concept.parse_sources.
+        cache: Folder files/md5 of the cache.
     """
     listings = {concept.dvc_md5: _cached(cache, concept.dvc_md5) for concept in desired.values() if concept.dvc_md5}
     readable = {name: concept for name, concept in desired.items() if concept.error is None and concept.dvc_md5}
@@ -68,7 +68,7 @@ def list_cached(desired: Mapping[str, DesiredConcept], cache: Path) -> dict[str,
 
 
 def known_names(md5s: Iterable[str], cache: Path) -> dict[str, str]:
-    """Paths of images by their md5, from the listings that are kept on this machine; the remote is not asked."""
+    """Return the paths of images by md5, from cached listings, without the remote."""
     names: dict[str, str] = {}
     for md5 in md5s:
         with suppress(DataCorruptError):
@@ -77,10 +77,10 @@ def known_names(md5s: Iterable[str], cache: Path) -> dict[str, str]:
 
 
 def parse_listing(data: bytes, dvc_md5: str, name: str | None = None) -> tuple[ImageRef, ...]:
-    """Check a listing's md5 and read it. What file managers leave behind is dropped.
+    """Check a listing's md5 and parse it. Files that file managers create are dropped.
 
     Raises:
-        DataCorruptError: the bytes have another md5, are no listing, or name a path outside of the folder.
+        DataCorruptError: the bytes have another md5, are not a listing, or contain a path outside the folder.
     """
     file = images_path(name) if name else dvc_md5
     if f"{hashlib.md5(data, usedforsecurity=False).hexdigest()}.dir" != dvc_md5:
@@ -104,20 +104,20 @@ def parse_listing(data: bytes, dvc_md5: str, name: str | None = None) -> tuple[I
 
 
 def _check_paths(refs: Iterable[ImageRef]) -> None:
-    """Refuse what would write outside of the folder, or one file over another: anybody can write a listing."""
+    """Raise ValueError for paths outside the folder and for paths that collide: a listing is untrusted input."""
     seen: set[str] = set()
     for ref in refs:
         if not isinstance(ref.relpath, str) or not isinstance(ref.md5, str) or not _MD5.fullmatch(ref.md5):
             raise ValueError(f"{ref.relpath!r} has no md5")
         parts = ref.relpath.split("/")
         if any(part in ("", ".", "..") for part in parts) or re.search(r"[\\\x00-\x1f\x7f]|^\w:", ref.relpath):
-            raise ValueError(f"{ref.relpath!r} is not a path inside of a folder")
+            raise ValueError(f"{ref.relpath!r} is not a path inside the folder")
         if ref.relpath in seen:
-            raise ValueError(f"{ref.relpath!r} is in it twice")
+            raise ValueError(f"{ref.relpath!r} is listed twice")
         seen.add(ref.relpath)
     for relpath in seen:
         if "/" in relpath and any(str(parent) in seen for parent in PurePosixPath(relpath).parents):
-            raise ValueError(f"{relpath!r} is inside of another file")
+            raise ValueError(f"{relpath!r} is a path below another file")
 
 
 def _fill_in(
@@ -158,5 +158,5 @@ def _cached(cache: Path, md5: str) -> bytes | None:
         data = _path(cache, md5).read_bytes()
     except FileNotFoundError:
         return None
-    # A disk may fail too; then the remote is asked again.
+    # A damaged cache file is read from the remote again.
     return data if f"{hashlib.md5(data, usedforsecurity=False).hexdigest()}.dir" == md5 else None

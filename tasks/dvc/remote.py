@@ -1,7 +1,7 @@
-"""The DVC remote that `.dvc/config` names at a revision: a local folder, a bucket, whatever DVC can talk to.
+"""Access to the DVC remote that `.dvc/config` names at a revision: a local folder, a bucket, or any storage of DVC.
 
-DVC's own configuration, file systems and object store are used, so its credentials and options apply. DVC takes long to
-import, and much of the time nobody needs it: it is imported inside the functions.
+DVC's configuration, file systems and object store are used, so its credentials and options apply. DVC takes seconds to
+import and most calls read cached listings only, so it is imported inside the functions.
 """
 
 from __future__ import annotations
@@ -25,43 +25,43 @@ S = TypeVar("S")
 
 CONFIG = ".dvc/config"
 
-# Seconds for one object. The clients' own retries go on past a minute when nobody answers.
+# Seconds for one object. The storage clients' own retries take more than a minute if the storage does not respond.
 ASK_TIMEOUT = 30.0
 DOWNLOAD_TIMEOUT = 300.0
-# Requests at a time.
+# Maximum of concurrent requests.
 JOBS = 16
 
-# Libraries whose exceptions mean trouble on the way, besides OSError; bugs must not look like a bad network.
+# Libraries whose exceptions, besides OSError, are storage failures; other exceptions are bugs and stay untranslated.
 _CLIENTS = {"aiohttp", "requests", "urllib3", "gcsfs", "google", "botocore", "azure", "asyncssh", "fsspec"}
 _DENIED = (401, 403)
 
 
 @dataclass(frozen=True)
 class Remote:
-    """A DVC remote's object store (`odb`, of dvc_data); objects are named by their md5, listings by md5 and `.dir`."""
+    """DVC remote with its object store (`odb`, of dvc_data); objects are named by md5, listings by md5 and `.dir`."""
 
     name: str
     odb: Any
 
     def read(self, oid: str) -> bytes | None:
-        """Read one object; None when it is not there. The bytes are not checked.
+        """Read one object; None if it does not exist. The md5 is not checked.
 
         Raises:
-            TransientError: the remote cannot be reached. SettingsError: it refuses us.
+            TransientError: the remote cannot be reached. SettingsError: the remote refuses access.
         """
-        with self._trouble():
+        with self._translated():
             try:
                 return bytes(self._call("cat_file", ASK_TIMEOUT, self.odb.oid_to_path(oid)))
             except FileNotFoundError:
                 return None
 
     def download(self, oid: str, path: Path) -> bool:
-        """Write one object to `path`; False when it is not there. The bytes are not checked.
+        """Write one object to `path`; return False if it does not exist. The md5 is not checked.
 
         Raises:
-            TransientError: the remote cannot be reached. SettingsError: it refuses us.
+            TransientError: the remote cannot be reached. SettingsError: the remote refuses access.
         """
-        with self._trouble():
+        with self._translated():
             try:
                 self._call("get_file", DOWNLOAD_TIMEOUT, self.odb.oid_to_path(oid), str(path))
             except FileNotFoundError:
@@ -69,24 +69,24 @@ class Remote:
         return True
 
     def present(self, oids: Iterable[str]) -> set[str]:
-        """Ask which of the objects exist.
+        """Return the names of the objects that exist.
 
         Raises:
-            TransientError: the remote cannot be reached. SettingsError: it refuses us.
+            TransientError: the remote cannot be reached. SettingsError: the remote refuses access.
         """
 
         def exists(oid: str) -> bool:
-            with self._trouble():
+            with self._translated():
                 return bool(self._call("exists", ASK_TIMEOUT, self.odb.oid_to_path(oid)))
 
-        wanted = sorted(set(oids))
-        return {oid for oid, found in zip(wanted, in_parallel(exists, wanted), strict=True) if found}
+        unique = sorted(set(oids))
+        return {oid for oid, found in zip(unique, in_parallel(exists, unique), strict=True) if found}
 
     def _call(self, method: str, timeout: float, *arguments: str) -> Any:
         fs = self.odb.fs.fs
         if not fs.async_impl:
             return getattr(fs, method)(*arguments)
-        # What fsspec's own synchronous methods do, with a time-out.
+        # Like the synchronous methods of fsspec, with a time-out.
         answer = asyncio.run_coroutine_threadsafe(getattr(fs, f"_{method}")(*arguments), fs.loop)
         try:
             return answer.result(timeout)
@@ -95,7 +95,7 @@ class Remote:
             raise TimeoutError(f"no answer for {timeout:.0f} s") from error
 
     @contextmanager
-    def _trouble(self) -> Iterator[None]:
+    def _translated(self) -> Iterator[None]:
         try:
             yield
         except ConceptryError:
@@ -108,7 +108,7 @@ class Remote:
 
 
 def in_parallel(function: Callable[[S], T], items: Iterable[S]) -> list[T]:
-    """Call `function` on each item, a few at a time; the first error ends it."""
+    """Call `function` on each item in a pool of threads; the first error stops it."""
     with ThreadPoolExecutor(JOBS, thread_name_prefix="dvc-remote") as pool:
         try:
             return list(pool.map(function, items))
@@ -118,14 +118,15 @@ def in_parallel(function: Callable[[S], T], items: Iterable[S]) -> list[T]:
 
 
 def open_remote(mirror: Path, revision: str) -> Remote:
-    """Find the default remote of a revision. Nothing is asked of the remote itself yet.
+    """Return the default remote of a revision, without a request to it.
 
     Raises:
-        SettingsError: `.dvc/config` is missing or wrong, names no default remote, or one that only makes sense inside
-            a working tree.
+        SettingsError: `.dvc/config` is missing or invalid, names no default remote, or one that only works inside a
+            working tree.
     """
     text = _config_at(mirror, revision)
-    # gcsfs looks for folders of a new kind of bucket, over gRPC, and never comes back from an emulator that has none.
+    # By default gcsfs requests the storage layout of a bucket over gRPC and hangs on an emulator, which has no gRPC.
+    # gcsfs reads this from the environment only.
     os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
     from dvc.config import Config
     from dvc.data_cloud import Remote as DvcRemote
@@ -136,7 +137,7 @@ def open_remote(mirror: Path, revision: str) -> Remote:
     try:
         with tempfile.TemporaryDirectory(prefix="conceptry-") as folder:
             Path(folder, "config").write_bytes(text)
-            # The user's own and the system's configuration apply as well: that is where credentials belong.
+            # The user's and the system's configuration apply as well, because they hold the credentials.
             config = Config(dvc_dir=folder)
         name = config["core"].get("remote")
         if not name:
@@ -147,14 +148,14 @@ def open_remote(mirror: Path, revision: str) -> Remote:
         filesystem, settings, path = get_cloud_fs(config, name=name)
         if settings.get("worktree") or settings.get("version_aware"):
             raise SettingsError(
-                f"the remote {name!r} is cloud-versioned, which is not read",
+                f"the remote {name!r} is cloud-versioned, which Conceptry does not support",
                 file=place,
                 next_step="use a plain remote: worktree = false, version_aware = false",
             )
         remote = DvcRemote(name, path, filesystem(**settings), **settings)
         return Remote(name, remote.odb)
     except (DvcException, ConfigError, RemoteMissingDepsError, ImportError) as error:
-        raise SettingsError(str(error), file=place, next_step="mend it and commit") from error
+        raise SettingsError(str(error), file=place, next_step="correct the file and commit it") from error
 
 
 def _config_at(mirror: Path, revision: str) -> bytes:
@@ -177,21 +178,21 @@ def _refuse_relative(name: str, settings: dict[str, Any], place: str) -> None:
     for key, value in settings.items():
         if isinstance(value, RelPath):
             raise SettingsError(
-                f"the remote {name!r} has a relative path as its {key}, which means nothing outside of a clone",
+                f"the remote {name!r} has a relative path as its {key}, which is undefined outside a clone",
                 file=place,
-                next_step="give an absolute path or a URL: `dvc remote modify NAME url ...`, and commit it",
+                next_step="set an absolute path or a URL: `dvc remote modify NAME url ...`, and commit it",
             )
 
 
 def _translate(error: Exception, name: str) -> ConceptryError | None:
-    """Say what a storage client's error means to us; None for a bug."""
-    said = f"the DVC remote {name!r} {{}}: {error or type(error).__name__}"
-    # gcsfs has no class for 403, only this text.
+    """Translate a storage client's error; None for a bug."""
+    message = f"the DVC remote {name!r} {{}}: {error or type(error).__name__}"
+    # gcsfs has no exception class for 403, only this text.
     denied = isinstance(error, PermissionError) or str(error).startswith("Forbidden")
     if denied or _status(error) in _DENIED or type(error).__name__ in ("DefaultCredentialsError", "RefreshError"):
-        return SettingsError(said.format("refuses us"), next_step="check the credentials that DVC uses for it")
+        return SettingsError(message.format("refuses access"), next_step="check the credentials that DVC uses for it")
     if isinstance(error, OSError) or type(error).__module__.partition(".")[0] in _CLIENTS:
-        return TransientError(said.format("cannot be reached"))
+        return TransientError(message.format("cannot be reached"))
     return None
 
 

@@ -1,4 +1,4 @@
-"""The steps of a run that ask the DVC remote."""
+"""Prefect tasks that read the DVC remote."""
 
 from collections.abc import Collection
 from dataclasses import replace
@@ -17,15 +17,15 @@ from tasks.run_folder import RunFolder
 
 
 def list_desired_images(installation: Installation, desired: Desired, check: Collection[str] = ()) -> Desired:
-    """Fill in the images of each concept.
+    """Return the desired state with the images of each concept filled in.
 
-    If the DVC remote cannot be asked, only trainings are blocked: what this machine knows of the images is filled in,
-    and the concepts that need the remote carry `remote_error`.
+    If the DVC remote cannot be read, only trainings are blocked: images are filled in from cached listings, and
+    concepts that need the remote carry `remote_error`.
 
     Args:
-        installation: Of the mirror and the kept listings.
-        desired: The concepts as git has them.
-        check: Names of concepts whose every image is looked for in the remote, to fill in `missing`.
+        installation: Installation, for the mirror and the cached listings.
+        desired: Desired state.
+        check: Names of the concepts whose images are looked up in the remote, to fill in `missing`.
     """
     listings = installation.work.listings
     try:
@@ -48,14 +48,18 @@ list_images_task = task(name="list images", tags=["dvc"], **RETRY_TRANSIENT)(lis
 
 @cached_task("fetch images", lambda run: run.images)
 def fetch_job_images(run: RunFolder, installation: Installation, job: TrainingJob) -> str:
-    """Fetch the pictures of a training into the run's folder, every md5 checked."""
+    """Fetch the images of a training into the run's folder, every md5 checked; return their folder.
+
+    Raises:
+        DataMissingError, DataCorruptError, SettingsError, TransientError: as `fetch_images`.
+    """
     desired = job.desired
     fetch_images(
         installation.work.mirror,
         job.revision,
         desired.dvc_md5 or "",
         desired.images,
-        run.images,
+        destination=run.images,
         concept=job.name,
     )
     return str(run.images)

@@ -1,6 +1,6 @@
-"""The git repository that says what should exist, read from a bare mirror: nothing is ever checked out.
+"""Git repository with the desired state, read from a bare mirror without a checkout.
 
-`repository` makes the mirror and reads it at one revision, `history` reads what became of a concept.
+`repository` fetches the mirror and reads it at one revision, `history` lists the commits that changed a concept.
 """
 
 from tasks.git.history import Edit, edits

@@ -1,4 +1,4 @@
-"""A person's working tree: where it begins, which origin and branch it follows."""
+"""The user's working tree: its top folder, origin, branch and commit."""
 
 from __future__ import annotations
 
@@ -12,23 +12,25 @@ def find_top(start: Path) -> Path:
     """Return the top of the git working tree around `start`.
 
     Raises:
-        SettingsError: there is none.
+        SettingsError: `start` is in no git repository.
     """
     for folder in (start, *start.parents):
         if (folder / ".git").exists():
             return folder
-    raise SettingsError(f"{start} is in no git repository", next_step="go to your clone of the concepts' repository")
+    raise SettingsError(
+        f"{start} is in no git repository", next_step="change to your clone of the concepts' repository"
+    )
 
 
 def origin_of(start: Path) -> str:
-    """Return the address of `origin` of the working tree around `start`; without an origin, the tree itself.
+    """Return the address of `origin` of the working tree around `start`; without an origin, the path of the tree.
 
     Raises:
         SettingsError: `start` is in no git repository.
     """
     top = _git(start, "rev-parse", "--show-toplevel")
     if top is None:
-        next_step = "go to your repository, or set CONCEPTRY_REPO"
+        next_step = "change to your repository, or set CONCEPTRY_REPO"
         raise SettingsError(f"{start} is in no git repository", next_step=next_step)
     address = _git(start, "remote", "get-url", "origin") or top
     local = Path(top, address)
@@ -41,7 +43,7 @@ def branch_of(start: Path) -> str:
 
 
 def commit_of(start: Path) -> str | None:
-    """Return the commit that is checked out around `start`; None when there is none yet."""
+    """Return the commit that is checked out around `start`; None if there is no commit yet."""
     return _git(start, "rev-parse", "HEAD")
 
 

@@ -1,4 +1,4 @@
-"""What became of a concept in git: every commit of the branch that changed its folder."""
+"""History of a concept in git: the commits of the branch that changed its folder."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from tasks.git.repository import CONCEPTS, look_up, open_mirror, read_source
 
 @dataclass(frozen=True)
 class Edit:
-    """A commit that changed a concept's folder; `source` is what it held afterwards, None when it was removed.
+    """Commit that changed a concept's folder; `source` is its content afterwards, None if it was removed.
 
-    `when` is the moment of the commit, in UTC, `summary` the first line of its message.
+    `when` is the time of the commit, in UTC, `summary` the first line of its message.
     """
 
     commit: str
@@ -29,13 +29,13 @@ class Edit:
 
 
 def edits(mirror: Path, revision: str, name: str, since: datetime | None = None) -> Iterator[Edit]:
-    """List the commits that changed a concept, the newest first, along first parents.
+    """Yield the commits that changed a concept, the newest first, along first parents.
 
     Args:
-        mirror: the bare mirror.
-        revision: where to begin.
-        name: the concept.
-        since: stop after the first edit that is older: that is what git asked for at this moment.
+        mirror: Bare mirror.
+        revision: Commit to start at.
+        name: Name of the concept.
+        since: Stop after the first older edit, which holds the desired state at this moment; None yields all.
 
     Raises:
         SettingsError: the mirror does not have the revision.

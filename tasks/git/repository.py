@@ -1,7 +1,7 @@
-"""A bare mirror of the repository: made, and read at one revision.
+"""Bare mirror of the repository: fetch it, and read it at one revision.
 
-`mirror` talks to the origin with git's own program, so that a user's keys, proxies and credential helpers apply; all
-else reads git objects with libgit2, at one revision, in one pass.
+`mirror` runs the program git, so that the user's keys, proxies and credential helpers apply. The other functions read
+git objects with libgit2, at one revision, in one pass.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ CONCEPTS = "concepts"
 SPEC = "concept.yaml"
 IMAGES = "images.dvc"
 
-# Seconds. A first fetch of a large repository takes minutes; a hung connection takes forever.
+# Seconds. The first fetch of a large repository takes minutes; a hung connection would never end.
 FETCH_TIMEOUT = 600.0
 
-# Set by git while it runs a hook: they would send our commands to another repository.
+# Variables that git sets while it runs a hook; they would direct our commands to another repository.
 _HOOK_VARIABLES = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR")
 
 # User name and token in an address.
@@ -34,12 +34,12 @@ _SECRET = re.compile(r"://[^/@\s]+@")
 
 
 def mirror(url: str, folder: Path, *, timeout: float = FETCH_TIMEOUT) -> Path:
-    """Make `folder` a bare copy of the branches and tags of the repository at `url`, as they are now, and return it.
+    """Fetch the branches and tags of the repository at `url` into the bare mirror `folder`, and return the folder.
 
-    A lock file beside the folder lets one process at a time fetch.
+    A lock file beside the folder admits one fetching process at a time.
 
     Raises:
-        SettingsError: `url` cannot be a repository.
+        SettingsError: `url` is not the address of a repository.
         TransientError: the origin cannot be reached, or another process holds the lock for longer than `timeout`.
     """
     url = _address(url)
@@ -53,15 +53,15 @@ def mirror(url: str, folder: Path, *, timeout: float = FETCH_TIMEOUT) -> Path:
 
 
 def head(mirror: Path, branch: str) -> str:
-    """Look up the commit that a branch of the mirror points to (40 hex digits).
+    """Return the commit that a branch of the mirror points to (40 hex digits).
 
     Raises:
-        SettingsError: there is no such branch.
+        SettingsError: the branch does not exist.
     """
     repository = open_mirror(mirror)
     reference = repository.references.get(f"refs/heads/{branch}")
     if reference is None:
-        branches = ", ".join(sorted(repository.branches.local)) or "none at all, it is empty"
+        branches = ", ".join(sorted(repository.branches.local)) or "none, the repository is empty"
         raise SettingsError(
             f"the repository has no branch {branch!r}; its branches: {branches}", next_step="set CONCEPTRY_BRANCH"
         )
@@ -69,7 +69,7 @@ def head(mirror: Path, branch: str) -> str:
 
 
 def resolve(mirror: Path, revision: str) -> str:
-    """Look up the commit (40 hex digits) of a branch, a tag, or a commit's id.
+    """Return the commit (40 hex digits) of a branch, a tag, or a commit id.
 
     Raises:
         SettingsError: the mirror does not have the revision.
@@ -81,9 +81,9 @@ def resolve(mirror: Path, revision: str) -> str:
 
 
 def remote_head(url: str, branch: str, *, timeout: float = 30.0) -> str | None:
-    """Ask the origin which commit a branch points to, without fetching; None when it has no such branch.
+    """Return the commit that a branch of the origin points to, without a fetch; None if the branch does not exist.
 
-    Of an origin on this machine the refs are read directly, which takes a fraction of a millisecond.
+    For an origin on this machine the refs are read directly, which takes less than a millisecond.
 
     Raises:
         SettingsError, TransientError: as `mirror`.
@@ -91,17 +91,17 @@ def remote_head(url: str, branch: str, *, timeout: float = 30.0) -> str | None:
     if is_local(url):
         reference = open_mirror(Path(_address(url))).references.get(f"refs/heads/{branch}")
         return None if reference is None else str(reference.peel(pygit2.Commit).id)
-    said = _git("ls-remote", "--heads", "--", _address(url), f"refs/heads/{branch}", timeout=timeout)
-    return said.split()[0].decode() if said.strip() else None
+    output = _git("ls-remote", "--heads", "--", _address(url), f"refs/heads/{branch}", timeout=timeout)
+    return output.split()[0].decode() if output.strip() else None
 
 
 def is_local(url: str) -> bool:
-    """Whether an address is a folder of this machine."""
+    """Whether an address is a folder on this machine."""
     return "://" not in url and ":" not in url.partition("/")[0]
 
 
 def read_concepts(mirror: Path, revision: str) -> list[ConceptSource]:
-    """Read the two files of every folder under concepts/ at a revision, ordered by name; nothing is validated.
+    """Return the two files of every folder under concepts/ at a revision, sorted by name, without validation.
 
     Raises:
         SettingsError: the mirror does not have the revision.
@@ -118,7 +118,7 @@ def read_concepts(mirror: Path, revision: str) -> list[ConceptSource]:
 
 
 def read_file(mirror: Path, revision: str, path: str) -> bytes | None:
-    """Read one file at a revision; None when there is no such file.
+    """Return the content of one file at a revision; None if it does not exist.
 
     Raises:
         SettingsError: the mirror does not have the revision.
@@ -143,7 +143,7 @@ def _fetch_or_start_again(url: str, folder: Path, timeout: float) -> None:
     except TransientError:
         if not existed:
             raise
-        # It may be the mirror that is broken: a process killed in the middle leaves git's lock files behind.
+        # The mirror itself may be damaged: a process that was killed during a fetch leaves git's lock files behind.
         fresh = folder.with_name(f".{folder.name}.fresh")
         shutil.rmtree(fresh, ignore_errors=True)
         _fetch(url, fresh, timeout)
@@ -154,7 +154,7 @@ def _fetch_or_start_again(url: str, folder: Path, timeout: float) -> None:
 def _fetch(url: str, folder: Path, timeout: float) -> None:
     if not (folder / "HEAD").is_file():
         _git("init", "--quiet", "--bare", str(folder), timeout=timeout)
-    # gc stays in the foreground: under the lock, and gone when we are.
+    # gc runs in the foreground, so that it ends before the lock is released.
     foreground = ["-c", "gc.autoDetach=false", "-c", "maintenance.autoDetach=false"]
     everything = ["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"]
     _git(
@@ -164,7 +164,7 @@ def _fetch(url: str, folder: Path, timeout: float) -> None:
 
 
 def _git(*arguments: str, timeout: float) -> bytes:
-    # There is no terminal to type a password at.
+    # No terminal is available for a password prompt.
     environment = child_environment(without=_HOOK_VARIABLES, GIT_TERMINAL_PROMPT="0", LC_ALL="C.UTF-8")
     try:
         done = subprocess.run(
@@ -181,16 +181,16 @@ def _git(*arguments: str, timeout: float) -> bytes:
     except subprocess.TimeoutExpired as error:
         raise TransientError(f"git did not answer for {timeout:.0f} s") from error
     except subprocess.CalledProcessError as error:
-        # git has one exit code for everything, so a wrong address is tried again too before it is reported.
+        # git has one exit code for all failures, so a wrong address is retried as well before it is reported.
         message = error.stderr.decode(errors="replace").strip() or f"exit code {error.returncode}"
         message = _SECRET.sub("://***@", message)
         raise TransientError(
-            f"git could not fetch the repository: {message}", next_step="look at CONCEPTRY_REPO if this goes on"
+            f"git could not fetch the repository: {message}", next_step="check CONCEPTRY_REPO if this persists"
         ) from error
 
 
 def read_source(folder: Any) -> ConceptSource:
-    """Take the two files out of a concept's tree."""
+    """Return the two files of a concept's tree."""
     return ConceptSource(name=folder.name, spec_text=_text(folder, SPEC), images_dvc=_text(folder, IMAGES))
 
 
@@ -198,7 +198,7 @@ def open_mirror(mirror: Path) -> Any:
     """Open the mirror with libgit2.
 
     Raises:
-        SettingsError: it is none.
+        SettingsError: the folder is not a mirror.
     """
     try:
         return pygit2.Repository(str(mirror), pygit2.enums.RepositoryOpenFlag.NO_SEARCH)
@@ -214,7 +214,7 @@ def _tree(repository: Any, revision: str) -> Any:
 
 
 def look_up(tree: Any, path: str) -> Any:
-    """The object at a path below a tree; None when there is none."""
+    """Return the object at a path below a tree; None if it does not exist."""
     try:
         return tree[path]
     except KeyError:
@@ -225,5 +225,5 @@ def _text(folder: Any, name: str) -> str | None:
     entry = look_up(folder, name)
     if not isinstance(entry, pygit2.Blob):
         return None
-    # Bytes that are not UTF-8 survive as surrogates, which the reader of YAML refuses with their line.
+    # Bytes that are not UTF-8 become surrogates, which the YAML parser reports with their line.
     return bytes(entry.data).decode("utf-8", errors="surrogateescape")

@@ -1,4 +1,4 @@
-"""The steps of a run that read git."""
+"""Prefect tasks that read git."""
 
 from prefect import task
 
@@ -9,12 +9,12 @@ from tasks.retries import RETRY_TRANSIENT
 
 
 def read_desired(installation: Installation, revision: str | None = None, only: str | None = None) -> Desired:
-    """Fetch the origin and read the concepts at the head of its branch; their images are not listed yet.
+    """Fetch the origin and return the concepts at the head of its branch; their images are not listed yet.
 
     Args:
-        installation: The origin and its branch.
-        revision: Read this commit, branch or tag of the origin instead.
-        only: Leave out every concept but this one. Whether tokens are unique is judged over all of them.
+        installation: Installation, for the origin and its branch.
+        revision: Commit, branch or tag to read instead.
+        only: Name of the only concept to return; tokens are still checked for uniqueness over all concepts.
 
     Raises:
         SettingsError: the origin is no repository, or has no such branch or revision.

@@ -1,9 +1,9 @@
-"""The Hub: publishing versions, the index of what is there, and Spaces. Only production code over huggingface_hub.
+"""Hub: publishing of versions, the index of versions, and Spaces, over the client huggingface_hub.
 
-`session` is one run's conversation with it, `client` translates its errors, `refs` reads versions, `listing` the state
-of all concepts or of one, `find` a version by name, `publish` and `index` write versions and cards, `repair` resets
-what was moved by hand, `spaces` pushes Spaces, `bundle` and `card` put a version together. `tasks` are the steps of a
-run as Prefect shows them.
+`session` caches the reads of one run, `client` translates errors, `refs` reads versions, `listing` the live state
+of all concepts or of one, `find` resolves a version by name, `publish` and `index` write versions and cards, `repair`
+resets branches and tags that were moved manually, `spaces` pushes Spaces, `bundle` and `card` assemble a version.
+`tasks` contains the Prefect tasks.
 """
 
 from tasks.hub.bundle import Lineage, assemble

@@ -1,4 +1,4 @@
-"""A bundle: the folder that becomes a version, put together from what the trainer left and where it came from."""
+"""Bundle: the folder that becomes a version, assembled from the trainer's output and its lineage."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ from typing import Any
 from conceptry.concept import BaseModel, ConceptSpec, ImageRef
 from conceptry.errors import TrainingError
 from conceptry.gate import GateResult
-from conceptry.serving import SERVING_MODULES, serving_settings
+from conceptry.space_settings import SERVING_MODULES, serving_settings
 from conceptry.version import Manifest
 from tasks.hub.card import EMBEDS, render_card
 from tasks.hub.session import MANIFEST
@@ -20,14 +20,14 @@ from trainer.base_weights.presets import PRESETS
 from trainer.metrics import METRICS_FILE, MetricsError, TrainingMetrics, read_metrics
 
 ROOT = Path(__file__).resolve().parents[2]
-"""Where the packages lie side by side, in a checkout and in an installation alike."""
+"""Parent folder of the packages, in a checkout and in an installed package alike."""
 HANDLER = "handler.py"
 REQUIREMENTS = "requirements.txt"
 
 
 @dataclass(frozen=True)
 class Lineage:
-    """Where a version comes from; see Manifest for the fields. `created` is filled in when left out."""
+    """Lineage of a version; see Manifest for the fields. `created` defaults to the current time."""
 
     fingerprint: str
     inputs: str
@@ -53,20 +53,20 @@ def assemble(
     gate: GateResult,
     repo: str,
 ) -> Path:
-    """Put a version together; `destination` appears only when it is whole, and stays as it is when it is there.
+    """Assemble a version in `destination`, which appears complete or not at all; an existing one is kept.
 
     Args:
-        trained: The trainer's output folder.
-        destination: The folder to make.
-        name: The concept.
+        trained: Output folder of the trainer.
+        destination: Folder to make.
+        name: Name of the concept.
         spec: Its concept.yaml.
-        base: The preset that it was trained on.
-        lineage: Where it comes from.
-        gate: The judgement on its metrics.
+        base: Preset that it was trained on.
+        lineage: Lineage of the version.
+        gate: Verdict on its metrics.
         repo: Id of the model repo, `owner/name`, for the card.
 
     Raises:
-        TrainingError: the trainer's output lacks something, or comes from other weights than the base model's.
+        TrainingError: files are missing in the trainer's output, or it was trained on unverified weights.
     """
     if destination.is_dir():
         return destination
@@ -75,7 +75,8 @@ def assemble(
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     _copy_results(trained, part)
-    settings = serving_settings(name, spec, base, "", metrics, repo, None) | {"version": None}
+    settings = serving_settings(name, spec, base, version_name="", metrics=metrics, model_repo=repo, revision=None)
+    settings["version"] = None
     render_handler(part, settings, spec.endpoint.override)
     manifest = Manifest(
         name=name,
@@ -108,20 +109,20 @@ def assemble(
 
 
 def paths(folder: Path) -> Sequence[str]:
-    """Every file under a folder, as a path with /, sorted."""
+    """Return the relative path, with /, of every file under a folder, sorted."""
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
 
 
 def render_handler(folder: Path, settings: Mapping[str, Any], override: Mapping[str, str] | None = None) -> None:
-    """Lay the Inference Endpoint handler into a folder: the template as it is, its settings, the trainer's modules.
+    """Write the Inference Endpoint handler to a folder: the template, its settings, and the trainer's modules.
 
-    `override` are files that the concept has in their place, or besides them, by name.
+    `override` are files, by name, that replace files of the template or are added to them.
     """
     template = ROOT / "handler_template"
     shutil.copyfile(template / HANDLER, folder / HANDLER)
     requirements = (template / REQUIREMENTS).read_text(encoding="utf-8")
     if settings["base_model"] != "tiny":
-        # Endpoints for it have a GPU, and TensorFlow finds CUDA only where pip has put it.
+        # Its endpoints have a GPU, and TensorFlow finds CUDA only in pip's packages.
         requirements = requirements.replace("tensorflow==", "tensorflow[and-cuda]==")
     (folder / REQUIREMENTS).write_text(requirements, encoding="utf-8")
     text = json.dumps(settings, indent=2, ensure_ascii=False) + "\n"
@@ -135,16 +136,16 @@ def render_handler(folder: Path, settings: Mapping[str, Any], override: Mapping[
 
 
 def _read_metrics(trained: Path, name: str) -> TrainingMetrics:
-    lacking = [path for path in (METRICS_FILE, EMBEDS, "text_encoder") if not (trained / path).exists()]
-    if lacking:
-        what = f"the trainer left no {', '.join(lacking)} in {trained}"
+    missing = [path for path in (METRICS_FILE, EMBEDS, "text_encoder") if not (trained / path).exists()]
+    if missing:
+        what = f"the trainer wrote no {', '.join(missing)} to {trained}"
         raise TrainingError(what, concept=name, next_step="train again")
     try:
         metrics = read_metrics(trained / METRICS_FILE)
     except MetricsError as error:
         raise TrainingError(str(error), concept=name) from error
     if not metrics.weights.verified:
-        # A version names its base model's digests; whoever loads it would get other weights than it was trained with.
+        # A version names the digests of the published weights, on which this one was not trained.
         what = "it was trained with --unverified, on other weights than the base model's"
         raise TrainingError(what, concept=name, next_step="train again on the published weights")
     return metrics

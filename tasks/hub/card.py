@@ -1,6 +1,6 @@
-"""The model card: what people and the Hub's pages read about a version, and on main the index that we read.
+"""Model card of a version and of main; that of main holds the index of versions in its metadata.
 
-Whatever a concept's strings contain is shown as it was written: see conceptry.markdown for the escaping.
+Strings of a concept are displayed literally: see conceptry.markdown for the escaping.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,13 +23,13 @@ def render_card(
     version: Version | None = None,
     versions: Sequence[Version] = (),
 ) -> str:
-    """Write the README.md of a version, or of main.
+    """Return the README.md of a version, or of main.
 
     Args:
-        manifest: The version's concept.json.
+        manifest: concept.json of the version.
         repo: Id of the model repo.
-        files: Paths that lie beside the card, so that it shows only pictures that are there.
-        version: On main, the version that is described; None inside a version, which does not know its own number.
+        files: Paths of the files beside the card; it shows only images among them.
+        version: On main, the version to describe; None inside a version, whose number is assigned later.
         versions: On main, all versions, for the index.
     """
     sections = [
@@ -48,14 +48,14 @@ def render_card(
 
 
 def render_unreleased(name: str, versions: Sequence[Version]) -> str:
-    """Write the README.md of main while nothing is released."""
+    """Return the README.md of main while no version is released."""
     front = {"tags": ["conceptry"], "conceptry": index(name, versions, None)}
     text = f"# {plain(name)}\n\nNo version is released.\n"
     return dump_front_matter(front) + "\n" + text + "\n" + _versions(versions, None)
 
 
 def index(name: str, versions: Sequence[Version], released: Version | None) -> dict[str, Any]:
-    """What the card's metadata says to `list_live`."""
+    """Return the index of versions in the card's metadata, which `list_live` reads."""
     return {
         "concept": name,
         "release": released.name if released else None,
@@ -64,7 +64,7 @@ def index(name: str, versions: Sequence[Version], released: Version | None) -> d
 
 
 def front_matter(manifest: Manifest) -> dict[str, Any]:
-    """The card's metadata, as far as the Hub reads it."""
+    """Return the metadata of the card that the Hub evaluates."""
     front: dict[str, Any] = {
         "tags": ["conceptry", "textual_inversion", "stable-diffusion", "text-to-image"],
         "pipeline_tag": "text-to-image",

@@ -1,4 +1,4 @@
-"""Deleting versions and concepts for good."""
+"""Permanent deletion of versions and concepts."""
 
 from conceptry.version import Version
 from tasks.hub.client import translate_errors
@@ -7,10 +7,10 @@ from tasks.hub.session import HubSession
 
 
 def delete_version(session: HubSession, name: str, version: Version) -> None:
-    """Delete a version's branch and tag. It must have left the index before, or it would be repaired.
+    """Delete a version's branch and tag; the caller has removed it from the index, or the watcher would repair them.
 
     Raises:
-        HubError, TransientError: the Hub refused, or could not be asked.
+        HubError, TransientError: the Hub refused, or could not be reached.
     """
     with translate_errors(session.target, f"deleting {version.name}", name=name):
         session.delete_branch(name, version.name)
@@ -18,11 +18,11 @@ def delete_version(session: HubSession, name: str, version: Version) -> None:
 
 
 def delete_concept(session: HubSession, name: str) -> None:
-    """Delete a concept's model repo and Space, with all versions, for good.
+    """Delete a concept's model repo and Space, with all versions, permanently.
 
     Raises:
-        HubError: the Hub refused, or the repo is not one of ours.
-        TransientError: the Hub could not be asked.
+        HubError: the Hub refused, or Conceptry did not create the repo.
+        TransientError: the Hub could not be reached.
     """
     repo = session.target.repo(name)
     with translate_errors(session.target, "deleting its repos", name=name):

@@ -1,8 +1,8 @@
-"""The record of a pushed Space: which files it was given, so that an audit can tell what somebody edited since.
+"""Record of the files of a pushed Space, by which later manual edits are found.
 
-`conceptry.json` in the Space holds two hashes of each file: the Hub lists a file in git by its blob id, one in LFS by
-its sha256, and which of the two a file becomes is the Hub's choice. The README's stamp (`files`) holds the record's own
-sha256. Comparing with the record, not with a fresh rendering, keeps a Space in order when the templates are refactored.
+`conceptry.json` in the Space holds two hashes of each file, because the Hub chooses whether a file is stored in git,
+listed by its blob id, or in LFS, listed by its sha256. The stamp in the README (`files`) holds the record's own sha256.
+A comparison with the record instead of a new rendering finds no edits when only the templates were refactored.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ Hex = Annotated[str, StringConstraints(pattern="^[0-9a-f]+$")]
 
 
 class FileHashes(BaseModel):
-    """Both names that the Hub may give a file: its id as a git blob (SHA-1), and the sha256 of its bytes."""
+    """Both hashes by which the Hub may list a file: its git blob id (SHA-1) and the sha256 of its bytes."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -31,17 +31,17 @@ class FileHashes(BaseModel):
 
     @classmethod
     def of(cls, content: bytes) -> "FileHashes":
-        """Hash a file's bytes; the blob id is that of https://git-scm.com/book/en/v2/Git-Internals-Git-Objects."""
+        """Hash a file's bytes; the blob id follows https://git-scm.com/book/en/v2/Git-Internals-Git-Objects."""
         blob = hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False)
         return cls(blob=blob.hexdigest(), sha256=hashlib.sha256(content).hexdigest())
 
     def match(self, entry: RepoFile) -> bool:
-        """Tell whether a file in the Hub's listing has these bytes."""
+        """Whether a file in the Hub's listing has these bytes."""
         return entry.lfs.sha256 == self.sha256 if entry.lfs is not None else entry.blob_id == self.blob
 
 
 class FileRecord(BaseModel):
-    """What `conceptry.json` holds."""
+    """Content of `conceptry.json`."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -49,7 +49,7 @@ class FileRecord(BaseModel):
 
 
 def dump_record(files: Mapping[str, bytes | Path]) -> bytes:
-    """Write the record of a Space's files."""
+    """Return the record of a Space's files."""
     hashes = {
         path: FileHashes.of(content if isinstance(content, bytes) else content.read_bytes())
         for path, content in sorted(files.items())
@@ -59,7 +59,7 @@ def dump_record(files: Mapping[str, bytes | Path]) -> bytes:
 
 
 def load_record(content: bytes | None, sha256: str) -> FileRecord | None:
-    """Read a record; None when it is missing or is not the one with this sha256."""
+    """Parse a record; None if it is missing or has another sha256."""
     if content is None or hashlib.sha256(content).hexdigest() != sha256:
         return None
     try:
@@ -69,7 +69,7 @@ def load_record(content: bytes | None, sha256: str) -> FileRecord | None:
 
 
 def without_record(readme: str) -> bytes:
-    """Take the record's sha256 out of a README's stamp: the record holds the hash of what is left."""
+    """Remove the record's sha256 from a README's stamp; the record holds the hash of the result."""
     data, text = split_front_matter(readme)
     stamp = data.get(KEY)
     if isinstance(stamp, dict):

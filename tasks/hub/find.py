@@ -1,4 +1,4 @@
-"""Single versions by what people write (`my-cat@v2`): found with their manifest, downloaded with digests checked."""
+"""Lookup of a version by reference (`my-cat@v2`), and its download with digests checked."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from tasks.hub.session import HubSession
 
 @dataclass(frozen=True)
 class FoundVersion:
-    """A version with its manifest, and whether its concept's Space serves it."""
+    """Version with its manifest, and whether its concept's Space serves it."""
 
     name: str
     version: Version
@@ -24,16 +24,16 @@ class FoundVersion:
 
     @property
     def title(self) -> str:
-        """As people write it."""
+        """The version as a reference, for example my-cat@v2."""
         return f"{self.name}@{self.version.name}"
 
 
 def find_by_ref(session: HubSession, ref: VersionRef) -> FoundVersion:
-    """Find the version that a reference means.
+    """Return the version that a reference resolves to.
 
     Raises:
-        ConceptryError: there is no such version; the message names those that there are.
-        TransientError: the Hub could not be asked.
+        ConceptryError: the version does not exist; the message names the published ones.
+        TransientError: the Hub could not be reached.
     """
     live = read_live(session, ref.name)
     version = ref.choose(live)
@@ -45,9 +45,9 @@ def pull(session: HubSession, ref: VersionRef, folder: Path) -> FoundVersion:
     """Download a whole version and check the sha256 of every file.
 
     Raises:
-        ConceptryError: there is no such version, or the folder holds other files of these names.
-        DataCorruptError: what arrived is not what the manifest says.
-        TransientError: the Hub could not be asked.
+        ConceptryError: the version does not exist, or the folder contains other files of these names.
+        DataCorruptError: a downloaded file does not have the sha256 in the manifest.
+        TransientError: the Hub could not be reached.
     """
     found = find_by_ref(session, ref)
     download(session, found.name, found.version.commit, folder)
@@ -57,6 +57,6 @@ def pull(session: HubSession, ref: VersionRef, folder: Path) -> FoundVersion:
         raise DataCorruptError(
             f"{share} are not those of {found.version.name}: {', '.join(wrong[:5])}",
             concept=found.name,
-            next_step=f"remove {folder} and pull again; `conceptry verify {found.name}` tells whether the Hub has them",
+            next_step=f"remove {folder} and pull again; check the Hub's files with `conceptry verify {found.name}`",
         )
     return found

@@ -1,4 +1,4 @@
-"""The card on main: describes the released version and carries the index of all versions."""
+"""Card on main of the model repo: the released version's description and the index of all versions."""
 
 from collections.abc import Collection, Mapping
 
@@ -16,30 +16,30 @@ from tasks.hub.session import HubSession
 
 README = "README.md"
 SHOWN = (GRID, BEFORE, EMBEDS)
-"""Files of the released version that main has too: the card's pictures, and what `load_textual_inversion` looks for."""
+"""Files of the released version that main contains as well: the card's images and the vectors."""
 LOOKS = 8
 
 
 def update_main(
     session: HubSession, name: str, release: str | None, *, without: Collection[int] = ()
 ) -> tuple[Version, ...]:
-    """Bring main in line with the branches: the index of what is there, the card and files of the released version.
+    """Reconcile main with the branches: the index of all versions, and the card and files of the released one.
 
-    What main said before is not trusted: versions come from the branches, and only those that main does not list yet
-    are read. Nothing is committed when nothing changed.
+    The branches are authoritative, not the previous content of main; only versions that main does not list yet are
+    read. Without a change nothing is committed.
 
     Args:
-        session: The Hub and the owner.
-        name: The concept.
-        release: The released version's name, vN; None when nothing is released.
-        without: Numbers of versions to leave out, because they are about to be deleted.
+        session: Session with the Hub.
+        name: Name of the concept.
+        release: Name of the released version, vN; None if no version is released.
+        without: Numbers of versions to leave out, which the caller is about to delete.
 
     Returns:
-        Every version, by number.
+        All versions, sorted by number.
 
     Raises:
-        HubError: there is no such version, or the repo's card is not ours.
-        PublishConflictError, TransientError: it may be tried again.
+        HubError: the released version does not exist, or Conceptry did not write the card.
+        PublishConflictError, TransientError: a retry may succeed.
     """
     with translate_errors(session.target, "updating its card", name=name):
         for _ in range(LOOKS):
@@ -47,17 +47,19 @@ def update_main(
             if versions is not None:
                 return versions
             session.forget(name)
-    what = f"main of {session.target.repo(name)} was changed by others {LOOKS} times while its card was being updated"
-    raise PublishConflictError(what, concept=name, next_step="it is tried again")
+    what = f"main of {session.target.repo(name)} was changed by other processes in each of {LOOKS} updates of its card"
+    raise PublishConflictError(what, concept=name, next_step="it is retried")
 
 
 def _update(
     session: HubSession, name: str, release: str | None, without: Collection[int]
 ) -> tuple[Version, ...] | None:
-    """Try once; None when another process has changed main meanwhile."""
+    """Try once; return None if another process changed main at the same time."""
     repo, refs = session.target.repo(name), session.refs(name)
     if refs is None:
-        raise HubError(f"{repo} is gone", concept=name, next_step="the next plan trains its versions again")
+        raise HubError(
+            f"{repo} was deleted", concept=name, next_step="nothing to do: the next plan trains its versions again"
+        )
     head = refs.branches["main"]
     files = session.files(name, head)
     old = (session.read(name, README, head) or b"").decode("utf-8", "replace") if README in files else ""
@@ -95,10 +97,10 @@ def _update(
 
 
 def _known(repo: str, name: str, readme: str) -> dict[int, Version]:
-    """The index on main by number; empty where it cannot be read.
+    """Return the index on main by number; empty if it cannot be parsed.
 
     Raises:
-        HubError: there is a card, and it is not one of ours.
+        HubError: main has a card that Conceptry did not write.
     """
     if not readme:
         return {}
@@ -123,7 +125,7 @@ def _said_release(readme: str) -> str | None:
 def _released(repo: str, name: str, versions: tuple[Version, ...], release: str | None) -> Version | None:
     version = next((version for version in versions if version.name == release), None)
     if version is None and release is not None:
-        there = ", ".join(version.name for version in versions) or "none"
-        what = f"{repo} has no version {release}; there are: {there}"
+        published = ", ".join(version.name for version in versions) or "none"
+        what = f"{repo} has no version {release}; published: {published}"
         raise HubError(what, concept=name, next_step="release one of them")
     return version

@@ -1,4 +1,4 @@
-"""The state of every concept on the Hub from two paged listings, and of one concept from its own repos."""
+"""Live state of all concepts from two paged listings, and of one concept from its own repos."""
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,14 +17,14 @@ PAUSED = frozenset({"PAUSED", "PAUSING"})
 
 
 def list_live(session: HubSession) -> Live:
-    """Read what the Hub holds: one listing of models with their cards, one of Spaces, whatever the number of concepts.
+    """Return the live state from one listing of models with their cards and one of Spaces, for any number of concepts.
 
-    Repos without our key in their card are not ours and left out. Where an index was edited by hand and cannot be read,
-    that one repo's branches are read instead, so that nothing is trained twice for it. Where these cannot be understood
-    either, that concept carries the `error`, and the others are read all the same.
+    Repos without Conceptry's key in their card are left out. If an index was edited and cannot be parsed, the branches
+    of that repo are read instead, so that no version is trained twice. If these cannot be read either, the concept
+    carries the `error`, and the other concepts are unaffected.
 
     Raises:
-        HubError, TransientError: the Hub could not be asked.
+        HubError, TransientError: the Hub refused, or could not be reached.
     """
     target, api = session.target, session.api
     with translate_errors(target, f"listing the repos of {target.owner}"), ThreadPoolExecutor(1) as second:
@@ -49,25 +49,25 @@ def list_live(session: HubSession) -> Live:
 
 
 def read_live(session: HubSession, name: str) -> LiveConcept:
-    """Read one concept from its own repos: the index, versions that are not in it yet, moved refs, and the Space.
+    """Return the live state of one concept from its repos: index, versions missing in it, moved refs, and the Space.
 
     Raises:
         HubError: a version's manifest cannot be read, or the Hub refused.
-        TransientError: the Hub could not be asked.
+        TransientError: the Hub could not be reached.
     """
     with translate_errors(session.target, "reading its repos", name=name):
         model, space = session.model(name), session.space(name)
-        said = _space(space) if space is not None and isinstance(_data(space), dict) else None
+        state = _space(space) if space is not None and isinstance(_data(space), dict) else None
         refs = session.refs(name) if model is not None else None
         if model is None or refs is None:
-            return LiveConcept(name, (), said)
+            return LiveConcept(name, (), state)
         index = _index(model) if isinstance(_data(model), dict) else ()
         listed = {version.number: version for version in index or ()}
-        # A branch that the index lists is taken as the index says; where it was moved to is drift.
+        # For a branch in the index, the commit in the index counts; that the branch was moved is drift.
         unlisted = Refs({f"v{number}": commit for number, commit in refs.versions.items() if number not in listed})
         versions = listed | {version.number: version for version in versions_at(session, name, unlisted, {})}
         drift = tuple(ref.drift() for ref in moved_refs(refs, [*listed.values()]))
-    return LiveConcept(name, tuple(versions[number] for number in sorted(versions)), said, _main(model), drift)
+    return LiveConcept(name, tuple(versions[number] for number in sorted(versions)), state, _main(model), drift)
 
 
 def _ours(owner: str, repos: Iterable[ModelInfo] | Iterable[SpaceInfo]) -> Iterator[tuple[str, ModelInfo | SpaceInfo]]:
@@ -82,7 +82,7 @@ def _data(info: ModelInfo | SpaceInfo) -> object:
 
 
 def _index(info: ModelInfo | SpaceInfo) -> tuple[Version, ...] | None:
-    """Return the versions that a card lists, by number; None when the index cannot be read."""
+    """Return the versions that a card lists, sorted by number; None if the index cannot be parsed."""
     data = _data(info)
     entries = data.get("versions", []) if isinstance(data, dict) else []
     try:
@@ -102,8 +102,8 @@ def _main(info: ModelInfo | SpaceInfo) -> MainState:
 
 def _space(info: ModelInfo | SpaceInfo) -> SpaceState:
     data = _data(info)
-    said = data if isinstance(data, dict) else {}
-    release, serving, files = said.get("release"), said.get("serving"), said.get("files")
+    stamp = data if isinstance(data, dict) else {}
+    release, serving, files = stamp.get("release"), stamp.get("serving"), stamp.get("files")
     runtime = getattr(info, "runtime", None)
     return SpaceState(
         release if isinstance(release, str) else None,

@@ -1,16 +1,16 @@
-"""Publishing a version: all or nothing, and once, whoever else is at it and wherever it is interrupted.
+"""Publishing of a version: atomic, and exactly once under concurrency, crashes and retries.
 
-    1. look      list the refs; a tag fp-... means that this fingerprint is published
+    1. read      list the refs; a tag fp-... means that this fingerprint is published
     2. stage     branch staging/FINGERPRINT off main, ONE commit with the whole version, its parent compared
-    3. look      again: who staged after somebody else had cleaned up sees the tag now
-    4. number    create vN at the staged commit; 409 means that N is taken: look again
+    3. read      the refs again: a process that staged after another one's clean-up finds the tag now
+    4. number    create vN at the staged commit; 409 means that N is taken: read again
     5. tag       fp-<first 16 of the fingerprint>
     6. clean     delete the staging branch
 
-Why a crash leaves nothing behind: up to 2 nobody can see anything; from 2 on the staged commit is whole and is found by
-a retry, which goes on at 4, where a vN at that very commit means that 4 was done. Why two publishers of one fingerprint
-make one vN: they share the staging branch, whose commit only one of them wins (412 for the other), and it is deleted
-only after the tag exists, which the one who stages anew sees in 3.
+Crash safety: before step 2 nothing is visible; after it the staged commit is complete, and a retry finds it and resumes
+at step 4, where a vN at that very commit means that step 4 was done. Exactly one vN for two publishers of one
+fingerprint: they share the staging branch, on which only one commit succeeds (412 for the other), and the branch is
+deleted only after the tag exists, which a publisher that stages again finds in step 3.
 """
 
 from pathlib import Path
@@ -25,39 +25,39 @@ from tasks.hub.refs import staging_name, tag_name, version_of
 from tasks.hub.session import GITATTRIBUTES, MANIFEST, HubSession, Refs
 
 LOOKS = 12
-"""How often to look again when others publish at the same time; each time one of them has made progress."""
+"""Maximum of attempts under concurrent publishing; each failed attempt means that another process made progress."""
 
 
-class _LookAgainError(Exception):
-    """Another publisher moved a ref between our look and our write."""
+class _RefMovedError(Exception):
+    """Another process moved a ref between the read and the write."""
 
 
 def publish(session: HubSession, name: str, bundle: Path, *, private: bool = False) -> Version:
-    """Publish a bundle as the next version of a concept, or adopt the version that its fingerprint has already.
+    """Publish a bundle as the next version of a concept, or return the version that already has its fingerprint.
 
     Args:
-        session: The Hub and the owner.
-        name: The concept; its model repo is made if it is not there.
-        bundle: A folder made by `assemble`, with its concept.json.
+        session: Session with the Hub.
+        name: Name of the concept; its model repo is created if it does not exist.
+        bundle: Folder made by `assemble`, with its concept.json.
         private: Whether a new repo is visible to its owner only.
 
     Returns:
-        The version; `commit` is the revision that vN points at. Its data are those of the version on the Hub.
+        The version as it is on the Hub; its `commit` is the revision that vN points at.
 
     Raises:
-        PublishConflictError: others were faster too many times in a row; it may be tried again.
-        HubError: the Hub refused, or holds something under this fingerprint's tag that is not its version.
-        TransientError: the network or the Hub failed; a retry goes on where this stopped.
+        PublishConflictError: other processes wrote first in every attempt; a retry may succeed.
+        HubError: the Hub refused, or the fingerprint's tag points at something other than its version.
+        TransientError: the network or the Hub failed; a retry resumes.
     """
     manifest = Manifest.model_validate_json((bundle / MANIFEST).read_bytes())
     with translate_errors(session.target, "publishing a version", name=name):
         for _ in range(LOOKS):
             try:
                 return _publish(session, name, bundle, manifest.fingerprint, private=private)
-            except _LookAgainError:
+            except _RefMovedError:
                 session.forget(name)
-    what = f"{session.target.repo(name)} was changed by others {LOOKS} times while a version was being published"
-    raise PublishConflictError(what, concept=name, next_step="it is tried again")
+    what = f"{session.target.repo(name)} was changed by other processes in each of {LOOKS} attempts to publish"
+    raise PublishConflictError(what, concept=name, next_step="it is retried")
 
 
 def _publish(session: HubSession, name: str, bundle: Path, fingerprint: str, *, private: bool) -> Version:
@@ -68,8 +68,8 @@ def _publish(session: HubSession, name: str, bundle: Path, fingerprint: str, *, 
     tag, staging = tag_name(fingerprint), staging_name(fingerprint)
     commit = refs.tags.get(tag)
     if commit is None:
-        commit = _stage(session, name, bundle, fingerprint, refs)
-        # Who staged after another publisher had cleaned up sees the tag now.
+        commit = _stage(session, name, bundle, fingerprint, refs=refs)
+        # If another process cleaned up before this one staged, the tag exists now.
         session.forget(name)
         refs = _refs(session, name)
         commit = refs.tags.get(tag, commit)
@@ -88,12 +88,12 @@ def _publish(session: HubSession, name: str, bundle: Path, fingerprint: str, *, 
 def _refs(session: HubSession, name: str) -> Refs:
     refs = session.refs(name)
     if refs is None:
-        raise HubError(f"{session.target.repo(name)} is gone", next_step="it is made again by the next try")
+        raise HubError(f"{session.target.repo(name)} was deleted", next_step="nothing to do: a retry creates it again")
     return refs
 
 
-def _stage(session: HubSession, name: str, bundle: Path, fingerprint: str, refs: Refs) -> str:
-    """Put the whole version on the staging branch, unless it is there already; returns its commit."""
+def _stage(session: HubSession, name: str, bundle: Path, fingerprint: str, *, refs: Refs) -> str:
+    """Commit the version to the staging branch unless it is there already; return the commit."""
     staging = staging_name(fingerprint)
     head = refs.branches.get(staging)
     if head is not None:
@@ -104,7 +104,8 @@ def _stage(session: HubSession, name: str, bundle: Path, fingerprint: str, refs:
         head = refs.branches.get("main")
         if head is None:
             raise HubError(
-                f"{session.target.repo(name)} has no branch main", next_step="delete the repo, or give it one"
+                f"{session.target.repo(name)} has no branch main",
+                next_step="delete the repo, or create its branch main",
             )
         _create_branch(session, name, staging, head)
     try:
@@ -121,15 +122,15 @@ def _stage(session: HubSession, name: str, bundle: Path, fingerprint: str, refs:
             parent=head,
         )
     except RevisionNotFoundError as error:
-        raise _LookAgainError from error
+        raise _RefMovedError from error
     except HfHubHTTPError as error:
         if error.response.status_code in (409, 412):
-            raise _LookAgainError from error
+            raise _RefMovedError from error
         raise
 
 
 def _manifest_of(session: HubSession, name: str, commit: str, fingerprint: str) -> Manifest:
-    """Read the manifest at the commit: of an earlier attempt, perhaps, and that one counts."""
+    """Return the manifest at a commit, which may be that of an earlier attempt."""
     manifest = session.manifest(name, commit)
     if manifest is None or manifest.fingerprint != fingerprint:
         tag, repo = tag_name(fingerprint), session.target.repo(name)
@@ -142,18 +143,18 @@ def _create_branch(session: HubSession, name: str, branch: str, commit: str) -> 
     try:
         session.create_branch(name, branch, commit)
     except RevisionNotFoundError as error:
-        raise _LookAgainError from error
+        raise _RefMovedError from error
     except HfHubHTTPError as error:
         if error.response.status_code == 409:
-            raise _LookAgainError from error
+            raise _RefMovedError from error
         raise
 
 
 def download(session: HubSession, name: str, version: str, folder: Path) -> Path:
-    """Download a whole version (vN, or a commit) into a folder; what is there already is not fetched again.
+    """Download a complete version (vN, or a commit) to a folder; files that exist there are not fetched again.
 
     Raises:
-        HubError: there is no such version.
+        HubError: the version does not exist.
         TransientError: the network or the Hub failed.
     """
     repo = session.target.repo(name)
@@ -163,6 +164,6 @@ def download(session: HubSession, name: str, version: str, folder: Path) -> Path
         except RevisionNotFoundError as error:
             refs = session.refs(name)
             published = ", ".join(f"v{number}" for number in refs.versions) if refs else ""
-            what = f"{repo} has no version {version}; there are: {published or 'none'}"
+            what = f"{repo} has no version {version}; published: {published or 'none'}"
             raise HubError(what, concept=name, next_step="choose one of them") from error
     return folder

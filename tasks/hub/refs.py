@@ -1,4 +1,4 @@
-"""What the branches and tags of a model repo say: which versions there are, whatever any card claims."""
+"""Versions of a model repo, read from its branches and tags, independent of any card."""
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -15,17 +15,17 @@ from tasks.hub.session import HubSession, Refs
 
 
 def tag_name(fingerprint: str) -> str:
-    """Return the tag that marks the commit of a fingerprint for good."""
+    """Return the tag that permanently marks the commit of a fingerprint."""
     return f"fp-{fingerprint[:16]}"
 
 
 def staging_name(fingerprint: str) -> str:
-    """Return the branch on which a version is put together before it is visible as one."""
+    """Return the branch on which a version is staged before it is published."""
     return f"staging/{fingerprint}"
 
 
 def version_of(manifest: Manifest, number: int, revision: str) -> Version:
-    """Turn a manifest into what the index keeps of it; `revision` is the Hub's commit of the branch vN."""
+    """Return the entry of the index for a manifest; `revision` is the Hub's commit of the branch vN."""
     images = [ImageRef(path, md5) for path, md5 in manifest.images.items()]
     metrics = manifest.metrics
     total = metrics.seconds.get("total")
@@ -47,21 +47,21 @@ def version_of(manifest: Manifest, number: int, revision: str) -> Version:
 
 
 def _training_keys(manifest: Manifest) -> dict[str, object]:
-    """The keys that a plan compares; empty when another Conceptry wrote a concept.yaml that this one cannot read."""
+    """Return the keys that a plan compares; empty if this release of Conceptry cannot parse the manifest's spec."""
     try:
         spec = ConceptSpec.model_validate(manifest.spec)
     except ValidationError:
         return {}
-    # The manifest's spec has the effective resolution filled in, so the preset's own is not needed.
+    # The manifest's spec has the effective resolution filled in, so the preset's default is not needed.
     base = BaseModel(manifest.base_model, manifest.base_digest, manifest.recipe, spec.resolution or 0)
     return training_keys(spec, base)
 
 
 def find_version(session: HubSession, name: str, fingerprint: str) -> Version | None:
-    """Look for a published version of a fingerprint by its tag; asks the repo itself, not the index.
+    """Return the published version of a fingerprint, found by its tag and not by the index; None if there is none.
 
     Raises:
-        HubError, TransientError: the Hub could not be asked.
+        HubError, TransientError: the Hub refused, or could not be reached.
     """
     with translate_errors(session.target, f"looking for {tag_name(fingerprint)}", name=name):
         refs = session.refs(name)
@@ -74,12 +74,12 @@ def find_version(session: HubSession, name: str, fingerprint: str) -> Version | 
 
 
 def read_versions(session: HubSession, name: str, known: Iterable[Version] = ()) -> tuple[Version, ...]:
-    """Read every version of a concept from its branches: for repair, or when the index cannot be trusted.
+    """Return every version of a concept, read from its branches: for repair, or if the index cannot be used.
 
-    Of the `known` ones those are not read again whose branch has not moved.
+    A `known` version is not read again if its branch has not moved.
 
     Raises:
-        HubError, TransientError: the Hub could not be asked, or a version's manifest cannot be read.
+        HubError, TransientError: the Hub could not be reached, or a version's manifest cannot be parsed.
     """
     with translate_errors(session.target, "reading its versions", name=name):
         refs = session.refs(name)
@@ -87,13 +87,13 @@ def read_versions(session: HubSession, name: str, known: Iterable[Version] = ())
 
 
 def versions_at(session: HubSession, name: str, refs: Refs, known: Mapping[int, Version]) -> tuple[Version, ...]:
-    """Return the versions that the branches hold; what is `known` and has not moved is not read again."""
+    """Return the versions of all branches; a `known` version is not read again if its branch has not moved."""
     versions = []
     for number, commit in refs.versions.items():
         version = known.get(number)
         if version is None or version.commit != commit:
             manifest = session.manifest(name, commit)
-            # A branch that happens to be called v7 and holds no manifest is not ours.
+            # A branch named like a version, without a manifest, was not made by Conceptry.
             version = version_of(manifest, number, commit) if manifest else None
         if version is not None:
             versions.append(version)
@@ -101,26 +101,26 @@ def versions_at(session: HubSession, name: str, refs: Refs, known: Mapping[int, 
 
 
 def read_bytes(session: HubSession, name: str, path: str, commit: str) -> bytes:
-    """Read one small file of a version.
+    """Return the content of one small file of a version.
 
     Raises:
-        HubError: it is not there, or the Hub refused.
-        TransientError: the Hub could not be asked.
+        HubError: the file does not exist, or the Hub refused.
+        TransientError: the Hub could not be reached.
     """
     with translate_errors(session.target, f"reading {path}", name=name):
         content = session.read(name, path, commit)
     if content is None:
         what = f"{session.target.repo(name)} has no {path} at {commit[:8]}"
-        raise HubError(what, concept=name, next_step=f"`conceptry verify {name}` tells what else is missing")
+        raise HubError(what, concept=name, next_step=f"run `conceptry verify {name}` to find all missing files")
     return content
 
 
 def read_manifest(session: HubSession, name: str, version: Version) -> Manifest:
-    """Read concept.json of a version.
+    """Return the manifest of a version, its concept.json.
 
     Raises:
-        HubError: there is none, or it cannot be read.
-        TransientError: the Hub could not be asked.
+        HubError: the manifest is missing or cannot be parsed.
+        TransientError: the Hub could not be reached.
     """
     with translate_errors(session.target, f"reading {version.name}", name=name):
         manifest = session.manifest(name, version.commit)
@@ -130,10 +130,10 @@ def read_manifest(session: HubSession, name: str, version: Version) -> Manifest:
 
 
 def releases(session: HubSession, name: str) -> list[tuple[str, datetime, str, str]]:
-    """List what main of the model repo described: commit, moment, title and author of each change, the newest first.
+    """Return the releases of a concept, the commits on main: commit, time, title and author of each, the newest first.
 
     Raises:
-        HubError, TransientError: the Hub could not be asked.
+        HubError, TransientError: the Hub refused, or could not be reached.
     """
     with translate_errors(session.target, "reading its releases", name=name):
         try:

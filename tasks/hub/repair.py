@@ -1,7 +1,7 @@
-"""Branches and tags that were moved or deleted by hand: how they are found, and how they are repaired.
+"""Detection and repair of branches and tags that were moved or deleted manually.
 
-A version is a commit. As long as the Hub has it, a branch or a tag that names it can be made again; only a commit that
-is gone for good needs a new training.
+A version is a commit. As long as that commit exists on the Hub, its branch and its tag can be created again; only a
+deleted commit requires a new training.
 """
 
 from collections.abc import Iterable, Sequence
@@ -27,9 +27,9 @@ _REASONS = {
 
 @dataclass(frozen=True)
 class MovedRef:
-    """A branch or tag that is not at the commit of its version; `found` is None when it is gone.
+    """Branch or tag that is not at the commit of its version; `found` is None if it was deleted.
 
-    `branch` is None for a version that only its tag still names: the number of its branch is not known.
+    `name` is None for the branch of a version that is known by its tag only, so that its number is unknown.
     """
 
     kind: Literal["branch", "tag"]
@@ -39,17 +39,17 @@ class MovedRef:
     tag: str = ""
 
     def drift(self) -> Drift:
-        """Return reason and words."""
+        """Return the drift, with reason code and words."""
         name = self.name or f"of {self.tag}"
         if self.found is None:
-            words = f"the {self.kind} {name} is gone"
+            words = f"the {self.kind} {name} was deleted"
         else:
             words = f"the {self.kind} {name} was moved from {self.expected[:8]} to {self.found[:8]}"
         return Drift(_REASONS[self.kind, self.found is not None], words)
 
 
 def moved_refs(refs: Refs, versions: Iterable[Version]) -> tuple[MovedRef, ...]:
-    """Compare a repo's branches and tags with the versions that its index lists."""
+    """Return the branches and tags of a repo that differ from the versions in its index."""
     found = []
     for version in versions:
         found.append(MovedRef("branch", version.name, version.commit, refs.branches.get(version.name)))
@@ -62,35 +62,35 @@ def moved_refs(refs: Refs, versions: Iterable[Version]) -> tuple[MovedRef, ...]:
 
 
 def find_moved_refs(session: HubSession, name: str, versions: Sequence[Version]) -> tuple[Drift, ...]:
-    """Return which branches and tags of a concept are not where they belong.
+    """Return the drift of a concept's branches and tags.
 
     Raises:
-        HubError, TransientError: the Hub could not be asked.
+        HubError, TransientError: the Hub refused, or could not be reached.
     """
     with translate_errors(session.target, "reading its branches and tags", name=name):
         refs = session.refs(name)
     if refs is None:
-        return (Drift(DriftReason.REPO_MISSING, "the model repo is gone"),) if versions else ()
+        return (Drift(DriftReason.REPO_MISSING, "the model repo was deleted"),) if versions else ()
     return tuple(ref.drift() for ref in moved_refs(refs, versions))
 
 
 def repair_refs(
     session: HubSession, name: str, versions: Sequence[Version]
 ) -> tuple[tuple[Drift, ...], tuple[Version, ...]]:
-    """Reset branches and tags to the commits of their versions, as far as the Hub still has those.
+    """Reset branches and tags to the commits of their versions, as far as these commits exist.
 
-    What a moved branch points at is kept on a branch `rescued/...`.
+    The commit that a moved branch points at is kept on a branch `rescued/...`.
 
     Args:
-        session: The Hub and the owner.
-        name: The concept.
-        versions: What the index on main lists.
+        session: Session with the Hub.
+        name: Name of the concept.
+        versions: Versions in the index on main.
 
     Returns:
-        What was repaired, and the versions that there are now.
+        The repaired drift, and the versions afterwards.
 
     Raises:
-        HubError, TransientError: the Hub refused, or could not be asked.
+        HubError, TransientError: the Hub refused a request, or could not be reached.
     """
     with translate_errors(session.target, "repairing its branches and tags", name=name):
         refs = session.refs(name)
@@ -102,7 +102,7 @@ def repair_refs(
 
 
 def _repair(session: HubSession, name: str, ref: MovedRef) -> bool:
-    """Repair one; False when its commit is gone."""
+    """Repair one ref; return False if its commit no longer exists."""
     if not _exists(session, name, ref.expected):
         return False
     if ref.kind == "tag":

@@ -1,8 +1,9 @@
-"""One run's conversation with the Hub: what was read is not asked for again.
+"""Session of one run with the Hub, which caches what it reads.
 
-Refs are read once and kept up to date by the session's own writes; files, listings and manifests are kept by commit,
-since a commit never changes. Another process may move a ref meanwhile: writers that depend on one compare it
-(`parent_commit`, 409) and call `forget` to look again. A session lives as long as one run and is shared by its threads.
+Refs are read once and updated by the session's own writes; files, listings and manifests are cached by commit, because
+a commit is immutable. Another process may move a ref at any time: writers that depend on a ref compare it
+(`parent_commit`, 409) and call `forget` to read it again. A session lives as long as one run and is shared by its
+threads.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ T = TypeVar("T")
 Kind = Literal["model", "space"]
 MANIFEST = "concept.json"
 GITATTRIBUTES = ".gitattributes"
-"""The one file that a Hub puts into a new repo."""
+"""The only file of a new repo."""
 
 _BRANCH = re.compile(r"v([1-9][0-9]*)")
 _MODEL_FIELDS: list[Any] = ["cardData", "private", "sha", "siblings"]
@@ -37,19 +38,19 @@ _SPACE_FIELDS: list[Any] = ["cardData", "private", "runtime", "sha", "siblings"]
 
 @dataclass(frozen=True)
 class Refs:
-    """Branches and tags of a repo with the commits they point at."""
+    """Branches and tags of a repo with the commits that they point at."""
 
     branches: dict[str, str]
     tags: dict[str, str] = field(default_factory=dict)
 
     @property
     def versions(self) -> dict[int, str]:
-        """Commit of each branch vN, by number, in order."""
+        """Commit of each branch vN, by number, in ascending order."""
         numbers = {int(match[1]): name for name in self.branches if (match := _BRANCH.fullmatch(name))}
         return {number: self.branches[numbers[number]] for number in sorted(numbers)}
 
     def number_at(self, commit: str) -> int | None:
-        """Return the version whose branch points at a commit."""
+        """Return the number of the version whose branch points at a commit; None if there is none."""
         return next((number for number, target in self.versions.items() if target == commit), None)
 
     @property
@@ -59,10 +60,10 @@ class Refs:
 
 
 class HubSession:
-    """Reads and writes the repos of one owner, each thing once.
+    """Cached access to the repos of one owner.
 
     Args:
-        target: The Hub and the owner.
+        target: Hub and owner.
     """
 
     def __init__(self, target: HubTarget) -> None:
@@ -74,21 +75,21 @@ class HubSession:
         self._contents: dict[tuple[str, Kind, str, str], bytes | None] = {}
 
     def forget(self, name: str, kind: Kind = "model") -> None:
-        """Drop what was read of a repo and may have changed, so that it is asked for again."""
+        """Drop the cached refs and info of a repo, so that they are read again."""
         self._refs.pop((name, kind), None)
         self._infos.pop((name, kind), None)
 
     def refs(self, name: str, kind: Kind = "model") -> Refs | None:
-        """Return a repo's branches and tags; None when there is no such repo."""
+        """Return a repo's branches and tags; None if the repo does not exist."""
         return _once(self._refs, (name, kind), lambda: self._read_refs(name, kind))
 
     def model(self, name: str) -> ModelInfo | None:
-        """Return what the Hub says of a concept's model repo; None when there is none."""
+        """Return the Hub's info on a concept's model repo; None if it does not exist."""
         info = _once(self._infos, (name, "model"), lambda: self._read_info(name, "model"))
         return info if isinstance(info, ModelInfo) else None
 
     def space(self, name: str) -> SpaceInfo | None:
-        """Return what the Hub says of a concept's Space; None when there is none."""
+        """Return the Hub's info on a concept's Space; None if it does not exist."""
         info = _once(self._infos, (name, "space"), lambda: self._read_info(name, "space"))
         return info if isinstance(info, SpaceInfo) else None
 
@@ -105,17 +106,17 @@ class HubSession:
         )
 
     def read(self, name: str, path: str, commit: str, kind: Kind = "model") -> bytes | None:
-        """Return the content of one small file at a commit; None when there is no such file.
+        """Return the content of one small file at a commit; None if it does not exist.
 
-        One GET, where the client's `hf_hub_download` sends a HEAD before it and writes a cache to disk.
+        Sends one GET; `hf_hub_download` of the client would send a HEAD before it and write a cache to disk.
         """
         return _once(self._contents, (name, kind, commit, path), lambda: self._read_file(name, path, commit, kind))
 
     def manifest(self, name: str, commit: str) -> Manifest | None:
-        """Return concept.json at a commit; None when there is none.
+        """Return the manifest, concept.json, at a commit; None if it does not exist.
 
         Raises:
-            HubError: it cannot be read, so something else wrote it.
+            HubError: it cannot be parsed, so this release of Conceptry did not write it.
         """
         content = self.read(name, MANIFEST, commit)
         if content is None:
@@ -131,7 +132,7 @@ class HubSession:
             raise HubError(f"{what} {mistakes}", next_step=next_step) from error
 
     def create_repo(self, name: str, kind: Kind = "model", *, private: bool = False) -> None:
-        """Create a repo that `model` or `space` did not find; one that exists by now is fine."""
+        """Create a repo that `model` or `space` did not find; do nothing if it exists by now."""
         sdk = "gradio" if kind == "space" else None
         self.api.create_repo(self.target.repo(name), repo_type=kind, space_sdk=sdk, private=private, exist_ok=True)
         self.forget(name, kind)
@@ -146,7 +147,7 @@ class HubSession:
         branch: str = "main",
         parent: str | None = None,
     ) -> str:
-        """Commit to a branch and return the commit; with `parent`, only if the branch is still there (else 412)."""
+        """Commit to a branch and return the commit; with `parent`, only if the branch still points at it (else 412)."""
         done = self.api.create_commit(
             self.target.repo(name),
             list(files),
@@ -156,28 +157,28 @@ class HubSession:
             parent_commit=parent,
         )
         self._infos.pop((name, kind), None)
-        self._move(name, kind, lambda refs: refs.branches.__setitem__(branch, done.oid))
+        self._update_refs(name, kind, lambda refs: refs.branches.__setitem__(branch, done.oid))
         return done.oid
 
     def create_branch(self, name: str, branch: str, commit: str, *, exist_ok: bool = False) -> None:
         """Create a branch at a commit."""
         self.api.create_branch(self.target.repo(name), branch=branch, revision=commit, exist_ok=exist_ok)
-        self._move(name, "model", lambda refs: refs.branches.__setitem__(branch, commit))
+        self._update_refs(name, "model", lambda refs: refs.branches.__setitem__(branch, commit))
 
     def delete_branch(self, name: str, branch: str) -> None:
-        """Delete a branch; one that is gone already is fine."""
+        """Delete a branch; do nothing if it does not exist."""
         _unless_gone(lambda: self.api.delete_branch(self.target.repo(name), branch=branch))
-        self._move(name, "model", lambda refs: refs.branches.pop(branch, None))
+        self._update_refs(name, "model", lambda refs: refs.branches.pop(branch, None))
 
     def create_tag(self, name: str, tag: str, commit: str) -> None:
-        """Create a tag at a commit; one that exists is left where it is."""
+        """Create a tag at a commit; do nothing if it exists."""
         self.api.create_tag(self.target.repo(name), tag=tag, revision=commit, exist_ok=True)
-        self._move(name, "model", lambda refs: refs.tags.__setitem__(tag, commit))
+        self._update_refs(name, "model", lambda refs: refs.tags.__setitem__(tag, commit))
 
     def delete_tag(self, name: str, tag: str) -> None:
-        """Delete a tag; one that is gone already is fine."""
+        """Delete a tag; do nothing if it does not exist."""
         _unless_gone(lambda: self.api.delete_tag(self.target.repo(name), tag=tag))
-        self._move(name, "model", lambda refs: refs.tags.pop(tag, None))
+        self._update_refs(name, "model", lambda refs: refs.tags.pop(tag, None))
 
     def _read_refs(self, name: str, kind: Kind) -> Refs | None:
         try:
@@ -208,8 +209,8 @@ class HubSession:
             return None
         return bytes(response.content)
 
-    def _move(self, name: str, kind: Kind, change: Callable[[Refs], object]) -> None:
-        """Apply a write of this session to the refs that were read."""
+    def _update_refs(self, name: str, kind: Kind, change: Callable[[Refs], object]) -> None:
+        """Apply a write of this session to the cached refs."""
         refs = self._refs.get((name, kind))
         if refs is not None:
             moved = Refs(dict(refs.branches), dict(refs.tags))

@@ -1,4 +1,4 @@
-"""Pushing a rendered Space to the Hub with its hardware, visibility and secret; pausing and waking it."""
+"""Push of a rendered Space to the Hub with hardware, visibility and secret; pause and restart of a Space."""
 
 import hashlib
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from conceptry.concept import ConceptSpec
 from conceptry.errors import ConceptryError, HubError
 from conceptry.markdown import dump_front_matter, split_front_matter
-from conceptry.serving import hardware
+from conceptry.space_settings import hardware
 from tasks.hub.client import translate_errors
 from tasks.hub.file_record import README, RECORD, FileHashes, dump_record, load_record, without_record
 from tasks.hub.listing import KEY, PAUSED
@@ -26,11 +26,11 @@ _RUNS_NO_SPACES = (404, 501)
 
 @dataclass(frozen=True)
 class RenderedSpace:
-    """A Space as it is to be pushed.
+    """Rendered Space that is to be pushed.
 
     Attributes:
-        folder: The rendered files.
-        release: Name of the version that it serves.
+        folder: Folder of the rendered files.
+        release: Name of the served version.
         revision: Commit of that version in the model repo.
         serving: Serving fingerprint that it was rendered from.
     """
@@ -41,10 +41,10 @@ class RenderedSpace:
     serving: str
 
     def files(self, *, stamped: bool = True) -> dict[str, bytes | Path]:
-        """Return all files as they are pushed: the rendered ones, a record of them, and the stamp in README.md.
+        """Return all files to push: the rendered ones, a record of them, and the stamp in README.md.
 
-        The stamp names the release, the record's sha256 and, if `stamped`, the fingerprint: so drift is found by the
-        record, whatever a later release of Conceptry would render.
+        The stamp names the release, the record's sha256 and, if `stamped`, the serving fingerprint. Drift is found by
+        the record, so a later release of Conceptry may render other files.
         """
         files = self.unrecorded_files(stamped=stamped)
         record = dump_record(files)
@@ -52,7 +52,7 @@ class RenderedSpace:
         return {**files, RECORD: record, README: self._readme(stamp)}
 
     def unrecorded_files(self, *, stamped: bool = True) -> dict[str, bytes | Path]:
-        """Return the files as releases pushed them that left no record."""
+        """Return the files that releases of Conceptry without records pushed."""
         found: dict[str, bytes | Path] = {
             path.relative_to(self.folder).as_posix(): path for path in sorted(self.folder.rglob("*")) if path.is_file()
         }
@@ -65,25 +65,27 @@ class RenderedSpace:
         return _stamp((self.folder / README).read_text(encoding="utf-8"), stamp).encode()
 
 
-def push_space(session: HubSession, name: str, space: RenderedSpace, spec: ConceptSpec, token: SecretStr | None) -> str:
-    """Make the concept's Space what was rendered, in one commit, with what concept.yaml wants it to run on.
+def push_space(
+    session: HubSession, name: str, space: RenderedSpace, spec: ConceptSpec, *, token: SecretStr | None
+) -> str:
+    """Push a rendered Space in one commit, and set hardware, visibility and secret of concept.yaml.
 
-    A Space that cannot get its hardware, visibility or secret serves the release all the same, but is not stamped: so
-    the next plan repairs it.
+    If hardware, visibility or secret cannot be set, the files are pushed without the stamp, so that the Space serves
+    the release and the next plan repairs it.
 
     Args:
-        session: The Hub and the owner.
-        name: The concept.
-        space: What was rendered.
-        spec: The concept.yaml.
-        token: What a private Space reads its model with; it is kept as the Space's secret HF_TOKEN.
+        session: Session with the Hub.
+        name: Name of the concept.
+        space: The rendered Space.
+        spec: Spec of the concept.
+        token: Token with which a private Space reads its model, stored as the Space's secret HF_TOKEN.
 
     Returns:
-        The Space's address.
+        Address of the Space.
 
     Raises:
-        HubError: the Hub refused, or a Space of this name is not ours.
-        TransientError: the network or the Hub failed; the same call goes on.
+        HubError: the Hub refused, or Conceptry did not create the Space of this name.
+        TransientError: the network or the Hub failed; a retry resumes.
     """
     target = session.target
     error: ConceptryError | None = None
@@ -98,7 +100,7 @@ def push_space(session: HubSession, name: str, space: RenderedSpace, spec: Conce
         _check_ours(session, name, info, before)
         try:
             with translate_errors(target, "giving its Space hardware", name=name):
-                equip_space(session, name, info, spec, token)
+                equip_space(session, name, info, spec, token=token)
         except ConceptryError as failed:
             error = failed
         files = space.files(stamped=error is None)
@@ -118,7 +120,7 @@ def push_space(session: HubSession, name: str, space: RenderedSpace, spec: Conce
 
 
 def pause_space(session: HubSession, name: str) -> None:
-    """Let a concept's Space say that it serves nothing, and pause it: for a concept that is no longer in git.
+    """Pause a concept's Space and set its stamp to no release, for a concept that serves no version.
 
     Raises:
         HubError, TransientError: as `push_space`.
@@ -138,16 +140,16 @@ def pause_space(session: HubSession, name: str) -> None:
 
 
 def edited_files(session: HubSession, name: str, sha: str, recorded: str) -> tuple[str, ...]:
-    """List the files of a concept's Space that are not those that were pushed: changed, missing, or too many.
+    """Return the files of a concept's Space that differ from those that were pushed: changed, missing or added.
 
     Args:
-        session: The Hub and the owner.
-        name: The concept.
-        sha: The commit of the Space to compare.
-        recorded: sha256 of the record that the push left, from the Space's stamp.
+        session: Session with the Hub.
+        name: Name of the concept.
+        sha: Commit of the Space to compare.
+        recorded: sha256 of the record of the pushed files, from the Space's stamp.
 
     Raises:
-        HubError, TransientError: the Hub could not be asked.
+        HubError, TransientError: the Hub refused, or could not be reached.
     """
     with translate_errors(session.target, "comparing its Space", name=name):
         found = _tree(session, name, sha)
@@ -161,23 +163,23 @@ def edited_files(session: HubSession, name: str, sha: str, recorded: str) -> tup
         for path in (found.keys() | expected.keys()) - {README, RECORD}
         if path not in found or path not in expected or not expected[path].match(found[path])
     }
-    # README.md was recorded without the record's own hash.
+    # The record holds the hash of README.md without the record's own hash.
     if expected.get(README) != FileHashes.of(without_record((readme or b"").decode("utf-8", "replace"))):
         edited.add(README)
     return tuple(sorted(edited))
 
 
 def differing_files(session: HubSession, name: str, sha: str, expected: Mapping[str, bytes | Path]) -> tuple[str, ...]:
-    """List those of the expected files that a concept's Space lacks or has with other bytes; others are not compared.
+    """Return the expected files that a concept's Space lacks or has with other bytes; other files are not compared.
 
     Args:
-        session: The Hub and the owner.
-        name: The concept.
-        sha: The commit of the Space to compare.
-        expected: Files by their path.
+        session: Session with the Hub.
+        name: Name of the concept.
+        sha: Commit of the Space to compare.
+        expected: Files by path.
 
     Raises:
-        HubError, TransientError: the Hub could not be asked.
+        HubError, TransientError: the Hub refused, or could not be reached.
     """
     with translate_errors(session.target, "comparing its Space", name=name):
         found = _tree(session, name, sha)
@@ -193,19 +195,19 @@ def _tree(session: HubSession, name: str, sha: str) -> dict[str, RepoFile]:
 
 
 def equip_space(
-    session: HubSession, name: str, info: SpaceInfo, spec: ConceptSpec, token: SecretStr | None
+    session: HubSession, name: str, info: SpaceInfo, spec: ConceptSpec, *, token: SecretStr | None
 ) -> list[str]:
-    """Give a Space the visibility, hardware and sleep time of concept.yaml, and a private one the token for its model.
+    """Set the visibility, hardware and sleep time of a Space as in concept.yaml, and a private one's token.
 
     Args:
-        session: The Hub and the owner.
-        name: The concept.
-        info: What the Hub says of the Space.
-        spec: The concept.yaml.
-        token: What a private Space reads its model with.
+        session: Session with the Hub.
+        name: Name of the concept.
+        info: The Hub's info on the Space.
+        spec: Spec of the concept.
+        token: Token with which a private Space reads its model.
 
     Returns:
-        What was changed, in words.
+        The changes, in words.
 
     Raises:
         HfHubHTTPError: the Hub refused, for instance because the account cannot pay for the hardware.
@@ -214,11 +216,11 @@ def equip_space(
     changed = _hide(session, name, info) if spec.space.private else []
     if info.runtime is None:  # a Hub that runs no Spaces
         return changed
-    # What a person has made private by hand has no secret of ours, and is not shown to the world.
+    # A Space that the user made private manually has no secret of Conceptry and stays private.
     if info.private and not spec.space.private and TOKEN_SECRET in api.get_space_secrets(repo):
         changed += _show(session, name)
     expected, sleep = hardware(spec), spec.space.sleep_minutes * 60
-    # The free hardware has a sleep time of its own, which cannot be set.
+    # The free hardware has a fixed sleep time.
     rented = expected != FREE_HARDWARE
     if (info.runtime.requested_hardware or FREE_HARDWARE) != expected:
         api.request_space_hardware(repo, expected, sleep_time=sleep if rented else None)  # type: ignore[arg-type]
@@ -243,7 +245,7 @@ def _hide(session: HubSession, name: str, space: SpaceInfo) -> list[str]:
 
 
 def _show(session: HubSession, name: str) -> list[str]:
-    """Make public what was private, and delete the secret that is needed no more."""
+    """Make model repo and Space public, and delete the secret, which is no longer needed."""
     repo = session.target.repo(name)
     if session.model(name) is not None:
         session.api.update_repo_settings(repo, private=False, repo_type="model")
@@ -253,9 +255,9 @@ def _show(session: HubSession, name: str) -> list[str]:
 
 
 def _check_ours(session: HubSession, name: str, info: SpaceInfo, files: frozenset[str]) -> None:
-    """Refuse to overwrite a Space that was made by hand.
+    """Raise HubError for a Space that Conceptry did not create.
 
-    A Space that we have made and not filled yet holds nothing but what the Hub puts into a new one.
+    A Space that Conceptry created and has not pushed yet contains only the files of a new repo.
     """
     ours = info.card_data is not None and KEY in info.card_data
     if not ours and files - {GITATTRIBUTES, README}:
@@ -263,13 +265,13 @@ def _check_ours(session: HubSession, name: str, info: SpaceInfo, files: frozense
         raise HubError(what, concept=name, next_step="choose another name for the concept, or delete that Space")
 
 
-def _stamp(readme: str, said: dict[str, str | None]) -> str:
+def _stamp(readme: str, stamp: dict[str, str | None]) -> str:
     data, text = split_front_matter(readme)
-    return dump_front_matter({**data, KEY: said}) + text
+    return dump_front_matter({**data, KEY: stamp}) + text
 
 
 def _run(session: HubSession, name: str, runtime: SpaceRuntime | None, *, run: bool) -> None:
-    """Pause a Space that serves nothing; wake one that was paused. A Hub that runs no Spaces is fine as well."""
+    """Pause a running Space or restart a paused one, as `run` says; do nothing on a Hub that runs no Spaces."""
     if runtime is None or run != (runtime.stage in PAUSED):
         return
     repo = session.target.repo(name)

@@ -1,4 +1,4 @@
-"""The steps of a run that read and write the Hub."""
+"""Prefect tasks that read and write the Hub."""
 
 from prefect import get_run_logger, task
 
@@ -41,7 +41,7 @@ def assemble_version(
     repo: str,
     released_loss: float | None,
 ) -> str:
-    """Judge the metrics and put the version together for the model repo; a retraining must beat `released_loss`."""
+    """Judge the metrics and assemble the version for the model repo; a retraining must undercut `released_loss`."""
     verdict = judge(metrics, job.spec.gate, released_loss)
     bundle = assemble(
         run.output,
@@ -58,7 +58,7 @@ def assemble_version(
 
 @task(name="publish", tags=["hub"], **RETRY_TRANSIENT)
 def publish_version(session: HubSession, job: TrainingJob, run: RunFolder) -> Version:
-    """Publish the bundle as the next version; a version of this fingerprint that exists is returned as it is."""
+    """Publish the bundle as the next version; return the existing version if the fingerprint is published already."""
     version = publish(session, job.name, run.bundle, private=job.spec.space.private)
     get_run_logger().info("%s %s is published: %s", job.name, version.name, version.gate)
     return version

@@ -1,4 +1,4 @@
-"""Pictures to TFRecords: `photos` mends one picture, `duplicates` compares them, `build` writes the folder."""
+"""TFRecords of images: `photos` normalises one image, `duplicates` compares them, `build` writes the folder."""
 
 from tasks.records.build import RecordsReport, build_records
 from tasks.records.photos import Photo, normalise

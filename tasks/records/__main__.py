@@ -1,10 +1,10 @@
-"""Make a records folder by hand, or in a stage of dvc.yaml:
+"""Command that writes a records folder, also a stage of dvc.yaml:
 
     python -m tasks.records --images concepts/my-cat/images --output records --resolution 64
     python -m tasks.records --concept concepts/my-cat --output records --config config.json
 
 The second form takes the resolution from concept.yaml and also writes the configuration that `python -m trainer` reads.
-Ends with 2 and one message when something has to be mended.
+The exit code is 2, with one message, if the input has errors.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from conceptry.concept import ConceptSpec, load_spec
 from conceptry.errors import ConceptryError
 from conceptry.fingerprint import trainer_config
 from tasks.records import build_records
+from trainer.base_weights.presets import PRESETS
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -61,8 +62,6 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _resolution(spec: ConceptSpec) -> int:
-    from trainer.base_weights.presets import PRESETS
-
     return spec.resolution or PRESETS[spec.base_model].resolution
 
 

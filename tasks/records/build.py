@@ -1,4 +1,4 @@
-"""A folder of pictures in, a folder of TFRecords out: what the trainer reads."""
+"""Conversion of a folder of images to a folder of TFRecords, the trainer's input."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MAX_CAPTION = 1_000
 
 @dataclass(frozen=True)
 class RecordsReport:
-    """How many pictures a records folder holds, and what a person should know about them, one sentence each."""
+    """Number of images in a records folder, and warnings about them, one sentence each."""
 
     count: int
     warnings: tuple[str, ...]
@@ -35,20 +35,20 @@ class _Picture:
 
 
 def build_records(images_dir: Path, destination: Path, resolution: int) -> RecordsReport:
-    """Write the pictures under `images_dir` to `destination`, their shorter side `resolution` pixels.
+    """Write the images under `images_dir` to TFRecords in `destination`, with a shorter side of `resolution` pixels.
 
-    Records are ordered by the md5 of the picture's file, so that names and folders do not count, and the same pictures
-    give the same bytes. A text file beside a picture (`cat.txt` beside `cat.jpg`) is its caption. The folder appears
-    whole or not at all, and replaces an older one.
+    Records are sorted by the md5 of the image file, so that the same images give the same bytes, whatever their names.
+    A text file beside an image (`cat.txt` beside `cat.jpg`) is its caption. The folder appears complete or not at all,
+    and replaces an older one.
 
     Raises:
-        ImageError: there are no pictures, or some cannot be used; all of them are named in one message.
+        ImageError: there is no image, or some cannot be used; one message names all of them.
     """
     if not images_dir.is_dir():
-        raise ImageError("is not a folder", file=str(images_dir), next_step="give the folder that holds the pictures")
+        raise ImageError("is not a folder", file=str(images_dir), next_step="pass the folder that contains the images")
     pictures, warnings = _look_through(images_dir)
     if not pictures:
-        raise ImageError("holds no pictures", file=str(images_dir), next_step="add a few, JPEG or PNG")
+        raise ImageError("contains no images", file=str(images_dir), next_step="add some, JPEG or PNG")
     destination.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=f".{destination.name}-", dir=destination.parent))
     try:
@@ -62,7 +62,7 @@ def build_records(images_dir: Path, destination: Path, resolution: int) -> Recor
 
 
 def _look_through(images_dir: Path) -> tuple[list[_Picture], list[str]]:
-    """List the pictures in the order of their records, and warn of captions that belong to none."""
+    """Return the images in the order of their records, and warnings about captions without an image."""
     paths = sorted(path for path in images_dir.rglob("*") if path.is_file())
     files = [path.relative_to(images_dir).as_posix() for path in paths]
     files = [file for file in files if not records.is_junk(file)]
@@ -74,7 +74,7 @@ def _look_through(images_dir: Path) -> tuple[list[_Picture], list[str]]:
         pictures.append(_Picture(file, md5, _read_caption(images_dir, caption) if caption else ""))
     stems = {_stem(picture.file) for picture in pictures}
     warnings = [
-        f"{file}: is a caption without a picture of that name; it is not used"
+        f"{file}: is a caption without an image of that name; it is not used"
         for stem, file in captions.items()
         if stem not in stems
     ]
@@ -98,7 +98,7 @@ def _read_caption(images_dir: Path, file: str) -> str:
 
 
 def _write(images_dir: Path, pictures: Iterable[_Picture], folder: Path, resolution: int) -> list[str]:
-    """Write the records and their summary, one picture in memory at a time, and return the warnings."""
+    """Write the records and their summary, with one image in memory at a time, and return the warnings."""
     summary: list[Mapping[str, object]] = []
     warnings: list[str] = []
     errors: list[ImageError] = []
@@ -127,14 +127,14 @@ def _write(images_dir: Path, pictures: Iterable[_Picture], folder: Path, resolut
 
 
 def _together(errors: list[ImageError]) -> ImageError:
-    """Make one error of several: one round of mending, not one for each picture."""
+    """Combine several errors into one, so that the user sees all images to correct at once."""
     if len(errors) == 1:
         return errors[0]
-    return ImageError("\n".join([f"{len(errors)} pictures cannot be used:", *sorted(f"  {error}" for error in errors)]))
+    return ImageError("\n".join([f"{len(errors)} images cannot be used:", *sorted(f"  {error}" for error in errors)]))
 
 
 def _swap_in(whole: Path, destination: Path, aside: Path) -> None:
-    """Rename `whole` to `destination`; what lies there goes aside. Another process may do the same meanwhile."""
+    """Rename `whole` to `destination` and an existing folder to `aside`; another process may do so at the same time."""
     for _ in range(10):
         try:
             whole.replace(destination)
@@ -146,7 +146,7 @@ def _swap_in(whole: Path, destination: Path, aside: Path) -> None:
         try:
             destination.replace(aside)
         except FileNotFoundError:
-            continue  # the other one has just moved it
+            continue  # the other process has just moved it
         except OSError:
             shutil.rmtree(aside)
-    raise OSError(f"{destination} is being written by other processes all the time")
+    raise OSError(f"{destination} is written by other processes continuously")

@@ -1,4 +1,4 @@
-"""The step of a run that turns pictures into records."""
+"""Prefect task that writes the records of a training."""
 
 from prefect import get_run_logger
 
@@ -10,7 +10,7 @@ from tasks.run_folder import RunFolder
 
 @cached_task("write records", lambda run: run.records)
 def write_records(run: RunFolder, job: TrainingJob) -> int:
-    """Write TFRecords of the fetched pictures, log what a person should know about them, and return their number."""
+    """Write TFRecords of the fetched images, log the warnings about them, and return their number."""
     made = build_records(run.images, run.records, job.resolution)
     for warning in made.warnings:
         get_run_logger().warning("%s: %s", job.name, warning)

@@ -1,4 +1,4 @@
-"""The Space of a concept: the Gradio app, rendered into a folder. Pushing the folder is a matter of tasks.hub."""
+"""Rendering of a concept's Space, the Gradio app, to a folder, which tasks.hub pushes."""
 
 from tasks.space.render import (
     TEMPLATES_RECORD,

@@ -1,7 +1,7 @@
-"""Rendering a concept's Space: the template as it lies in the repo, its settings, the trainer modules it draws with.
+"""Rendering of a concept's Space: the template, its settings, and the trainer modules that it imports.
 
-No value is pasted into code: what a concept says goes into settings.json and into the README's front matter. Pushing
-the folder is `tasks.hub.push_space`.
+No value is inserted into code: values of a concept are written to settings.json and to the README's front matter.
+`tasks.hub.push_space` pushes the folder.
 """
 
 import hashlib
@@ -15,31 +15,31 @@ from typing import Any
 
 from conceptry.concept import BaseModel, ConceptSpec
 from conceptry.markdown import code, dump_front_matter, plain
-from conceptry.serving import SPACE_MODULES, hardware, serving_settings
+from conceptry.space_settings import SPACE_MODULES, hardware, serving_settings
 from trainer.base_weights.presets import PRESETS
 from trainer.metrics import TrainingMetrics
 
 PYTHON = "3.11"
 PACKAGE = "space_template"
 ROOT = Path(__file__).resolve().parents[2]
-"""Where the packages lie side by side, in a checkout and in an installation alike."""
+"""Parent folder of the packages, in a checkout and in an installed package alike."""
 
 
 TEMPLATES_REVISION = "504d23c86d573002f660bdaf6aa9b3ef6c174e4b119ecbc5114af7e11b9da281"
 """Identity of the templates of Space and handler: part of every serving fingerprint.
 
-Change it, to any other string, when what users see or call changes: every Space is then rendered and pushed again.
-Refactoring does not change it. The first value is the digest of the template files that release 0.1 computed here, so
-the Spaces that it pushed are in sync with this one. `make templates` records the content that a revision stands for.
+Change it, to any other string, if users see or call something else: every Space is then rendered and pushed again. A
+refactoring does not change it. The first value is the digest of the template files in release 0.1, so that Spaces which
+that release pushed are in sync with this one. `make templates` records the content of a revision.
 """
 TEMPLATES_RECORD = ROOT / "tasks" / "templates.json"
 
 
 def templates_record() -> dict[str, str]:
-    """Describe the templates as they are: their revision, and one sha256 over what is rendered from them.
+    """Return the templates' revision and one sha256 over all files that are rendered from them.
 
-    TEMPLATES_RECORD holds it as of the last decision. A test compares the two, so that whoever changes a template
-    decides: raise TEMPLATES_REVISION, or say with `make templates` alone that users notice nothing.
+    TEMPLATES_RECORD holds the committed values, and a test compares them. After a change of a template the developer
+    either raises TEMPLATES_REVISION or, if users notice no change, only runs `make templates`.
     """
     digest = hashlib.sha256()
     with TemporaryDirectory(prefix="conceptry-templates-") as scratch:
@@ -49,12 +49,12 @@ def templates_record() -> dict[str, str]:
 
 
 def render_space(folder: Path, spec: ConceptSpec, settings: Mapping[str, Any]) -> Path:
-    """Render the Space into a folder, which is made anew.
+    """Render the Space to a folder, which is created anew; return the folder.
 
     Args:
-        folder: Where to; what lies there is removed.
-        spec: The concept.yaml, for the Space's hardware.
-        settings: `conceptry.serving.serving_settings` of the released version.
+        folder: Folder to create; an existing one is deleted.
+        spec: Spec of the concept, for the Space's hardware.
+        settings: Result of `conceptry.space_settings.serving_settings` for the released version.
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -66,7 +66,7 @@ def render_space(folder: Path, spec: ConceptSpec, settings: Mapping[str, Any]) -
         _copy(ROOT / path, folder / path)
     requirements = (template / "requirements.txt").read_text(encoding="utf-8")
     if not hardware(spec).startswith("cpu-"):
-        # TensorFlow finds CUDA only where pip has put it.
+        # TensorFlow finds CUDA only in pip's packages.
         requirements = requirements.replace("tensorflow==", "tensorflow[and-cuda]==")
     (folder / "requirements.txt").write_text(requirements, encoding="utf-8")
     for name, content in spec.space.override.items():
@@ -102,12 +102,20 @@ def _readme(spec: ConceptSpec, settings: Mapping[str, Any], requirements: str) -
 
 
 def _rendered_examples(scratch: Path) -> Iterator[tuple[str, Path]]:
-    """Render a Space of each base model; yield every file of them and of the handler's template, each with a name."""
+    """Render a Space of each base model; yield their files and those of the handler's template, each with a name."""
     for base_model, preset in PRESETS.items():
         words = {"placeholder_token": "<example>", "initializer_token": "circle", "base_model": base_model}
         spec = ConceptSpec.model_validate(words)
         base, metrics = BaseModel(base_model, "0" * 64, 1, preset.resolution), TrainingMetrics()
-        settings = serving_settings("example", spec, base, "v1", metrics, "owner/example", "0" * 40)
+        settings = serving_settings(
+            "example",
+            spec,
+            base,
+            version_name="v1",
+            metrics=metrics,
+            model_repo="owner/example",
+            revision="0" * 40,
+        )
         folder = render_space(scratch / base_model, spec, settings)
         for file in (path for path in folder.rglob("*") if path.is_file()):
             yield f"{base_model}/{file.relative_to(folder).as_posix()}", file
@@ -116,9 +124,9 @@ def _rendered_examples(scratch: Path) -> Iterator[tuple[str, Path]]:
 
 
 def place_in_space(name: str) -> str:
-    """Return where a file of the template lies in a Space.
+    """Return the path in a Space of a file of the template.
 
-    app.py starts from the root; what it imports stays the package that it is in the repo.
+    app.py is at the root; the modules that it imports keep their package.
     """
     return name if name in ("app.py", "requirements.txt") else f"{PACKAGE}/{name}"
 

@@ -1,4 +1,4 @@
-"""The step of a run that renders a Space."""
+"""Prefect task that renders a Space."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,5 +13,5 @@ from tasks.space.render import render_space
 
 @task(name="render the Space", tags=["space"], **RETRY_TRANSIENT)
 def render(folder: Path, spec: ConceptSpec, settings: Mapping[str, Any]) -> Path:
-    """Render the Space of a version into a folder, which is made anew."""
+    """Render the Space of a version to a folder, which is created anew; return the folder."""
     return render_space(folder, spec, settings)

@@ -1,8 +1,9 @@
-"""Training: the same trainer as a child process of this machine (`local_trainer`) or as a job of Vertex AI (`vertex`).
+"""Training with the same trainer as a child process (`local_trainer`) or as a job on Vertex AI (`vertex`).
 
-`request` is what both are asked for and what they report. For Vertex AI: `custom_job` (settings in, CustomJob out, no
-I/O), `vertex_jobs` (find, create, read, cancel), `bucket` (records there, results back), `logs` (what a failed job
-printed), `cost`, and `checks` (what a project lacks). `tasks` is the step of a run as Prefect shows it.
+`request` contains the request and the progress of both. For Vertex AI: `custom_job` (builds a CustomJob from settings,
+without I/O), `vertex_jobs` (find, create, read and cancel a `job`), `bucket` (upload of records, download of results),
+`logs` (last lines of a failed job), `cost`, and `checks` (requirements of a project). `tasks` contains the Prefect
+task.
 """
 
 from tasks.training.local_trainer import failure, train_local

@@ -1,4 +1,4 @@
-"""The bucket: records and configuration there, results back, each object's CRC32C checked on both ways.
+"""Bucket of a training: upload of records and configuration, download of results, CRC32C checked in both directions.
 
     gs://BUCKET/conceptry/NAME/FINGERPRINT/
         records/  config.json    what the job reads
@@ -36,31 +36,36 @@ CALL_SECONDS = 120.0
 
 @contextmanager
 def storage_errors(concept: str | None, where: str) -> Iterator[None]:
-    """Turn the errors of google-cloud-storage into ours, for a concept and a gs:// address."""
+    """Translate the errors of google-cloud-storage into the project's own, for a concept and a gs:// address.
+
+    Raises:
+        TransientError: Cloud Storage cannot be reached or did not answer, or an object arrived damaged.
+        SettingsError: Cloud Storage refused the request or the credentials.
+    """
     try:
         yield
     except DataCorruption as error:
         raise TransientError(f"an object arrived damaged: {_line(error)}", concept=concept) from error
     except (google.ServerError, google.TooManyRequests, google.PreconditionFailed, google.RetryError) as error:
-        raise TransientError(f"Cloud Storage did not answer: {_line(error)}", concept=concept) from error
+        raise TransientError(f"Cloud Storage did not respond: {_line(error)}", concept=concept) from error
     except (RequestException, TransportError) as error:
         raise TransientError(f"Cloud Storage cannot be reached: {_line(error)}", concept=concept) from error
     except (google.ClientError, GoogleAuthError) as error:
         raise SettingsError(
             f"Cloud Storage refused {where}: {_line(error)}",
             concept=concept,
-            next_step="`conceptry setup gcp` says what is missing",
+            next_step="run `conceptry setup gcp` to see what is missing",
         ) from error
 
 
 @dataclass(frozen=True)
 class Store:
-    """What lies under one prefix of a bucket.
+    """Objects under one prefix of a bucket.
 
     Args:
-        bucket: of google-cloud-storage.
-        prefix: with a / at its end.
-        concept: for messages.
+        bucket: Bucket of google-cloud-storage.
+        prefix: Prefix of the objects' names, with a trailing /.
+        concept: Name of the concept, for error messages.
     """
 
     bucket: Any
@@ -73,61 +78,63 @@ class Store:
         return f"gs://{self.bucket.name}/{self.prefix}"
 
     def upload(self, files: Mapping[str, Path], folder: str) -> list[str]:
-        """Bring files there, by their names under the prefix, and remove others from `folder`; what went up.
+        """Upload files by their names under the prefix, delete other objects of `folder`, return the uploaded names.
 
-        An object that is there with the same size and CRC32C stays as it is.
+        An object that exists with the same size and CRC32C is not uploaded again.
         """
         with storage_errors(self.concept, self.uri):
-            there = self._objects("")
+            existing = self._objects("")
             sent = []
             for name, path in files.items():
-                if self._send(name, path, there.get(name)):
+                if self._send(name, path, existing.get(name)):
                     sent.append(name)
-            for name in there.keys() - files.keys():
+            for name in existing.keys() - files.keys():
                 if name.startswith(f"{folder}/"):
-                    there[name].delete(timeout=CALL_SECONDS)
+                    existing[name].delete(timeout=CALL_SECONDS)
             return sent
 
     def has(self, name: str) -> bool:
-        """Whether there is an object of that name."""
+        """Whether an object of that name exists."""
         with storage_errors(self.concept, self.uri):
             return bool(self.bucket.blob(self.prefix + name).exists(timeout=CALL_SECONDS))
 
     def download_output(self, destination: Path) -> TrainingMetrics:
-        """Bring `output/` here without its checkpoints; `destination` appears, whole, by a rename.
+        """Download `output/` without its checkpoints; `destination` appears complete, by a rename.
 
-        What an earlier call brought stays when it has the right CRC32C. The files whose sha256 metrics.json tells are
-        compared with it, too, so that what arrives is what the trainer wrote.
+        A file that an earlier call downloaded is kept if its CRC32C is right. Files whose sha256 is in metrics.json
+        are compared with that as well, so that the downloaded files are those that the trainer wrote.
 
         Returns:
             metrics.json.
 
         Raises:
             DataCorruptError: an object is not what the trainer wrote.
-            TrainingError: there is no metrics.json, or it cannot be read.
+            TrainingError: metrics.json is missing or cannot be read.
+            TransientError, SettingsError: as `storage_errors`.
         """
         partial = destination.with_name(destination.name + ".download")
         with storage_errors(self.concept, self.uri):
-            there = self._objects("output/")
-            wanted = {name: blob for name, blob in there.items() if not name.startswith(CHECKPOINTS)}
-            for name, blob in wanted.items():
+            existing = self._objects("output/")
+            results = {name: blob for name, blob in existing.items() if not name.startswith(CHECKPOINTS)}
+            for name, blob in results.items():
                 self._fetch(blob, partial / name.removeprefix("output/"))
         for path in [path for path in partial.rglob("*") if path.is_file()]:
-            if f"output/{path.relative_to(partial).as_posix()}" not in wanted:
+            if f"output/{path.relative_to(partial).as_posix()}" not in results:
                 path.unlink()
-        if METRICS not in wanted:
-            raise TrainingError("the job left no metrics.json", concept=self.concept, next_step=f"look at {self.uri}")
+        if METRICS not in results:
+            what, next_step = "the job wrote no metrics.json", f"check the objects in {self.uri}"
+            raise TrainingError(what, concept=self.concept, next_step=next_step)
         metrics = read_results(partial, self.concept)
         self._verify(partial, metrics.files)
         partial.rename(destination)
         return metrics
 
-    def _send(self, name: str, path: Path, there: Any) -> bool:
-        """Bring one file there unless it is there; another run of the same training may be doing the same."""
-        if there is not None and (there.size, there.crc32c) == (path.stat().st_size, crc32c(path)):
+    def _send(self, name: str, path: Path, existing: Any) -> bool:
+        """Upload one file unless it exists; another run of the same training may upload it at the same time."""
+        if existing is not None and (existing.size, existing.crc32c) == (path.stat().st_size, crc32c(path)):
             return False
         blob = self.bucket.blob(self.prefix + name)
-        generation = 0 if there is None else there.generation
+        generation = 0 if existing is None else existing.generation
         try:
             blob.upload_from_filename(
                 str(path), if_generation_match=generation, checksum="crc32c", timeout=CALL_SECONDS
@@ -148,7 +155,7 @@ class Store:
         )
         if crc32c(path) != blob.crc32c:
             path.unlink()
-            raise TransientError(f"{blob.name} arrived damaged", concept=self.concept, next_step="run it again")
+            raise TransientError(f"{blob.name} arrived damaged", concept=self.concept, next_step="retry the run")
 
     def _verify(self, folder: Path, digests: Mapping[str, str]) -> None:
         wrong = [name for name, sha256 in digests.items() if not has_digest(folder / name, "sha256", sha256)]
@@ -160,7 +167,7 @@ class Store:
                 f"first {wrong[0]}",
                 concept=self.concept,
                 file=f"{self.uri}{METRICS}",
-                next_step="remove this object and retry the run: a new job goes on from the last checkpoint",
+                next_step="delete this object and retry the run: a new job resumes from the last checkpoint",
             )
 
     def _objects(self, folder: str) -> dict[str, Any]:
@@ -170,11 +177,11 @@ class Store:
 
 @dataclass
 class Tail:
-    """Follows an object to which lines are appended.
+    """Reader that follows an object to which lines are appended.
 
     Args:
-        store: where it lies.
-        name: its name there.
+        store: Objects of the training.
+        name: Name of the object, under the prefix.
     """
 
     store: Store
@@ -184,7 +191,7 @@ class Tail:
     _rest: bytes = field(default=b"")
 
     def relay(self, pass_on: Callable[[bytes], None]) -> None:
-        """Pass on the whole lines that are new. What cannot be read now is read the next time."""
+        """Pass on the complete lines that are new. If the object cannot be read, the next call reads them."""
         try:
             new = self._read()
         except (google.GoogleAPIError, GoogleAuthError, RequestException):
@@ -212,16 +219,16 @@ class Tail:
 def clean_prefixes(
     bucket: Any, needed: Callable[[str, str], bool], *, days: float = 0, delete: bool = False
 ) -> dict[str, int]:
-    """Find, and remove, what trainings left in the bucket.
+    """Find, and with `delete` remove, the objects of trainings that no run needs.
 
     Args:
-        bucket: of google-cloud-storage.
-        needed: is asked with a concept's name and a fingerprint whether somebody still works with its objects.
-        days: a prefix of which anything was written later than so long ago stays.
-        delete: remove them; else they are only listed.
+        bucket: Bucket of google-cloud-storage.
+        needed: Called with a concept's name and a fingerprint; returns whether a live job or run uses its objects.
+        days: Keep a prefix if any of its objects was written within this many days.
+        delete: Delete the objects; otherwise only list them.
 
     Returns:
-        The bytes under each prefix that may go, by gs:// address.
+        The bytes under each prefix that may be deleted, by gs:// address.
 
     Raises:
         SettingsError, TransientError: the bucket cannot be read or written.
@@ -245,7 +252,7 @@ def clean_prefixes(
 
 
 def crc32c(path: Path) -> str:
-    """CRC32C of a file, in base64, as Cloud Storage writes it."""
+    """Return the CRC32C of a file, in base64, as Cloud Storage writes it."""
     checksum: Any = google_crc32c.Checksum()  # type: ignore[no-untyped-call]
     with path.open("rb") as file:
         while block := file.read(1 << 20):

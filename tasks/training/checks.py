@@ -1,6 +1,6 @@
-"""Whether a Google Cloud project is ready for training: each check says what is missing, and how to mend it.
+"""Checks of a Google Cloud project: whether it is ready for training, what is missing, and how to correct it.
 
-Nothing is rented or changed; an object of a few bytes is written to the bucket and removed.
+The checks rent and change nothing, except that they write an object of a few bytes to the bucket and delete it.
 """
 
 import re
@@ -10,7 +10,7 @@ from typing import Any
 
 from google.api_core import exceptions as google
 from google.auth.exceptions import GoogleAuthError
-from google.auth.transport.requests import AuthorizedSession
+from google.auth.transport.requests import AuthorizedSession, Request
 from requests.exceptions import RequestException
 
 from conceptry.errors import SettingsError
@@ -29,24 +29,24 @@ _IMAGE = re.compile(
 
 @dataclass(frozen=True)
 class Check:
-    """What was looked at and found; `mend` says what to do when it is not as it must be."""
+    """Result of one check: its title, whether it passed, what it found, and the next step if it failed."""
 
     title: str
     ok: bool
     found: str
-    mend: str = ""
+    next_step: str = ""
 
 
 @dataclass(frozen=True)
 class Access:
-    """What the checks look with.
+    """Settings and clients of the checks.
 
     Args:
-        settings: of training on Vertex AI.
-        credentials: of google-auth.
-        jobs: a JobService client.
-        storage: a client of google-cloud-storage.
-        bucket: name of the bucket.
+        settings: Settings of training on Vertex AI.
+        credentials: Credentials of google-auth.
+        jobs: JobService client.
+        storage: Client of google-cloud-storage.
+        bucket: Name of the bucket.
     """
 
     settings: VertexSettings
@@ -57,12 +57,12 @@ class Access:
 
     @property
     def account(self) -> str:
-        """Who the credentials are."""
+        """Account of the credentials."""
         return str(getattr(self.credentials, "service_account_email", None) or "your account")
 
 
 def check_all(access: Access) -> Iterator[Check]:
-    """Look at everything, one after the other; what one check finds missing does not stop the next one."""
+    """Run all checks one after the other; a failed check does not stop the next one."""
     checks: tuple[tuple[str, Callable[[Access], Check]], ...] = (
         ("credentials", _credentials),
         ("project", _project),
@@ -72,20 +72,24 @@ def check_all(access: Access) -> Iterator[Check]:
         ("bucket", _bucket),
         ("image", _image),
     )
-    for title, look in checks:
+    for title, check in checks:
         try:
-            yield look(access)
+            yield check(access)
         except GoogleAuthError as error:
-            yield Check(title, False, _line(error), "give valid credentials: `conceptry setup gcp --credentials FILE`")
+            yield Check(
+                title, False, _line(error), "register valid credentials: `conceptry setup gcp --credentials FILE`"
+            )
         except (google.GoogleAPIError, RequestException) as error:
-            yield Check(title, False, f"could not be looked at: {_line(error)}", "try again, or see the Cloud's status")
+            yield Check(
+                title, False, f"the check failed: {_line(error)}", "try again, or see https://status.cloud.google.com"
+            )
 
 
 def resolve_image(credentials: Any, image: str, google_apis: str | None) -> str:
-    """Turn HOST/PATH:TAG into HOST/PATH@sha256:DIGEST, as the registry has it now; a digest is looked for, too.
+    """Resolve HOST/PATH:TAG to HOST/PATH@sha256:DIGEST in the registry; an image by digest is looked up as well.
 
     Raises:
-        SettingsError: it is not of that form, or the registry has no such image.
+        SettingsError: the image is not of that form, or the registry has no such image.
     """
     match = _IMAGE.fullmatch(image)
     if match is None:
@@ -102,15 +106,13 @@ def resolve_image(credentials: Any, image: str, google_apis: str | None) -> str:
     digest = answer.headers.get("Docker-Content-Digest") or match["digest"]
     if answer.status_code != 200 or not digest:
         raise SettingsError(
-            f"the registry has no image {image} (it answers {answer.status_code})",
+            f"the registry has no image {image} (it responds with {answer.status_code})",
             next_step="build and push it: `gcloud builds submit --config cloudbuild.yaml`",
         )
     return f"{match['host']}/{match['path']}@{digest}"
 
 
 def _credentials(access: Access) -> Check:
-    from google.auth.transport.requests import Request
-
     access.credentials.refresh(Request())
     return Check("credentials", True, access.account)
 
@@ -120,25 +122,25 @@ def _project(access: Access) -> Check:
     status, answer = _get(access, "cloudresourcemanager", f"v3/projects/{project}")
     if status == 200 and answer.get("state") == "ACTIVE":
         return Check("project", True, project)
-    mend = f"see whether `gcloud projects describe {project}` works, and set CONCEPTRY_VERTEX_PROJECT"
-    return Check("project", False, f"{project}: {_message(status, answer)}", mend)
+    next_step = f"check that `gcloud projects describe {project}` works, and set CONCEPTRY_VERTEX_PROJECT"
+    return Check("project", False, f"{project}: {_message(status, answer)}", next_step)
 
 
 def _permissions(access: Access) -> Check:
-    wanted = [*_PERMISSIONS, *(["iam.serviceAccounts.actAs"] if access.settings.service_account else [])]
+    required = [*_PERMISSIONS, *(["iam.serviceAccounts.actAs"] if access.settings.service_account else [])]
     path = f"v3/projects/{access.settings.project}:testIamPermissions"
-    status, answer = _get(access, "cloudresourcemanager", path, {"permissions": wanted})
+    status, answer = _get(access, "cloudresourcemanager", path, {"permissions": required})
     if status != 200:
         return Check("permissions", False, _message(status, answer), "enable cloudresourcemanager.googleapis.com")
-    missing = [one for one in wanted if one not in answer.get("permissions", [])]
+    missing = [one for one in required if one not in answer.get("permissions", [])]
     if not missing:
         return Check("permissions", True, f"{access.account} may create, watch and cancel jobs")
     role = "roles/iam.serviceAccountUser" if missing == ["iam.serviceAccounts.actAs"] else "roles/aiplatform.user"
-    mend = (
+    next_step = (
         f"gcloud projects add-iam-policy-binding {access.settings.project} "
         f"--member serviceAccount:{access.account} --role {role}"
     )
-    return Check("permissions", False, f"{access.account} lacks {', '.join(missing)}", mend)
+    return Check("permissions", False, f"{access.account} lacks {', '.join(missing)}", next_step)
 
 
 def _region(access: Access) -> Check:
@@ -149,15 +151,15 @@ def _region(access: Access) -> Check:
     except (google.NotFound, google.InvalidArgument) as error:
         return Check("region", False, f"{settings.region}: {_line(error)}", "set CONCEPTRY_VERTEX_REGION")
     except google.PermissionDenied as error:
-        mend = f"gcloud services enable aiplatform.googleapis.com --project {settings.project}"
-        return Check("region", False, _line(error), mend)
-    return Check("region", True, f"Vertex AI answers in {settings.region}")
+        next_step = f"gcloud services enable aiplatform.googleapis.com --project {settings.project}"
+        return Check("region", False, _line(error), next_step)
+    return Check("region", True, f"Vertex AI responds in {settings.region}")
 
 
 def _quota(access: Access) -> Check:
     settings = access.settings
     if not settings.accelerator_type:
-        return Check("quota", True, "no accelerator is asked for")
+        return Check("quota", True, "no accelerator is configured")
     metric = quota_metric(settings.accelerator_type, spot=settings.provisioning == "spot")
     path = f"v1/projects/{settings.project}/locations/global/services/aiplatform.googleapis.com/quotaInfos"
     infos: list[Any] = []
@@ -173,12 +175,12 @@ def _quota(access: Access) -> Check:
     limits = [
         _limit(detail) for info in infos for detail in info["dimensionsInfos"] if _is_here(detail, settings.region)
     ]
-    wanted = settings.accelerator_count * settings.replicas * settings.max_jobs
-    found = f"{max(limits, default=0)} x {settings.accelerator_type} in {settings.region}, {wanted} wanted"
-    if max(limits, default=0) >= wanted:
+    required = settings.accelerator_count * settings.replicas * settings.max_jobs
+    found = f"{max(limits, default=0)} x {settings.accelerator_type} in {settings.region}, {required} required"
+    if max(limits, default=0) >= required:
         return Check("quota", True, found)
     page = f"https://console.cloud.google.com/iam-admin/quotas?project={settings.project}"
-    return Check("quota", False, found, f"ask for more of {metric}: {page}")
+    return Check("quota", False, found, f"request an increase of {metric}: {page}")
 
 
 def _bucket(access: Access) -> Check:
@@ -186,17 +188,17 @@ def _bucket(access: Access) -> Check:
     try:
         bucket = access.storage.get_bucket(access.bucket, timeout=_SECONDS)
         blob = bucket.blob(probe)
-        blob.upload_from_string(b"May we write here?", timeout=_SECONDS)
+        blob.upload_from_string(b"write check", timeout=_SECONDS)
         blob.download_as_bytes(timeout=_SECONDS)
         blob.delete(timeout=_SECONDS)
     except google.NotFound:
         where = f"--project {access.settings.project} --location {access.settings.region}"
-        mend = f"gcloud storage buckets create {uri} {where}"
-        return Check("bucket", False, f"there is no {uri}", mend)
+        next_step = f"gcloud storage buckets create {uri} {where}"
+        return Check("bucket", False, f"{uri} does not exist", next_step)
     except google.Forbidden as error:
         grant = f"--member serviceAccount:{access.account} --role roles/storage.objectAdmin"
-        mend = f"gcloud storage buckets add-iam-policy-binding {uri} {grant}"
-        return Check("bucket", False, f"{uri}: {_line(error)}", mend)
+        next_step = f"gcloud storage buckets add-iam-policy-binding {uri} {grant}"
+        return Check("bucket", False, f"{uri}: {_line(error)}", next_step)
     where = str(bucket.location or "").lower()
     far = where and where != access.settings.region and "-" in where
     note = f" (it is in {where}: reading it from {access.settings.region} costs time and money)" if far else ""
@@ -212,7 +214,7 @@ def _image(access: Access) -> Check:
 
 
 def quota_metric(accelerator: str, *, spot: bool) -> str:
-    """The metric of Vertex AI's quota on an accelerator for training."""
+    """Return the metric of Vertex AI's quota for training with an accelerator."""
     name = accelerator.lower().removeprefix("nvidia_").removeprefix("tesla_")
     name = {"h100_80gb": "h100", "h200_141gb": "h200"}.get(name, name)
     return f"aiplatform.googleapis.com/custom_model_training_{'preemptible_' if spot else ''}nvidia_{name}_gpus"
@@ -224,15 +226,15 @@ def _get(access: Access, service: str, path: str, body: dict[str, Any] | None = 
     try:
         method = "GET" if body is None else "POST"
         answer = session.request(method, f"{base}/{path}", json=body, timeout=_SECONDS)
-        told = answer.json() if "json" in answer.headers.get("Content-Type", "") else {}
+        content = answer.json() if "json" in answer.headers.get("Content-Type", "") else {}
     finally:
         session.close()
-    return answer.status_code, told
+    return answer.status_code, content
 
 
 def _limit(detail: Any) -> int:
     value = int(detail.get("details", {}).get("value", 0))
-    return 10**9 if value < 0 else value  # -1 is no limit
+    return 10**9 if value < 0 else value  # -1 means no limit
 
 
 def _is_here(detail: Any, region: str) -> bool:
@@ -241,7 +243,7 @@ def _is_here(detail: Any, region: str) -> bool:
 
 
 def _message(status: int, answer: dict[str, Any]) -> str:
-    return str(answer.get("error", {}).get("message") or f"the answer was {status}")
+    return str(answer.get("error", {}).get("message") or f"the response was {status}")
 
 
 def _line(error: Exception) -> str:

@@ -1,7 +1,7 @@
-"""What the jobs of a training cost, estimated from machine type and time.
+"""Cost of the jobs of a training, estimated from machine type and duration.
 
-The table `prices.json` says where its prices are from and of which day; CONCEPTRY_VERTEX_PRICES names another one of
-the same form, with `accelerators` (price of one, by type) added where a machine's price is without them.
+The table `prices.json` names the source and the day of its prices. CONCEPTRY_VERTEX_PRICES names another table of the
+same form; `accelerators` (price of one, by type) is needed for machines whose price excludes them.
 """
 
 import json
@@ -18,46 +18,46 @@ TABLE = Path(__file__).with_name("prices.json")
 
 
 class Prices(BaseModel):
-    """A table of prices an hour."""
+    """Table of prices per hour."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     date: str = Field(description="Day on which the prices were looked up.")
-    source: str = Field(description="Where they are from, and for which region and kind of provisioning.")
+    source: str = Field(description="Source of the prices, with region and kind of provisioning.")
     currency: str = Field("USD", description="Currency of all prices.")
-    machines: dict[str, float] = Field(description="Price of a machine for an hour, by machine type.")
+    machines: dict[str, float] = Field(description="Price of a machine per hour, by machine type.")
     spot: dict[str, float] = Field(
-        default_factory=dict, description="The same of a Spot machine; where it is not known, the full price is taken."
+        default_factory=dict, description="Price of a Spot machine per hour; an unlisted one has the full price."
     )
     accelerators: dict[str, float] = Field(
-        default_factory=dict, description="Price of one accelerator for an hour, where the machine's is without it."
+        default_factory=dict, description="Price of one accelerator per hour, if the machine's price excludes it."
     )
 
     @classmethod
     def load(cls, path: Path | None) -> "Prices":
-        """Read a table; the one that comes along when there is no path.
+        """Read a table; without a path, that of the package.
 
         Raises:
-            SettingsError: it cannot be read.
+            SettingsError: the table cannot be read.
         """
         try:
             return cls.model_validate_json((path or TABLE).read_bytes())
         except (OSError, ValidationError) as error:
             raise SettingsError(
-                f"the price table cannot be read: {error}", file=str(path), next_step="see CONCEPTRY_VERTEX_PRICES"
+                f"the price table cannot be read: {error}", file=str(path), next_step="check CONCEPTRY_VERTEX_PRICES"
             ) from error
 
     def hourly(self, machine: str, provisioning: str) -> float | None:
-        """Price of a machine for an hour, without accelerators that are charged apart; None when it is not known."""
+        """Return the price of a machine per hour, without separately charged accelerators; None if it is not listed."""
         full = self.machines.get(machine)
         return self.spot.get(machine, full) if provisioning == "spot" else full
 
 
 @dataclass(frozen=True)
 class Use:
-    """What one job used: seconds from its start to its end on `replicas` machines, and whether it is billed.
+    """Usage of one job: seconds from its start to its end on `replicas` machines, and whether it is billed.
 
-    Vertex AI bills no time of a job that failed by itself, but does of one that its user cancelled.
+    Vertex AI does not bill a job that failed by itself; it bills a job that the user cancelled.
     """
 
     job: str
@@ -70,7 +70,7 @@ class Use:
 
 
 def estimate(uses: Sequence[Use], prices: Prices, provisioning: str) -> dict[str, Any]:
-    """Add up, for the manifest; `amount` is None where the table has no price for a machine."""
+    """Return the total cost, for the manifest; `amount` is None if the table does not list a machine."""
     hourly = [_hourly(use, prices, provisioning) for use in uses]
     amounts = [
         price * use.replicas * use.seconds / 3600
@@ -108,5 +108,5 @@ def _hourly(use: Use, prices: Prices, provisioning: str) -> float | None:
 
 
 def dumps(cost: Mapping[str, Any]) -> str:
-    """Write an estimate as JSON."""
+    """Return an estimate as JSON."""
     return json.dumps(cost, indent=2) + "\n"

@@ -1,4 +1,4 @@
-"""Settings in, CustomJob out: pure, so that what will be rented can be read before it is rented."""
+"""Builder of the CustomJob from settings: pure, so that tests can check what would be rented."""
 
 import re
 from collections.abc import Mapping
@@ -13,9 +13,9 @@ INSTALLATION = f"{OURS}_installation"
 RUN = f"{OURS}_run"
 ATTEMPT = f"{OURS}_attempt"
 ROOT = "conceptry"
-"""First folder of everything of ours in the bucket."""
+"""Top folder of Conceptry's objects in the bucket."""
 COMPILED = "conceptry-compiled"
-"""First folder of what XLA compiled for a kind of accelerator, which the next job there need not compile again."""
+"""Top folder of XLA's compilation cache, by accelerator type."""
 COMMAND = ("python", "-m", "trainer")
 _STRATEGY = {"standard": "STANDARD", "spot": "SPOT", "flex-start": "FLEX_START"}
 _LONGEST_LABEL = 63
@@ -24,15 +24,15 @@ _DAY = 24.0
 
 @dataclass(frozen=True)
 class JobSpec:
-    """What a job is for.
+    """Purpose of a job.
 
     Args:
-        concept: name of the concept.
-        fingerprint: 64 hex digits.
-        installation: which Conceptry this is, so that two of them in one project leave each other's jobs alone.
-        run: id of the Prefect run that asks.
-        bucket: name of the bucket, without gs://.
-        command: of the container; another one only in tests of everything around the trainer.
+        concept: Name of the concept.
+        fingerprint: Training fingerprint, 64 hex digits.
+        installation: Id of the installation, which separates the jobs of installations in one project.
+        run: Id of the Prefect run that owns the job.
+        bucket: Name of the bucket, without gs://.
+        command: Command of the container; tests replace it.
     """
 
     concept: str
@@ -44,17 +44,17 @@ class JobSpec:
 
     @property
     def prefix(self) -> str:
-        """Where everything of this training lies in the bucket, with a / at its end."""
+        """Prefix of this training's objects in the bucket, with a trailing /."""
         return f"{ROOT}/{self.concept}/{self.fingerprint}/"
 
 
 def label(text: str) -> str:
-    """Make a label's value of any text: what labels do not allow becomes -, and 63 characters are kept."""
+    """Return a valid label value: other characters are replaced by -, and the text is cut to 63 characters."""
     return re.sub(r"[^a-z0-9_-]", "-", text.lower())[:_LONGEST_LABEL]
 
 
 def labels(spec: JobSpec) -> dict[str, str]:
-    """The labels by which a job is found again. A fingerprint is one character too long for a label: 63 are enough."""
+    """Return the labels by which a job is found. Of the fingerprint's 64 digits a label can hold 63, which suffice."""
     return {
         FINGERPRINT: label(spec.fingerprint),
         CONCEPT: label(spec.concept),
@@ -64,12 +64,12 @@ def labels(spec: JobSpec) -> dict[str, str]:
 
 
 def custom_job(spec: JobSpec, settings: VertexSettings, attempt: str = "") -> dict[str, Any]:
-    """Write the CustomJob of a training, as the client library takes it.
+    """Return the CustomJob of a training, as the client library accepts it.
 
     Args:
-        spec: what it is for.
-        settings: where and on what it runs; they have been checked together.
-        attempt: names this very request, to find its job again when the answer gets lost.
+        spec: Purpose of the job.
+        settings: Region, machine and limits; already validated.
+        attempt: Id of this request, by which its job is found if the response is lost.
     """
     own = {**labels(spec), **({ATTEMPT: attempt} if attempt else {})}
     job_spec: dict[str, Any] = {
@@ -87,12 +87,12 @@ def custom_job(spec: JobSpec, settings: VertexSettings, attempt: str = "") -> di
 
 
 def mounted(uri: str) -> str:
-    """The path under /gcs/ by which a job sees gs://BUCKET/PATH; any other path stays."""
+    """Return the path under /gcs/ at which gs://BUCKET/PATH is mounted in a job; return any other path unchanged."""
     return uri.replace("gs://", "/gcs/", 1)
 
 
 def _pools(spec: JobSpec, settings: VertexSettings) -> list[dict[str, Any]]:
-    """The chief, and a pool of workers when there are several machines: Vertex AI wants exactly one in the first."""
+    """Return the chief's pool, which must have exactly one replica, and a pool of workers for further machines."""
     machine: dict[str, Any] = {"machine_type": settings.machine_type}
     if settings.accelerator_type:
         machine |= {"accelerator_type": settings.accelerator_type, "accelerator_count": settings.accelerator_count}
@@ -122,7 +122,7 @@ def _scheduling(settings: VertexSettings) -> dict[str, Any]:
         "strategy": _STRATEGY[settings.provisioning],
     }
     if settings.replicas > 1:
-        # A worker that comes back alone would wait for the others for ever: all begin again at the checkpoint.
+        # A single restarted worker would wait for the others forever, so all restart from the checkpoint.
         scheduling["restart_job_on_worker_restart"] = True
     if settings.provisioning == "flex-start":
         scheduling["max_wait_duration"] = _duration(settings.max_wait_hours or _DAY)

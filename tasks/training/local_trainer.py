@@ -1,8 +1,8 @@
-"""Training on this machine: `python -m trainer` as a child process that never outlives the run that started it.
+"""Training on this machine: `python -m trainer` as a child process that does not outlive the run that started it.
 
-The trainer gets an environment without the project's tokens, an `output.partial` folder that a later attempt finds
-again (checkpoints are in it), and ends with the run in three ways: a cancelled run stops it; a killed run's kernel does
-(PR_SET_PDEATHSIG, Linux); and the run's lock is inherited, so that nobody starts a second one while it still lives.
+The trainer gets an environment without the project's tokens, and a folder `output.partial` with its checkpoints, which
+a later attempt reuses. A cancelled run stops the trainer; if the run is killed, the kernel does (PR_SET_PDEATHSIG,
+Linux). The trainer inherits the run's lock, so that no second trainer starts while it is alive.
 """
 
 import json
@@ -23,12 +23,12 @@ from trainer.base_weights import presets
 from trainer.metrics import METRICS_FILE, TrainingMetrics
 
 BAD_INPUT, WENT_WRONG, INTERRUPTED = 2, 3, 75
-# Seconds between the polite signal and the last one: enough to write a checkpoint of a few kilobytes.
+# Seconds between SIGTERM and SIGKILL: enough to write a checkpoint of a few kilobytes.
 GRACE = 20.0
 LAST_LINES = 12
 
-# Runs in the child before the trainer does. Setting the death signal there, and not in a preexec_fn, is safe in a
-# parent with threads; the last line is for a parent that died before the second one.
+# Runs in the child process before the trainer. Unlike a preexec_fn, this way to set the death signal is safe in a
+# parent with threads; the last line handles a parent that died before the second line.
 _LEASH = """\
 import ctypes, os, signal, sys
 ctypes.CDLL(None).prctl(1, signal.SIGTERM)
@@ -43,18 +43,18 @@ def train_local(
     on_event: Callable[[Mapping[str, Any]], None] = lambda _: None,
     keep_open: Sequence[int] = (),
 ) -> TrainingMetrics:
-    """Train, or go on with a training that was interrupted, and return metrics.json.
+    """Train, or resume an interrupted training, and return metrics.json.
 
     Args:
-        request: what to train.
-        on_progress: called for each of the trainer's steps that it reports.
-        on_event: called for its other lines, e.g. `{"event": "compiled"}`.
-        keep_open: file descriptors (locks) that the trainer inherits, and so holds until it is dead.
+        request: The training.
+        on_progress: Called for each step that the trainer reports.
+        on_event: Called for the trainer's other lines, e.g. `{"event": "compiled"}`.
+        keep_open: File descriptors (locks) that the trainer inherits, and so holds until it has ended.
 
     Raises:
-        TrainingError: bad configuration or records, or a training that went wrong; a retry would do the same.
-        SettingsError: its gate asks for CLIP scores, and there is no CLIP model.
-        TransientError: somebody ended the trainer; its checkpoint is kept and the next call goes on from there.
+        TrainingError: the configuration or the records are invalid, or the training failed; a retry would fail, too.
+        SettingsError: the gate needs CLIP scores, and there is no CLIP model.
+        TransientError: a signal ended the trainer; its checkpoint is kept, and the next call resumes from it.
     """
     metrics = request.output / METRICS_FILE
     if metrics.is_file():
@@ -81,7 +81,7 @@ def train_local(
 
 
 def stop(child: subprocess.Popen[bytes], grace: float = GRACE) -> None:
-    """End the child and what it started: first politely, after `grace` seconds for good."""
+    """Stop the child's process group with SIGTERM, and after `grace` seconds with SIGKILL."""
     for how, patience in ((signal.SIGTERM, grace), (signal.SIGKILL, None)):
         if child.poll() is None:
             with suppress(ProcessLookupError):
@@ -93,18 +93,18 @@ def stop(child: subprocess.Popen[bytes], grace: float = GRACE) -> None:
 
 
 def failure(concept: str, code: int, last_lines: Sequence[str]) -> TrainingError | TransientError:
-    """Say in words how the trainer ended, and whether the next attempt may do better."""
+    """Return the error for a trainer that exited with `code`; it is transient if a retry may succeed."""
     if code in (INTERRUPTED, -signal.SIGTERM, -signal.SIGKILL, -signal.SIGINT):
         how = "was interrupted" if code == INTERRUPTED else f"was ended by {signal.Signals(-code).name}"
-        hint = ", perhaps for want of memory" if code == -signal.SIGKILL else ""
+        hint = ", possibly because memory ran out" if code == -signal.SIGKILL else ""
         return TransientError(
-            f"the trainer {how}{hint}", concept=concept, next_step="its checkpoint is kept; run again to go on from it"
+            f"the trainer {how}{hint}", concept=concept, next_step="its checkpoint is kept; a retry resumes from it"
         )
     what, next_step = {
-        BAD_INPUT: ("the trainer refused its configuration or its records", "mend what the last line names"),
-        WENT_WRONG: ("the training went wrong", "try a smaller training.learning_rate"),
-        0: ("the trainer ended without writing metrics.json", "look at the last lines of its output"),
-    }.get(code, ("the trainer failed", "look at the last lines of its output"))
+        BAD_INPUT: ("the trainer refused its configuration or its records", "correct what the last line names"),
+        WENT_WRONG: ("the training failed", "try a smaller training.learning_rate"),
+        0: ("the trainer ended without writing metrics.json", "check the last lines of its output"),
+    }.get(code, ("the trainer failed", "check the last lines of its output"))
     return TrainingError(what, concept=concept, next_step=next_step, exit_code=code, last_lines=last_lines)
 
 
@@ -130,7 +130,7 @@ def _start(command: list[str], stderr: IO[bytes], keep_open: Sequence[int]) -> s
 
 
 def _environment() -> dict[str, str]:
-    """Return what the trainer may see: no token of the Hub, of Prefect or of this project."""
+    """Return the trainer's environment, without tokens of the Hub, of Prefect and of this project."""
     secrets = ("CONCEPTRY_", "PREFECT_", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
     return {"TF_CPP_MIN_LOG_LEVEL": "2", **child_environment(without=secrets), "PYTHONUNBUFFERED": "1"}
 

@@ -1,4 +1,4 @@
-"""The last lines that a job's containers printed, from Cloud Logging: what a failed training said of itself."""
+"""Last log lines of a job's containers, from Cloud Logging."""
 
 from typing import Any
 
@@ -13,17 +13,17 @@ _SECONDS = 30.0
 
 
 def last_lines(credentials: Any, settings: VertexSettings, job_id: str) -> list[str]:
-    """Read the last lines, the oldest of them first.
+    """Return the last lines of a job's log, the oldest first.
 
-    Where they cannot be read there are none: that must not hide how the job ended.
+    If the log cannot be read, return an empty list, so that the caller still reports how the job ended.
 
     Args:
-        credentials: of google-auth.
-        settings: of training on Vertex AI.
-        job_id: the last part of the job's name.
+        credentials: Credentials of google-auth.
+        settings: Settings of training on Vertex AI.
+        job_id: Last part of the job's resource name.
     """
     base = settings.google_apis or "https://logging.googleapis.com"
-    asked = {
+    body = {
         "resourceNames": [f"projects/{settings.project}"],
         "filter": f'resource.type="ml_job" AND resource.labels.job_id="{job_id}"',
         "orderBy": "timestamp desc",
@@ -31,7 +31,7 @@ def last_lines(credentials: Any, settings: VertexSettings, job_id: str) -> list[
     }
     session = AuthorizedSession(credentials)
     try:
-        answer = session.post(f"{base}/v2/entries:list", json=asked, timeout=_SECONDS)
+        answer = session.post(f"{base}/v2/entries:list", json=body, timeout=_SECONDS)
         entries = answer.json().get("entries", []) if answer.status_code == 200 else []
     except (GoogleAuthError, RequestException, ValueError):
         return []

@@ -1,7 +1,7 @@
-"""How fast each preset trains where trainings run, and what an hour costs: for the estimates in a plan.
+"""Speed and price of training each preset, for the estimates in a plan.
 
-Seconds on the A100 are guesses, somewhat under the 267 ms a step that the Keras tutorial's card took; a concept's own
-last version, once there is one, is a better guide.
+Seconds on the A100 are guesses, somewhat below the 267 ms per step of the GPU in the Keras tutorial. If a concept has a
+version, the estimate uses its duration instead.
 """
 
 from conceptry.estimate import Rate
@@ -9,13 +9,13 @@ from conceptry.installation import Installation
 from tasks.training.cost import Prices
 from trainer.base_weights.presets import PRESETS
 
-# Seconds a step, and of everything else: on two CPU cores, and on one A100.
+# Seconds per step, and seconds of overhead: on two CPU cores, and on one A100.
 _STEP = {"local": {"tiny": 0.06, "sd-v1-4": 8.0}, "vertex": {"tiny": 0.01, "sd-v1-4": 0.2}}
 _OVERHEAD = {"local": {"tiny": 30.0, "sd-v1-4": 600.0}, "vertex": {"tiny": 240.0, "sd-v1-4": 360.0}}
 
 
 def rates(installation: Installation) -> dict[str, Rate]:
-    """Return the speed and price of training: by preset, and by `backend/preset` for concepts that choose.
+    """Return the rates by preset, for the default backend, and by `backend/preset`.
 
     Raises:
         SettingsError: the price table that the settings name cannot be read.
@@ -27,7 +27,7 @@ def rates(installation: Installation) -> dict[str, Rate]:
 
 
 def _vertex_price(installation: Installation) -> float:
-    """Return dollars an hour of the machine that jobs run on; 0 where the table does not know it."""
+    """Return the price of the jobs' machine in US dollars per hour; 0 if the table does not list it."""
     pricing = installation.vertex_basics
     return Prices.load(pricing.prices).hourly(pricing.machine_type, pricing.provisioning) or 0.0
 

@@ -1,4 +1,4 @@
-"""What a training is asked for and what it tells of itself, wherever it runs."""
+"""Request, progress and results of a training on any backend."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -15,9 +15,9 @@ from trainer.recipe import RECIPE
 
 @dataclass(frozen=True)
 class TrainingRequest:
-    """One training: what the trainer reads, and the folder that appears, whole, when it is done.
+    """One training: the inputs of the trainer, and the folder of results, which appears complete at the end.
 
-    `needs_clip` is whether its gate asks for CLIP scores, so that it is of no use without a CLIP model.
+    `needs_clip` is whether the gate needs CLIP scores, so that the training requires a CLIP model.
     """
 
     concept: str
@@ -28,17 +28,17 @@ class TrainingRequest:
     needs_clip: bool = False
 
     def no_clip(self, variable: str) -> SettingsError:
-        """The error of a training that could not be judged; `variable` names the folder of weights."""
+        """Return the error for a missing CLIP model; `variable` is the setting of the folder of weights."""
         return SettingsError(
-            "gate.min_clip_gain asks for CLIP scores, and there is no CLIP model where it would be trained",
+            "gate.min_clip_gain needs CLIP scores, and the machine that would train has no CLIP model",
             concept=self.concept,
-            next_step=f"`conceptry base fetch --clip` brings one into clip/ of {variable}; or leave that key out",
+            next_step=f"run `conceptry base fetch --clip` to download one to clip/ of {variable}, or remove that key",
         )
 
 
 @dataclass(frozen=True)
 class Progress:
-    """One line of the trainer's progress: step `step` of `of`, its loss, seconds since the start."""
+    """Progress of a training: step `step` of `of`, its loss, and seconds since the start."""
 
     step: int
     of: int
@@ -47,12 +47,12 @@ class Progress:
 
 
 def base_models() -> dict[str, BaseModel]:
-    """Return every preset by name, as fingerprints see it."""
+    """Return every preset by name, as fingerprints use it."""
     return {name: base_model(name) for name in BASE_MODELS}
 
 
 def base_model(name: str) -> BaseModel:
-    """Describe a preset the way fingerprints see it."""
+    """Return a preset as fingerprints use it."""
     preset = presets.PRESETS[name]
     return BaseModel(name=name, digest=presets.digest(name), recipe=RECIPE, resolution=preset.resolution)
 
@@ -60,26 +60,26 @@ def base_model(name: str) -> BaseModel:
 def relay(
     line: bytes | str, on_progress: Callable[[Progress], None], on_event: Callable[[Mapping[str, Any]], None]
 ) -> None:
-    """Pass on one line that the trainer printed."""
+    """Parse one line of the trainer's output and call the callback for it; ignore other output."""
     try:
-        told = json.loads(line)
+        data = json.loads(line)
     except ValueError:
-        return  # Some library printed; the log of a run is not the place for it.
-    if not isinstance(told, dict):
+        return  # output of a library, which does not belong in the run's log
+    if not isinstance(data, dict):
         return
-    if "event" in told:
-        on_event(told)
-    elif told.keys() >= {"step", "of"}:
+    if "event" in data:
+        on_event(data)
+    elif data.keys() >= {"step", "of"}:
         on_progress(
-            Progress(int(told["step"]), int(told["of"]), float(told.get("loss", 0)), float(told.get("seconds", 0)))
+            Progress(int(data["step"]), int(data["of"]), float(data.get("loss", 0)), float(data.get("seconds", 0)))
         )
 
 
 def read_results(output: Path, concept: str) -> TrainingMetrics:
-    """Read metrics.json of a trainer's output folder.
+    """Parse metrics.json in a trainer's output folder.
 
     Raises:
-        TrainingError: it is missing or cannot be read; the message says what to do.
+        TrainingError: the file is missing or cannot be parsed; the message says what to do.
     """
     try:
         return read_metrics(output / METRICS_FILE)

@@ -1,4 +1,4 @@
-"""The step of a run that trains, on this machine or on Vertex AI, with its progress in Prefect's UI."""
+"""Prefect task that trains, on this machine or on Vertex AI, with its progress in Prefect's UI."""
 
 import json
 import socket
@@ -13,6 +13,7 @@ from prefect import get_run_logger
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.client.schemas.objects import StateType
 from prefect.concurrency.sync import concurrency
+from prefect.runtime import flow_run
 from prefect.settings import get_current_settings
 
 from conceptry.installation import Installation
@@ -26,20 +27,20 @@ from tasks.training.local_trainer import train_local
 from tasks.training.request import Progress, TrainingRequest
 
 CREATING = "conceptry-vertex-create"
-"""Prefect's global limit that lets one run at a time look for a job and create one, on whatever machine it is."""
+"""Name of Prefect's global concurrency limit under which one run at a time, on any machine, finds or creates a job."""
 TERMINAL = "terminal-"
-"""How the owner's label begins when a training was started without a Prefect server."""
+"""Prefix of the owner label of a training that was started without a Prefect server."""
 _LEASE = 60.0
 
 
 @cached_task("train", lambda run: run.output)
 def train(run: RunFolder, installation: Installation, job: TrainingJob, lock: int) -> str:
-    """Run the trainer, show its progress, and return the folder of its results.
+    """Run the trainer, show its progress, and return the folder of the results.
 
     Args:
         run: Folder of the run, with the records.
-        installation: Where it is trained.
-        job: What is trained.
+        installation: Installation, for the backend and its settings.
+        job: The training.
         lock: File descriptor of the run folder's lock, which a local trainer inherits.
     """
     emit(job.name, "training", fingerprint=job.fingerprint, revision=job.revision, retrain=job.retrain)
@@ -56,13 +57,13 @@ def train(run: RunFolder, installation: Installation, job: TrainingJob, lock: in
 
 
 def read_cost(output: Path) -> dict[str, Any] | None:
-    """Read what a training cost, for the manifest; None when it was trained on one's own machine."""
+    """Return the cost of a training, for the manifest; None if it ran on this machine."""
     path = output / "cost.json"
     return json.loads(path.read_bytes()) if path.is_file() else None
 
 
 class ProgressArtifact:
-    """A training's progress on the run's page: a bar that moves, and a line in the log every few seconds."""
+    """Progress of a training on the run's page: a progress bar, and a log line every few seconds."""
 
     EVERY = 5.0
 
@@ -73,7 +74,7 @@ class ProgressArtifact:
         self._last = 0.0
 
     def show(self, progress: Progress) -> None:
-        """Move the bar, if the last move is some seconds ago."""
+        """Update the bar and the log, at most once every few seconds."""
         if time.monotonic() - self._last < self.EVERY and progress.step < progress.of:
             return
         self._last = time.monotonic()
@@ -87,15 +88,15 @@ class ProgressArtifact:
         self._logger.info("trainer: %s%s", event.get("event"), f" ({details})" if details else "")
 
     def finish(self) -> None:
-        """Fill the bar; a training may stop early."""
+        """Set the bar to 100 %, because a training may stop early."""
         update_progress_artifact(self._artifact, progress=100.0)
 
 
 def _train_on_vertex(
     request: TrainingRequest, installation: Installation, job: TrainingJob, progress: ProgressArtifact
 ) -> None:
-    """Train on Vertex AI; metrics and cost lie beside the results."""
-    # Google's clients take seconds to import, and only trainings on Vertex AI need them.
+    """Train on Vertex AI; metrics and cost are written to the folder of the results."""
+    # Imported here: Google's clients take seconds to import, and only trainings on Vertex AI need them.
     from tasks.training import vertex
     from tasks.training.custom_job import JobSpec
 
@@ -113,21 +114,19 @@ def _train_on_vertex(
 
 
 def is_cancelled() -> bool:
-    """Whether this very run was cancelled. A server that does not answer has not said so."""
-    from prefect.runtime import flow_run
-
+    """Whether the current run was cancelled; False if the server does not respond."""
     if flow_run.id is None:
         return False
     try:
         with connected() as client:
             state = client.read_flow_run(UUID(flow_run.id)).state
-    except Exception:  # noqa: BLE001 - whatever the client raises, the job is worth more than the answer
+    except Exception:  # noqa: BLE001 - no failure of this request may end a paid job
         return False
     return state is not None and state.type in (StateType.CANCELLING, StateType.CANCELLED)
 
 
 def _owner() -> str:
-    """Return who owns a job: a run of the Prefect server, else a terminal, whose jobs the reaper leaves alone."""
+    """Return the owner of a job: the Prefect run, else this process, whose jobs the flow `reap` keeps."""
     if get_current_settings().api.url is None:
         return f"{TERMINAL}{socket.gethostname()}"
     return run_id()

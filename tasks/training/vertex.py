@@ -1,8 +1,8 @@
-"""Training on Vertex AI: bring the records, find or create the job, watch it, bring the results back.
+"""Training on Vertex AI: upload the records, find or create the job, follow it, download the results.
 
-Every part can be done again: records that are there are not sent again, a job that is live is found by its label,
-results that are complete need no job. So a run that was killed at any moment goes on when it is started again, and
-nobody pays twice. A job outlives the process that watches it, unless somebody cancelled its run.
+Every step is idempotent: uploaded records are not sent again, a live job is found by its label, complete results need
+no job. A run that was killed at any moment therefore resumes when it is started again, without a second job. A job
+outlives the process that follows it, unless the user cancels its run.
 """
 
 import json
@@ -21,25 +21,26 @@ from tasks.files import write_atomically
 from tasks.training import cost
 from tasks.training.bucket import METRICS, PROGRESS, Store, Tail, storage_errors
 from tasks.training.custom_job import JobSpec
+from tasks.training.job import Job
 from tasks.training.local_trainer import INTERRUPTED, failure
 from tasks.training.logs import last_lines
 from tasks.training.request import Progress, TrainingRequest, read_results, relay
-from tasks.training.vertex_jobs import Job, VertexJobs
+from tasks.training.vertex_jobs import VertexJobs
 from trainer.base_weights import presets
 from trainer.metrics import TrainingMetrics
 
 COST = "cost.json"
-"""Beside the trainer's own results: what they cost."""
+"""File beside the trainer's results with their cost."""
 _STATUS = re.compile(r"non-zero status of (\d+)")
-# Codes of google.rpc: the machine or the service was at fault, not the trainer.
+# Codes of google.rpc that mean a failure of the machine or the service, not of the trainer.
 _RESOURCE_EXHAUSTED, _ABORTED, _INTERNAL, _UNAVAILABLE, _TOO_LATE = 8, 10, 13, 14, 4
 
 
 @dataclass(frozen=True)
 class Cloud:
-    """The clients of a training, made from Prefect blocks.
+    """Clients of a training on Vertex AI, made from Prefect blocks.
 
-    `bucket` is of google-cloud-storage; `last_lines` reads what a job printed last, by the last part of its name.
+    `bucket` is of google-cloud-storage; `last_lines` returns the last log lines of a job, by the last part of its name.
     """
 
     settings: VertexSettings
@@ -56,8 +57,8 @@ class Callbacks:
         on_progress: Called for each step that the trainer reports.
         on_event: Called for its other lines.
         log: Called with a line of text for each change of the job.
-        is_cancelled: Whether the run was cancelled.
-        creation_guard: Held while a job is looked for and created.
+        is_cancelled: Returns whether the run was cancelled.
+        creation_guard: Lock to hold while a job is found or created.
     """
 
     on_progress: Callable[[Progress], None] = lambda _: None
@@ -68,11 +69,12 @@ class Callbacks:
 
 
 def open_cloud(settings: VertexSettings, warn: Callable[[str], None] = lambda _: None) -> Cloud:
-    """Make the clients from the blocks that the settings name.
+    """Return the clients made from the Prefect blocks in the settings.
 
     Raises:
-        SettingsError: there is no such block.
+        SettingsError: a block does not exist.
     """
+    # Imported here: prefect_gcp takes seconds to import, and `make_cloud` needs only its blocks.
     from prefect_gcp import GcpCredentials
     from prefect_gcp.cloud_storage import GcsBucket
 
@@ -86,17 +88,17 @@ def open_cloud(settings: VertexSettings, warn: Callable[[str], None] = lambda _:
 def make_cloud(
     settings: VertexSettings, connect: Callable[[], Any], block: Any, warn: Callable[[str], None] = lambda _: None
 ) -> Cloud:
-    """Make the clients.
+    """Return the clients of a training.
 
     Args:
-        settings: of training on Vertex AI.
-        connect: makes a JobService client; it is called again when the credentials are refused.
-        block: a GcsBucket.
-        warn: is told what a person should know.
+        settings: Settings of training on Vertex AI.
+        connect: Returns a JobService client; called again if the credentials are refused.
+        block: Prefect block GcsBucket.
+        warn: Called with warnings for the user.
 
     Raises:
-        SettingsError: there is no such bucket, or the credentials will not do.
-        TransientError: Cloud Storage did not answer.
+        SettingsError: the bucket does not exist, or the credentials are refused.
+        TransientError: Cloud Storage did not respond.
     """
     with storage_errors(None, f"gs://{block.bucket}"):
         bucket = block.get_bucket()
@@ -108,23 +110,23 @@ def make_cloud(
 
 
 def train_vertex(request: TrainingRequest, spec: JobSpec, cloud: Cloud, callbacks: Callbacks) -> TrainingMetrics:
-    """Train, or go on with a training that was interrupted, and return metrics.json.
+    """Train, or resume an interrupted training, and return metrics.json.
 
-    Beside the trainer's results there will be cost.json, the estimate of what all jobs of this training cost.
+    Writes cost.json, the estimated cost of all jobs of this training, beside the trainer's results.
 
     Raises:
-        TrainingError: the trainer refused its input or failed, or no machine could be had; a retry would do the same.
-        TrainingCancelled: somebody cancelled the run; the job was cancelled, too.
-        TransientError: Google did not answer for long; the job, if there is one, goes on and is found again.
-        SettingsError: what is set, or the credentials, will not do.
-        DataCorruptError: results are not what the trainer wrote.
+        TrainingError: the trainer refused its input or failed, or no machine was available; a retry would fail, too.
+        TrainingCancelled: the user cancelled the run; its job was cancelled, too.
+        TransientError: Google did not respond for `patience_seconds`; a live job continues and is found by a retry.
+        SettingsError: the settings or the credentials are not usable.
+        DataCorruptError: a result does not have the digest that the trainer recorded.
     """
     store = Store(cloud.bucket, spec.prefix, request.concept)
     if not request.output.is_dir():
         if not store.has(METRICS):
             _check_weights(request, cloud.settings)
-            _make(request, spec, cloud, store, callbacks)
-        callbacks.log(f"bringing the results from {store.uri}output/")
+            _make(request, spec, cloud, store, callbacks=callbacks)
+        callbacks.log(f"downloading the results from {store.uri}output/")
         store.download_output(request.output)
     _write_cost(request.output, spec, cloud)
     return read_results(request.output, request.concept)
@@ -136,11 +138,11 @@ def end_jobs(spec: JobSpec, cloud: Cloud) -> list[Job]:
 
 
 def _check_weights(request: TrainingRequest, settings: VertexSettings) -> None:
-    """Refuse to rent a machine that would not find the base model's weights."""
+    """Raise SettingsError if a job would not find the weights it needs, before a machine is rented."""
     preset = presets.PRESETS.get(str(request.config.get("base_model")))
     if preset is not None and not preset.shipped and settings.base is None:
         raise SettingsError(
-            f"the weights of {preset.name} do not come with the trainer",
+            f"the trainer's image does not contain the weights of {preset.name}",
             concept=request.concept,
             next_step="set CONCEPTRY_VERTEX_BASE to gs://BUCKET/PATH, or to /base when the image was built with them",
         )
@@ -148,18 +150,18 @@ def _check_weights(request: TrainingRequest, settings: VertexSettings) -> None:
         raise request.no_clip("CONCEPTRY_VERTEX_BASE")
 
 
-def _make(request: TrainingRequest, spec: JobSpec, cloud: Cloud, store: Store, callbacks: Callbacks) -> None:
-    """See to it that the results are in the bucket, with as many jobs, one after the other, as it takes."""
+def _make(request: TrainingRequest, spec: JobSpec, cloud: Cloud, store: Store, *, callbacks: Callbacks) -> None:
+    """Run jobs one after the other until the results are in the bucket; another one follows if a machine is lost."""
     for attempt in range(cloud.settings.max_attempts):
-        begun = _begin(request, spec, cloud, store, callbacks)
+        begun = _begin(request, spec, cloud, store, callbacks=callbacks)
         if begun is None:
             return
-        job = _watch(begun, spec, cloud, store, callbacks)
+        job = _watch(begun, spec, cloud, store, callbacks=callbacks)
         if job.state == "SUCCEEDED":
             return
         if not _may_go_on(job):
             raise _failure(request.concept, job, cloud)
-        callbacks.log(f"job {job.short} lost its machine ({job.message or job.state}); attempt {attempt + 2} goes on")
+        callbacks.log(f"job {job.short} lost its machine ({job.message or job.state}); attempt {attempt + 2} resumes")
     raise TrainingError(
         f"{cloud.settings.max_attempts} jobs lost their machines one after the other",
         concept=request.concept,
@@ -168,37 +170,40 @@ def _make(request: TrainingRequest, spec: JobSpec, cloud: Cloud, store: Store, c
     )
 
 
-def _begin(request: TrainingRequest, spec: JobSpec, cloud: Cloud, store: Store, callbacks: Callbacks) -> Job | None:
-    """The live job of this training; without one, its data is sent and a new one created. None: it is done already."""
+def _begin(request: TrainingRequest, spec: JobSpec, cloud: Cloud, store: Store, *, callbacks: Callbacks) -> Job | None:
+    """Return the live job of this training, else upload its data and create one; None if the results exist already."""
     live = [job for job in cloud.jobs.of(spec) if job.live]
     job: Job | None
     if live:
         job = cloud.jobs.keep_one(live)
-        callbacks.log(f"found its job at work: {job.short}")
+        callbacks.log(f"found its live job {job.short}")
     else:
         sent = store.upload(_inputs(request), "records")
-        callbacks.log(f"{len(sent)} files were sent to {store.uri}" if sent else f"the data is in {store.uri} already")
-        job = _find_or_create(spec, cloud, store, callbacks)
+        callbacks.log(f"uploaded {len(sent)} files to {store.uri}" if sent else f"the data is already in {store.uri}")
+        job = _find_or_create(spec, cloud, store, callbacks=callbacks)
     if job is not None:
         callbacks.log(f"job {job.short}: {cloud.settings.job_link(job.name)}")
     return job
 
 
-def _find_or_create(spec: JobSpec, cloud: Cloud, store: Store, callbacks: Callbacks) -> Job | None:
+def _find_or_create(spec: JobSpec, cloud: Cloud, store: Store, *, callbacks: Callbacks) -> Job | None:
     def stop() -> None:
+        """Raise TrainingCancelled if the run was cancelled."""
         if callbacks.is_cancelled():
             raise TrainingCancelled("the run was cancelled before it had a job", concept=spec.concept)
 
     def wait() -> None:
-        callbacks.log(f"as many trainings have a job as may ({cloud.settings.max_jobs}); waiting for one to end")
+        callbacks.log(
+            f"waiting for a job to end: the limit of {cloud.settings.max_jobs} trainings with a job is reached"
+        )
 
     return cloud.jobs.find_or_create(
         spec, guard=callbacks.creation_guard, on_wait=wait, stop=stop, done=lambda: store.has(METRICS)
     )
 
 
-def _watch(job: Job, spec: JobSpec, cloud: Cloud, store: Store, callbacks: Callbacks) -> Job:
-    """Follow a job to its end, and return it as it is then."""
+def _watch(job: Job, spec: JobSpec, cloud: Cloud, store: Store, *, callbacks: Callbacks) -> Job:
+    """Follow a job until it has ended, and return its final state."""
     tail = Tail(store, PROGRESS)
     state, since = "", time.monotonic()
     try:
@@ -218,11 +223,11 @@ def _watch(job: Job, spec: JobSpec, cloud: Cloud, store: Store, callbacks: Callb
     except Exception:
         raise
     except BaseException as ending:
-        # The process is told to end. That is no reason to throw away what was paid for, unless a person wants it.
+        # The process is being ended. The paid job continues, unless the user cancelled the run or pressed Ctrl-C.
         if isinstance(ending, KeyboardInterrupt) or callbacks.is_cancelled():
             _cancel(job, cloud, callbacks)
         else:
-            callbacks.log(f"job {job.short} goes on by itself; the run finds it again when it is retried")
+            callbacks.log(f"job {job.short} continues; a retry of the run finds it")
         raise
 
 
@@ -249,7 +254,7 @@ def _check_patience(job: Job, since: float, cloud: Cloud, spec: JobSpec) -> None
 
 
 def _may_go_on(job: Job) -> bool:
-    """Whether another job would do better: the machine was taken away, or the service failed."""
+    """Whether another job may succeed: the machine was preempted, or the service failed."""
     if job.state != "FAILED":
         return False
     if status := _STATUS.search(job.message):
@@ -259,11 +264,11 @@ def _may_go_on(job: Job) -> bool:
 
 def _failure(concept: str, job: Job, cloud: Cloud) -> Exception:
     settings = cloud.settings
-    told = job.message.partition(" To find out more")[0]
-    lines = [line for line in (settings.job_link(job.name), told, *cloud.last_lines(job.short)) if line]
+    message = job.message.partition(" To find out more")[0]
+    lines = [line for line in (settings.job_link(job.name), message, *cloud.last_lines(job.short)) if line]
     if job.state == "CANCELLED":
         return TrainingError(
-            "somebody cancelled its job on Vertex AI", concept=concept, last_lines=lines, next_step="retry the run"
+            "its job was cancelled on Vertex AI", concept=concept, last_lines=lines, next_step="retry the run"
         )
     if job.state == "EXPIRED" or job.code == _TOO_LATE:
         what = f"the job reached its limit of {settings.timeout_hours:g} hours"
@@ -272,11 +277,11 @@ def _failure(concept: str, job: Job, cloud: Cloud) -> Exception:
     status = _STATUS.search(job.message)
     if status:
         return failure(concept, int(status[1]), lines)
-    return TrainingError("the job failed", concept=concept, last_lines=lines, next_step="look at its log")
+    return TrainingError("the job failed", concept=concept, last_lines=lines, next_step="check its log")
 
 
 def _inputs(request: TrainingRequest) -> dict[str, Path]:
-    """The files that the job reads, by their names in the bucket."""
+    """Return the files that the job reads, by their names in the bucket."""
     config = request.output.with_name("config.json")
     config.write_text(json.dumps(dict(request.config), indent=2) + "\n", encoding="utf-8")
     records = sorted(path for path in request.records.rglob("*") if path.is_file())

@@ -106,7 +106,7 @@ def test_a_failing_dvc_leaves_nothing_behind(clone: Path) -> None:
 def test_the_commented_lines_are_the_defaults() -> None:
     """Taking every # away changes nothing, so each commented line shows a key that exists and its real default."""
     text = concept_yaml(CAT, schema=True)
-    head, comments = text.split("take its # away to change it.\n")
+    head, comments = text.split("remove its # to change it.\n")
     opened = head + "\n".join(line.removeprefix("# ") for line in comments.splitlines())
     assert len(yaml.safe_load(opened)) > len(yaml.safe_load(text))
     assert load_spec(opened, "concept.yaml") == load_spec(text, "concept.yaml")

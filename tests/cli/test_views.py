@@ -114,9 +114,9 @@ def test_a_version_is_named_the_same_everywhere(text: str, number: int) -> None:
 
 
 def test_a_version_that_does_not_exist_is_refused_with_those_that_do() -> None:
-    with pytest.raises(ConceptryError, match="there is no version v9; there is: v1, v2, v3"):
+    with pytest.raises(ConceptryError, match="there is no version v9; choose a published one: v1, v2, v3"):
         VersionRef("my-cat", "v9").choose(CAT)
-    with pytest.raises(ConceptryError, match="my-cat: nothing is published"):
+    with pytest.raises(ConceptryError, match="my-cat: has no published version"):
         VersionRef("my-cat", None).choose(None)
 
 

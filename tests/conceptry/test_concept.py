@@ -226,7 +226,7 @@ def test_two_concepts_cannot_have_the_same_token() -> None:
     sources = [ConceptSource(name, MINIMAL, DVC) for name in ("a", "b", "c")]
     concepts = parse_sources([*sources, ConceptSource("d", MINIMAL.replace("my-cat", "d"), DVC)])
     assert str(concepts["a"].error) == (
-        "concepts/a/concept.yaml: placeholder_token: <my-cat> is also the token of b, c; choose another one"
+        "concepts/a/concept.yaml: placeholder_token: <my-cat> is also the token of b, c; choose a different token"
     )
     assert concepts["d"].error is None
 

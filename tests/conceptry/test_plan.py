@@ -33,8 +33,8 @@ STEPS = {"training": {"max_steps": 3000}}
 TITLE = {"space": {"title": "My cat"}}
 
 
-BRANCH_GONE = Drift(DriftReason.BRANCH_MISSING, "the branch v1 is gone")
-TAG_GONE = Drift(DriftReason.TAG_MISSING, "the tag fp-1 is gone")
+BRANCH_GONE = Drift(DriftReason.BRANCH_MISSING, "the branch v1 was deleted")
+TAG_GONE = Drift(DriftReason.TAG_MISSING, "the tag fp-1 was deleted")
 
 
 def drifted(*drift: Drift) -> LiveConcept:

@@ -88,7 +88,7 @@ def test_the_committed_schema_is_the_current_one(repo_root: Path) -> None:
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"revision": 3, "actions": []}', "\x00"])
 def test_what_is_no_plan_is_refused(text: str) -> None:
-    with pytest.raises(ConceptryError, match="no saved plan"):
+    with pytest.raises(ConceptryError, match="not a saved plan"):
         Plan.from_json(text)
 
 

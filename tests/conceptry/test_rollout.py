@@ -47,7 +47,7 @@ class Registry:
         live = Live({name: LiveConcept(name, made, None) for name, made in self.versions.items()})
         inputs = PlanInputs({"tiny": NEW}, TEMPLATES, attempts=self.attempts)
         pace = Pace(**{"policy": policy or Policy(), "now": MONDAY_NOON, **how})
-        return defer_trainings(plan(desired, live, inputs), desired, live, inputs, pace)
+        return defer_trainings(plan(desired, live, inputs), desired, live, inputs, pace=pace)
 
     def starts(self, policy: Policy | None = None, **how: Any) -> list[str]:
         return [action.concept for action in self.plan(policy, **how).due if action.kind == "train"]
@@ -61,7 +61,7 @@ def registry() -> Registry:
 def test_one_goes_first_and_the_others_follow_when_it_passed(registry: Registry) -> None:
     assert registry.starts() == ["ant"]
     held = {action.concept: (action.deferral, action.deferred) for action in registry.plan().actions}
-    assert held["bee"] == ("CanaryFirst", "ant goes first with tiny recipe 2")
+    assert held["bee"] == ("CanaryFirst", "the canary ant is trained first with tiny recipe 2")
     assert len(registry.plan().changes) == 6, "they are still to be done"
     registry.attempts = {registry.fingerprint("ant"): "running"}
     assert registry.starts() == [], "one that runs is the canary"
@@ -92,7 +92,7 @@ def test_it_stops_when_too_many_go_wrong(registry: Registry) -> None:
     registry.attempts = {registry.fingerprint("cat"): "failed"}
     assert registry.starts() == []
     stopped = next(action for action in registry.plan().actions if action.deferral == "RolloutStopped")
-    assert "2 of 3 went wrong" in str(stopped.deferred)
+    assert "2 of 3 failed" in str(stopped.deferred)
     assert registry.starts(Policy(max_failures=0.7)) == ["dog", "eel", "fox"]
 
 

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from conceptry.concept import EndpointSpec, SpaceSpec, load_spec
 from conceptry.errors import SpecError
 from conceptry.fingerprint import serving_fingerprint
-from conceptry.serving import serving_settings
+from conceptry.space_settings import serving_settings
 from tests.support.plan_worlds import TINY, spec_of
 from trainer.metrics import TrainingMetrics
 
@@ -85,5 +85,7 @@ def test_whatever_is_accepted_is_a_program_with_the_class(text: str) -> None:
 def test_a_handler_of_ones_own_belongs_to_the_version_and_renders_no_space_again() -> None:
     plain, ours = spec_of(), spec_of(endpoint={"override": {"handler.py": GOOD}})
     assert serving_fingerprint(plain, None, "t") == serving_fingerprint(ours, None, "t")
-    settings = serving_settings("my-cat", ours, TINY, "v1", TrainingMetrics(), "ann/my-cat", None)
+    settings = serving_settings(
+        "my-cat", ours, TINY, version_name="v1", metrics=TrainingMetrics(), model_repo="ann/my-cat", revision=None
+    )
     assert "override" not in settings["endpoint"]

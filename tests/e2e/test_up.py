@@ -41,7 +41,7 @@ def test_up_serves_this_repository_until_ctrl_c(tmp_path: Path) -> None:
         up.send_signal(signal.SIGINT)
         rest = up.communicate(timeout=60)[0]
         assert up.returncode == 0, rest
-        assert "nothing is left running" in rest
+        assert "no process is left running" in rest
     finally:
         up.kill()
         up.communicate()

@@ -37,12 +37,12 @@ def test_moved_and_deleted_refs_are_put_back(served: World) -> None:
     tag = tag_name(version.fingerprint)
     main = api.repo_info(repo).sha
     api.delete_branch(repo, branch="v1")
-    assert served.action("free-dog").cause == "the branch v1 is gone"
+    assert served.action("free-dog").cause == "the branch v1 was deleted"
     api.create_branch(repo, branch="v1", revision=main)
     api.delete_tag(repo, tag=tag)
     action = served.action("free-dog")
     assert (action.kind, action.version, action.health) == ("repair", "v1", "Degraded")
-    assert action.cause == f"the branch v1 was moved from {version.commit[:8]} to {main[:8]}; the tag {tag} is gone"
+    assert action.cause == f"the branch v1 was moved from {version.commit[:8]} to {main[:8]}; the tag {tag} was deleted"
     watch()
     refs = api.list_repo_refs(repo)
     assert {branch.name: branch.target_commit for branch in refs.branches}["v1"] == version.commit
@@ -79,7 +79,7 @@ def test_a_space_that_was_edited_is_rendered_again(served: World) -> None:
     before = set(api.list_repo_files(repo, repo_type="space"))
     api.upload_file(path_or_fileobj=b"print()", path_in_repo="app.py", repo_id=repo, repo_type="space")
     api.upload_file(path_or_fileobj=b"x", path_in_repo="extra.txt", repo_id=repo, repo_type="space")
-    assert served.action("free-dog").cause == "the Space was edited by hand (app.py, extra.txt)"
+    assert served.action("free-dog").cause == "the Space was edited manually (app.py, extra.txt)"
     watch()
     assert set(api.list_repo_files(repo, repo_type="space")) == before
     assert served.action("free-dog").kind == "nothing"
@@ -89,11 +89,11 @@ def test_an_edited_readme_or_record_of_a_space_is_seen(served: World) -> None:
     api, repo = served.api(), "local/free-dog"
     readme = served.space_file("free-dog", "README.md")
     api.upload_file(path_or_fileobj=readme + b"\nmine\n", path_in_repo="README.md", repo_id=repo, repo_type="space")
-    assert served.action("free-dog").cause == "the Space was edited by hand (README.md)"
+    assert served.action("free-dog").cause == "the Space was edited manually (README.md)"
     api.upload_file(path_or_fileobj=readme, path_in_repo="README.md", repo_id=repo, repo_type="space")
     assert served.action("free-dog").kind == "nothing"
     api.upload_file(path_or_fileobj=b"{}", path_in_repo="conceptry.json", repo_id=repo, repo_type="space")
-    assert served.action("free-dog").cause == "the Space was edited by hand (conceptry.json)"
+    assert served.action("free-dog").cause == "the Space was edited manually (conceptry.json)"
 
 
 def test_a_space_stays_in_sync_when_its_templates_are_refactored(served: World, tmp_path: Path) -> None:
@@ -105,11 +105,11 @@ def test_a_space_stays_in_sync_when_its_templates_are_refactored(served: World, 
     assert space is not None
     spec = job_at_head(served.installation, "free-dog").spec
     pushed = RenderedSpace(folder, "v1", version.commit, str(space.serving))
-    push_space(served.session, "free-dog", pushed, spec, None)
+    push_space(served.session, "free-dog", pushed, spec, token=None)
     assert served.action("free-dog").kind == "nothing"
     api, repo = served.api(), "local/free-dog"
     api.delete_file("trainer/older_sampling.py", repo, repo_type="space")
-    assert served.action("free-dog").cause == "the Space was edited by hand (trainer/older_sampling.py)"
+    assert served.action("free-dog").cause == "the Space was edited manually (trainer/older_sampling.py)"
 
 
 def test_a_space_without_a_record_is_compared_in_what_its_concept_decides(served: World) -> None:
@@ -133,7 +133,7 @@ def test_a_space_without_a_record_is_compared_in_what_its_concept_decides(served
     api.upload_file(path_or_fileobj=b"print()", path_in_repo="app.py", repo_id=repo, repo_type="space")
     assert served.action("free-dog").kind == "nothing", "an edit of a template that is not here cannot be told"
     api.upload_file(path_or_fileobj=b"{}", path_in_repo="settings.json", repo_id=repo, repo_type="space")
-    assert served.action("free-dog").cause == "the Space was edited by hand (settings.json)"
+    assert served.action("free-dog").cause == "the Space was edited manually (settings.json)"
     watch()
     space = served.there("free-dog").space
     assert space is not None
@@ -187,15 +187,15 @@ def test_a_saved_plan_is_carried_out_only_while_it_is_true(served: World) -> Non
     served.push()
     saved = served.plan().to_json()
     served.api().upload_file(path_or_fileobj=b"x", path_in_repo="x.txt", repo_id="local/free-dog", repo_type="space")
-    assert "the Hub has moved since" in refused(saved)
+    assert "the Hub has changed since" in refused(saved)
     served.push("Another commit")
-    assert "git has moved since the plan was made: from" in refused(saved)
+    assert "git has changed since the plan was saved: from" in refused(saved)
     saved = served.plan().to_json()
     assert [action.kind for action in Plan.from_json(saved).changes] == ["render"]
     assert apply(saved, return_state=True).is_completed()
     assert served.action("free-dog").kind == "nothing"
     assert "free-dog: render v1 -> nothing v1" in refused(saved)
-    with pytest.raises(ConceptryError, match="no saved plan"):
+    with pytest.raises(ConceptryError, match="not a saved plan"):
         apply("{}")
 
 
@@ -211,7 +211,7 @@ def test_hours_and_places_come_from_the_repository(world: World) -> None:
     (world.clone / "conceptry.yaml").write_text("suspend: true\n")
     world.push()
     assert watch(return_state=True).message == "3 concepts, 3 changes, 3 of them later"
-    assert {action.deferred for action in world.plan().changes} == {"conceptry.yaml says suspend"}
+    assert {action.deferred for action in world.plan().changes} == {"conceptry.yaml says `suspend: true`"}
     (world.clone / "conceptry.yaml").write_text("suspended: true\n")
     world.push()
     assert "did you mean suspend?" in str(world.action("one-dog").deferred)

@@ -33,8 +33,8 @@ def test_every_kind_of_mistake_with_its_place(world: World) -> None:
     assert "concepts/twin-dog/concept.yaml:" in found
     assert "<same> is also the token of other-dog" in found
     assert "'rhododendron' is" in found
-    assert "tokens to tiny" in found
-    assert "concepts/long-dog/concept.yaml:3: error: release: v7 is not published; there are: none" in found
+    assert "tokens in tiny" in found
+    assert "concepts/long-dog/concept.yaml:3: error: release: v7 is not published; published: none" in found
     assert "colour: unknown key" in found
     assert "conceptry.yaml:2: error: suspended: unknown key; did you mean suspend?" in found
 
@@ -64,7 +64,7 @@ def test_a_release_that_is_there(world: World) -> None:
     file.write_text(file.read_text() + "release: v1\n")
     assert lint(world.clone, world.installation) == []
     file.write_text(file.read_text().replace("v1", "v2"))
-    assert "release: v2 is not published; there are: v1" in said(lint(world.clone, world.installation))[0]
+    assert "release: v2 is not published; published: v1" in said(lint(world.clone, world.installation))[0]
 
 
 def test_findings_for_github(capsys: pytest.CaptureFixture[str]) -> None:

@@ -41,7 +41,7 @@ def test_a_run_goes_on_from_the_step_that_failed(world: World) -> None:
     parameters = world.trained("lame-cat")
     embeds = world.run_folder(parameters["fingerprint"]).output / "learned_embeds.safetensors"
     embeds.rename(embeds.with_suffix(".aside"))
-    with pytest.raises(TrainingError, match=r"left no learned_embeds\.safetensors"):
+    with pytest.raises(TrainingError, match=r"wrote no learned_embeds\.safetensors"):
         train_concept(**parameters)
     first = tasks_of(last_run("train-concept"))
     assert (first["train"], first["judge and assemble"]) == ("Completed", "Failed")

@@ -65,9 +65,9 @@ def test_versions_are_found_by_what_people_write_compared_and_printed(
     titles = {what: find(two, f"tame-dog{what}").title for what in ("", "@v1", "@release", "@latest")}
     assert titles == {"": "tame-dog@v2", "@v1": "tame-dog@v1", "@release": "tame-dog@v2", "@latest": "tame-dog@v2"}
     assert find(two, "tame-dog").released
-    with pytest.raises(ConceptryError, match="there is no version v9; there is: v1, v2"):
+    with pytest.raises(ConceptryError, match="there is no version v9; choose a published one: v1, v2"):
         find(two, "tame-dog@v9")
-    with pytest.raises(ConceptryError, match="nothing is published"):
+    with pytest.raises(ConceptryError, match="has no published version"):
         find(two, "no-dog")
     # One world for all that only reads: it takes longer to make than to look at.
     they_are_compared(two, tmp_path)
@@ -76,7 +76,7 @@ def test_versions_are_found_by_what_people_write_compared_and_printed(
 
 def they_are_compared(two: World, tmp_path: Path) -> None:
     old, new = find(two, "tame-dog@v1"), find(two, "tame-dog@v2")
-    difference = compare(two.session, two.installation.work, old, new, tmp_path / "diff.png")
+    difference = compare(two.session, two.installation.work, old, new, picture=tmp_path / "diff.png")
     said = [str(change) for change in difference.changes]
     assert "~ training.max_steps default -> 500" in said
     assert len([line for line in said if line.startswith("+ images/")]) == 1
@@ -131,7 +131,7 @@ def they_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert {one["kind"] for one in events} == {"commit", "version", "release"}
     assert "v2 was made, passed" in printed(cli.history.command, "tame-dog")
     assert json.loads(printed(cli.verify.command, [], json=True))["ok"]
-    assert "checks, all right." in printed(cli.verify.command, ["tame-dog@v2"])
+    assert "checks passed." in printed(cli.verify.command, ["tame-dog@v2"])
     assert json.loads(printed(cli.gc.command, json=True))["deleted"] == 0
     assert "tame-dog@v2" in printed(cli.gc.command, last=1)
     with pytest.raises(ConceptryError, match="confirm with --yes"):
@@ -163,7 +163,7 @@ def test_verify_finds_what_is_wrong_from_git_to_the_hub(two: World) -> None:
     (two.root / "remote" / "files" / "md5" / image[:2] / image[2:]).write_bytes(b"damaged")
     two.api().delete_branch("local/tame-dog", branch="v1")
     found = wrong(verify(installation, ["tame-dog"]))
-    assert "the branch v1 is gone" in found["branches and tags"]
+    assert "the branch v1 was deleted" in found["branches and tags"]
     assert "do not have their md5" in found["v2 DVC"]
     (two.root / "remote" / "files" / "md5" / oid[:2] / oid[2:]).unlink()
     assert "not in the DVC remote" in wrong(verify(installation, ["tame-dog@v2"]))["v2 DVC"]
@@ -184,13 +184,13 @@ def test_gc_keeps_what_is_needed_and_says_why(two: World) -> None:
     assert two.branches("tame-dog") == ["main", "v2"]
     assert [version.name for version in two.there("tame-dog").versions] == ["v2"]
     assert two.action("tame-dog").kind == "nothing", "nobody takes it for damage"
-    with pytest.raises(ConceptryError, match="nothing is published"):
+    with pytest.raises(ConceptryError, match="has no published version"):
         judge(installation, ["no-dog"])
 
 
 def test_a_concept_is_deleted_only_when_it_left_git(two: World) -> None:
     installation = two.installation
-    with pytest.raises(ConceptryError, match="is in git, so it would be made again"):
+    with pytest.raises(ConceptryError, match="is still in git, so the watcher would train it again"):
         delete_concept(installation, "tame-dog")
     run(two.clone, "git", "rm", "-rq", "concepts/tame-dog")
     two.push("Gone")

@@ -223,10 +223,10 @@ def test_two_runs_on_two_machines_have_one_job(
     parameters = {"name": "twin-cat", "revision": job.revision, "fingerprint": job.fingerprint}
     cloud.faults.refuse("CreateCustomJob", "RESOURCE_EXHAUSTED", 1000)
     first = Started(parameters)
-    wait_until(lambda: "trying again" in log_of(last_run("train-concept")))
+    wait_until(lambda: "retrying in" in log_of(last_run("train-concept")))
     monkeypatch.setenv("CONCEPTRY_WORK", str(vertex_world.root / "another-machine"))
     second = Started(parameters)
-    wait_until(lambda: "the data is in gs://" in log_of(last_run("train-concept")))
+    wait_until(lambda: "the data is already in gs://" in log_of(last_run("train-concept")))
     cloud.faults.clear()
     assert (first.end(), second.end()) == ("v1", "v1")
     assert states_of(cloud, job.fingerprint) == ["SUCCEEDED"]
@@ -300,7 +300,7 @@ def test_setup_says_what_is_missing_and_how_to_mend_it(
     told = capsys.readouterr().out
     assert "gcs-bucket/conceptry" in told
     assert "gs://conceptry-local can be read and written" in told
-    assert "Trainings may begin" in told
+    assert "Ready for trainings" in told
 
     monkeypatch.setattr(cloud.project, "permissions", frozenset({"aiplatform.customJobs.get"}))
     monkeypatch.setattr(cloud.project, "images", {})
@@ -311,7 +311,7 @@ def test_setup_says_what_is_missing_and_how_to_mend_it(
     assert "lacks aiplatform.customJobs.create" in told
     assert "--role roles/aiplatform.user" in told
     assert "set CONCEPTRY_VERTEX_REGION" in told
-    assert "0 x NVIDIA_TESLA_A100 in us-east9, 2 wanted" in told
+    assert "0 x NVIDIA_TESLA_A100 in us-east9, 2 required" in told
     assert "gcloud builds submit" in told
     assert "4 of these are not as needed" in told
 

@@ -147,7 +147,7 @@ def test_a_dvc_remote_that_is_away_holds_no_rollback_up(world: World) -> None:
     assert released(world, "away-dog") == "v1", "as long as nobody knows the new pictures"
     action = world.action("away-dog")
     assert action.kind == "wait"
-    assert action.cause.startswith("the DVC remote could not be asked: ")
+    assert action.cause.startswith("the DVC remote could not be read: ")
 
 
 def test_a_training_that_failed_is_held_until_a_person_retries_it(world: World) -> None:
@@ -157,7 +157,7 @@ def test_a_training_that_failed_is_held_until_a_person_retries_it(world: World) 
     fingerprint = world.action("sick-dog").fingerprint or ""
     flow_run = training_runs(fingerprint)[0]
     set_state(flow_run, Failed(message="no"))
-    assert watch(return_state=True).message == "1 concepts, 0 changes, 1 need a person"
+    assert watch(return_state=True).message == "1 concepts, 0 changes, 1 degraded"
     assert world.action("sick-dog").kind == "hold"
     assert len(training_runs(fingerprint)) == 1
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from conceptry.concept import BaseModel, ConceptSpec
-from conceptry.serving import serving_settings
+from conceptry.space_settings import serving_settings
 from trainer.metrics import ImageCounts, Losses, TrainingMetrics
 
 CORPUS = [
@@ -25,5 +25,7 @@ def settings_of(spec: ConceptSpec, **changes: Any) -> dict[str, Any]:
     metrics = TrainingMetrics(
         loss=Losses(initializer=0.1, trained=0.05, improvement=0.5), images=ImageCounts(train=4), steps=300
     )
-    made = serving_settings("my-cat", spec, base, "v2", metrics, "local/my-cat", "f" * 40)
+    made = serving_settings(
+        "my-cat", spec, base, version_name="v2", metrics=metrics, model_repo="local/my-cat", revision="f" * 40
+    )
     return {**made, **changes}

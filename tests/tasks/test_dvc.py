@@ -94,10 +94,12 @@ class World:
 
     def list(self, revision: str, check: tuple[str, ...] = ()) -> dict[str, DesiredConcept]:
         desired = parse_sources(git.read_concepts(self.mirror, revision))
-        return dvc.list_images(self.mirror, revision, desired, self.cache, check)
+        return dvc.list_images(self.mirror, revision, desired, self.cache, check=check)
 
     def fetch(self, oid: str, images: tuple[ImageRef, ...] | None = None) -> dict[str, bytes]:
-        folder = dvc.fetch_images(self.mirror, "main", oid, images, self.root / "run" / "images", concept="cat")
+        folder = dvc.fetch_images(
+            self.mirror, "main", oid, images, destination=self.root / "run" / "images", concept="cat"
+        )
         assert [path.name for path in folder.parent.iterdir()] == ["images"], "no temporary folder is left"
         return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
@@ -288,7 +290,7 @@ def test_two_at_once_end_in_one_whole_folder(world: World) -> None:
 
     def fetch() -> None:
         try:
-            dvc.fetch_images(world.mirror, "main", oid, None, folder)
+            dvc.fetch_images(world.mirror, "main", oid, None, destination=folder)
         except Exception as error:  # noqa: BLE001 - a thread's error would be lost
             errors.append(error)
 

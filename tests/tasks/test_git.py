@@ -115,7 +115,7 @@ def test_an_unknown_revision_is_named(tmp_path: Path, origin: Path, clone: Path)
 
 
 def test_an_empty_origin_has_no_branch(tmp_path: Path, origin: Path) -> None:
-    with pytest.raises(SettingsError, match="it is empty"):
+    with pytest.raises(SettingsError, match="the repository is empty"):
         git.head(git.mirror(str(origin), tmp_path / "mirror"), "main")
 
 

@@ -126,7 +126,7 @@ def refused(trained: Path, bundle: Path, match: str) -> None:
 def test_half_a_training_makes_no_bundle(tmp_path: Path) -> None:
     trained = make_trained(tmp_path / "trained")
     (trained / "learned_embeds.safetensors").unlink()
-    refused(trained, tmp_path / "bundle", r"x: the trainer left no learned_embeds.safetensors")
+    refused(trained, tmp_path / "bundle", r"x: the trainer wrote no learned_embeds.safetensors")
 
 
 def test_other_weights_than_the_published_make_no_bundle(tmp_path: Path) -> None:

@@ -31,7 +31,11 @@ def space_folder(folder: Path, text: str = "app") -> Path:
 
 def push(hub: HubTarget, name: str, folder: Path, release: str, serving: str, revision: str = "f" * 40) -> str:
     return push_space(
-        HubSession(hub), name, RenderedSpace(folder, release, revision, serving), make_spec(base_model="tiny"), None
+        HubSession(hub),
+        name,
+        RenderedSpace(folder, release, revision, serving),
+        make_spec(base_model="tiny"),
+        token=None,
     )
 
 
@@ -112,7 +116,7 @@ def test_a_branch_deleted_by_hand_leaves_the_index(hub: HubTarget, tmp_path: Pat
     HubSession(hub).api.delete_branch(hub.repo("owl"), branch="v1")
 
     assert update_main(HubSession(hub), "owl", "v2") == (kept,) == read_versions(HubSession(hub), "owl")
-    with pytest.raises(HubError, match=r"owl: local/owl has no version v1; there are: v2; release one of them"):
+    with pytest.raises(HubError, match=r"owl: local/owl has no version v1; published: v2; release one of them"):
         update_main(HubSession(hub), "owl", "v1")
 
 

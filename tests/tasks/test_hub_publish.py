@@ -180,7 +180,7 @@ def test_refusals_say_what_to_do(hub: HubTarget, tmp_path: Path) -> None:
         publish(HubSession(HubTarget(hub.endpoint, hub.owner)), "no", bundle)
     assert not caught.value.retryable
     HubSession(hub).api.create_repo(hub.repo("empty"))
-    with pytest.raises(HubError, match=r"has no version v9; there are: none"):
+    with pytest.raises(HubError, match=r"has no version v9; published: none"):
         download(HubSession(hub), "empty", "v9", tmp_path / "x")
     with pytest.raises(TransientError, match="could not be reached while publishing"):
         publish(HubSession(HubTarget("http://127.0.0.1:9", hub.owner, hub.token)), "no", bundle)

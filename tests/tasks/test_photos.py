@@ -229,7 +229,7 @@ def test_an_srgb_profile_changes_nothing() -> None:
 
 @pytest.mark.parametrize(
     ("mode", "profile", "warning"),
-    [("RGB", b"nonsense", "damaged colour profile"), ("CMYK", swapped_profile(), "another kind of picture")],
+    [("RGB", b"nonsense", "damaged colour profile"), ("CMYK", swapped_profile(), "profile for another colour mode")],
 )
 def test_an_unusable_colour_profile_is_ignored_with_a_warning(mode: str, profile: bytes, warning: str) -> None:
     photo = normalise(encode(photograph(100, 80).convert(mode), "JPEG", icc_profile=profile), "cat.jpg", 64)
@@ -276,9 +276,9 @@ def test_a_picture_that_is_cut_off_is_refused(kind: str) -> None:
     ("data", "message"),
     [
         (b"", "is empty"),
-        (b"hello world, this is text", "is not a picture"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 99 99\n", "is not a picture"),
-        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "is not a picture"),
+        (b"hello world, this is text", "is not a supported image"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 99 99\n", "is not a supported image"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "is not a supported image"),
         (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100), "is HEIC"),
         (b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic" + bytes(100), "is HEIF"),
         (b"\0\0\0\x18ftypisom\0\0\0\0mp41" + bytes(100), "is MP4 video"),

@@ -69,7 +69,7 @@ def test_the_summary_says_what_is_inside(images: Path, tmp_path: Path) -> None:
     assert {image["file"] for image in summary["images"]} == {"a.png", "b.jpg", "sub/c.webp", "small.png"}
     assert {(image["width"], image["height"]) for image in summary["images"]} == {(85, 64), (80, 64)}
     assert summary["warnings"] == list(report.warnings)
-    assert report.warnings == ("small.png: is only 50 x 40 pixels, enlarged to 64; use a larger one if there is one",)
+    assert report.warnings == ("small.png: is only 50 x 40 pixels, enlarged to 64; use a larger one if possible",)
 
 
 def test_the_same_pictures_give_the_same_bytes(images: Path, tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_a_text_file_beside_a_picture_is_its_caption(images: Path, tmp_path: Pat
 
     captions = {row[records.FILE].decode(): row[records.CAPTION].decode() for row in read(tmp_path / "records")}
     assert captions == {"a.png": "ein roter Käfer", "b.jpg": "", "sub/c.webp": "a blob"}
-    assert report.warnings == ("nobody.txt: is a caption without a picture of that name; it is not used",)
+    assert report.warnings == ("nobody.txt: is a caption without an image of that name; it is not used",)
 
 
 @pytest.mark.parametrize(("text", "message"), [(b"\xff\xfe\x00", "not UTF-8"), (b"x" * 2000, "2000 characters")])
@@ -112,8 +112,8 @@ def test_every_unusable_picture_is_named_and_nothing_is_left(images: Path, tmp_p
         build_records(images, tmp_path / "out" / "records", 64)
 
     message = str(caught.value)
-    assert "2 pictures cannot be used" in message
-    assert "sub/cut.jpg: is broken or cut off" in message
+    assert "2 images cannot be used" in message
+    assert "sub/cut.jpg: is damaged or truncated" in message
     assert "video.mp4: is MP4 video" in message
     assert list((tmp_path / "out").iterdir()) == []
 
@@ -121,7 +121,7 @@ def test_every_unusable_picture_is_named_and_nothing_is_left(images: Path, tmp_p
 def test_a_folder_without_pictures_is_refused(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / ".DS_Store").touch()
-    with pytest.raises(ImageError, match=r"images: holds no pictures"):
+    with pytest.raises(ImageError, match=r"images: contains no images"):
         build_records(tmp_path / "images", tmp_path / "records", 64)
     with pytest.raises(ImageError, match=r"nowhere: is not a folder"):
         build_records(tmp_path / "nowhere", tmp_path / "records", 64)
@@ -149,7 +149,7 @@ def test_a_picture_saved_again_is_noticed(images: Path, tmp_path: Path, how: str
     report = build_records(images, tmp_path / "records", 64)
 
     assert [warning for warning in report.warnings if "look the same" in warning] == [
-        f"a.png and z.{suffix} look the same; remove one, or use a picture that differs more"
+        f"a.png and z.{suffix} look the same; remove one, or use an image that differs more"
     ]
 
 

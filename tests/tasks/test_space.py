@@ -21,7 +21,7 @@ from conceptry.errors import HubError
 from conceptry.fingerprint import serving_fingerprint
 from conceptry.installation import HubTarget
 from conceptry.markdown import split_front_matter
-from conceptry.serving import SPACE_MODULES, serving_settings
+from conceptry.space_settings import SPACE_MODULES, serving_settings
 from space_template.settings import read_settings
 from tasks.hub import HubSession, RenderedSpace, list_live, pause_space, push_space
 from tasks.hub.spaces import equip_space
@@ -50,7 +50,9 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def render(folder: Path, spec: ConceptSpec, name: str = "cat") -> Path:
     base = BaseModel("sd-v1-4", "d" * 64, 1, 512)
-    made = serving_settings(name, spec, base, "v1", TrainingMetrics(), f"local/{name}", "f" * 40)
+    made = serving_settings(
+        name, spec, base, version_name="v1", metrics=TrainingMetrics(), model_repo=f"local/{name}", revision="f" * 40
+    )
     return render_space(folder, spec, made)
 
 
@@ -88,7 +90,10 @@ def test_whatever_the_settings_hold_is_written_as_data(
 ) -> None:
     spec, base = concept("Cat"), BaseModel("sd-v1-4", "d" * 64, 1, 512)
     measured = TrainingMetrics.model_validate(metrics)
-    made = {**serving_settings("cat", spec, base, "v1", measured, "local/cat", "f" * 40), **said, "examples": examples}
+    made = serving_settings(
+        "cat", spec, base, version_name="v1", metrics=measured, model_repo="local/cat", revision="f" * 40
+    )
+    made = {**made, **said, "examples": examples}
     folder = render_space(tmp_path / "space", spec, made)
 
     assert json.loads((folder / "settings.json").read_text(encoding="utf-8")) == made
@@ -197,7 +202,7 @@ def gpu_concept(**space: Any) -> ConceptSpec:
 def equip(hub: HubTarget, name: str, spec: ConceptSpec, token: SecretStr | None = None) -> list[str]:
     session = HubSession(hub)
     info = session.space(name)
-    return equip_space(session, name, info, spec, token) if info else []
+    return equip_space(session, name, info, spec, token=token) if info else []
 
 
 def test_a_space_gets_the_hardware_of_its_concept_and_a_private_one_its_token(hub: HubTarget) -> None:
@@ -233,9 +238,18 @@ def test_nothing_released_pauses_the_space_and_a_release_wakes_it(hub: HubTarget
 
     def serve(version: str) -> None:
         base = BaseModel("sd-v1-4", "d" * 64, 1, 512)
-        made = serving_settings("waking", spec, base, version, TrainingMetrics(), repo, version[1] * 40)
+        made = serving_settings(
+            "waking",
+            spec,
+            base,
+            version_name=version,
+            metrics=TrainingMetrics(),
+            model_repo=repo,
+            revision=version[1] * 40,
+        )
         folder = render_space(tmp_path / version, spec, made)
-        push_space(HubSession(hub), "waking", RenderedSpace(folder, version, version[1] * 40, "title=abc"), spec, None)
+        space = RenderedSpace(folder, version, version[1] * 40, "title=abc")
+        push_space(HubSession(hub), "waking", space, spec, token=None)
 
     def served() -> tuple[str, str]:
         path = api.hf_hub_download(repo, "settings.json", repo_type="space", local_dir=tmp_path / "look")
@@ -259,7 +273,7 @@ def test_a_space_that_cannot_be_equipped_serves_and_is_repaired_later(hub: HubTa
     spec = spec.model_copy(update={"space": spec.space.model_copy(update={"hardware": "no-such-hardware"})})
     space = RenderedSpace(render(tmp_path / "space", concept("Cat"), "poor"), "v1", "f" * 40, "title=abc")
     with pytest.raises(HubError, match="giving its Space hardware"):
-        push_space(HubSession(hub), "poor", space, spec, None)
+        push_space(HubSession(hub), "poor", space, spec, token=None)
     live = list_live(HubSession(hub)).concepts["poor"].space
     assert live is not None
     assert (live.release, live.serving, live.paused) == ("v1", None, False)

@@ -49,7 +49,7 @@ def test_a_configuration_that_the_trainer_refuses_is_reported_in_its_words(tmp_p
 
 def test_a_training_that_could_not_be_judged_is_not_begun(tmp_path: Path) -> None:
     wanted = replace(request_in(tmp_path, trainer_config(SPEC)), needs_clip=True, base_dir=tmp_path)
-    with pytest.raises(SettingsError, match=r"asks for CLIP scores.*conceptry base fetch --clip.* CONCEPTRY_BASE_DIR"):
+    with pytest.raises(SettingsError, match=r"needs CLIP scores.*conceptry base fetch --clip.* CONCEPTRY_BASE_DIR"):
         train_local(wanted)
     assert not list(tmp_path.glob("output*"))
 
@@ -67,7 +67,7 @@ def test_a_training_that_is_done_is_not_done_again(tmp_path: Path) -> None:
         (1, TrainingError, "last lines"),
         (0, TrainingError, "without writing metrics.json"),
         (75, TransientError, "was interrupted"),
-        (-signal.SIGKILL, TransientError, "want of memory"),
+        (-signal.SIGKILL, TransientError, "memory ran out"),
         (-signal.SIGSEGV, TrainingError, "failed"),
     ],
 )

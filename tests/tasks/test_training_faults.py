@@ -120,7 +120,7 @@ def test_the_answer_to_create_is_lost(cloud: Cloud, tmp_path: Path) -> None:
     training = Training(cloud, tmp_path)
     training.run()
     ended(training, ["SUCCEEDED"])
-    assert any("looking whether there is a job" in text for text in training.warnings)
+    assert any("searching for the job" in text for text in training.warnings)
 
 
 def test_the_answer_is_lost_and_listings_lag_behind(cloud: Cloud, tmp_path: Path) -> None:
@@ -151,7 +151,7 @@ def test_unavailable_and_too_many_requests_while_polling(cloud: Cloud, tmp_path:
 def test_no_answer_for_longer_than_patience(cloud: Cloud, tmp_path: Path) -> None:
     cloud.faults.refuse("GetCustomJob", "UNAVAILABLE", 100)
     training = Training(cloud, tmp_path, settings={"patience_seconds": 0.3})
-    with pytest.raises(TransientError, match="did not answer"):
+    with pytest.raises(TransientError, match="did not respond"):
         training.run()
     cloud.faults.clear()
     training.run()
@@ -198,7 +198,7 @@ def test_preempted_for_good_twice(cloud: Cloud, tmp_path: Path) -> None:
     training = Training(cloud, tmp_path, config={"steps": 6, "pace": 0.15}, settings={"provisioning": "spot"})
     assert training.run().began_at > 0
     ended(training, ["FAILED", "FAILED", "SUCCEEDED"])
-    assert "attempt 3 goes on" in "\n".join(training.told)
+    assert "attempt 3 resumes" in "\n".join(training.told)
 
 
 def test_preempted_for_good_always(cloud: Cloud, tmp_path: Path) -> None:
@@ -314,7 +314,7 @@ def test_a_result_is_damaged(cloud: Cloud, tmp_path: Path) -> None:
     bucket = cloud.client().bucket(cloud.bucket)
     bucket.blob(training.order.prefix + "output/1.bin").upload_from_string("something else")
     again = Training(cloud, tmp_path / "there", fingerprint=training.fingerprint)
-    with pytest.raises(DataCorruptError, match=r"first 1\.bin.*remove this object and retry"):
+    with pytest.raises(DataCorruptError, match=r"first 1\.bin.*delete this object and retry"):
         again.run()
     ended(again, ["SUCCEEDED"])
     assert not (again.root / "output").exists()
@@ -333,9 +333,7 @@ def test_credentials_expire_and_come_back(cloud: Cloud, tmp_path: Path) -> None:
 def test_credentials_expire_for_good(cloud: Cloud, tmp_path: Path) -> None:
     cloud.faults.refuse("GetCustomJob", "UNAUTHENTICATED", 100)
     training = Training(cloud, tmp_path, settings={"patience_seconds": 0.3})
-    with pytest.raises(
-        SettingsError, match=r"credentials in the block 'conceptry'.*a job that is at work is found again"
-    ):
+    with pytest.raises(SettingsError, match=r"credentials in the block 'conceptry'.*finds its live job again"):
         training.run()
     cloud.faults.clear()
     training.run()

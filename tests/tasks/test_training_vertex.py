@@ -26,7 +26,7 @@ def test_records_go_there_and_results_come_back(cloud: Cloud, tmp_path: Path) ->
     assert [one.step for one in training.progress] == [1, 2, 3]
     told = "\n".join(training.told)
     page = "console.cloud.google.com/vertex-ai/training/us-central1/"
-    for words in ("3 files were sent to gs://", page, "is pending", "is succeeded"):
+    for words in ("uploaded 3 files to gs://", page, "is pending", "is succeeded"):
         assert words in told
     assert (training.states(), training.most_live()) == (["SUCCEEDED"], 1)
 
@@ -56,7 +56,7 @@ def test_what_is_there_with_the_same_hash_is_not_sent_again(cloud: Cloud, tmp_pa
     training.config = {"steps": 1}
     training.told.clear()
     assert training.run().model_dump()["records"] == [f"images-0000{number}.tfrecord" for number in range(3)]
-    assert training.told[0].startswith("2 files were sent"), "the damaged one and the configuration"
+    assert training.told[0].startswith("uploaded 2 files"), "the damaged one and the configuration"
     assert bucket.get_blob(training.order.prefix + "records/images-00000.tfrecord").generation == generation
 
 
@@ -90,7 +90,7 @@ def test_only_so_many_trainings_have_a_job_at_a_time(cloud: Cloud, tmp_path: Pat
     asked: list[str] = []
 
     def end_the_first() -> bool:
-        if second.told and "waiting for one to end" in second.told[-1] and not asked:
+        if second.told and "waiting for a job to end" in second.told[-1] and not asked:
             asked.append("end")
             first.open().jobs.end(at_work)
         return False

@@ -20,7 +20,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from conceptry.concept import BaseModel as Base
 from conceptry.concept import ConceptSpec
-from conceptry.serving import serving_settings
+from conceptry.space_settings import serving_settings
 from emulators.hub.apps.limits import Limits
 from emulators.hub.server import running
 from tasks.hub.bundle import render_handler
@@ -54,7 +54,9 @@ class Running:
 
 def settings_of(version: str | None, revision: str | None) -> dict[str, Any]:
     base, metrics = Base("tiny", "d" * 64, 1, 64), TrainingMetrics()
-    made = serving_settings("my-thing", SPEC, base, "", metrics, "local/my-thing", revision)
+    made = serving_settings(
+        "my-thing", SPEC, base, version_name="", metrics=metrics, model_repo="local/my-thing", revision=revision
+    )
     return {**made, "version": version}
 
 

@@ -7,13 +7,21 @@ import subprocess
 import sys
 from pathlib import Path
 
-from conceptry.serving import SERVING_MODULES, SPACE_MODULES, placeholder_tokens, serving_settings
+from conceptry.space_settings import SERVING_MODULES, SPACE_MODULES, placeholder_tokens, serving_settings
 from tests.support.plan_worlds import BASES, TINY, spec_of
 from trainer.metrics import TrainingMetrics
 
 
 def test_settings() -> None:
-    settings = serving_settings("my-cat", spec_of(), TINY, "v2", TrainingMetrics(steps=300), "ann/my-cat", "c" * 40)
+    settings = serving_settings(
+        "my-cat",
+        spec_of(),
+        TINY,
+        version_name="v2",
+        metrics=TrainingMetrics(steps=300),
+        model_repo="ann/my-cat",
+        revision="c" * 40,
+    )
     assert json.loads(json.dumps(settings)) == settings
     assert settings == {
         "name": "my-cat",
@@ -36,7 +44,15 @@ def test_settings() -> None:
 
 def test_a_style_with_several_vectors_and_a_title() -> None:
     spec = spec_of(learnable_property="style", num_vectors=3, space={"title": "Ann's way"}, resolution=256)
-    settings = serving_settings("my-cat", spec, BASES["sd-v1-4"], "v1", TrainingMetrics(), "ann/my-cat", None)
+    settings = serving_settings(
+        "my-cat",
+        spec,
+        BASES["sd-v1-4"],
+        version_name="v1",
+        metrics=TrainingMetrics(),
+        model_repo="ann/my-cat",
+        revision=None,
+    )
     assert settings["placeholder_tokens"] == ["<my-cat>", "<my-cat>_1", "<my-cat>_2"] == [*placeholder_tokens(spec)]
     assert all("style of <my-cat>" in example for example in settings["examples"])
     assert (settings["title"], settings["resolution"], settings["revision"]) == ("Ann's way", 256, None)

@@ -1,12 +1,12 @@
-"""What a Space and an endpoint handler are given: the trainer's modules that they carry, and settings.json."""
+"""Inputs of a rendered Space and endpoint handler: the trainer's modules that they contain, and settings.json."""
 
 from typing import Any
 
 from conceptry.concept import BaseModel, ConceptSpec
 from trainer.metrics import TrainingMetrics
 
-# Copied beside the Space's app and the handler by the renderers, never by hand: what they draw with, and
-# fetch its weights with, and all that these import.
+# The renderers copy these modules beside the Space's app and the handler: sampling, fetching of weights, and all that
+# these import.
 SERVING_MODULES = (
     "trainer/__init__.py",
     "trainer/tiny/digests.json",
@@ -30,7 +30,7 @@ SERVING_MODULES = (
     "trainer/sampling/solver.py",
 )
 SPACE_MODULES = (*SERVING_MODULES, "trainer/metrics.py")
-"""What a Space carries: also the schema that its page reads the version's metrics with."""
+"""Modules of a Space, which also needs the schema of the version's metrics."""
 
 _EXAMPLES = {
     "object": ("a photo of {}", "a close-up photo of {}", "a rendering of {}", "a photo of a small {}"),
@@ -39,18 +39,18 @@ _EXAMPLES = {
 
 
 def placeholder_tokens(spec: ConceptSpec) -> tuple[str, ...]:
-    """Name the tokens of all vectors as diffusers does: <x>, <x>_1, <x>_2."""
+    """Return the tokens of all vectors as diffusers names them: <x>, <x>_1, <x>_2."""
     token = spec.placeholder_token
     return (token, *(f"{token}_{number}" for number in range(1, spec.num_vectors)))
 
 
 def title(name: str, spec: ConceptSpec) -> str:
-    """The Space's title: the one in concept.yaml, or the concept's name in words."""
+    """Return the Space's title: that of concept.yaml, else one derived from the concept's name."""
     return spec.space.title or name.replace("-", " ").capitalize()
 
 
 def hardware(spec: ConceptSpec) -> str:
-    """The Space's hardware: the flavour in concept.yaml, or what the base model needs."""
+    """Return the Space's hardware flavour: that of concept.yaml, else the base model's default."""
     return spec.space.hardware or ("cpu-basic" if spec.base_model == "tiny" else "t4-small")
 
 
@@ -58,21 +58,22 @@ def serving_settings(
     name: str,
     spec: ConceptSpec,
     base: BaseModel,
+    *,
     version_name: str,
     metrics: TrainingMetrics,
     model_repo: str,
     revision: str | None,
 ) -> dict[str, Any]:
-    """Make settings.json, which the Space and the handler read.
+    """Return the content of settings.json, which the Space and the handler read.
 
     Args:
-        name: the concept.
-        spec: the concept.yaml that the version was trained from, with today's `space` and `endpoint`.
-        base: the preset that the version was trained on.
-        version_name: the version that is served, for example v2.
-        metrics: of its training.
-        model_repo: `owner/name` of the model repo.
-        revision: commit that the Space downloads; None in the version's own handler, which lies beside its files.
+        name: Name of the concept.
+        spec: The concept.yaml that the version was trained from, with the current `space` and `endpoint`.
+        base: Preset that the version was trained on.
+        version_name: Name of the served version, for example v2.
+        metrics: Metrics of its training.
+        model_repo: Id of the model repo, `owner/name`.
+        revision: Commit that the Space downloads; None in a version's handler, which reads the files beside it.
     """
     return {
         "name": name,
