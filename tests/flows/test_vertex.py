@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from contextvars import copy_context
 from pathlib import Path
 from typing import Any
 
@@ -102,11 +103,12 @@ class Started(threading.Thread):
     def __init__(self, parameters: dict[str, Any]) -> None:
         super().__init__()
         self.parameters, self.returned = parameters, None
+        self.context = copy_context()  # of Prefect's settings, which name the server
         self.start()
 
     def run(self) -> None:
         try:
-            self.returned = train_concept(**self.parameters)
+            self.returned = self.context.run(train_concept, **self.parameters)
         except BaseException as error:  # noqa: BLE001 - the test looks at it
             self.returned = error  # type: ignore[assignment]
 
