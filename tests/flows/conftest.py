@@ -36,7 +36,7 @@ def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             yield api
             APILogHandler().flush()
     finally:
-        server.ask_to_end()
+        server.request_stop()
         server.wait()
 
 
