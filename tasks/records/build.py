@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import shutil
@@ -138,8 +139,9 @@ def _swap_in(whole: Path, destination: Path, aside: Path) -> None:
     for _ in range(10):
         try:
             whole.replace(destination)
-        except OSError:
-            if not destination.is_dir():
+        except OSError as error:
+            # Only that the folder exists: it may be gone again by now, moved by the other process.
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
         else:
             return
