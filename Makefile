@@ -39,7 +39,7 @@ demo: setup ## Tell the story from pictures in git to a served concept; flags: m
 
 test: lint ## Lint, types and tests, as CI does; flags for pytest: make test ARGS="-k plan"
 	@echo "Running the tests ..."
-	@$(UV) run --no-sync pytest -n auto $(ARGS)
+	@$(UV) run --no-sync pytest -n auto --dist worksteal $(ARGS)
 
 lint: setup ## Lint, format and types only
 	@echo "Checking style and types ..."
