@@ -1,4 +1,4 @@
-# `make demo` tells the whole story on this machine; `make test` is what CI runs. Both set themselves up: Python 3.11 to
+# `make demo` runs the whole story on this machine; `make test` is what CI runs. Both set themselves up: Python 3.11 to
 # 3.13, git and make are enough. Without a usable uv on PATH a private one is put into .uv/.
 
 SHELL := bash
@@ -18,7 +18,7 @@ export UV_NO_PROGRESS := 1
 
 .PHONY: help python setup demo test lint format schema reference templates conformance clean
 
-help: ## Say what there is
+help: ## List the targets
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
 
 python:
@@ -34,7 +34,7 @@ setup: python $(filter .uv/bin/uv,$(UV)) ## Install into .venv/ what uv.lock say
 	@echo "Installing into .venv/ what uv.lock says (2.8 GB the first time) ..."
 	@$(UV) sync --quiet --frozen --all-extras --compile-bytecode
 
-demo: setup ## Tell the story from pictures in git to a served concept; flags: make demo ARGS="--root DIR"
+demo: setup ## Run the whole story, from pictures in git to a served concept; flags: make demo ARGS="--root DIR"
 	@$(UV) run --no-sync conceptry demo $(ARGS)
 
 test: lint ## Lint, types and tests, as CI does; flags for pytest: make test ARGS="-k plan"
@@ -50,11 +50,11 @@ lint: setup ## Lint, format and types only
 conformance: setup ## Run the tests of huggingface_hub itself against the local Hub; flags for pytest: ARGS="-k branch"
 	@$(UV) run --no-sync python -m benchmarks.conformance $(ARGS)
 
-format: setup ## Mend what ruff can mend by itself
+format: setup ## Apply the fixes and the format of ruff
 	@$(UV) run --no-sync ruff check --quiet --fix
 	@$(UV) run --no-sync ruff format --quiet
 
-schema: setup ## Write the JSON Schemas again, after a change of conceptry/ or of trainer/metrics.py
+schema: setup ## Regenerate the JSON Schemas, after a change of conceptry/ or of trainer/metrics.py
 	@$(UV) run --no-sync python -c 'import json; from conceptry.concept import json_schema; \
 	print(json.dumps(json_schema(), indent=2, ensure_ascii=False))' > concepts/concept.schema.json
 	@$(UV) run --no-sync python -c 'import json; from conceptry.actions import plan_schema; \
