@@ -13,6 +13,7 @@ The same server as `prefect server start`, with two changes for SQLite, where on
 from __future__ import annotations
 
 import argparse
+import socket
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -34,11 +35,14 @@ def main() -> None:
     """Serve until SIGINT or SIGTERM."""
     parser = argparse.ArgumentParser(prog="python -m local.prefect_server", description="Prefect's server")
     parser.add_argument("--port", type=int, required=True, help="port on 127.0.0.1")
-    port = parser.parse_args().port
-    event.listen(Pool, "checkout", limit_lock_wait)
-    from prefect.server.api.server import create_app  # reads Prefect's settings when it is imported
+    # Taken before the import of Prefect, which takes ten seconds and more: until then a second set-up would find the
+    # port free, and use the server of the first one.
+    with socket.create_server(("127.0.0.1", parser.parse_args().port)) as listener:
+        event.listen(Pool, "checkout", limit_lock_wait)
+        from prefect.server.api.server import create_app
 
-    uvicorn.run(RetrySoon(create_app(final=True)), host="127.0.0.1", port=port, log_level="warning")
+        server = uvicorn.Server(uvicorn.Config(RetrySoon(create_app(final=True)), log_level="warning"))
+        server.run(sockets=[listener])
 
 
 def limit_lock_wait(connection: Any, record: ConnectionPoolEntry, _: Any) -> None:

@@ -1,6 +1,8 @@
 """What Prefect's server on one machine does about SQLite's lock."""
 
 import asyncio
+import socket
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ from sqlalchemy import event
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from local.prefect_server import RetrySoon, limit_lock_wait
+from tasks.processes import python_module
 
 
 def test_a_busy_server_names_a_short_pause_that_grows() -> None:
@@ -40,3 +43,11 @@ def test_statements_of_every_connection_wait_three_seconds(tmp_path: Path) -> No
         return found
 
     assert asyncio.run(timeouts()) == [3000, 3000, 3000]
+
+
+def test_a_port_that_another_server_has_is_refused_at_once() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        command = python_module("local.prefect_server", "--port", str(taken.getsockname()[1]))
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert "Address already in use" in done.stderr
