@@ -25,7 +25,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 
 from benchmarks.tiny_inversion import Bench
-from trainer import checkpoint, config, objective, train
+from trainer import checkpoint, objective, train, training_config
 from trainer.data import batches, prompts
 from trainer.data.latents import encode_views
 from trainer.data.pictures import Picture, split_held_out
@@ -55,7 +55,7 @@ PICTURES = 32
 def run(bench: Bench, pair: tuple[str, str], variant: str, seed: int, initializer: str) -> dict[str, Any]:
     """Train one concept under one variant, scoring at every checkpoint."""
     recipe, training = VARIANTS[variant]
-    wanted = config.parse(
+    wanted = training_config.parse(
         {
             "placeholder_token": "<x>",
             "initializer_token": initializer,

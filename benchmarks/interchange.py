@@ -40,9 +40,9 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         _write_encoder(Path(folder), options.base)
-        found = json.loads(_peer(options.peers, "interchange.py", folder).splitlines()[-1])
+        found = json.loads(_peer(options.peers, "load_embeds.py", folder).splitlines()[-1])
         model = options.clip or Path(folder, "clip")
-        _peer(options.peers, "clip.py", str(model), "large" if options.clip else "tiny")
+        _peer(options.peers, "transformers_clip.py", str(model), "large" if options.clip else "tiny")
         print(json.dumps(found | {"clip": _compare(model)}))
 
 

@@ -39,7 +39,8 @@ from safetensors.numpy import save_file
 
 import tasks.hub
 from conceptry.actions import Plan
-from conceptry.concept import ConceptSpec, ImageRef
+from conceptry.concept import ConceptSpec
+from conceptry.desired import ImageRef
 from conceptry.fingerprint import content_keys, serving_fingerprint, training_fingerprint, training_keys
 from conceptry.gate import GateFinding, GateResult
 from conceptry.installation import Installation
@@ -50,8 +51,8 @@ from conceptry.version import Version
 from emulators.hub.commits import Author
 from emulators.hub.names import Kind
 from emulators.hub.storage import RepoSettings, RepoStore, SpaceSettings
+from flows.current_installation import build_installation
 from flows.drift import FEW
-from flows.installation import build_installation
 from flows.observe import Context, observe
 from flows.reconcile import compare
 from flows.rendering import space_of

@@ -23,7 +23,7 @@ from pydantic import SecretStr
 from benchmarks.plan_scale import OWNER, World, hub
 from conceptry.installation import Installation
 from conceptry.settings import Settings
-from flows.installation import build_installation
+from flows.current_installation import build_installation
 from flows.observe import Context
 from flows.release import release_concept
 from flows.steps import DIRECT

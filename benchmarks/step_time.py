@@ -31,13 +31,13 @@ def ours(base_dir: Path, side: int, batch: int, steps: int) -> dict[str, float]:
     """A step as `trainer.train` takes it: cached latents, one vector, frozen weights."""
     import numpy as np
 
-    from trainer import config, objective
+    from trainer import objective, training_config
     from trainer.base_weights.base_model import BaseModel
     from trainer.data import batches
     from trainer.data.latents import Latents
     from trainer.devices import Devices
 
-    wanted = config.parse(
+    wanted = training_config.parse(
         {
             "placeholder_token": "<x>",
             "initializer_token": "cat",

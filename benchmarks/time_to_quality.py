@@ -38,7 +38,7 @@ import tensorflow as tf
 
 from benchmarks import judge
 from benchmarks.peers import keras_tutorial
-from trainer import checkpoint, config, objective, train
+from trainer import checkpoint, objective, train, training_config
 from trainer.base_weights.base_model import BaseModel
 from trainer.base_weights.presets import PRESETS
 from trainer.data import prompts
@@ -126,7 +126,7 @@ class Contest:
     def ours(self, seed: int = 0) -> list[Point]:
         """`trainer.train` with its defaults, scored more often than it saves."""
         words = {"placeholder_token": "<x>", "initializer_token": self.pair[1], "base_model": "tiny"}
-        wanted = config.parse({**words, "training": {"seed": seed}})
+        wanted = training_config.parse({**words, "training": {"seed": seed}})
         vectors = tf.Variable(tf.zeros((1, TEXT_ENCODERS["tiny"].width)))
         clock = Clock()
         with clock.paused():

@@ -36,7 +36,7 @@ import numpy as np
 import tensorflow as tf
 
 from benchmarks import judge
-from trainer import config, objective, train
+from trainer import objective, train, training_config
 from trainer.base_weights.base_model import BaseModel
 from trainer.base_weights.presets import PRESETS
 from trainer.data import batches, prompts, records
@@ -121,7 +121,7 @@ class Bench:
             pictures: How many are drawn and judged, before and after.
             max_steps: Of the training; None for the preset's.
         """
-        wanted = config.parse(
+        wanted = training_config.parse(
             {
                 "placeholder_token": "<x>",
                 "initializer_token": initializer,
@@ -149,7 +149,7 @@ class Bench:
         )
 
     def _losses(
-        self, judged: Latents, wanted: config.Config, pair: tuple[str, str], initial: Any, state: Any
+        self, judged: Latents, wanted: training_config.Config, pair: tuple[str, str], initial: Any, state: Any
     ) -> dict[str, float]:
         """The held-out loss with the initializer, the learned token, and the true caption in its place."""
         losses = objective.denoising_losses(self.frozen)

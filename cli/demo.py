@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from local.demo.run import run
+from local.demo.run_demo import run
 
 
 def command(

@@ -19,7 +19,7 @@ from cli.options import VERSION_HELP, Json, Root, print_json
 from cli.show import figure, figures
 from conceptry.actions import Change
 from conceptry.changes import list_changes
-from conceptry.concept import ImageRef
+from conceptry.desired import ImageRef
 from conceptry.fingerprint import content_keys
 from conceptry.flat import flat
 from conceptry.version_ref import VersionRef
@@ -27,7 +27,7 @@ from conceptry.work_folder import WorkFolder
 from local.console import out
 from local.contact_sheet import Panel, Row, contact_sheet
 from local.setup_folder import open_installation
-from tasks.files import write_atomically
+from tasks.file_io import write_atomically
 from tasks.hub import FoundVersion, HubSession, find_by_ref, read_bytes
 from tasks.hub.card import BEFORE, EMBEDS, GRID
 

@@ -8,7 +8,7 @@ import typer
 
 from cli.options import Root
 from conceptry.version_ref import VersionRef
-from local.endpoint import serve
+from local.serve_endpoint import serve
 
 
 def command(

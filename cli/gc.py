@@ -16,7 +16,8 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.options import Json, Root, print_json
-from conceptry.concept import ConceptSpec, Desired, parse_sources
+from conceptry.concept import ConceptSpec
+from conceptry.desired import Desired, parse_sources
 from conceptry.errors import ConceptryError
 from conceptry.installation import Installation
 from conceptry.planner import choose_release

@@ -12,7 +12,8 @@ from rich.text import Text
 
 from cli.options import Json, Name, Root, print_json
 from conceptry.changes import list_changes
-from conceptry.concept import ConceptSource, ConceptSpec, parse_sources
+from conceptry.concept import ConceptSpec
+from conceptry.desired import ConceptSource, parse_sources
 from conceptry.errors import ConceptryError
 from conceptry.flat import flat
 from conceptry.installation import Installation

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from local.hub import AppLimits, serve
+from local.serve_hub import AppLimits, serve
 
 
 def command(

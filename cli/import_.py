@@ -23,7 +23,8 @@ from safetensors.numpy import save_file
 from cli.lint import read_checkout
 from cli.new import Added, NewConcept, add_concept, commands
 from cli.options import Root
-from conceptry.concept import ConceptSpec, DesiredConcept
+from conceptry.concept import ConceptSpec
+from conceptry.desired import DesiredConcept
 from conceptry.errors import ConceptryError
 from conceptry.fingerprint import training_fingerprint
 from conceptry.gate import GateFinding, GateResult

@@ -16,7 +16,8 @@ import typer
 from rich.text import Text
 
 from cli.options import Root, print_json
-from conceptry.concept import ConceptSource, ConceptSpec, DesiredConcept, images_path, parse_sources, spec_path
+from conceptry.concept import ConceptSpec, spec_path
+from conceptry.desired import ConceptSource, DesiredConcept, images_path, parse_sources
 from conceptry.errors import ConceptryError, SettingsError, SpecError
 from conceptry.installation import Installation
 from conceptry.policy import PATH as POLICY

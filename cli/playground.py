@@ -8,7 +8,7 @@ import typer
 
 from cli.options import Root
 from conceptry.version_ref import VersionRef
-from local.playground import play
+from local.serve_playground import play
 
 
 def command(

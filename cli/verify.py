@@ -18,7 +18,8 @@ from pydantic import ValidationError
 from rich.markup import escape
 
 from cli.options import Json, Root, print_json
-from conceptry.concept import BaseModel, ConceptSpec, Desired, ImageRef, parse_sources
+from conceptry.concept import BaseModel, ConceptSpec
+from conceptry.desired import Desired, ImageRef, parse_sources
 from conceptry.errors import ConceptryError
 from conceptry.fingerprint import training_fingerprint, training_keys
 from conceptry.installation import Installation
@@ -28,9 +29,9 @@ from flows.drift import find_edits
 from local.console import out
 from local.setup_folder import open_installation
 from tasks import dvc, git, hub
-from tasks.files import file_digest
+from tasks.file_io import file_digest
 from tasks.git.tasks import read_desired
-from tasks.hub.refs import version_of
+from tasks.hub.repo_versions import version_of
 from tasks.hub.session import GITATTRIBUTES, MANIFEST
 
 

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping
 from posixpath import splitext
 from typing import Any
 
-from conceptry.concept import BaseModel, ConceptSpec, ImageRef
+from conceptry.concept import BaseModel, ConceptSpec
+from conceptry.desired import ImageRef
 from conceptry.version import Version
 
 TRAINING_KEYS = ("placeholder_token", "initializer_token", "learnable_property", "num_vectors")

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from conceptry.actions import IDLE, Action, ActionKind, Plan
-from conceptry.concept import Desired, DesiredConcept
+from conceptry.desired import Desired, DesiredConcept
 from conceptry.errors import DataCorruptError
 from conceptry.planner import ConceptPlanner, PlanInputs
 from conceptry.reasons import ActionReason

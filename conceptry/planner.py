@@ -9,7 +9,8 @@ from datetime import date, timedelta
 
 from conceptry.actions import Action, ActionKind, Attempt, Change, Estimate, Health, Sync
 from conceptry.changes import list_changes, training_changes
-from conceptry.concept import BaseModel, ConceptSpec, DesiredConcept, RetrainSpec
+from conceptry.concept import BaseModel, ConceptSpec, RetrainSpec
+from conceptry.desired import DesiredConcept
 from conceptry.estimate import Rate, estimate
 from conceptry.fingerprint import (
     content_keys,

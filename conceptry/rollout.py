@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from conceptry.actions import Action, ActionKind, Attempt, Plan
-from conceptry.concept import BaseModel, Desired
+from conceptry.concept import BaseModel
+from conceptry.desired import Desired
 from conceptry.fingerprint import training_fingerprint
 from conceptry.planner import PlanInputs
 from conceptry.policy import Policy

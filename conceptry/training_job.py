@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any, Literal
 
-from conceptry.concept import BaseModel, ConceptSpec, Desired, DesiredConcept
+from conceptry.concept import BaseModel, ConceptSpec
+from conceptry.desired import Desired, DesiredConcept
 from conceptry.errors import ConceptryError, DataMissingError
 from conceptry.fingerprint import trainer_config, training_fingerprint
 

@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from conceptry.errors import SettingsError
-from conceptry.machines import FLEXIBLE, misfits
+from conceptry.machine_types import FLEXIBLE, misfits
 
 PREFIX = "CONCEPTRY_VERTEX_"
 OURS = "conceptry"

@@ -8,7 +8,8 @@ from tempfile import TemporaryDirectory
 from prefect import get_run_logger
 
 from conceptry.actions import Action, ActionKind
-from conceptry.concept import ConceptSpec, DesiredConcept
+from conceptry.concept import ConceptSpec
+from conceptry.desired import DesiredConcept
 from conceptry.errors import ConceptryError
 from conceptry.fingerprint import serving_changes, serving_fingerprint
 from conceptry.version import LiveConcept, Version

@@ -16,7 +16,7 @@ from prefect.states import Failed
 from conceptry.actions import Action, Plan
 from conceptry.errors import StalePlanError
 from flows.apply import apply_all
-from flows.installation import current_installation
+from flows.current_installation import current_installation
 from flows.observe import Context, observe
 from flows.reconcile import compare, final_state
 from flows.steps import DIRECT, PREFECT

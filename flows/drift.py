@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from conceptry.concept import Desired
+from conceptry.desired import Desired
 from conceptry.errors import ConceptryError
 from conceptry.fingerprint import serving_fingerprint
 from conceptry.installation import Installation
@@ -22,7 +22,7 @@ from conceptry.reasons import DriftReason
 from conceptry.version import Drift, Live, LiveConcept
 from flows.rendering import space_of
 from tasks import hub, space
-from tasks.files import write_atomically
+from tasks.file_io import write_atomically
 
 FEW = 20
 """Maximum of repos that one run inspects."""

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from conceptry.concept import Desired
+from conceptry.desired import Desired
 from conceptry.installation import Installation
 from conceptry.version import Live, LiveConcept
 from flows.steps import Steps

@@ -12,13 +12,13 @@ from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.states import Completed
 from prefect.types._datetime import now
 
-from flows.installation import current_installation
+from flows.current_installation import current_installation
 from flows.training_runs import MAX_RUNS, training_runs
 from tasks.events import emit
 from tasks.training.tasks import TERMINAL
 
 if TYPE_CHECKING:
-    from tasks.training.job import Job
+    from tasks.training.job_snapshot import Job
 
 MAX_CRASHED = timedelta(minutes=30)
 """Time for which the job of a crashed run is kept, because the watcher schedules the run again."""

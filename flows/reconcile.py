@@ -20,7 +20,7 @@ from prefect.states import Completed, Failed
 from prefect.types._datetime import now
 
 from conceptry.actions import Plan
-from conceptry.concept import Desired
+from conceptry.desired import Desired
 from conceptry.errors import SpecError
 from conceptry.installation import Installation
 from conceptry.plan import open_fingerprints, pending_trainings, plan

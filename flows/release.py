@@ -8,7 +8,7 @@ from prefect import flow, get_run_logger
 from conceptry.actions import IDLE
 from conceptry.plan import serving_action
 from flows.apply import reconcile_serving, update_index
-from flows.installation import current_installation
+from flows.current_installation import current_installation
 from flows.observe import Context, observe_concept
 from flows.reconcile import plan_inputs
 from flows.steps import PREFECT

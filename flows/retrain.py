@@ -12,7 +12,7 @@ from prefect.types._datetime import now
 
 from conceptry.actions import Action
 from flows.apply import for_each
-from flows.installation import current_installation
+from flows.current_installation import current_installation
 from flows.observe import Context, observe
 from flows.reconcile import compare, final_state
 from flows.steps import PREFECT

@@ -11,7 +11,8 @@ from typing import Any, Protocol
 from prefect import task
 from pydantic import SecretStr
 
-from conceptry.concept import ConceptSpec, Desired
+from conceptry.concept import ConceptSpec
+from conceptry.desired import Desired
 from conceptry.installation import Installation
 from conceptry.version import Drift, Live, LiveConcept, Version
 from flows.drift import find_drift

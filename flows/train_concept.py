@@ -19,7 +19,7 @@ from conceptry.planner import choose_release
 from conceptry.training_job import TrainingJob, training_job
 from conceptry.version import Manifest, Version
 from flows import artifacts
-from flows.installation import current_installation
+from flows.current_installation import current_installation
 from flows.release import release
 from flows.training_runs import training_runs
 from flows.vertex_hooks import cancel_jobs
@@ -33,8 +33,8 @@ from tasks.hub.tasks import assemble_version, find_published, publish_version
 from tasks.locks import run_id, slot
 from tasks.records.tasks import write_records
 from tasks.run_folder import RunFolder
-from tasks.training.request import read_results
 from tasks.training.tasks import read_cost, train
+from tasks.training.training_request import read_results
 from trainer.metrics import TrainingMetrics
 
 

@@ -7,7 +7,7 @@ from prefect.client.schemas.objects import FlowRun, State
 from prefect.logging import get_logger
 
 from conceptry.installation import Installation
-from flows.installation import current_installation
+from flows.current_installation import current_installation
 from flows.training_runs import training_runs
 
 

@@ -15,7 +15,7 @@ from prefect.states import Completed
 from conceptry.actions import Action
 from flows import artifacts
 from flows.apply import StartTraining, apply_all
-from flows.installation import current_installation
+from flows.current_installation import current_installation
 from flows.observe import Context, observe
 from flows.reconcile import compare, final_state
 from flows.steps import PREFECT

@@ -186,7 +186,7 @@ class Stack:
             raise StackError(f"`conceptry setup gcp` found something missing in the emulated cloud; see {log}")
 
     def _flows(self) -> Child:
-        command = ["local.serve", "--watch-every", str(self.setup.watch_every)]
+        command = ["local.serve_flows", "--watch-every", str(self.setup.watch_every)]
         child = self._child("the watcher", "flows", command, bool)
         # Prefect's runner starts runs with `python -m` in this folder, which may hold folders of any name.
         child.environment = {**child.environment, "PYTHONSAFEPATH": "1"}

@@ -23,9 +23,9 @@ from typing import Any
 from conceptry.errors import SettingsError
 from conceptry.installation import Installation
 from conceptry.settings import PREFIX, Settings
-from flows.installation import build_installation, using
+from flows.current_installation import build_installation, using
 from local.child_process import answers, loopback_without_proxy
-from tasks.files import write_atomically
+from tasks.file_io import write_atomically
 
 DEFAULT_ROOT = Path(".conceptry")
 HUB_PORT, PREFECT_PORT = 4280, 4200

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from prefect.events import emit_event
 
 from conceptry.actions import Plan
-from tasks.files import write_atomically
+from tasks.file_io import write_atomically
 
 PREFIX = "conceptry.concept"
 EventName = Literal[

@@ -6,6 +6,7 @@ The modules are parsed, not imported, so that an import inside a function counts
 import ast
 import re
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -183,6 +184,17 @@ def test_every_room_is_checked(repo_root: Path) -> None:
     packages = {path.parent.name for path in repo_root.glob("*/__init__.py")}
     assert packages <= set(ROOMS)
     assert all(any((repo_root / room).rglob("*.py")) for room in ALLOWED)
+
+
+def test_a_file_name_means_one_thing(repo_root: Path) -> None:
+    """Rooms outside these have their names to themselves: a command's file is named after the command, the templates
+    are programs of their own in another repo, and the Prefect tasks of every package are in its `tasks.py`.
+    """
+    exempt = {"cli", "space_template", "handler_template", "tests"}
+    rooms = (repo_root / room for room in set(ROOMS) - exempt)
+    names = Counter(path.name for room in rooms for path in room.rglob("*.py"))
+    shared = {"__init__.py", "__main__.py", "tasks.py"}
+    assert sorted(name for name, count in names.items() if count > 1 and name not in shared) == []
 
 
 @pytest.mark.parametrize(

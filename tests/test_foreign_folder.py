@@ -34,7 +34,7 @@ def foreign(tmp_path: Path) -> Path:
         "trainer.export",
         "trainer.base_weights.fetch",
         "tasks.records",
-        "local.serve",
+        "local.serve_flows",
         "emulators.hub",
         "emulators.vertex",
         "emulators.hub.apps.toolkit",

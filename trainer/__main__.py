@@ -24,7 +24,7 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
-from trainer import config as configuration
+from trainer import training_config as configuration
 from trainer.base_weights.presets import locate
 
 

@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from trainer.config import ConfigError
 from trainer.models.layers import disable_grappler_on_cpu
+from trainer.training_config import ConfigError
 
 Arrays = Sequence[npt.NDArray[Any]]
 Compute = Callable[..., tuple[Any, ...]]

@@ -10,13 +10,13 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from trainer.config import Config
 from trainer.data.batches import Batch
 from trainer.data.tokenizer import Tokenizer
 from trainer.models.text_encoder import TextEncoder
 from trainer.models.unet import DiffusionModel, timestep_embedding
 from trainer.recipe import DEFAULT, Recipe
 from trainer.sampling.noise_schedule import alphas_cumprod
+from trainer.training_config import Config
 
 Array = npt.NDArray[np.float32]
 _ROWS_AT_ONCE = 8

@@ -20,7 +20,6 @@ from trainer import export, objective, train
 from trainer.base_weights import presets, weight_reader
 from trainer.base_weights.base_model import BaseModel
 from trainer.checkpoint import State
-from trainer.config import Config, ConfigError
 from trainer.data import batches
 from trainer.data.latents import compile_encoder, encode_views
 from trainer.data.pictures import read_pictures, split_held_out
@@ -39,6 +38,7 @@ from trainer.models.layers import on_gpu
 from trainer.recipe import RECIPE
 from trainer.sampling.grids import Grids, grid, save_grid
 from trainer.summaries import Summaries
+from trainer.training_config import Config, ConfigError
 
 if TYPE_CHECKING:
     from trainer.sampling.clip_scores import Scorer

@@ -19,13 +19,13 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from trainer import checkpoint
-from trainer.config import Config
 from trainer.data.batches import Batch, draw_ahead, draw_batch, evaluation_batch
 from trainer.data.latents import Latents
 from trainer.devices import Devices
 from trainer.models.layers import on_gpu
 from trainer.objective import Computed, Frozen, denoising_losses, gradients, initial_vectors
 from trainer.recipe import DEFAULT, Recipe
+from trainer.training_config import Config
 
 Array = npt.NDArray[np.float32]
 Report = Callable[[dict[str, Any]], None]

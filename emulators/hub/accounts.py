@@ -21,7 +21,7 @@ from typing import Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
 
-from emulators.hub.errors import HubError
+from emulators.hub.http_errors import HubError
 from emulators.hub.names import RESERVED, is_repo_name
 
 

@@ -13,7 +13,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from emulators.hub.context import Call, Hub, endpoint
-from emulators.hub.errors import HubError, header_safe, repo_not_found
+from emulators.hub.http_errors import HubError, header_safe, repo_not_found
 from emulators.hub.pages import browse, comparison
 from emulators.hub.routes import (
     commit,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from emulators.hub.endpoints import EndpointBody
+from emulators.hub.endpoint_store import EndpointBody
 
 _REGIONS = {
     "aws": {"us-east-1": "N. Virginia", "eu-west-1": "Ireland"},

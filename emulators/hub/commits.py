@@ -14,7 +14,7 @@ from typing import Any
 import pygit2
 from pygit2.enums import FileMode, Option
 
-from emulators.hub.errors import conflict, entry_not_found
+from emulators.hub.http_errors import conflict, entry_not_found
 
 # libgit2 syncs every object and ref that it writes: what a 200 answer confirms is on disk.
 pygit2.option(Option.ENABLE_FSYNC_GITDIR, True)

@@ -19,12 +19,12 @@ from emulators.hub.apps.control_dir import ControlDir
 from emulators.hub.apps.limits import Limits
 from emulators.hub.commits import Author
 from emulators.hub.config import HubConfig
-from emulators.hub.endpoints import EndpointStore
-from emulators.hub.errors import HubError, bad_request, forbidden, repo_not_found
+from emulators.hub.endpoint_store import EndpointStore
+from emulators.hub.http_errors import HubError, bad_request, forbidden, repo_not_found
 from emulators.hub.lfs import LfsStore
-from emulators.hub.listing import Summaries
 from emulators.hub.multipart import MultipartUploads
 from emulators.hub.names import Kind, RepoId, is_repo_name
+from emulators.hub.repo_listing import Summaries
 from emulators.hub.sessions import COOKIE, Sessions
 from emulators.hub.signing import Signer
 from emulators.hub.storage import Repo, RepoStore

@@ -19,7 +19,7 @@ from pathlib import Path
 from urllib.parse import quote, urlencode
 
 from emulators import atomic_files
-from emulators.hub.errors import HubError, bad_request
+from emulators.hub.http_errors import HubError, bad_request
 from emulators.hub.signing import Signer
 
 URL_SECONDS = 3600

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from emulators import atomic_files
-from emulators.hub.errors import HubError, bad_request
+from emulators.hub.http_errors import HubError, bad_request
 from emulators.hub.lfs import LfsStore, blocks, move_into_place
 
 # Larger uploads use parts if the client can; below, one request is simpler and fast enough.

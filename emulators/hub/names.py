@@ -8,7 +8,7 @@ from enum import StrEnum
 
 import pygit2
 
-from emulators.hub.errors import HubError, bad_request
+from emulators.hub.http_errors import HubError, bad_request
 
 _SEGMENT = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9_])?")
 _MAX_PATH = 1000

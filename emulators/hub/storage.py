@@ -25,7 +25,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from emulators import atomic_files
 from emulators.hub import commits
 from emulators.hub.commits import Author, Put
-from emulators.hub.errors import conflict, repo_not_found
+from emulators.hub.http_errors import conflict, repo_not_found
 from emulators.hub.names import Kind, RepoId, is_repo_name
 
 MAIN = "refs/heads/main"

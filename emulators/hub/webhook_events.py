@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from emulators.hub.context import Call
-from emulators.hub.listing import subdomain
 from emulators.hub.names import RepoId
+from emulators.hub.repo_listing import subdomain
 from emulators.hub.storage import Repo
 from emulators.hub.webhooks import Action
 

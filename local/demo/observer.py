@@ -24,7 +24,7 @@ from rich.status import Status
 from conceptry.errors import TransientError
 from conceptry.installation import HubTarget
 from conceptry.version import LiveConcept, Version
-from local.demo.console import StoryError
+from local.demo.story_console import StoryError
 from local.servers import Stack
 from tasks.hub import HubSession, list_live
 

@@ -12,8 +12,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from conceptry.version import Version
-from local.demo.console import StoryConsole, StoryError
 from local.demo.observer import Observer
+from local.demo.story_console import StoryConsole, StoryError
 from local.demo.subjects import LIFE_BUOY, NIGHT_LIGHT, Subject
 from local.demo.user import User, take_pictures
 from local.post_receive_hook import install

@@ -7,11 +7,11 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from conceptry.concept import ImageRef
+from conceptry.desired import ImageRef
 from conceptry.errors import DataCorruptError, DataMissingError
-from tasks.dvc.listing import parse_listing
+from tasks.dvc.image_listing import parse_listing
 from tasks.dvc.remote import Remote, in_parallel, open_remote
-from tasks.files import file_digest
+from tasks.file_io import file_digest
 
 _NAMES = 5
 

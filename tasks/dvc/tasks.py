@@ -5,13 +5,13 @@ from dataclasses import replace
 
 from prefect import task
 
-from conceptry.concept import Desired
+from conceptry.desired import Desired
 from conceptry.errors import ConceptryError
 from conceptry.installation import Installation
 from conceptry.training_job import TrainingJob
 from tasks.cached_task import cached_task
+from tasks.dvc.image_listing import list_cached, list_images
 from tasks.dvc.images import fetch_images
-from tasks.dvc.listing import list_cached, list_images
 from tasks.retries import RETRY_TRANSIENT
 from tasks.run_folder import RunFolder
 

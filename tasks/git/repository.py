@@ -14,7 +14,7 @@ from typing import Any
 
 import pygit2
 
-from conceptry.concept import ConceptSource
+from conceptry.desired import ConceptSource
 from conceptry.errors import SettingsError, TransientError
 from tasks.locks import hold
 from tasks.processes import child_environment

@@ -2,7 +2,7 @@
 
 from prefect import task
 
-from conceptry.concept import Desired, parse_sources
+from conceptry.desired import Desired, parse_sources
 from conceptry.installation import Installation
 from tasks.git.repository import head, mirror, read_concepts, resolve
 from tasks.retries import RETRY_TRANSIENT

@@ -1,22 +1,22 @@
 """Hub: publishing of versions, the index of versions, and Spaces, over the client huggingface_hub.
 
-`session` caches the reads of one run, `client` translates errors, `refs` reads versions, `listing` the live state
-of all concepts or of one, `find` resolves a version by name, `publish` and `index` write versions and cards, `repair`
-resets branches and tags that were moved manually, `spaces` pushes Spaces, `bundle` and `card` assemble a version.
-`tasks` contains the Prefect tasks.
+`session` caches the reads of one run, `client` translates errors, `repo_versions` reads versions, `live_state` the
+state of all concepts or of one, `find` resolves a version by name, `publish` and `index` write versions and cards,
+`repair` resets branches and tags that were moved manually, `space_repo` pushes Spaces, `bundle` and `card` assemble a
+version. `tasks` contains the Prefect tasks.
 """
 
 from tasks.hub.bundle import Lineage, assemble
 from tasks.hub.client import translate_errors
-from tasks.hub.delete import delete_concept, delete_version
+from tasks.hub.deletion import delete_concept, delete_version
 from tasks.hub.find import FoundVersion, find_by_ref, pull
 from tasks.hub.index import update_main
-from tasks.hub.listing import list_live, read_live
+from tasks.hub.live_state import list_live, read_live
 from tasks.hub.publish import download, publish
-from tasks.hub.refs import find_version, read_bytes, read_manifest, read_versions, releases
 from tasks.hub.repair import find_moved_refs, repair_refs
+from tasks.hub.repo_versions import find_version, read_bytes, read_manifest, read_versions, releases
 from tasks.hub.session import HubSession
-from tasks.hub.spaces import RenderedSpace, differing_files, edited_files, pause_space, push_space
+from tasks.hub.space_repo import RenderedSpace, differing_files, edited_files, pause_space, push_space
 
 __all__ = [
     "FoundVersion",

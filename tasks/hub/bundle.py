@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from conceptry.concept import BaseModel, ConceptSpec, ImageRef
+from conceptry.concept import BaseModel, ConceptSpec
+from conceptry.desired import ImageRef
 from conceptry.errors import TrainingError
 from conceptry.gate import GateResult
 from conceptry.space_settings import SERVING_MODULES, serving_settings

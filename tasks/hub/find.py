@@ -6,10 +6,10 @@ from pathlib import Path
 from conceptry.errors import DataCorruptError
 from conceptry.version import Manifest, Version
 from conceptry.version_ref import VersionRef
-from tasks.files import has_digest
-from tasks.hub.listing import read_live
+from tasks.file_io import has_digest
+from tasks.hub.live_state import read_live
 from tasks.hub.publish import download
-from tasks.hub.refs import read_manifest
+from tasks.hub.repo_versions import read_manifest
 from tasks.hub.session import HubSession
 
 

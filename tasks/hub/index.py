@@ -10,8 +10,8 @@ from conceptry.markdown import split_front_matter
 from conceptry.version import Version
 from tasks.hub.card import BEFORE, EMBEDS, GRID, render_card, render_unreleased
 from tasks.hub.client import translate_errors
-from tasks.hub.listing import KEY
-from tasks.hub.refs import read_manifest, versions_at
+from tasks.hub.live_state import KEY
+from tasks.hub.repo_versions import read_manifest, versions_at
 from tasks.hub.session import HubSession
 
 README = "README.md"

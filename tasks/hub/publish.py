@@ -21,7 +21,7 @@ from huggingface_hub.errors import HfHubHTTPError, RevisionNotFoundError
 from conceptry.errors import HubError, PublishConflictError
 from conceptry.version import Manifest, Version
 from tasks.hub.client import translate_errors
-from tasks.hub.refs import staging_name, tag_name, version_of
+from tasks.hub.repo_versions import staging_name, tag_name, version_of
 from tasks.hub.session import GITATTRIBUTES, MANIFEST, HubSession, Refs
 
 LOOKS = 12

@@ -13,7 +13,7 @@ from huggingface_hub.errors import RevisionNotFoundError
 from conceptry.reasons import DriftReason
 from conceptry.version import Drift, Version
 from tasks.hub.client import translate_errors
-from tasks.hub.refs import tag_name, versions_at
+from tasks.hub.repo_versions import tag_name, versions_at
 from tasks.hub.session import HubSession, Refs
 
 _FINGERPRINT_TAG = "fp-"

@@ -8,12 +8,12 @@ from conceptry.version import Version
 from tasks.cached_task import cached_task
 from tasks.hub.bundle import Lineage, assemble
 from tasks.hub.index import update_main
-from tasks.hub.listing import list_live, read_live
+from tasks.hub.live_state import list_live, read_live
 from tasks.hub.publish import publish
-from tasks.hub.refs import find_version
 from tasks.hub.repair import repair_refs
+from tasks.hub.repo_versions import find_version
 from tasks.hub.session import HubSession
-from tasks.hub.spaces import pause_space, push_space
+from tasks.hub.space_repo import pause_space, push_space
 from tasks.retries import RETRY_TRANSIENT
 from tasks.run_folder import RunFolder
 from trainer.metrics import TrainingMetrics

@@ -4,7 +4,7 @@ from prefect import get_run_logger
 
 from conceptry.training_job import TrainingJob
 from tasks.cached_task import cached_task
-from tasks.records.build import build_records
+from tasks.records.build_records import build_records
 from tasks.run_folder import RunFolder
 
 

@@ -1,13 +1,13 @@
 """Training with the same trainer as a child process (`local_trainer`) or as a job on Vertex AI (`vertex`).
 
-`request` contains the request and the progress of both. For Vertex AI: `custom_job` (builds a CustomJob from settings,
-without I/O), `vertex_jobs` (find, create, read and cancel a `job`), `bucket` (upload of records, download of results),
-`logs` (last lines of a failed job), `cost`, and `checks` (requirements of a project). `tasks` contains the Prefect
-task.
+`training_request` contains the request and the progress of both. For Vertex AI: `custom_job` (builds a CustomJob from
+settings, without I/O), `vertex_jobs` (find, create, read and cancel a job; `job_snapshot` is its state), `bucket`
+(upload of records, download of results), `job_logs` (last lines of a failed job), `cost`, and `checks` (requirements
+of a project). `tasks` contains the Prefect task.
 """
 
 from tasks.training.local_trainer import failure, train_local
 from tasks.training.rates import rates
-from tasks.training.request import Progress, TrainingRequest, base_model, base_models
+from tasks.training.training_request import Progress, TrainingRequest, base_model, base_models
 
 __all__ = ["Progress", "TrainingRequest", "base_model", "base_models", "failure", "rates", "train_local"]

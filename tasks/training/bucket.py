@@ -24,9 +24,9 @@ from google.cloud.storage.exceptions import DataCorruption
 from requests.exceptions import RequestException
 
 from conceptry.errors import DataCorruptError, SettingsError, TrainingError, TransientError
-from tasks.files import has_digest
+from tasks.file_io import has_digest
 from tasks.training.custom_job import ROOT
-from tasks.training.request import read_results
+from tasks.training.training_request import read_results
 from trainer.metrics import TrainingMetrics
 
 METRICS, PROGRESS = "output/metrics.json", "output/progress.jsonl"

@@ -18,7 +18,7 @@ from typing import IO, Any
 
 from conceptry.errors import TrainingError, TransientError
 from tasks.processes import child_environment, python_module
-from tasks.training.request import Progress, TrainingRequest, read_results, relay
+from tasks.training.training_request import Progress, TrainingRequest, read_results, relay
 from trainer.base_weights import presets
 from trainer.metrics import METRICS_FILE, TrainingMetrics
 

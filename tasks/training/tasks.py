@@ -24,7 +24,7 @@ from tasks.locks import run_id
 from tasks.prefect_client import connected
 from tasks.run_folder import RunFolder
 from tasks.training.local_trainer import train_local
-from tasks.training.request import Progress, TrainingRequest
+from tasks.training.training_request import Progress, TrainingRequest
 
 CREATING = "conceptry-vertex-create"
 """Name of Prefect's global concurrency limit under which one run at a time, on any machine, finds or creates a job."""

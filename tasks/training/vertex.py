@@ -17,14 +17,14 @@ from typing import Any
 
 from conceptry.errors import SettingsError, TrainingCancelled, TrainingError
 from conceptry.vertex_settings import VertexSettings
-from tasks.files import write_atomically
+from tasks.file_io import write_atomically
 from tasks.training import cost
 from tasks.training.bucket import METRICS, PROGRESS, Store, Tail, storage_errors
 from tasks.training.custom_job import JobSpec
-from tasks.training.job import Job
+from tasks.training.job_logs import last_lines
+from tasks.training.job_snapshot import Job
 from tasks.training.local_trainer import INTERRUPTED, failure
-from tasks.training.logs import last_lines
-from tasks.training.request import Progress, TrainingRequest, read_results, relay
+from tasks.training.training_request import Progress, TrainingRequest, read_results, relay
 from tasks.training.vertex_jobs import VertexJobs
 from trainer.base_weights import presets
 from trainer.metrics import TrainingMetrics

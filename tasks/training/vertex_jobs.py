@@ -18,7 +18,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_bef
 from conceptry.errors import ConceptryError, SettingsError, TrainingError, TransientError
 from conceptry.vertex_settings import VertexSettings
 from tasks.training.custom_job import ATTEMPT, FINGERPRINT, INSTALLATION, JobSpec, custom_job, label
-from tasks.training.job import ENDED, Job, snapshot
+from tasks.training.job_snapshot import ENDED, Job, snapshot
 
 T = TypeVar("T")
 CALL_SECONDS = 60.0

@@ -7,16 +7,8 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from conceptry.concept import (
-    BASE_MODELS,
-    ConceptSource,
-    ConceptSpec,
-    RetrainSpec,
-    check_name,
-    json_schema,
-    load_spec,
-    parse_sources,
-)
+from conceptry.concept import BASE_MODELS, ConceptSpec, RetrainSpec, check_name, json_schema, load_spec
+from conceptry.desired import ConceptSource, parse_sources
 from conceptry.errors import SpecError
 from trainer.base_weights.presets import PRESETS
 

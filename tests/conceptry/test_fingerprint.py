@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conceptry.concept import ImageRef
+from conceptry.desired import ImageRef
 from conceptry.fingerprint import content_keys, serving_changes, serving_fingerprint, training_fingerprint
 from tests.support.plan_worlds import TINY, images_of, spec_of, version_of
 

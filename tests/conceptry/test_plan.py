@@ -6,7 +6,7 @@ from datetime import date
 
 import pytest
 
-from conceptry.concept import Desired, DesiredConcept, ImageRef
+from conceptry.desired import Desired, DesiredConcept, ImageRef
 from conceptry.errors import Problem, SpecError
 from conceptry.fingerprint import training_fingerprint
 from conceptry.plan import plan

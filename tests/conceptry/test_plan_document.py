@@ -9,7 +9,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from conceptry.actions import Change, Plan, plan_schema
-from conceptry.concept import Desired, ImageRef
+from conceptry.desired import Desired, ImageRef
 from conceptry.errors import ConceptryError
 from conceptry.estimate import Rate, estimate
 from conceptry.fingerprint import training_keys

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conceptry.actions import Action
-from conceptry.concept import DesiredConcept
+from conceptry.desired import DesiredConcept
 from conceptry.fingerprint import serving_fingerprint, training_fingerprint
 from conceptry.planner import choose_release
 from conceptry.version import SpaceState, Version

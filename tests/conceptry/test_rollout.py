@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from conceptry.actions import Attempt, Plan
-from conceptry.concept import BaseModel, Desired, DesiredConcept
+from conceptry.concept import BaseModel
+from conceptry.desired import Desired, DesiredConcept
 from conceptry.errors import SpecError
 from conceptry.fingerprint import training_fingerprint
 from conceptry.plan import plan

@@ -9,7 +9,7 @@ from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
 
 from emulators.hub.server import running
 from local.child_process import Child, answers, clean_environment, free_port
-from local.serve import deployments
+from local.serve_flows import deployments
 from tasks.processes import python_module
 from tests.support.registry_world import World
 

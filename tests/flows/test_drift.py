@@ -15,7 +15,7 @@ from flows.train_concept import job_at_head, train_concept
 from flows.watch import watch
 from tasks.git.tasks import read_desired
 from tasks.hub import RenderedSpace, list_live, push_space
-from tasks.hub.refs import tag_name
+from tasks.hub.repo_versions import tag_name
 from tests.support.registry_world import World, set_state, training_runs
 from trainer.recipe import RECIPE
 
@@ -231,7 +231,7 @@ def test_a_new_recipe_reaches_one_concept_before_the_many(world: World, monkeypa
         train_concept(**world.trained(name))
     assert world.plan().changes == ()
 
-    monkeypatch.setattr("tasks.training.request.RECIPE", RECIPE + 1)
+    monkeypatch.setattr("tasks.training.training_request.RECIPE", RECIPE + 1)
     assert {action.cause for action in world.plan().changes} == {f"recipe {RECIPE} -> {RECIPE + 1}"}
     watch()
     started = {name: len(training_runs(world.action(name).fingerprint or "")) for name in names}

@@ -1,4 +1,4 @@
-"""prefect.yaml: what it declares is what a server gets, from `prefect deploy --all` and from local.serve alike."""
+"""prefect.yaml: what it declares is what a server gets, from `prefect deploy --all` and from the local server alike."""
 
 import os
 import subprocess
@@ -11,15 +11,15 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.flows import load_flow_from_entrypoint
 
-from local import serve
+from local import serve_flows
 from tests.support.registry_world import World
 
 NAMES = {"watch/watch", "train-concept/train-concept", "retrain/retrain", "release/release", "reap/reap"}
 
 
 def test_serve_declares_what_prefect_yaml_declares() -> None:
-    declared = {one["name"]: one for one in yaml.safe_load(serve.FILE.read_text())["deployments"]}
-    served = {deployment.name: deployment for deployment in serve.deployments(watch_every=7)}
+    declared = {one["name"]: one for one in yaml.safe_load(serve_flows.FILE.read_text())["deployments"]}
+    served = {deployment.name: deployment for deployment in serve_flows.deployments(watch_every=7)}
     assert {deployment.full_name for deployment in served.values()} == NAMES
     for name, deployment in served.items():
         assert isinstance(load_flow_from_entrypoint(deployment.entrypoint or ""), Flow)

@@ -12,8 +12,8 @@ from huggingface_hub import HfApi
 from conceptry.errors import SpecError
 from conceptry.settings import Settings
 from emulators.hub.server import running
-from flows.installation import build_installation
-from local.playground import spec_of_today, with_hub
+from flows.current_installation import build_installation
+from local.serve_playground import spec_of_today, with_hub
 from local.servers import Stack, is_open
 from local.setup_folder import Folder, Setup
 

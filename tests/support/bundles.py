@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from conceptry.concept import BaseModel, ConceptSpec, ImageRef
+from conceptry.concept import BaseModel, ConceptSpec
+from conceptry.desired import ImageRef
 from conceptry.gate import GateFinding, GateResult
 from conceptry.reasons import GateReason
 from tasks.hub import Lineage, assemble

@@ -4,7 +4,8 @@ from hashlib import md5
 from typing import Any
 
 from conceptry.actions import Action
-from conceptry.concept import BaseModel, ConceptSpec, Desired, DesiredConcept, ImageRef
+from conceptry.concept import BaseModel, ConceptSpec
+from conceptry.desired import Desired, DesiredConcept, ImageRef
 from conceptry.fingerprint import content_keys, serving_fingerprint, training_fingerprint, training_keys
 from conceptry.plan import plan
 from conceptry.planner import PlanInputs

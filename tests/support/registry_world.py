@@ -27,7 +27,7 @@ from conceptry.installation import Installation
 from conceptry.reasons import GateReason
 from conceptry.settings import Settings
 from conceptry.version import LiveConcept
-from flows.installation import build_installation
+from flows.current_installation import build_installation
 from flows.reconcile import current_comparison
 from flows.rendering import space_of
 from flows.train_concept import job_at_head

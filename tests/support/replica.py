@@ -15,7 +15,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 import tensorflow as tf
 
-from trainer import config, objective, train
+from trainer import objective, train, training_config
 from trainer.base_weights.base_model import BaseModel
 from trainer.data.latents import encode_views
 from trainer.data.pictures import read_pictures
@@ -30,7 +30,7 @@ def main(records: Path, batch_size: int, folder: Path, local: int) -> None:
     assert devices.replicas == local * devices.hosts
     training = {"max_steps": 12, "batch_size": batch_size, "seed": 3}
     words = {"placeholder_token": "<x>", "initializer_token": "crescent", "base_model": "tiny", "training": training}
-    wanted = config.parse(words)
+    wanted = training_config.parse(words)
     base = BaseModel("tiny")
     tokenizer = base.tokenizer("<x>")
     with devices.scope():

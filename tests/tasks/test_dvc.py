@@ -13,7 +13,7 @@ import pytest
 import yaml
 from dvc.repo import Repo
 
-from conceptry.concept import DesiredConcept, ImageRef, parse_sources
+from conceptry.desired import DesiredConcept, ImageRef, parse_sources
 from conceptry.errors import ConceptryError, DataCorruptError, DataMissingError, SettingsError, TransientError
 from tasks import dvc, git
 

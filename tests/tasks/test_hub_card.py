@@ -18,7 +18,7 @@ from conceptry.markdown import code, code_block, dump_front_matter, plain, split
 from conceptry.version import Manifest, Version
 from tasks.hub import Lineage, assemble
 from tasks.hub.card import render_card
-from tasks.hub.refs import version_of
+from tasks.hub.repo_versions import version_of
 from tests.support.bundles import BASE, make_bundle, make_spec
 from tests.support.trained import make_trained
 

@@ -24,7 +24,7 @@ from conceptry.markdown import split_front_matter
 from conceptry.space_settings import SPACE_MODULES, serving_settings
 from space_template.settings import read_settings
 from tasks.hub import HubSession, RenderedSpace, list_live, pause_space, push_space
-from tasks.hub.spaces import equip_space
+from tasks.hub.space_repo import equip_space
 from tasks.space import TEMPLATES_RECORD, TEMPLATES_REVISION, render_space, templates_record
 from trainer.metrics import TrainingMetrics
 

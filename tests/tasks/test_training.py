@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from conceptry.concept import ConceptSpec, ImageRef
+from conceptry.concept import ConceptSpec
+from conceptry.desired import ImageRef
 from conceptry.errors import SettingsError, TrainingError, TransientError
 from conceptry.fingerprint import trainer_config, training_fingerprint
 from tasks.training import TrainingRequest, base_model, failure, train_local

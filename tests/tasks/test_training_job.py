@@ -8,7 +8,7 @@ import pytest
 from google.cloud.aiplatform_v1.types import CustomJob
 
 from conceptry.errors import SettingsError
-from conceptry.machines import misfits
+from conceptry.machine_types import misfits
 from conceptry.vertex_settings import VertexSettings
 from tasks.training.cost import Prices, Use, estimate
 from tasks.training.custom_job import JobSpec, custom_job, label

@@ -1,7 +1,7 @@
 """Scoring samples with CLIP: both towers against transformers' own words, and what a folder of weights must hold.
 
 tests/trainer/clip is a small CLIP model of random weights, with what transformers makes of pictures and texts; it was
-written by benchmarks/peers/clip.py.
+written by benchmarks/peers/transformers_clip.py.
 """
 
 import json
@@ -16,7 +16,7 @@ import tensorflow as tf
 from safetensors.numpy import load_file, save_file
 
 from tests.support.trainer_runs import CLIP, RecordsMaker, Trained, run_trainer
-from trainer import config
+from trainer import training_config
 from trainer.base_weights import weight_reader
 from trainer.base_weights.base_model import BaseModel
 from trainer.data.pictures import Picture
@@ -57,7 +57,7 @@ def test_scores_are_mean_cosines_times_a_hundred(expected: Expected) -> None:
     concept = [Picture(pixels, "") for pixels in pictures(expected)[2:]]
     scorer = clip_scores.load(CLIP, BaseModel("tiny"))
     drawn = {"initializer": before, "trained": after}
-    scores = scorer.score(drawn, concept, "training images", config.parse(asked))
+    scores = scorer.score(drawn, concept, "training images", training_config.parse(asked))
     means = 100.0 * (expected["images"][:2] @ expected["images"][2:].T).mean(axis=1)
     image, text = scores.image, scores.text
     assert image is not None
@@ -78,7 +78,7 @@ def test_texts_are_left_out_without_a_tokenizer_for_them(expected: Expected, tmp
     (tmp_path / "config.json").write_text(json.dumps(document))
     save_file(tensors, tmp_path / "model.safetensors")
     scorer = clip_scores.load(tmp_path, BaseModel("tiny"))
-    asked = config.parse({"placeholder_token": "<x>", "initializer_token": "heart", "base_model": "tiny"})
+    asked = training_config.parse({"placeholder_token": "<x>", "initializer_token": "heart", "base_model": "tiny"})
     few = pictures(expected)[:1]
     scores = scorer.score({"trained": np.stack(few)}, [Picture(few[0], "")], "training images", asked)
     assert scores.image == ClipScore(trained=100.0, on="training images")

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from benchmarks.tiny_inversion import Bench
-from trainer import checkpoint, config, objective, train
+from trainer import checkpoint, objective, train, training_config
 from trainer.data import batches
 from trainer.data.latents import Latents, compile_encoder, encode_views
 from trainer.data.pictures import Picture
@@ -23,9 +23,9 @@ def bench() -> Bench:
     return Bench()
 
 
-def settings(**training: object) -> config.Config:
+def settings(**training: object) -> training_config.Config:
     words = {"placeholder_token": "<x>", "initializer_token": "circle", "base_model": "tiny", "training": training}
-    return config.parse(words)
+    return training_config.parse(words)
 
 
 @pytest.fixture(scope="module")

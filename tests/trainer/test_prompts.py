@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 
-from trainer import config, objective
+from trainer import objective, training_config
 from trainer.base_weights.base_model import BaseModel
 from trainer.data import batches, prompts
 from trainer.data.latents import Latents
 
 
-def settings(**changes: object) -> config.Config:
+def settings(**changes: object) -> training_config.Config:
     words = {"placeholder_token": "<x>", "initializer_token": "circle", "base_model": "tiny"}
-    return config.parse(words | changes)
+    return training_config.parse(words | changes)
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_own_templates_take_the_place_of_ours() -> None:
 
 @pytest.mark.parametrize("text", ["no place", "{} and {}", "{0} or {}", 7])
 def test_a_template_has_one_place_for_the_token(text: object) -> None:
-    with pytest.raises(config.ConfigError, match=r"must be a sentence with one \{\}"):
+    with pytest.raises(training_config.ConfigError, match=r"must be a sentence with one \{\}"):
         settings(training={"templates": [text]})
 
 

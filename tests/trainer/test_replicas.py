@@ -13,8 +13,8 @@ import pytest
 
 from tests.support import replica
 from tests.support.trainer_runs import RecordsMaker
-from trainer.config import ConfigError
 from trainer.devices import cluster
+from trainer.training_config import ConfigError
 
 
 def free_ports(count: int) -> list[int]:

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from trainer.config import Config
 from trainer.data import prompts
 from trainer.data.latents import Latents
 from trainer.data.tokenizer import Tokenizer
 from trainer.recipe import DEFAULT, Recipe
 from trainer.sampling.noise_schedule import TIMESTEPS
+from trainer.training_config import Config
 
 Array = npt.NDArray[np.float32]
 _ROWS_AT_ONCE = 8

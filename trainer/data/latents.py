@@ -15,9 +15,9 @@ from PIL import Image
 
 from trainer.base_weights import weight_reader
 from trainer.base_weights.presets import PRESETS
-from trainer.config import Config
 from trainer.data.pictures import Picture
 from trainer.models import autoencoder
+from trainer.training_config import Config
 
 Array = npt.NDArray[np.float32]
 Pixels = npt.NDArray[np.uint8]

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from trainer.config import Config, ConfigError
 from trainer.data import records
+from trainer.training_config import Config, ConfigError
 
 Pixels = npt.NDArray[np.uint8]
 

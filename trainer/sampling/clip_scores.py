@@ -19,12 +19,12 @@ import numpy.typing as npt
 
 from trainer.base_weights import presets
 from trainer.base_weights.base_model import BaseModel
-from trainer.config import Config
 from trainer.data import prompts
 from trainer.data.pictures import Picture
 from trainer.data.tokenizer import Tokenizer
 from trainer.metrics import ClipScore, ClipScores
 from trainer.models.clip import Clip
+from trainer.training_config import Config
 
 _MERGES = "bpe_simple_vocab_16e6.txt.gz"
 Pixels = npt.NDArray[np.uint8]

@@ -11,10 +11,10 @@ import tensorflow as tf
 from PIL import Image
 
 from trainer.base_weights.base_model import BaseModel
-from trainer.config import Config
 from trainer.data import prompts
 from trainer.objective import Frozen
 from trainer.sampling.sampler import Pipeline
+from trainer.training_config import Config
 
 Vectors = npt.NDArray[np.float32]
 Pixels = npt.NDArray[np.uint8]

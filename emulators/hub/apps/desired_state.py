@@ -14,8 +14,8 @@ from typing import Any, Literal
 from emulators.host import inherited_environment
 from emulators.hub.apps.control_dir import Stage
 from emulators.hub.config import AppsConfig
-from emulators.hub.endpoints import Endpoint
-from emulators.hub.listing import Summary
+from emulators.hub.endpoint_store import Endpoint
+from emulators.hub.repo_listing import Summary
 from emulators.hub.storage import Repo, SpaceSettings
 
 APP_FILES = {"gradio": "app.py", "streamlit": "app.py", "docker": "Dockerfile", "static": "index.html"}

@@ -16,14 +16,14 @@ import time
 from collections.abc import Awaitable
 from dataclasses import replace
 
-from emulators.hub.apps.app import App, AppContext
-from emulators.hub.apps.build import Environments
+from emulators.hub.apps.app_build import Environments
 from emulators.hub.apps.control_dir import ReconcileRequest, Stage
 from emulators.hub.apps.desired_state import DesiredApp, common_environment, desired_endpoint, desired_space
+from emulators.hub.apps.hosted_app import App, AppContext
 from emulators.hub.apps.limits import Limits
 from emulators.hub.apps.reverse_proxy import Authorized, Rejection, RequestHead
 from emulators.hub.context import Hub
-from emulators.hub.errors import HubError
+from emulators.hub.http_errors import HubError
 from emulators.hub.names import Kind, RepoId
 
 _POLL_SECONDS = 0.2

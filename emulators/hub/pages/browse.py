@@ -12,15 +12,15 @@ from urllib.parse import quote
 from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from emulators.hub import history, sessions
+from emulators.hub import git_objects, sessions
+from emulators.hub.apps.app_logs import lines_of
 from emulators.hub.apps.control_dir import Stage
-from emulators.hub.apps.logs import lines_of
 from emulators.hub.context import Call, endpoint
-from emulators.hub.errors import HubError, entry_not_found
-from emulators.hub.history import Entry, LogEntry
-from emulators.hub.listing import Listed, Query, Summary, select, summarize
+from emulators.hub.git_objects import Entry, LogEntry
+from emulators.hub.http_errors import HubError, entry_not_found
 from emulators.hub.names import Kind, check_repo_name
-from emulators.hub.pages import render
+from emulators.hub.pages import page_html
+from emulators.hub.repo_listing import Listed, Query, Summary, select, summarize
 from emulators.hub.routes.inference_endpoints import describe as describe_endpoint
 from emulators.hub.routes.spaces import runtime, status_of
 from emulators.hub.storage import Repo
@@ -67,7 +67,7 @@ def home(call: Call) -> Response:
             groups[kind] = tiles
     if owner is not None and not groups:
         raise entry_not_found(owner)
-    return render.page(
+    return page_html.page(
         "index.html",
         account=call.account,
         groups=groups,
@@ -81,12 +81,12 @@ def home(call: Call) -> Response:
 def _tile(call: Call, item: Listed) -> Tile:
     card, sha = item.summary.card, item.summary.sha
     files = {entry.path for entry in item.summary.files}
-    text = (history.read(item.repo.git(), sha, "README.md") or b"").decode("utf-8", "replace") if sha else ""
+    text = (git_objects.read(item.repo.git(), sha, "README.md") or b"").decode("utf-8", "replace") if sha else ""
     return Tile(
         item,
         title=_line(card.get("title")) or item.repo.id.name,
         emoji=_line(card.get("emoji"), 8) or ("🚀" if item.repo.settings.space else "🧩"),
-        cover=render.cover(
+        cover=page_html.cover(
             text, files, repo_path=item.repo.id.path, revision=sha, default=call.hub.config.pages.picture
         ),
         stage=status_of(call.hub, item.repo, item.summary).stage if item.repo.settings.space else None,
@@ -101,19 +101,19 @@ def repo_page(call: Call) -> Response:
     """Answer with a repo's card, branches and files, at main or at another revision."""
     repo, revision = call.repo(), call.params.get("revision", "main")
     git = repo.git()
-    summary = summarize(repo, history.resolve(git, revision))
-    text = (history.read(git, summary.sha, "README.md") or b"").decode("utf-8", "replace")
+    summary = summarize(repo, git_objects.resolve(git, revision))
+    text = (git_objects.read(git, summary.sha, "README.md") or b"").decode("utf-8", "replace")
     # Links of the card name the commit, so that they stay valid when the branch moves.
-    card = render.card_html(text, repo.id.path, summary.sha)
+    card = page_html.card_html(text, repo.id.path, summary.sha)
     values = frame(call, repo, revision, summary) | {"card": card, "summary": summary}
     verdicts = call.hub.config.pages.verdicts
     known = verdicts.of(summary.card) if verdicts else {}
     values |= {"branches": branches(git, "refs/heads/", known), "tags": branches(git, "refs/tags/")}
-    values |= {"entries": list(history.walk(git, summary.sha)), "folder": ""}
+    values |= {"entries": list(git_objects.walk(git, summary.sha)), "folder": ""}
     values["metadata"] = summary.card
     values |= _space(call, repo, summary) if repo.settings.space else {"runtime": None}
     values["endpoints"] = _endpoints(call, repo)
-    return render.page("repo.html", **values)
+    return page_html.page("repo.html", **values)
 
 
 def _space(call: Call, repo: Repo, summary: Summary) -> dict[str, Any]:
@@ -148,24 +148,24 @@ def folder_page(call: Call) -> Response:
         return repo_page(call)
     repo, revision = call.repo(), call.params["revision"]
     git = repo.git()
-    commit = history.resolve(git, revision)
-    entries = list(history.walk(git, commit, path))
-    return render.page("folder.html", **frame(call, repo, revision), entries=entries, folder=path)
+    commit = git_objects.resolve(git, revision)
+    entries = list(git_objects.walk(git, commit, path))
+    return page_html.page("folder.html", **frame(call, repo, revision), entries=entries, folder=path)
 
 
 def file_page(call: Call) -> Response:
     """Answer with one file: texts and pictures are shown, others are offered for download."""
     repo, revision, path = call.repo(), call.params["revision"], call.params["path"]
     git = repo.git()
-    commit = history.resolve(git, revision)
-    entry = history.find(git, commit, path)
+    commit = git_objects.resolve(git, revision)
+    entry = git_objects.find(git, commit, path)
     if entry is not None and entry.folder:
         return folder_page(call)
-    entry = history.find_file(git, commit, path)
+    entry = git_objects.find_file(git, commit, path)
     call.require_file_access(repo)
     is_image = entry.path.lower().endswith(_IMAGES)
     values = frame(call, repo, revision) | {"entry": entry, "is_image": is_image, "commit": commit}
-    return render.page("file.html", **values, text=None if is_image else _text(git, entry))
+    return page_html.page("file.html", **values, text=None if is_image else _text(git, entry))
 
 
 def _text(git: Any, entry: Entry) -> str | None:
@@ -182,19 +182,19 @@ def commits_page(call: Call) -> Response:
     """Answer with the latest commits of a revision."""
     repo, revision = call.repo(), call.params["revision"]
     git = repo.git()
-    entries = list(islice(history.log(git, history.resolve(git, revision)), _COMMITS_SHOWN + 1))
+    entries = list(islice(git_objects.log(git, git_objects.resolve(git, revision)), _COMMITS_SHOWN + 1))
     more = len(entries) > _COMMITS_SHOWN
     values = frame(call, repo, revision) | {"commits": entries[:_COMMITS_SHOWN], "more": more}
-    return render.page("commits.html", **values)
+    return page_html.page("commits.html", **values)
 
 
 def commit_page(call: Call) -> Response:
     """Answer with the files that one commit changed."""
     repo, revision = call.repo(), call.params["revision"]
     git = repo.git()
-    commit = history.resolve(git, revision)
-    entry, changes = history.log_entry(git[commit]), history.changes(git, commit)
-    return render.page("commit.html", **frame(call, repo, commit), entry=entry, changes=changes)
+    commit = git_objects.resolve(git, revision)
+    entry, changes = git_objects.log_entry(git[commit]), git_objects.changes(git, commit)
+    return page_html.page("commit.html", **frame(call, repo, commit), entry=entry, changes=changes)
 
 
 def frame(call: Call, repo: Repo, revision: str, summary: Summary | None = None) -> dict[str, Any]:
@@ -219,7 +219,7 @@ def branches(git: Any, prefix: str, verdicts: Mapping[str, str] | None = None) -
     for ref in git.references:
         if ref.startswith(prefix):
             name = ref.removeprefix(prefix)
-            found.append(Branch(name, history.log_entry(git[history.peel(git, ref)]), verdicts.get(name)))
+            found.append(Branch(name, git_objects.log_entry(git[git_objects.peel(git, ref)]), verdicts.get(name)))
     return sorted(found, key=lambda b: (b.name != "main", -_number(b.name), b.name))
 
 
@@ -252,13 +252,15 @@ def logout(_: Call) -> Response:
 
 def style(_: Call) -> Response:
     """Answer with the style sheet."""
-    return FileResponse(render.TEMPLATES / "hub.css", media_type="text/css", headers={"Cache-Control": "max-age=300"})
+    return FileResponse(
+        page_html.TEMPLATES / "hub.css", media_type="text/css", headers={"Cache-Control": "max-age=300"}
+    )
 
 
 def error_page(path: str, error: HubError) -> Response:
     """Render an error as a page; missing and invisible repos give the same page."""
     status = 404 if error.code == "RepoNotFound" else error.status
-    return render.page("error.html", status=status, account=None, error=error, code=status, next=path)
+    return page_html.page("error.html", status=status, account=None, error=error, code=status, next=path)
 
 
 ROUTES = [

@@ -7,10 +7,10 @@ import re
 from starlette.responses import Response
 from starlette.routing import Route
 
-from emulators.hub import history
+from emulators.hub import git_objects
 from emulators.hub.context import Call, endpoint
-from emulators.hub.errors import bad_request
-from emulators.hub.pages import manifest_diff, render
+from emulators.hub.http_errors import bad_request
+from emulators.hub.pages import manifest_diff, page_html
 from emulators.hub.pages.browse import branches, frame
 from emulators.hub.storage import Repo
 from emulators.hub.url_patterns import REPO_FILES
@@ -42,12 +42,12 @@ def compared(call: Call) -> Response:
 
 def _compared(call: Call, repo: Repo, names: tuple[str, str]) -> Response:
     git, config = repo.git(), call.hub.config.pages
-    old, new = (history.resolve(git, name) for name in names)
+    old, new = (git_objects.resolve(git, name) for name in names)
     manifests = [manifest_diff.manifest(git, commit, config.manifest) for commit in (old, new)]
     groups = manifest_diff.differences(manifests[0] or {}, manifests[1] or {}) if any(manifests) else None
     shown = config.picture
-    pictures = [commit if shown and history.find(git, commit, shown) else None for commit in (old, new)]
-    return render.page(
+    pictures = [commit if shown and git_objects.find(git, commit, shown) else None for commit in (old, new)]
+    return page_html.page(
         "compare.html",
         **frame(call, repo, names[1]),
         names=names,
@@ -56,7 +56,7 @@ def _compared(call: Call, repo: Repo, names: tuple[str, str]) -> Response:
         manifest=config.manifest,
         picture=shown,
         pictures=pictures,
-        changes=history.changes_between(git, old, new),
+        changes=git_objects.changes_between(git, old, new),
         branches=branches(git, "refs/heads/"),
     )
 

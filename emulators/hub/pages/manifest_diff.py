@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from emulators.hub import history
+from emulators.hub import git_objects
 
 _MAX_MANIFEST = 4 << 20
 _DIGEST = 32
@@ -26,7 +26,7 @@ class Difference:
 
 def manifest(git: Any, commit: str, path: str | None) -> dict[str, Any] | None:
     """Return the JSON object in a file of a revision; none without a path, or when there is no such object."""
-    data = history.read(git, commit, path) if path else None
+    data = git_objects.read(git, commit, path) if path else None
     if data is None or len(data) > _MAX_MANIFEST:
         return None
     try:

@@ -16,10 +16,10 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from emulators.hub import commits, history, webhook_events
+from emulators.hub import commits, git_objects, webhook_events
 from emulators.hub.commits import Change, Put, Remove
 from emulators.hub.context import Call, endpoint, identify
-from emulators.hub.errors import HubError, bad_request, revision_not_found
+from emulators.hub.http_errors import HubError, bad_request, revision_not_found
 from emulators.hub.lfs import is_oid
 from emulators.hub.names import check_path
 from emulators.hub.storage import Repo
@@ -99,13 +99,13 @@ def preupload(call: Call) -> Response:
     """Answer POST preupload/REVISION: files that .gitattributes names, large files and binary files go to LFS."""
     repo, payload = call.repo(write=True), call.json(PreuploadRequest)
     git = repo.git()
-    commit = history.resolve(git, call.params["revision"])
+    commit = git_objects.resolve(git, call.params["revision"])
     ignored = _ignored(git, commit, payload.gitIgnore)
     answers = []
     for file in payload.files:
         path = check_path(file.path)
-        large = file.size > _MAX_REGULAR or _is_binary(file.sample) or history.is_lfs_path(git, commit, path)
-        entry = history.find(git, commit, path)
+        large = file.size > _MAX_REGULAR or _is_binary(file.sample) or git_objects.is_lfs_path(git, commit, path)
+        entry = git_objects.find(git, commit, path)
         oid = None if entry is None or entry.folder else entry.lfs.oid if entry.lfs else entry.oid
         mode = "lfs" if large else "regular"
         answers.append({"path": file.path, "uploadMode": mode, "oid": oid, "shouldIgnore": ignored(path)})
@@ -114,7 +114,7 @@ def preupload(call: Call) -> Response:
 
 def _ignored(git: Any, commit: str, sent: str | None) -> Callable[[str], bool]:
     """Return a test whether .gitignore matches a path: the .gitignore that the client sends, else the stored one."""
-    text = sent if sent is not None else (history.read(git, commit, ".gitignore") or b"").decode("utf-8", "replace")
+    text = sent if sent is not None else (git_objects.read(git, commit, ".gitignore") or b"").decode("utf-8", "replace")
     try:
         patterns = GitIgnoreSpec.from_lines(text.splitlines())
     except ValueError:
@@ -186,7 +186,7 @@ def _branch(git: Any, revision: str) -> tuple[str, str]:
         HubError: there is no such branch (404).
     """
     ref = revision if revision.startswith("refs/") else f"refs/heads/{revision}"
-    head = history.resolve(git, ref)
+    head = git_objects.resolve(git, ref)
     if not ref.startswith(("refs/heads/", _PULL_REQUESTS, "refs/convert/")):
         raise revision_not_found(revision)
     return head, ref
@@ -240,7 +240,7 @@ def _regular(call: Call, git: Any, file: File, large: list[str]) -> Put:
     except (binascii.Error, ValueError):
         raise bad_request(f"{path}: the content is no base64") from None
     # A pointer would be served as the object that it names, so it needs the same rights as an LFS file.
-    if pointer := history.parse_pointer(data):
+    if pointer := git_objects.parse_pointer(data):
         _check_object(call, path, pointer.oid, pointer.size)
         large.append(pointer.oid)
     return Put(path, commits.write_blob(git, data))
@@ -250,7 +250,7 @@ def _large(call: Call, git: Any, file: LfsFile, large: list[str]) -> Put:
     path = check_path(file.path)
     size = _check_object(call, path, file.oid, file.size)
     large.append(file.oid)
-    return Put(path, commits.write_blob(git, history.make_pointer(file.oid, size)))
+    return Put(path, commits.write_blob(git, git_objects.make_pointer(file.oid, size)))
 
 
 def _check_object(call: Call, path: str, oid: str, size: int | None) -> int:

@@ -12,12 +12,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from emulators.hub import history
+from emulators.hub import git_objects
 from emulators.hub.context import Call, endpoint, identify
 from emulators.hub.download import FileToSend, send_file
-from emulators.hub.errors import HubError, bad_request, entry_not_found
-from emulators.hub.history import Entry, LogEntry
-from emulators.hub.listing import timestamp
+from emulators.hub.git_objects import Entry, LogEntry
+from emulators.hub.http_errors import HubError, bad_request, entry_not_found
+from emulators.hub.repo_listing import timestamp
 from emulators.hub.url_patterns import REPO, REPO_FILES
 
 _TREE_PAGE = 1000
@@ -35,12 +35,12 @@ def tree(call: Call) -> Response:
     """Answer GET tree/REVISION[/PATH]: one page of the entries below a folder."""
     repo = call.repo()
     git = repo.git()
-    commit = history.resolve(git, call.params["revision"])
+    commit = git_objects.resolve(git, call.params["revision"])
     path, cursor = call.params.get("path", ""), call.query.get("cursor", "0")
     if not cursor.isdecimal() or len(cursor) > 9:
         raise bad_request("Invalid cursor")
     start = int(cursor)
-    walk = history.walk(git, commit, path, recursive=call.flag("recursive"))
+    walk = git_objects.walk(git, commit, path, recursive=call.flag("recursive"))
     entries = list(islice(walk, start, start + _TREE_PAGE + 1))
     headers = {}
     if len(entries) > _TREE_PAGE:
@@ -54,9 +54,9 @@ def tree(call: Call) -> Response:
 def paths_info(call: Call) -> Response:
     """Answer POST paths-info/REVISION; paths that do not exist are left out."""
     git = call.repo().git()
-    commit = history.resolve(git, call.params["revision"])
+    commit = git_objects.resolve(git, call.params["revision"])
     payload = _paths_request(call)
-    found = [entry for path in payload.paths if (entry := history.find(git, commit, path)) and entry.path]
+    found = [entry for path in payload.paths if (entry := git_objects.find(git, commit, path)) and entry.path]
     return JSONResponse(_describe_all(git, commit, found, payload.expand))
 
 
@@ -73,7 +73,7 @@ def _paths_request(call: Call) -> PathsRequest:
 
 
 def _describe_all(git: Any, commit: str, entries: list[Entry], expand: bool) -> list[dict[str, Any]]:
-    changes = history.last_changes(git, commit, {e.path for e in entries}) if expand else {}
+    changes = git_objects.last_changes(git, commit, {e.path for e in entries}) if expand else {}
     return [_describe(entry, changes.get(entry.path)) for entry in entries]
 
 
@@ -100,10 +100,10 @@ async def raw(request: Request) -> Response:
 def _file(call: Call, follow: bool) -> FileToSend:
     repo = call.repo()
     git = repo.git()
-    commit = history.resolve(git, call.params["revision"])
+    commit = git_objects.resolve(git, call.params["revision"])
     headers = {_COMMIT_HEADER: commit}
     try:
-        entry = history.find_file(git, commit, call.params["path"])
+        entry = git_objects.find_file(git, commit, call.params["path"])
     except HubError:
         # The client caches that a file is missing at a commit, so the answer names the commit.
         raise _missing(call.params["path"], headers) from None

@@ -12,16 +12,16 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from emulators.hub import catalog, history
+from emulators.hub import catalog, git_objects
 from emulators.hub.accounts import Account
+from emulators.hub.apps.app_logs import text_of
 from emulators.hub.apps.control_dir import Stage, Status
 from emulators.hub.apps.desired_state import desired_endpoint
-from emulators.hub.apps.logs import text_of
 from emulators.hub.context import Call, endpoint, reject_invalid
-from emulators.hub.endpoints import Endpoint, EndpointBody, not_found
-from emulators.hub.errors import HubError, bad_request, forbidden
-from emulators.hub.listing import timestamp
+from emulators.hub.endpoint_store import Endpoint, EndpointBody, not_found
+from emulators.hub.http_errors import HubError, bad_request, forbidden
 from emulators.hub.names import is_repo_name
+from emulators.hub.repo_listing import timestamp
 
 _STATES = {
     Stage.BUILDING: "initializing",
@@ -157,7 +157,7 @@ def _commit(call: Call, account: Account, repository: str, revision: str | None)
     repo = call.hub.repos.named(repository)
     if repo is None or not call.hub.may_read(account, repo):
         raise HubError(404, f"Repository {repository[:200]} not found")
-    return history.resolve(call.require_file_access(repo).git(), revision or "main")
+    return git_objects.resolve(call.require_file_access(repo).git(), revision or "main")
 
 
 def show(call: Call) -> Response:

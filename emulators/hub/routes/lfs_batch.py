@@ -17,7 +17,7 @@ from emulators.hub import lfs, multipart
 from emulators.hub.accounts import Account
 from emulators.hub.context import Call, Hub, endpoint
 from emulators.hub.download import FileToSend, send_file
-from emulators.hub.errors import bad_request, forbidden
+from emulators.hub.http_errors import bad_request, forbidden
 from emulators.hub.storage import Repo
 from emulators.hub.url_patterns import REPO_FILES
 

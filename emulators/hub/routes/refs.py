@@ -12,12 +12,12 @@ from pygit2.enums import ObjectType
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from emulators.hub import commits, history, webhook_events
+from emulators.hub import commits, git_objects, webhook_events
 from emulators.hub.commits import Author
 from emulators.hub.context import Call, endpoint
-from emulators.hub.errors import bad_request, forbidden, revision_not_found
-from emulators.hub.listing import timestamp
+from emulators.hub.http_errors import bad_request, forbidden, revision_not_found
 from emulators.hub.names import check_ref_name, is_ref
+from emulators.hub.repo_listing import timestamp
 from emulators.hub.storage import MAIN
 from emulators.hub.url_patterns import REPO
 from emulators.hub.webhook_events import RefChange
@@ -57,7 +57,7 @@ def refs(call: Call) -> Response:
         for prefix, group in groups.items():
             if ref.startswith(prefix):
                 name = ref.removeprefix("refs/pr/" if group == "pullRequests" else prefix)
-                found[group].append({"name": name, "ref": ref, "targetCommit": history.peel(git, ref)})
+                found[group].append({"name": name, "ref": ref, "targetCommit": git_objects.peel(git, ref)})
     return JSONResponse(found)
 
 
@@ -70,7 +70,7 @@ def create_branch(call: Call) -> Response:
             tree = commits.build_tree(git, None, [])
             target = commits.commit_tree(git, tree, [], message="initial commit", author=call.author())
         else:
-            target = history.resolve(git, payload.startingPoint or "main")
+            target = git_objects.resolve(git, payload.startingPoint or "main")
         commits.create_ref(git, f"refs/heads/{branch}", target)
     webhook_events.content_changed(call, repo, RefChange(f"refs/heads/{branch}", None, target))
     return JSONResponse({"success": True})
@@ -85,7 +85,7 @@ def delete_branch(call: Call) -> Response:
     with repo.lock() as git:
         if not is_ref(ref) or ref not in git.references:
             raise revision_not_found(branch)
-        old = history.peel(git, ref)
+        old = git_objects.peel(git, ref)
         commits.delete_ref(git, ref)
     webhook_events.content_changed(call, repo, RefChange(ref, old, None))
     return JSONResponse({"success": True})
@@ -95,7 +95,7 @@ def create_tag(call: Call) -> Response:
     """Answer POST tag/REVISION: create a tag, annotated if it has a message."""
     payload, repo = call.json(TagRequest), call.repo(write=True)
     with repo.lock() as git:
-        target = commit = history.resolve(git, call.params["name_of_ref"])
+        target = commit = git_objects.resolve(git, call.params["name_of_ref"])
         tag = check_ref_name(payload.tag, "tag")
         ref = f"refs/tags/{tag}"
         if payload.message and ref not in git.references:
@@ -120,7 +120,7 @@ def delete_tag(call: Call) -> Response:
     with repo.lock() as git:
         if not is_ref(ref) or ref not in git.references:
             raise revision_not_found(tag)
-        old = history.peel(git, ref)
+        old = git_objects.peel(git, ref)
         commits.delete_ref(git, ref)
     webhook_events.content_changed(call, repo, RefChange(ref, old, None))
     return JSONResponse({"success": True})
@@ -133,8 +133,8 @@ def log(call: Call) -> Response:
         raise bad_request("p is the number of a page, from 0")
     git = repo.git()
     start = int(page) * _COMMITS_PAGE
-    commit = history.resolve(git, call.params["revision"])
-    found = list(islice(history.log(git, commit), start, start + _COMMITS_PAGE + 1))
+    commit = git_objects.resolve(git, call.params["revision"])
+    found = list(islice(git_objects.log(git, commit), start, start + _COMMITS_PAGE + 1))
     formatted = "formatted" in [*call.request.query_params.getlist("expand[]"), call.query.get("expand")]
     described = []
     for entry in found[:_COMMITS_PAGE]:
@@ -159,7 +159,7 @@ def super_squash(call: Call) -> Response:
     with repo.lock() as git:
         if not is_ref(ref) or ref not in git.references:
             raise revision_not_found(branch)
-        old = history.peel(git, ref)
+        old = git_objects.peel(git, ref)
         message = payload.message or f"Super-squash branch '{branch}'"
         new = commits.commit_tree(git, str(git[old].tree.id), [], message=message, author=call.author())
         commits.move_ref(git, ref, new)

@@ -8,12 +8,12 @@ from urllib.parse import urlencode
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from emulators.hub import history
+from emulators.hub import git_objects
 from emulators.hub.accounts import Account
 from emulators.hub.context import Call, Hub, endpoint
-from emulators.hub.errors import bad_request
-from emulators.hub.listing import PAGE, SORTS, Listed, Query, describe, select, summarize
+from emulators.hub.http_errors import bad_request
 from emulators.hub.names import Kind, check_repo_name
+from emulators.hub.repo_listing import PAGE, SORTS, Listed, Query, describe, select, summarize
 from emulators.hub.routes.spaces import runtime
 from emulators.hub.storage import Repo
 from emulators.hub.url_patterns import REPO
@@ -23,7 +23,7 @@ def info(call: Call) -> Response:
     """Answer GET KIND/OWNER/NAME[/revision/REVISION]."""
     repo = call.repo()
     if "revision" in call.params:
-        summary = summarize(repo, history.resolve(repo.git(), call.params["revision"]))
+        summary = summarize(repo, git_objects.resolve(repo.git(), call.params["revision"]))
     else:
         summary = call.hub.summaries.of(repo)
     expand = _expand(call)

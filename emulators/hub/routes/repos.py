@@ -11,9 +11,9 @@ from starlette.routing import Route
 from emulators.hub import cards, webhook_events
 from emulators.hub.accounts import Account
 from emulators.hub.context import Call, endpoint
-from emulators.hub.errors import HubError, bad_request, forbidden
-from emulators.hub.listing import timestamp
+from emulators.hub.http_errors import HubError, bad_request, forbidden
 from emulators.hub.names import Kind, RepoId, check_repo_name
+from emulators.hub.repo_listing import timestamp
 from emulators.hub.routes.spaces import SpaceRequest
 from emulators.hub.storage import RepoSettings
 from emulators.hub.url_patterns import REPO

@@ -18,7 +18,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from emulators.hub.context import Call, identify
-from emulators.hub.errors import HubError, bad_request
+from emulators.hub.http_errors import HubError, bad_request
 from emulators.hub.storage import Repo
 from emulators.hub.url_patterns import REPO_FILES
 

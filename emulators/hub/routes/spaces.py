@@ -13,13 +13,13 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from emulators.hub import webhook_events
+from emulators.hub.apps.app_logs import events
 from emulators.hub.apps.control_dir import Stage, Status
 from emulators.hub.apps.desired_state import APP_FILES, desired_space
-from emulators.hub.apps.logs import events
 from emulators.hub.context import Call, Hub, endpoint, identify
-from emulators.hub.errors import HubError, bad_request
-from emulators.hub.listing import Summary, subdomain, timestamp
+from emulators.hub.http_errors import HubError, bad_request
 from emulators.hub.names import Kind
+from emulators.hub.repo_listing import Summary, subdomain, timestamp
 from emulators.hub.storage import Repo, SpaceSettings
 from emulators.hub.url_patterns import REPO
 

@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 from emulators.hub.accounts import Account
 from emulators.hub.context import Call, endpoint, reject_invalid
-from emulators.hub.errors import HubError, bad_request
+from emulators.hub.http_errors import HubError, bad_request
 from emulators.hub.webhooks import Watched, Webhook
 
 

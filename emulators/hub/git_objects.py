@@ -11,7 +11,7 @@ from typing import Any
 import pygit2
 from pygit2.enums import AttrCheck, ObjectType, SortMode
 
-from emulators.hub.errors import entry_not_found, revision_not_found
+from emulators.hub.http_errors import entry_not_found, revision_not_found
 from emulators.hub.names import is_ref
 
 _POINTER = re.compile(

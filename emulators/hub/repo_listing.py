@@ -19,9 +19,9 @@ from itertools import islice
 from operator import itemgetter
 from typing import Any
 
-from emulators.hub import cards, history
-from emulators.hub.errors import bad_request
-from emulators.hub.history import Entry
+from emulators.hub import cards, git_objects
+from emulators.hub.git_objects import Entry
+from emulators.hub.http_errors import bad_request
 from emulators.hub.names import Kind, RepoId
 from emulators.hub.storage import Repo
 
@@ -131,8 +131,8 @@ class Summaries:
 def summarize(repo: Repo, commit: str) -> Summary:
     """Read the summary of a revision."""
     git = repo.git()
-    files = tuple(entry for entry in history.walk(git, commit, recursive=True) if not entry.folder)
-    card = history.read(git, commit, "README.md") or b""
+    files = tuple(entry for entry in git_objects.walk(git, commit, recursive=True) if not entry.folder)
+    card = git_objects.read(git, commit, "README.md") or b""
     modified = datetime.fromtimestamp(git[commit].commit_time, UTC)
     return Summary(commit, modified, cards.parse(card.decode("utf-8", "replace")), files)
 

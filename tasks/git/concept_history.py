@@ -10,7 +10,7 @@ from typing import Any
 
 import pygit2
 
-from conceptry.concept import ConceptSource
+from conceptry.desired import ConceptSource
 from tasks.git.repository import CONCEPTS, look_up, open_mirror, read_source
 
 

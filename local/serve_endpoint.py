@@ -11,7 +11,7 @@ from conceptry.installation import Installation
 from conceptry.version import Version
 from conceptry.version_ref import VersionRef
 from local.child_process import Child, answers, clean_environment, free_port
-from local.playground import run_version, weights_of
+from local.serve_playground import run_version, weights_of
 from tasks.hub import HubSession, download
 from tasks.processes import python_module
 

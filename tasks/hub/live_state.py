@@ -8,8 +8,8 @@ from huggingface_hub.hf_api import ModelInfo, SpaceInfo
 from conceptry.errors import HubError
 from conceptry.version import Live, LiveConcept, MainState, SpaceState, Version
 from tasks.hub.client import translate_errors
-from tasks.hub.refs import read_versions, versions_at
 from tasks.hub.repair import moved_refs
+from tasks.hub.repo_versions import read_versions, versions_at
 from tasks.hub.session import HubSession, Refs
 
 KEY = "conceptry"

@@ -1,4 +1,4 @@
-"""Do transformers' CLIPTextModel and diffusers understand what we learn? `python interchange.py FOLDER`.
+"""Do transformers' CLIPTextModel and diffusers understand what we learn? `python load_embeds.py FOLDER`.
 
 It runs in an environment with torch, diffusers and transformers. FOLDER is what `python -m benchmarks.interchange`
 wrote: the weights of our text encoder, tokens, vectors and our context, and learned_embeds.safetensors.

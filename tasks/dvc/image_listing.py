@@ -14,10 +14,10 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from conceptry.concept import DesiredConcept, ImageRef, images_path
+from conceptry.desired import DesiredConcept, ImageRef, images_path
 from conceptry.errors import DataCorruptError
 from tasks.dvc.remote import in_parallel, open_remote
-from tasks.files import write_atomically
+from tasks.file_io import write_atomically
 from trainer.data.records import is_junk
 
 _DIR = re.compile(r"[0-9a-f]{32}\.dir")

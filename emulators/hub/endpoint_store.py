@@ -12,7 +12,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from emulators import atomic_files
-from emulators.hub.errors import HubError
+from emulators.hub.http_errors import HubError
 
 Wanted = Literal["running", "paused", "scaledToZero"]
 

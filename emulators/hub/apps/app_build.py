@@ -17,7 +17,7 @@ from pathlib import Path
 from packaging.requirements import InvalidRequirement, Requirement
 
 from emulators import atomic_files
-from emulators.hub import history
+from emulators.hub import git_objects
 from emulators.hub.lfs import LfsStore
 from emulators.hub.storage import Repo
 
@@ -60,7 +60,7 @@ def check_out(repo: Repo, commit: str, folder: Path, *, lfs: LfsStore, excluded:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     git, count = repo.git(), 0
-    for entry in history.walk(git, commit, recursive=True):
+    for entry in git_objects.walk(git, commit, recursive=True):
         if entry.folder or any(fnmatch.fnmatch(entry.path, pattern) for pattern in excluded):
             continue
         target = folder / entry.path

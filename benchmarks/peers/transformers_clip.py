@@ -1,4 +1,6 @@
-"""A CLIP model as transformers saves it, and what it makes of pictures and texts: `python clip.py FOLDER SIZES`.
+"""A CLIP model as transformers saves it, and its features of pictures and texts.
+
+    python transformers_clip.py FOLDER SIZES
 
 It runs in an environment with torch and transformers. A FOLDER without a model gets one of random weights, of SIZES
 "tiny" (it reads the tokens of our own tiny model; stored in float16, 90 kB) or "large" (openai/clip-vit-large-patch14,
@@ -6,7 +8,7 @@ It runs in an environment with torch and transformers. A FOLDER without a model 
 
 The tests' own, which is only made again when it shall hold something else:
 
-    python benchmarks/peers/clip.py tests/trainer/clip tiny
+    python benchmarks/peers/transformers_clip.py tests/trainer/clip tiny
 """
 
 from __future__ import annotations

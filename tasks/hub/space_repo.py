@@ -16,7 +16,7 @@ from conceptry.markdown import dump_front_matter, split_front_matter
 from conceptry.space_settings import hardware
 from tasks.hub.client import translate_errors
 from tasks.hub.file_record import README, RECORD, FileHashes, dump_record, load_record, without_record
-from tasks.hub.listing import KEY, PAUSED
+from tasks.hub.live_state import KEY, PAUSED
 from tasks.hub.session import GITATTRIBUTES, HubSession
 
 TOKEN_SECRET = "HF_TOKEN"

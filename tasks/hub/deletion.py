@@ -2,7 +2,7 @@
 
 from conceptry.version import Version
 from tasks.hub.client import translate_errors
-from tasks.hub.refs import tag_name
+from tasks.hub.repo_versions import tag_name
 from tasks.hub.session import HubSession
 
 

@@ -6,7 +6,8 @@ from datetime import datetime
 from huggingface_hub.errors import RepositoryNotFoundError
 from pydantic import ValidationError
 
-from conceptry.concept import BaseModel, ConceptSpec, ImageRef
+from conceptry.concept import BaseModel, ConceptSpec
+from conceptry.desired import ImageRef
 from conceptry.errors import HubError
 from conceptry.fingerprint import content_keys, training_keys
 from conceptry.version import Manifest, Version

@@ -1,6 +1,6 @@
 """Server of the deployments in prefect.yaml, without a work pool or a worker; `conceptry up` runs it.
 
-    PREFECT_API_URL=http://127.0.0.1:4200/api CONCEPTRY_REPO=... python -m local.serve [--watch-every SECONDS]
+    PREFECT_API_URL=http://127.0.0.1:4200/api CONCEPTRY_REPO=... python -m local.serve_flows [--watch-every SECONDS]
 
 Watches run in this process (see local.in_process_watcher). Trainings have a separate runner, which starts one more than
 the settings allow, so that queued trainings do not block the other flows. Prefect's limits are not used here, because
@@ -29,7 +29,7 @@ import conceptry
 from conceptry.errors import SettingsError
 from conceptry.installation import Installation
 from conceptry.settings import Settings
-from flows.installation import build_installation
+from flows.current_installation import build_installation
 from flows.training_runs import TRAINING
 from local.in_process_watcher import InProcessWatcher
 
@@ -111,7 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Raises:
         SettingsError: settings are missing or wrong, or PREFECT_API_URL is not set.
     """
-    parser = argparse.ArgumentParser(prog="local.serve", description="Serve the deployments of prefect.yaml.")
+    parser = argparse.ArgumentParser(prog="local.serve_flows", description="Serve the deployments of prefect.yaml.")
     parser.add_argument("--watch-every", type=float, help="seconds between two watches (CONCEPTRY_WATCH_SECONDS)")
     given = parser.parse_args(arguments)
     installation = build_installation(Settings())

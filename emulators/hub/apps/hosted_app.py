@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from emulators.host import free_port
-from emulators.hub.apps.build import BuildError, BuildLog, Environments, check_out
+from emulators.hub.apps.app_build import BuildError, BuildLog, Environments, check_out
 from emulators.hub.apps.control_dir import ControlDir, Stage, Status
 from emulators.hub.apps.desired_state import DesiredApp
 from emulators.hub.apps.limits import Limits

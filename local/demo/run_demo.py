@@ -16,9 +16,9 @@ from conceptry.installation import HubTarget
 from conceptry.version import Version
 from local.contact_sheet import Panel as SheetPanel
 from local.contact_sheet import Row, contact_sheet
-from local.demo.console import StoryConsole
 from local.demo.observer import Observer
 from local.demo.story import Story, places, setup
+from local.demo.story_console import StoryConsole
 from local.demo.subjects import NIGHT_LIGHT, Subject
 from local.servers import Stack, end_on_sigterm
 from local.setup_folder import Folder, open_installation, prefect_of

@@ -1,0 +1,83 @@
+"""Desired state of the concepts in git: each concept's spec and the references to its images.
+
+`parse_sources` turns a `ConceptSource` (raw texts from git) into a `DesiredConcept`: either a valid spec or the error
+that says what to correct, so that an invalid file stops its own concept only.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from conceptry.concept import ConceptSpec, check_name, check_unique_tokens, load_spec, spec_path
+from conceptry.errors import ConceptryError, Problem, SpecError
+from conceptry.yaml_spec import read_dvc_md5
+
+
+@dataclass(frozen=True)
+class ImageRef:
+    """File under images/: its relative path, with /, and the md5 of its bytes (32 hex digits)."""
+
+    relpath: str
+    md5: str
+
+
+@dataclass(frozen=True)
+class ConceptSource:
+    """Raw texts of a concept's two files at one revision; None for a file that does not exist."""
+
+    name: str
+    spec_text: str | None
+    images_dvc: str | None
+
+
+@dataclass(frozen=True)
+class DesiredConcept:
+    """Desired state of one concept. With an `error` the other fields may be None, and the plan holds the concept.
+
+    `images` is None if the listing is not in the DVC remote; `missing` are the files that the listing names and the
+    remote lacks. With `remote_error`, the reason why the remote could not be read, both are unknown.
+    `dvc_md5` is the md5 in images.dvc, with its suffix `.dir`.
+    """
+
+    name: str
+    spec: ConceptSpec | None
+    error: ConceptryError | None
+    dvc_md5: str | None
+    images: tuple[ImageRef, ...] | None
+    missing: tuple[ImageRef, ...] = ()
+    remote_error: str | None = None
+
+
+@dataclass(frozen=True)
+class Desired:
+    """Desired state of all concepts, at one git revision."""
+
+    revision: str
+    concepts: Mapping[str, DesiredConcept]
+
+
+def images_path(name: str) -> str:
+    """Return the path of a concept's images.dvc in the repo."""
+    return f"concepts/{name}/images.dvc"
+
+
+def parse_sources(sources: Iterable[ConceptSource]) -> dict[str, DesiredConcept]:
+    """Validate the files of every concept. Images are not listed yet: `images` is None in each."""
+    concepts = {source.name: _parse_source(source) for source in sources}
+    specs = {name: concept.spec for name, concept in concepts.items() if concept.spec is not None}
+    for name, error in check_unique_tokens(specs).items():
+        if concepts[name].error is None:
+            concepts[name] = DesiredConcept(name, None, error, concepts[name].dvc_md5, None)
+    return dict(sorted(concepts.items()))
+
+
+def _parse_source(source: ConceptSource) -> DesiredConcept:
+    spec, dvc_md5 = None, None
+    try:
+        check_name(source.name)
+        if source.spec_text is None:
+            raise SpecError([Problem(None, "", "is missing; add it, or remove the folder")], spec_path(source.name))
+        spec = load_spec(source.spec_text, spec_path(source.name))
+        dvc_md5 = read_dvc_md5(source.images_dvc, images_path(source.name))
+    except SpecError as error:
+        return DesiredConcept(source.name, spec, error, dvc_md5, None)
+    return DesiredConcept(source.name, spec, None, dvc_md5, None)
