@@ -85,7 +85,8 @@ class Bench:
             lambda tokens: self.frozen.text_encoder.encode_with_placeholders(tokens, self.vectors),
             diffusion_model=self.frozen.diffusion_model,
         )
-        self.encoder = self.base.image_encoder()
+        self.encoder = tf.function(self.base.image_encoder())
+        self.losses = objective.denoising_losses(self.frozen)
 
     def seen(self, named: bool) -> dict[str, float]:
         """The share of pictures drawn right for each shape, asked for by colour and shape, or by the pair's name."""
@@ -152,14 +153,13 @@ class Bench:
         self, judged: Latents, wanted: training_config.Config, pair: tuple[str, str], initial: Any, state: Any
     ) -> dict[str, float]:
         """The held-out loss with the initializer, the learned token, and the true caption in its place."""
-        losses = objective.denoising_losses(self.frozen)
         batch = batches.evaluation_batch(judged, self.frozen.tokenizer, wanted)
         text = prompts.evaluation_prompt("object").format(" ".join(pair))
         caption = replace(batch, tokens=np.repeat(self.frozen.tokenizer.rows([text]), len(batch.tokens), axis=0))
         return {
-            "initializer": round(objective.paired_loss(losses, initial, batch), 5),
-            "trained": round(objective.paired_loss(losses, state.vectors, batch), 5),
-            "true_caption": round(objective.paired_loss(losses, initial, caption), 5),
+            "initializer": round(objective.paired_loss(self.losses, initial, batch), 5),
+            "trained": round(objective.paired_loss(self.losses, state.vectors, batch), 5),
+            "true_caption": round(objective.paired_loss(self.losses, initial, caption), 5),
         }
 
 

@@ -29,7 +29,7 @@ from tasks.events import EventName, emit
 from tasks.git.tasks import read_desired, read_git
 from tasks.hub import HubSession, Lineage, find_version, read_versions
 from tasks.hub.session import MANIFEST
-from tasks.hub.tasks import assemble_version, find_published, publish_version
+from tasks.hub.tasks import assemble_version, delete_staging, find_published, publish_version
 from tasks.locks import run_id, slot
 from tasks.records.tasks import write_records
 from tasks.run_folder import RunFolder
@@ -76,6 +76,7 @@ def train_concept(name: str, revision: str, fingerprint: str, retrain: str | Non
             version = publish_version(session, job, folder)
         else:
             logger.info("%s is already published as %s", fingerprint[:8], version.name)
+            delete_staging(session, name, version)
         if folder.bundle.is_dir():
             # An earlier run may have been killed after publishing and before this release.
             announce(session, folder, version)

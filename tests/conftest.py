@@ -23,6 +23,8 @@ HOME = Path(tempfile.mkdtemp(prefix="conceptry-tests-"))
 # Folders whose files share a fixture that takes long: a Prefect server.
 DEAR = ("flows",)
 
+LONGEST_FIRST = ("flows", "e2e", "trainer", "templates", "emulators")
+
 # What a person or a hook may have set, and a test must not see.
 FOREIGN = ("CONCEPTRY_", "DVC_", "GIT_", "GRADIO_", "HF_", "HUGGING", "PREFECT_", "GOOGLE_", "XDG_")
 
@@ -56,6 +58,10 @@ def _isolate() -> None:
             "CUDA_VISIBLE_DEVICES": "",
             "KERAS_BACKEND": "tensorflow",
             "TF_CPP_MIN_LOG_LEVEL": "3",
+            # Tests run side by side, one for each core: more threads would spin while they wait for each other.
+            "OMP_NUM_THREADS": "1",
+            "TF_NUM_INTEROP_THREADS": "1",
+            "TF_NUM_INTRAOP_THREADS": "1",
         }
     )
     for variable in ("NO_PROXY", "no_proxy"):
@@ -97,8 +103,15 @@ class _TogetherScheduling(LoadScopeScheduling):
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
-    """How `pytest -n` shares the tests out."""
+    """How `pytest -n` shares the tests out: in the order of `pytest_collection_modifyitems`."""
+    config.option.loadscopereorder = False
     return _TogetherScheduling(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes longest comes first, so that the workers end at about the same time."""
+    folders = [REPO_ROOT / "tests" / name for name in LONGEST_FIRST]
+    items.sort(key=lambda item: next((at for at, one in enumerate(folders) if one in item.path.parents), len(folders)))
 
 
 def pytest_unconfigure() -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,11 +24,15 @@ _ROWS_AT_ONCE = 8
 
 @dataclass(frozen=True)
 class Frozen:
-    """The parts that do not change while the vectors are trained."""
+    """The parts that do not change while the vectors are trained.
+
+    `compiled` holds what was compiled over them: a later training in the same process traces nothing again.
+    """
 
     text_encoder: TextEncoder
     diffusion_model: DiffusionModel
     tokenizer: Tokenizer
+    compiled: dict[Hashable, Any] = field(default_factory=dict, compare=False, repr=False)
 
 
 def initial_vectors(config: Config, frozen: Frozen, recipe: Recipe = DEFAULT) -> Array:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -170,12 +170,22 @@ def _ended(state: checkpoint.State, config: Config) -> str | None:
 def _compile_step(
     latents: Latents, frozen: Frozen, config: Config, recipe: Recipe, devices: Devices
 ) -> Callable[..., tuple[Any, ...]]:
-    """Compile what a step computes, `((vectors, stop), batch) -> Computed`'s fields, and trace it now."""
+    """Compile what a step computes, `((vectors, stop), batch) -> Computed`'s fields, and trace it now; once."""
     size = config.batch_size * devices.replicas
     blank = Batch.blank(latents, frozen.tokenizer.prompt_length, size).arrays()
     vectors = np.zeros((config.num_vectors, frozen.text_encoder.shape.width), "float32")
     like = (vectors, np.zeros((), "float32"), *blank)
-    return devices.compile(gradients(denoising_losses(frozen, recipe)), _with_xla(recipe), like=like)
+    key = (
+        "step",
+        devices if devices.replicas > 1 else None,
+        recipe.min_snr,
+        _with_xla(recipe),
+        *(array.shape for array in like),
+    )
+    if key not in frozen.compiled:
+        losses = denoising_losses(frozen, recipe)
+        frozen.compiled[key] = devices.compile(gradients(losses), _with_xla(recipe), like=like)
+    return cast("Callable[..., tuple[Any, ...]]", frozen.compiled[key])
 
 
 def _with_xla(recipe: Recipe) -> bool:
@@ -202,12 +212,15 @@ class _Evaluation:
     """The loss of one fixed batch, without the recipe's weights: early stopping watches it."""
 
     def __init__(self, latents: Latents, frozen: Frozen, config: Config, recipe: Recipe, devices: Devices) -> None:
-        losses = denoising_losses(frozen)
         self._wanted = config.early_stopping
-        self._mean = devices.compile(
-            lambda vectors, *batch: (tf.reduce_mean(losses(vectors, *batch)),), _with_xla(recipe)
-        )
         size = -(-_EVALUATION_BATCH // devices.replicas) * devices.replicas
+        key = ("evaluation", devices if devices.replicas > 1 else None, _with_xla(recipe), size, config.num_vectors)
+        if key not in frozen.compiled:
+            losses = denoising_losses(frozen)
+            frozen.compiled[key] = devices.compile(
+                lambda vectors, *batch: (tf.reduce_mean(losses(vectors, *batch)),), _with_xla(recipe)
+            )
+        self._mean = frozen.compiled[key]
         # Drawn when it is first needed, since its views may still have to be encoded.
         self._batch = cache(lambda: evaluation_batch(latents, frozen.tokenizer, config, size).arrays())
 

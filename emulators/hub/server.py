@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ipaddress
 import socket
@@ -55,6 +56,16 @@ def _listen(host: str, port: int) -> tuple[socket.socket, str]:
     return listener, f"http://{shown}:{listener.getsockname()[1]}"
 
 
+class _Server(uvicorn.Server):
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close the connections, also those of requests that did not end within the grace time."""
+        await super().shutdown(sockets)
+        for connection in list(self.server_state.connections):
+            if connection.transport is not None:
+                connection.transport.abort()
+        await asyncio.sleep(0)
+
+
 def _server(hub: Hub) -> uvicorn.Server:
     config = uvicorn.Config(
         make_app(hub),
@@ -66,7 +77,7 @@ def _server(hub: Hub) -> uvicorn.Server:
         # Longer than the client's own keep-alive, so that it never writes into a connection that just closed.
         timeout_keep_alive=75,
     )
-    return uvicorn.Server(config)
+    return _Server(config)
 
 
 def serve(

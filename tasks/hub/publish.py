@@ -5,7 +5,7 @@
     3. read      the refs again: a process that staged after another one's clean-up finds the tag now
     4. number    create vN at the staged commit; 409 means that N is taken: read again
     5. tag       fp-<first 16 of the fingerprint>
-    6. clean     delete the staging branch
+    6. clean     delete the staging branch; `clean_up` does it where the publisher was killed before
 
 Crash safety: before step 2 nothing is visible; after it the staged commit is complete, and a retry finds it and resumes
 at step 4, where a vN at that very commit means that step 4 was done. Exactly one vN for two publishers of one
@@ -83,6 +83,19 @@ def _publish(session: HubSession, name: str, bundle: Path, fingerprint: str, *, 
     if staging in refs.branches:
         session.delete_branch(name, staging)
     return version_of(manifest, number, commit)
+
+
+def clean_up(session: HubSession, name: str, version: Version) -> None:
+    """Delete the staging branch of a published version, which a publisher leaves that is killed before step 6.
+
+    Raises:
+        HubError, TransientError: the Hub refused, or could not be reached.
+    """
+    staging = staging_name(version.fingerprint)
+    with translate_errors(session.target, f"deleting {staging}", name=name):
+        refs = session.refs(name)
+        if refs is not None and staging in refs.branches:
+            session.delete_branch(name, staging)
 
 
 def _refs(session: HubSession, name: str) -> Refs:

@@ -52,8 +52,8 @@ def test_from_pictures_to_a_version_and_back(user: User, tmp_path: Path) -> None
     user.run("dvc", "push")
     _commit(user, "Teach night-light")
 
-    wait_until(lambda: _versions(user).get("released") == "v1", timeout=180, every=1)
-    wait_until(lambda: _in_sync(user), every=1)
+    wait_until(lambda: _versions(user).get("released") == "v1", timeout=180, every=3)
+    wait_until(lambda: _in_sync(user), every=3)
     user.run("conceptry", "pull", f"{NAME}@v1", str(tmp_path / "v1"))
     assert (tmp_path / "v1" / "learned_embeds.safetensors").stat().st_size > 0
     user.run("conceptry", "verify")
@@ -69,9 +69,9 @@ def test_from_pictures_to_a_version_and_back(user: User, tmp_path: Path) -> None
     # `release: none` pauses the Space; reverting that commit serves v1 again, without a training.
     _change(user, release="none")
     _commit(user, "Take night-light back")
-    wait_until(lambda: _versions(user)["released"] is None, every=1)
+    wait_until(lambda: _versions(user)["released"] is None, every=3)
     user.run("git", "revert", "--no-edit", "HEAD")
-    wait_until(lambda: _versions(user)["released"] == "v1", every=1)
+    wait_until(lambda: _versions(user)["released"] == "v1", every=3)
     assert [version["version"] for version in _versions(user)["versions"]] == ["v1"]
 
 

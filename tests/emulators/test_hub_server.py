@@ -1,10 +1,13 @@
 """The Hub as a program: options, git over HTTP, several processes on one root, and kill -9."""
 
+import contextlib
+import gc
 import hashlib
 import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import threading
 from collections.abc import Callable
@@ -17,7 +20,7 @@ from huggingface_hub import CommitOperationAdd, HfApi
 from huggingface_hub.errors import HfHubHTTPError
 
 from emulators.hub.__main__ import main
-from emulators.hub.server import RunningHub, is_loopback
+from emulators.hub.server import RunningHub, is_loopback, running
 from tests.support.hub_server import hub_process
 from tests.support.wait import wait_until
 
@@ -46,6 +49,17 @@ def test_a_public_address_needs_accounts(
     assert is_loopback("127.0.0.1")
     assert is_loopback("::1")
     assert not is_loopback("192.168.1.2")
+
+
+def test_a_request_that_never_ends_is_cut_off_when_the_server_stops(tmp_path: Path) -> None:
+    with running(tmp_path / "hub") as hub:
+        host, port = hub.url.removeprefix("http://").split(":")
+        client = socket.create_connection((host, int(port)), timeout=10)
+        client.sendall(b"POST /api/repos/create HTTP/1.1\r\nHost: hub\r\nContent-Length: 100\r\n\r\nhalf")
+        wait_until(lambda: httpx2.get(f"{hub.url}/api/models").status_code == 200)
+    gc.collect()  # a connection that was not closed warns, and a warning is an error here
+    with client, contextlib.suppress(ConnectionResetError):
+        assert client.recv(1) == b""
 
 
 def test_git_clones_a_branch(api: HfApi, hub: RunningHub, new_repo: NewRepo, tmp_path: Path) -> None:
