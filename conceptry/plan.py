@@ -6,7 +6,8 @@ from dataclasses import replace
 from conceptry.actions import IDLE, Action, ActionKind, Plan
 from conceptry.desired import Desired, DesiredConcept
 from conceptry.errors import DataCorruptError
-from conceptry.planner import ConceptPlanner, PlanInputs
+from conceptry.plan_inputs import PlanInputs
+from conceptry.planner import ConceptPlanner
 from conceptry.reasons import ActionReason
 from conceptry.version import Live, LiveConcept
 

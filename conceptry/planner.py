@@ -3,15 +3,15 @@
 A training comes first, because it takes longest. While it runs or waits, the Space is still reconciled.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
-from conceptry.actions import Action, ActionKind, Attempt, Change, Estimate, Health, Sync
+from conceptry.actions import Action, ActionKind, Change, Estimate, Health, Sync
 from conceptry.changes import list_changes, training_changes
 from conceptry.concept import BaseModel, ConceptSpec, RetrainSpec
 from conceptry.desired import DesiredConcept
-from conceptry.estimate import Rate, estimate
+from conceptry.estimate import estimate
 from conceptry.fingerprint import (
     content_keys,
     serving_changes,
@@ -19,6 +19,7 @@ from conceptry.fingerprint import (
     training_fingerprint,
     training_keys,
 )
+from conceptry.plan_inputs import PlanInputs
 from conceptry.reasons import ActionReason
 from conceptry.version import LiveConcept, Version
 
@@ -35,31 +36,6 @@ def choose_release(spec: ConceptSpec, versions: Sequence[Version], inputs: str |
     passed = [version for version in versions if version.gate == "passed"]
     same = [version for version in passed if version.inputs == inputs]
     return max(same or passed, key=lambda version: version.number, default=None)
-
-
-@dataclass(frozen=True)
-class PlanInputs:
-    """Planner inputs that stay fixed within one reconciliation.
-
-    Attributes:
-        bases: Base models by name.
-        templates: Identity of the templates of Space and handler; part of the serving fingerprint.
-        attempts: State of the newest run of each training fingerprint, if that is running or failed.
-        today: Date by which scheduled retrainings are due; None plans no retraining.
-        image_names: Path of an image by its md5, for images that are no longer in git.
-        rates: Speed and price of training, by preset and by `backend/preset`.
-    """
-
-    bases: Mapping[str, BaseModel]
-    templates: str
-    attempts: Mapping[str, Attempt] = field(default_factory=dict)
-    today: date | None = None
-    image_names: Mapping[str, str] = field(default_factory=dict)
-    rates: Mapping[str, Rate] = field(default_factory=dict)
-
-    def rate(self, spec: ConceptSpec) -> Rate | None:
-        """Return the rate of the backend that a concept trains on; None when it is unknown."""
-        return self.rates.get(f"{spec.training.backend}/{spec.base_model}") or self.rates.get(spec.base_model)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from conceptry.actions import Action, ActionKind, Attempt, Plan
 from conceptry.concept import BaseModel
 from conceptry.desired import Desired
 from conceptry.fingerprint import training_fingerprint
-from conceptry.planner import PlanInputs
+from conceptry.plan_inputs import PlanInputs
 from conceptry.policy import Policy
 from conceptry.reasons import DeferralReason
 from conceptry.version import Live, LiveConcept, Version

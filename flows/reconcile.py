@@ -24,7 +24,7 @@ from conceptry.desired import Desired
 from conceptry.errors import SpecError
 from conceptry.installation import Installation
 from conceptry.plan import open_fingerprints, pending_trainings, plan
-from conceptry.planner import PlanInputs
+from conceptry.plan_inputs import PlanInputs
 from conceptry.policy import PATH as POLICY
 from conceptry.policy import Policy, load_policy
 from conceptry.rollout import Pace, defer_trainings

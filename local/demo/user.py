@@ -26,12 +26,14 @@ class User:
         clone: Working tree, in which `run` runs commands.
         scratch: Folder for DVC's caches, so that no file is left outside the demo's folder.
         show: Called with each command before it is run.
+
+    `environment` is that of its commands.
     """
 
     def __init__(self, clone: Path, scratch: Path, show: Callable[[str], None]) -> None:
         self.clone = clone
         self._show = show
-        self._environment = clean_environment() | {
+        self.environment = clean_environment() | {
             "DVC_NO_ANALYTICS": "1",
             "DVC_SITE_CACHE_DIR": str(scratch / "site"),
             "DVC_GLOBAL_CONFIG_DIR": str(scratch / "global"),
@@ -56,7 +58,7 @@ class User:
         done = subprocess.run(
             _resolved(command),
             cwd=where or self.clone,
-            env=self._environment,
+            env=self.environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

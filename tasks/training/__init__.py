@@ -2,8 +2,8 @@
 
 `training_request` contains the request and the progress of both. For Vertex AI: `custom_job` (builds a CustomJob from
 settings, without I/O), `vertex_jobs` (find, create, read and cancel a job; `job_snapshot` is its state), `bucket`
-(upload of records, download of results), `job_logs` (last lines of a failed job), `cost`, and `checks` (requirements
-of a project). `tasks` contains the Prefect task.
+(upload of records, download of results), `job_logs` and `job_failure` (why a job failed), `cost`, and `checks`
+(requirements of a project). `tasks` contains the Prefect task.
 """
 
 from tasks.training.local_trainer import failure, train_local

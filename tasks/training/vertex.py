@@ -6,7 +6,6 @@ outlives the process that follows it, unless the user cancels its run.
 """
 
 import json
-import re
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -21,9 +20,9 @@ from tasks.file_io import write_atomically
 from tasks.training import cost
 from tasks.training.bucket import METRICS, PROGRESS, Store, Tail, storage_errors
 from tasks.training.custom_job import JobSpec
+from tasks.training.job_failure import is_machine_lost, job_failure
 from tasks.training.job_logs import last_lines
 from tasks.training.job_snapshot import Job
-from tasks.training.local_trainer import INTERRUPTED, failure
 from tasks.training.training_request import Progress, TrainingRequest, read_results, relay
 from tasks.training.vertex_jobs import VertexJobs
 from trainer.base_weights import presets
@@ -31,9 +30,6 @@ from trainer.metrics import TrainingMetrics
 
 COST = "cost.json"
 """File beside the trainer's results with their cost."""
-_STATUS = re.compile(r"non-zero status of (\d+)")
-# Codes of google.rpc that mean a failure of the machine or the service, not of the trainer.
-_RESOURCE_EXHAUSTED, _ABORTED, _INTERNAL, _UNAVAILABLE, _TOO_LATE = 8, 10, 13, 14, 4
 
 
 @dataclass(frozen=True)
@@ -159,8 +155,8 @@ def _make(request: TrainingRequest, spec: JobSpec, cloud: Cloud, store: Store, *
         job = _watch(begun, spec, cloud, store, callbacks=callbacks)
         if job.state == "SUCCEEDED":
             return
-        if not _may_go_on(job):
-            raise _failure(request.concept, job, cloud)
+        if not is_machine_lost(job):
+            raise job_failure(request.concept, job, cloud.settings, cloud.last_lines(job.short))
         callbacks.log(f"job {job.short} lost its machine ({job.message or job.state}); attempt {attempt + 2} resumes")
     raise TrainingError(
         f"{cloud.settings.max_attempts} jobs lost their machines one after the other",
@@ -251,33 +247,6 @@ def _check_patience(job: Job, since: float, cloud: Cloud, spec: JobSpec) -> None
             concept=spec.concept,
             next_step="retry the run, or set CONCEPTRY_VERTEX_REGION, _PROVISIONING or _PENDING_HOURS",
         )
-
-
-def _may_go_on(job: Job) -> bool:
-    """Whether another job may succeed: the machine was preempted, or the service failed."""
-    if job.state != "FAILED":
-        return False
-    if status := _STATUS.search(job.message):
-        return int(status[1]) == INTERRUPTED or int(status[1]) > 128
-    return job.code in (_RESOURCE_EXHAUSTED, _ABORTED, _INTERNAL, _UNAVAILABLE)
-
-
-def _failure(concept: str, job: Job, cloud: Cloud) -> Exception:
-    settings = cloud.settings
-    message = job.message.partition(" To find out more")[0]
-    lines = [line for line in (settings.job_link(job.name), message, *cloud.last_lines(job.short)) if line]
-    if job.state == "CANCELLED":
-        return TrainingError(
-            "its job was cancelled on Vertex AI", concept=concept, last_lines=lines, next_step="retry the run"
-        )
-    if job.state == "EXPIRED" or job.code == _TOO_LATE:
-        what = f"the job reached its limit of {settings.timeout_hours:g} hours"
-        step = "raise CONCEPTRY_VERTEX_TIMEOUT_HOURS or lower training.max_steps and retry; the checkpoint is kept"
-        return TrainingError(what, concept=concept, last_lines=lines, next_step=step)
-    status = _STATUS.search(job.message)
-    if status:
-        return failure(concept, int(status[1]), lines)
-    return TrainingError("the job failed", concept=concept, last_lines=lines, next_step="check its log")
 
 
 def _inputs(request: TrainingRequest) -> dict[str, Path]:

@@ -10,7 +10,8 @@ from conceptry.desired import Desired, DesiredConcept, ImageRef
 from conceptry.errors import Problem, SpecError
 from conceptry.fingerprint import training_fingerprint
 from conceptry.plan import plan
-from conceptry.planner import PlanInputs, choose_release
+from conceptry.plan_inputs import PlanInputs
+from conceptry.planner import choose_release
 from conceptry.reasons import DriftReason
 from conceptry.version import Drift, Live, LiveConcept, MainState, SpaceState
 from tests.support.plan_worlds import (

@@ -14,8 +14,8 @@ from conceptry.errors import ConceptryError
 from conceptry.estimate import Rate, estimate
 from conceptry.fingerprint import training_keys
 from conceptry.plan import plan
+from conceptry.plan_inputs import PlanInputs
 from conceptry.plan_text import markdown, summary
-from conceptry.planner import PlanInputs
 from conceptry.policy import policy_schema
 from conceptry.version import Live, LiveConcept
 from tests.support.plan_worlds import BASES, TEMPLATES, TINY, act, images_of, serving_of, spec_of, version_of, wanted_of

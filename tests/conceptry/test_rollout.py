@@ -12,7 +12,7 @@ from conceptry.desired import Desired, DesiredConcept
 from conceptry.errors import SpecError
 from conceptry.fingerprint import training_fingerprint
 from conceptry.plan import plan
-from conceptry.planner import PlanInputs
+from conceptry.plan_inputs import PlanInputs
 from conceptry.policy import Policy, Window, load_policy
 from conceptry.rollout import Pace, defer_trainings
 from conceptry.version import Live, LiveConcept, Version

@@ -1,49 +1,24 @@
-"""`conceptry up` in a repository that never heard of it: servers answer, and Ctrl-C leaves nothing behind."""
-
-from __future__ import annotations
+"""What `conceptry up` starts in a repository that never heard of it; conftest.py ends it with Ctrl-C."""
 
 import re
-import signal
-import subprocess
-from pathlib import Path
 
-import psutil
 import pytest
 
 from local.child_process import answers
-from local.setup_folder import Folder
-from tests.support.up_process import CONCEPTRY, start_up
+from tests.support.library import Library
+
+pytestmark = pytest.mark.e2e
 
 
-@pytest.mark.e2e
-def test_up_serves_this_repository_until_ctrl_c(tmp_path: Path) -> None:
-    clone = tmp_path / "concepts-of-ours"
-    subprocess.run(["git", "init", "-q", str(clone)], check=True)
-    subprocess.run(["git", "commit", "-q", "--allow-empty", "-m", "Begin"], cwd=clone, check=True)
-    up, said = start_up(clone)
-    try:
-        family = psutil.Process(up.pid).children(recursive=True)
-        folder = Folder.at(clone / ".conceptry")
-        setup = folder.read()
-        assert setup.repo == str(clone)
-        assert {setup.prefect_ui, setup.hub_endpoint} <= set(re.findall(r"http://127\.0\.0\.1:\d+", said))
-        assert answers(setup.prefect_ui)
-        assert answers(setup.hub_endpoint)
+def test_servers_answer_at_the_addresses_that_it_prints(library: Library) -> None:
+    setup = library.setup
+    assert setup.repo == str(library.clone)
+    assert {setup.prefect_ui, setup.hub_endpoint} <= set(re.findall(r"http://127\.0\.0\.1:\d+", library.greeting))
+    assert answers(setup.prefect_ui)
+    assert answers(setup.hub_endpoint)
 
-        plan = subprocess.run([*CONCEPTRY, "plan"], cwd=clone, capture_output=True, text=True, check=False)
-        assert (plan.returncode, plan.stderr) == (0, "")
-        assert "No concept in" in plan.stdout
 
-        again = subprocess.run([*CONCEPTRY, "up"], cwd=clone, capture_output=True, text=True, check=False)
-        assert again.returncode == 1
-        assert "open in another terminal" in again.stderr
-
-        up.send_signal(signal.SIGINT)
-        rest = up.communicate(timeout=60)[0]
-        assert up.returncode == 0, rest
-        assert "no process is left running" in rest
-    finally:
-        up.kill()
-        up.communicate()
-    assert [process for process in family if process.is_running()] == []
-    assert not answers(setup.prefect_ui)
+def test_a_second_up_is_refused(library: Library) -> None:
+    again = library.result("up")
+    assert again.returncode == 1
+    assert "open in another terminal" in again.stderr

@@ -8,7 +8,7 @@ from conceptry.concept import BaseModel, ConceptSpec
 from conceptry.desired import Desired, DesiredConcept, ImageRef
 from conceptry.fingerprint import content_keys, serving_fingerprint, training_fingerprint, training_keys
 from conceptry.plan import plan
-from conceptry.planner import PlanInputs
+from conceptry.plan_inputs import PlanInputs
 from conceptry.version import Live, LiveConcept, SpaceState, Version
 
 TINY = BaseModel("tiny", "7" * 64, 1, 64)

@@ -1,0 +1,34 @@
+"""Inputs of a plan besides the desired and the live state."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
+
+from conceptry.actions import Attempt
+from conceptry.concept import BaseModel, ConceptSpec
+from conceptry.estimate import Rate
+
+
+@dataclass(frozen=True)
+class PlanInputs:
+    """Planner inputs that stay fixed within one reconciliation.
+
+    Attributes:
+        bases: Base models by name.
+        templates: Identity of the templates of Space and handler; part of the serving fingerprint.
+        attempts: State of the newest run of each training fingerprint, if that is running or failed.
+        today: Date by which scheduled retrainings are due; None plans no retraining.
+        image_names: Path of an image by its md5, for images that are no longer in git.
+        rates: Speed and price of training, by preset and by `backend/preset`.
+    """
+
+    bases: Mapping[str, BaseModel]
+    templates: str
+    attempts: Mapping[str, Attempt] = field(default_factory=dict)
+    today: date | None = None
+    image_names: Mapping[str, str] = field(default_factory=dict)
+    rates: Mapping[str, Rate] = field(default_factory=dict)
+
+    def rate(self, spec: ConceptSpec) -> Rate | None:
+        """Return the rate of the backend that a concept trains on; None when it is unknown."""
+        return self.rates.get(f"{spec.training.backend}/{spec.base_model}") or self.rates.get(spec.base_model)
