@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from conceptry.errors import ConceptryError
-from local.demo.user import User, take_pictures
+from local.demo.user import User, draw_images
 from tests.support.up_process import start_up
 from tests.support.wait import wait_until
 
@@ -46,7 +46,7 @@ def user(tmp_path: Path) -> Iterator[User]:
 @pytest.mark.e2e
 def test_from_pictures_to_a_version_and_back(user: User, tmp_path: Path) -> None:
     pictures = tmp_path / "pictures"
-    take_pictures(pictures, "teal", "circle", ["1", "2", "3"], seed=7)
+    draw_images(pictures, "teal", "circle", ["1", "2", "3"], seed=7)
     user.run("conceptry", "new", NAME, "--images", str(pictures), "--token", f"<{NAME}>", "--init", "circle")
     _change(user, training={"max_steps": 40})
     user.run("dvc", "push")
