@@ -11,7 +11,7 @@ from typer.core import TyperCommand, TyperGroup
 COMMANDS = {
     "new": (
         "cli.new",
-        "Add a concept to this repository: concept.yaml, pictures, and their .dvc file.",
+        "Add a concept to this repository: concept.yaml, images, and their .dvc file.",
     ),
     "plan": ("cli.plan", "Show what the registry would do now, and why: git compared with the Hub."),
     "apply": ("cli.apply", "Carry out a saved plan; it is refused if git or the Hub has changed since."),
@@ -30,7 +30,7 @@ COMMANDS = {
     "gc": ("cli.gc", "Show which versions may be deleted, and with --apply delete them."),
     "delete": ("cli.delete", "Delete a concept that is no longer in git from the Hub, with all its versions."),
     "up": ("cli.up", "Run everything on this machine: Prefect with its UI, a local Hub, and the flows."),
-    "demo": ("cli.demo", "Run the complete workflow on this machine: pictures in git become a published concept."),
+    "demo": ("cli.demo", "Run the complete workflow on this machine: images in git become a published concept."),
     "playground": ("cli.playground", "Open a published concept's Space on this machine."),
     "endpoint": ("cli.endpoint", "Serve a published version on this machine as an Inference Endpoint would."),
 }
@@ -95,8 +95,8 @@ _CONTEXT = {"help_option_names": ["-h", "--help"]}
 app = typer.Typer(
     name="conceptry",
     cls=Commands,
-    help="A GitOps registry of Stable Diffusion concepts: pictures in git and DVC, trained tokens on the Hub.",
-    epilog="To try it: `conceptry demo`. Your own pictures: `conceptry new`, then `conceptry plan`.",
+    help="A GitOps registry of Stable Diffusion concepts: images in git and DVC, trained tokens on the Hub.",
+    epilog="To try it: `conceptry demo`. Your own images: `conceptry new`, then `conceptry plan`.",
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,

@@ -16,5 +16,5 @@ def command(
     ] = Path("demo"),
     fresh: Annotated[bool, typer.Option("--fresh", help="Delete what an earlier demo left in the folder.")] = False,
 ) -> None:
-    """Run the complete workflow on this machine in a few minutes: pictures in git become a published concept."""
+    """Run the complete workflow on this machine in a few minutes: images in git become a published concept."""
     raise typer.Exit(run(root, fresh=fresh))

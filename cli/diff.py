@@ -171,7 +171,7 @@ def _side_by_side(
         if any(file for _, file in files):
             panels = [Panel(one.title, [file] if file else []) for one, file in files]
             rows.append(Row(label, " and ".join(one.title for one in pair), panels))
-    return contact_sheet(rows or [Row("no pictures", "", [Panel("", [])])], destination)
+    return contact_sheet(rows or [Row("no samples", "", [Panel("", [])])], destination)
 
 
 def _vectors(session: HubSession, work: WorkFolder, found: FoundVersion) -> npt.NDArray[np.float32]:

@@ -69,7 +69,7 @@ def command(
         str | None, typer.Option("--base-model", help="tiny or sd-v1-4; default: by the vectors' width.")
     ] = None,
     images: Annotated[
-        Path | None, typer.Option("--images", help="Folder with its pictures, if any.", file_okay=False)
+        Path | None, typer.Option("--images", help="Folder with its images, if any.", file_okay=False)
     ] = None,
     root: Root = None,
 ) -> None:
@@ -85,8 +85,8 @@ def command(
         if not (top / "concepts" / name).exists():
             token = (token or embeds.token or f"<{name}>").lower()
             kind = embeds.learnable_property
-            pictures = images or (embeds.pictures[0].parent if embeds.pictures else None)
-            new = NewConcept(name, pictures, token, init or kind, kind, base_model, len(embeds.rows))
+            images = images or (embeds.images[0].parent if embeds.images else None)
+            new = NewConcept(name, images, token, init or kind, kind, base_model, len(embeds.rows))
             added = add_concept(top, new)
         done = publish_embeds(installation, top, name, embeds)
     console = out()

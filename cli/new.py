@@ -19,7 +19,7 @@ from conceptry.errors import ConceptryError, SpecError
 from tasks.dvc import add_images, add_to_pipeline
 from tasks.git.checkout import find_top
 
-PICTURES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic"})
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic"})
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Added:
 
     name: str
     folder: Path
-    pictures: int
+    images: int
     captions: int
     to_commit: tuple[str, ...]
 
@@ -51,14 +51,14 @@ def command(
         str, typer.Argument(help="Name of the concept: lower-case letters, digits and single hyphens.", metavar="NAME")
     ],
     images: Annotated[
-        Path, typer.Option("--images", help="Folder with the pictures (they are copied).", exists=True, file_okay=False)
+        Path, typer.Option("--images", help="Folder with the images (they are copied).", exists=True, file_okay=False)
     ],
     token: Annotated[str, typer.Option("--token", help='The token to learn, in angle brackets: "<my-cat>".')],
     init: Annotated[str, typer.Option("--init", help="A known word to start from, for example cat.")],
-    style: Annotated[bool, typer.Option("--style", help="The pictures share a style, not a thing.")] = False,
+    style: Annotated[bool, typer.Option("--style", help="The images share a style, not a thing.")] = False,
     base_model: Annotated[str, typer.Option("--base-model", help="The base model: tiny or sd-v1-4.")] = "tiny",
 ) -> None:
-    """Add a concept to this repository: write its concept.yaml, copy the pictures, and add them to DVC.
+    """Add a concept to this repository: write its concept.yaml, copy the images, and add them to DVC.
 
     Nothing is committed or pushed; the next commands are printed.
     """
@@ -80,11 +80,11 @@ def add_concept(start: Path, new: NewConcept) -> Added:
         raise ConceptryError(
             "exists already",
             concept=new.name,
-            next_step=f"add pictures to concepts/{new.name}/images and `dvc add` it",
+            next_step=f"add images to concepts/{new.name}/images and `dvc add` it",
         )
     text = concept_yaml(new, schema=(top / "concepts" / "concept.schema.json").exists())
     _check_spec(top, new.name, text)
-    files = _pictures(new.images) if new.images else []
+    files = _images(new.images) if new.images else []
     try:
         (folder / "images").mkdir(parents=True)
         (folder / "concept.yaml").write_text(text, encoding="utf-8")
@@ -95,8 +95,8 @@ def add_concept(start: Path, new: NewConcept) -> Added:
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
-    pictures = sum(file.suffix.lower() in PICTURES for file in files)
-    return Added(new.name, folder.relative_to(top), pictures, len(files) - pictures, _to_commit(top, folder, pipeline))
+    images = sum(file.suffix.lower() in IMAGE_SUFFIXES for file in files)
+    return Added(new.name, folder.relative_to(top), images, len(files) - images, _to_commit(top, folder, pipeline))
 
 
 def concept_yaml(new: NewConcept, *, schema: bool) -> str:
@@ -125,7 +125,7 @@ def describe(added: Added) -> None:
     """Print what was written and the next commands."""
     console = Console(highlight=False)
     captions = f" and {added.captions} captions" if added.captions else ""
-    console.print(f"[green]✓[/] [bold]{added.folder}[/] with {added.pictures} pictures{captions}.")
+    console.print(f"[green]✓[/] [bold]{added.folder}[/] with {added.images} images{captions}.")
     console.print("\nReview concept.yaml, then:\n")
     console.print(Syntax(commands(added), "bash", background_color="default", word_wrap=True))
 
@@ -136,7 +136,7 @@ def commands(added: Added, why: str = "the watcher trains it") -> str:
         [
             f"git add {' '.join(added.to_commit)}",
             f'git commit -m "Add {added.name}"',
-            "dvc push      # the pictures; the watcher waits for them",
+            "dvc push      # the images; the watcher waits for them",
             f"git push      # {why}",
         ]
     )
@@ -155,16 +155,16 @@ def _top(start: Path) -> Path:
     return top
 
 
-def _pictures(folder: Path) -> list[Path]:
+def _images(folder: Path) -> list[Path]:
     """Return the images in `folder` and their captions, sorted by name."""
     files = sorted(path for path in folder.iterdir() if path.is_file())
-    pictures = [path for path in files if path.suffix.lower() in PICTURES]
-    if not pictures:
-        known = " ".join(sorted(PICTURES))
-        raise ConceptryError(f"no picture in {folder}", next_step=f"pass a folder with files of these types: {known}")
-    stems = {path.stem for path in pictures}
+    images = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
+    if not images:
+        known = " ".join(sorted(IMAGE_SUFFIXES))
+        raise ConceptryError(f"no image in {folder}", next_step=f"pass a folder with files of these types: {known}")
+    stems = {path.stem for path in images}
     captions = [path for path in files if path.suffix == ".txt" and path.stem in stems]
-    return pictures + captions
+    return images + captions
 
 
 def _check_spec(top: Path, name: str, text: str) -> None:

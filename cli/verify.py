@@ -64,7 +64,7 @@ def command(
     elif wrong:
         out().print(
             f"\n{len(wrong)} of {len(findings)} checks failed. The watcher repairs branches, tags, cards and "
-            "Spaces; missing pictures need a `dvc push`.",
+            "Spaces; missing images need a `dvc push`.",
             soft_wrap=True,
         )
     else:
@@ -213,7 +213,7 @@ def _dvc(installation: Installation, desired: Desired, manifest: Manifest) -> st
             for path in destination.rglob("*")
             if path.is_file()
         }
-    return None if found == manifest.images else "the pictures are not those of concept.json"
+    return None if found == manifest.images else "the images are not those of concept.json"
 
 
 def _hub(session: hub.HubSession, manifest: Manifest, version: Version) -> str | None:

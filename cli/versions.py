@@ -45,7 +45,7 @@ def table(concept: LiveConcept) -> Table:
     rows = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold", title_justify="left")
     scored = any(version.clip is not None for version in concept.versions)
     clip = ["CLIP score"] if scored else []
-    for title in ("version", "gate", "held-out loss", *clip, "pictures", "commit", "fingerprint", "created"):
+    for title in ("version", "gate", "held-out loss", *clip, "images", "commit", "fingerprint", "created"):
         rows.add_column(title, no_wrap=True)
     for version in sorted(concept.versions, key=lambda version: version.number, reverse=True):
         rows.add_row(*_row(version, version.name == released, scored=scored))

@@ -102,7 +102,7 @@ class GateSpec(_Section):
         None,
         ge=0,
         lt=100,
-        description="Points by which the samples' CLIP score with the concept's pictures must exceed that of the "
+        description="Points by which the samples' CLIP score with the concept's images must exceed that of the "
         "initializer's samples; needs a CLIP model where it is trained. null requires none.",
     )
 

@@ -68,7 +68,7 @@ def _rejected(reason: GateReason, text: str) -> GateResult:
 
 
 def _clip_gain(metrics: TrainingMetrics, required: float) -> GateFinding:
-    """Compare the samples' CLIP score with the concept's pictures before and after training."""
+    """Compare the samples' CLIP score with the concept's images before and after training."""
     score = metrics.clip_image
     if score is None:
         text = "gate.min_clip_gain asks for CLIP scores, and where it was trained there was no CLIP model"

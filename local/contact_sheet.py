@@ -21,7 +21,7 @@ class Panel:
     """Square of a row: a label, and one or several images (shown as a grid)."""
 
     label: str
-    pictures: Sequence[Path]
+    images: Sequence[Path]
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Row:
 
 def contact_sheet(rows: Sequence[Row], destination: Path) -> Path:
     """Draw `rows` below each other and save them as a PNG at `destination`; return the path."""
-    grids = [[_grid(panel.pictures) for panel in row.panels] for row in rows]
+    grids = [[_grid(panel.images) for panel in row.panels] for row in rows]
     heights = [_TITLE + _LABEL + max(grid.height for grid in grids_of_row) + 2 * _GAP for grids_of_row in grids]
     width = _GAP + max(len(row.panels) for row in rows) * (_PANEL + _GAP)
     sheet = Image.new("RGB", (width, _GAP + sum(heights)), _PAPER)
@@ -54,24 +54,22 @@ def contact_sheet(rows: Sequence[Row], destination: Path) -> Path:
     return destination
 
 
-def _grid(pictures: Sequence[Path]) -> Image.Image:
+def _grid(images: Sequence[Path]) -> Image.Image:
     """Return the images as a grid in one panel, each as large as fits, with its aspect ratio kept."""
-    columns = max(1, math.ceil(math.sqrt(len(pictures))))
+    columns = max(1, math.ceil(math.sqrt(len(images))))
     cell = _PANEL // columns
     cells = []
-    for path in pictures:
+    for path in images:
         with Image.open(path) as opened:
-            picture = opened.convert("RGB")
-        scale = (cell - 4) / max(picture.size)
-        cells.append(
-            picture.resize((round(picture.width * scale), round(picture.height * scale)), Image.Resampling.LANCZOS)
-        )
+            image = opened.convert("RGB")
+        scale = (cell - 4) / max(image.size)
+        cells.append(image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.LANCZOS))
     rows = [cells[start : start + columns] for start in range(0, len(cells), columns)]
-    tall = [max(picture.height for picture in row) + 4 for row in rows]
+    tall = [max(image.height for image in row) + 4 for row in rows]
     grid = Image.new("RGB", (_PANEL, max(1, sum(tall))), _PAPER)
     top = 0
     for row, height in zip(rows, tall, strict=True):
-        for column, picture in enumerate(row):
-            grid.paste(picture, (column * cell + 2, top + 2))
+        for column, image in enumerate(row):
+            grid.paste(image, (column * cell + 2, top + 2))
         top += height
     return grid

@@ -29,7 +29,7 @@ from trainer.metrics import METRICS_FILE, ImportSource, TrainingMetrics, write_m
 NAMES = ("learned_embeds.safetensors", "learned_embeds.bin", "learned_embeds.pt")
 BASE_MODEL_OF_WIDTH = {96: "tiny", 768: "sd-v1-4"}
 MAX_BYTES = 64 * 2**20
-_PICTURES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
+_IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 _UNNAMED = frozenset({"*", "emb_params"})
 
 
@@ -44,7 +44,7 @@ class Embeds:
     rows: npt.NDArray[np.float32]
     token: str | None
     learnable_property: Literal["object", "style"] = "object"
-    pictures: tuple[Path, ...] = ()
+    images: tuple[Path, ...] = ()
 
 
 def read_embeds(source: Path) -> Embeds:
@@ -60,11 +60,13 @@ def read_embeds(source: Path) -> Embeds:
     if file is None:
         raise ConceptryError(f"holds none of {', '.join(NAMES)}", file=str(source), next_step="pass the file itself")
     token, rows = _read_file(file)
-    images = source / "concept_images"
-    pictures = sorted(path for path in images.glob("*") if path.suffix.lower() in _PICTURES) if images.is_dir() else []
+    folder = source / "concept_images"
+    images = (
+        sorted(path for path in folder.glob("*") if path.suffix.lower() in _IMAGE_SUFFIXES) if folder.is_dir() else []
+    )
     kind = _text(source / "type_of_concept.txt")
     identifier = _text(source / "token_identifier.txt")
-    return Embeds(file, rows, identifier or token, "style" if kind == "style" else "object", tuple(pictures))
+    return Embeds(file, rows, identifier or token, "style" if kind == "style" else "object", tuple(images))
 
 
 def write_imported_metrics(folder: Path, base_model: str, *, source: str, sha256: str) -> None:

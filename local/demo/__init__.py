@@ -1,4 +1,4 @@
-"""`conceptry demo`: a concept from pictures in git to a served version and back, on this machine alone.
+"""`conceptry demo`: a concept from images in git to a served version and back, on this machine alone.
 
 run_demo.py        the folder, the servers, the contact sheet
 story.py           the chapters

@@ -63,7 +63,7 @@ def _run_story(folder: Folder, stack: Stack, console: StoryConsole) -> Path:
         story.first_training_begins(observer)
         story.forgotten_push(observer)
         story.first_version(observer)
-        story.two_more_pictures(observer)
+        story.two_more_images(observer)
         story.second_versions(observer)
         story.back_to_v1(observer)
     return _draw_sheet(folder, stack, story.versions)
@@ -98,7 +98,7 @@ def _draw_sheet(folder: Folder, stack: Stack, versions: Sequence[tuple[Subject, 
                 f"{subject.name} {version.name}",
                 f"“a photo of {subject.token}”, {loss}gate {version.gate}",
                 [
-                    SheetPanel(f"{len(version.images)} pictures", _taught(folder, subject, len(version.images))),
+                    SheetPanel(f"{len(version.images)} images", _taught(folder, subject, len(version.images))),
                     SheetPanel(f"before: drawn with “{subject.initializer}”", [samples / "initializer.png"]),
                     SheetPanel(f"after: drawn with {subject.token}", [samples / "grid.png"]),
                 ],
@@ -110,17 +110,15 @@ def _draw_sheet(folder: Folder, stack: Stack, versions: Sequence[tuple[Subject, 
 def _taught(folder: Folder, subject: Subject, count: int) -> list[Path]:
     """Return the training images of a version: the first `count` of the subject."""
     _, _, clone = places(folder)
-    pictures = sorted(
-        (clone / "concepts" / subject.name / "images").glob("*.png"), key=lambda path: path.stat().st_mtime
-    )
-    return pictures[:count]
+    images = sorted((clone / "concepts" / subject.name / "images").glob("*.png"), key=lambda path: path.stat().st_mtime)
+    return images[:count]
 
 
 def _farewell(root: Path, sheet: Path, seconds: float) -> Panel:
     minutes, left = divmod(round(seconds), 60)
     shown = _shown(root)
     lines = [
-        f"Open        [bold]{_shown(sheet)}[/]   the pictures, and what was drawn before and after",
+        f"Open        [bold]{_shown(sheet)}[/]   the images, and what was drawn before and after",
         f"Browse      [bold]conceptry up --root {shown}[/]   the same folder: Prefect, the Hub's pages",
         f"Draw        [bold]conceptry playground {NIGHT_LIGHT.name}@v2 --root {shown}[/]",
         f"List        [bold]conceptry versions {NIGHT_LIGHT.name} --root {shown}[/]   while `up` runs",

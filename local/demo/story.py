@@ -15,7 +15,7 @@ from conceptry.version import Version
 from local.demo.observer import Observer
 from local.demo.story_console import StoryConsole, StoryError
 from local.demo.subjects import LIFE_BUOY, NIGHT_LIGHT, Subject
-from local.demo.user import User, take_pictures
+from local.demo.user import User, draw_images
 from local.post_receive_hook import install
 from local.servers import Stack
 from local.setup_folder import Folder, Setup
@@ -42,7 +42,7 @@ class Story:
         self._folder, self._stack, self._console = folder, stack, console
         self._origin, self._remote, clone = places(folder)
         self._ada = User(clone, folder.root / "dvc-config", console.command)
-        self._pictures = folder.root / "pictures"
+        self._images = folder.root / "pictures"
         self.versions: list[tuple[Subject, Version]] = []
 
     def prepare(self) -> None:
@@ -61,7 +61,7 @@ class Story:
                 seconds = servers.result()
         console.fact(f"Prefect {self._stack.setup.prefect_ui} and Hub {self._stack.setup.hub_endpoint} are up", seconds)
         ada.run("git", "push", "--quiet")
-        console.fact("five pictures and a concept.yaml are pushed")
+        console.fact("five images and a concept.yaml are pushed")
 
     def first_training_begins(self, observer: Observer) -> None:
         """Expect the watcher to find the concept and start its training."""
@@ -76,7 +76,7 @@ class Story:
         self._ada.run("git", "push", "--quiet")
         start = time.monotonic()
         with console.waiting("waiting for the watcher to report what is missing") as status:
-            cause = observer.until(lambda: observer.waiting(LIFE_BUOY.name), "life-buoy waits for its pictures", status)
+            cause = observer.until(lambda: observer.waiting(LIFE_BUOY.name), "life-buoy waits for its images", status)
         console.fact(f"{LIFE_BUOY.name} waits: {cause}", time.monotonic() - start)
         self._expect_trainings(observer, 1)
         console.say("She remembers:")
@@ -87,15 +87,15 @@ class Story:
         self._console.chapter(f"{NIGHT_LIGHT.name} v1")
         self._published(observer, NIGHT_LIGHT, 1)
 
-    def two_more_pictures(self, observer: Observer) -> None:
+    def two_more_images(self, observer: Observer) -> None:
         """Add images, which make a new version, and a README, which does not."""
         console, ada = self._console, self._ada
-        console.chapter("Two more pictures, and a README")
+        console.chapter("Two more images, and a README")
         images = Path("concepts", NIGHT_LIGHT.name, "images")
-        take_pictures(ada.clone / images, NIGHT_LIGHT.colour, NIGHT_LIGHT.shape, ("six", "seven"), seed=7)
+        draw_images(ada.clone / images, NIGHT_LIGHT.colour, NIGHT_LIGHT.shape, ("six", "seven"), seed=7)
         ada.run("dvc", "add", str(images))
         ada.run("dvc", "push")
-        ada.commit_and_push("Two more pictures", f"{images}.dvc")
+        ada.commit_and_push("Two more images", f"{images}.dvc")
         (ada.clone / "README.md").write_text("# Our concepts\n\nA commit that has nothing to do with any of them.\n")
         revision = ada.commit_and_push("Say what this is", "README.md")
         with console.waiting("waiting for the watcher's plan of that commit") as status:
@@ -150,10 +150,8 @@ class Story:
         ada.run("git", "push", "--quiet", "--set-upstream", "origin", "main", show=False)
 
     def _add(self, subject: Subject) -> None:
-        pictures = self._pictures / subject.name
-        take_pictures(
-            pictures, subject.colour, subject.shape, ("one", "two", "three", "four", "five"), seed=subject.seed
-        )
+        folder = self._images / subject.name
+        draw_images(folder, subject.colour, subject.shape, ("one", "two", "three", "four", "five"), seed=subject.seed)
         where = str(Path("..", "pictures", subject.name))
         arguments = ("--images", where, "--token", subject.token, "--init", subject.initializer)
         self._ada.run("conceptry", "new", subject.name, *arguments)
@@ -193,7 +191,7 @@ class Story:
 
     def _figures(self, version: Version) -> str:
         loss = "" if version.loss is None else f", held-out loss {version.loss:.3f}"
-        return f"{len(version.images)} pictures, gate {version.gate}{loss}"
+        return f"{len(version.images)} images, gate {version.gate}{loss}"
 
     def _expect_trainings(self, observer: Observer, count: int) -> None:
         runs = observer.trainings()

@@ -79,8 +79,8 @@ class User:
         return self.run("git", "rev-parse", "HEAD", show=False)
 
 
-def take_pictures(folder: Path, colour: str, shape: str, names: Sequence[str], *, seed: int) -> None:
-    """Draw one picture of a `shape` in `colour` for each name, 64 x 64 pixels, the same for the same seed."""
+def draw_images(folder: Path, colour: str, shape: str, names: Sequence[str], *, seed: int) -> None:
+    """Draw one image of a `shape` in `colour` for each name, 64 x 64 pixels, the same for the same seed."""
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
     for name in names:

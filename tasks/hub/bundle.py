@@ -156,5 +156,5 @@ def _copy_results(trained: Path, folder: Path) -> None:
     shutil.copyfile(trained / EMBEDS, folder / EMBEDS)
     shutil.copytree(trained / "text_encoder", folder / "text_encoder")
     (folder / "samples").mkdir()
-    for picture in sorted((trained / "samples").glob("*.png")):
-        shutil.copyfile(picture, folder / "samples" / picture.name)
+    for sample in sorted((trained / "samples").glob("*.png")):
+        shutil.copyfile(sample, folder / "samples" / sample.name)

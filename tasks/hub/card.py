@@ -35,7 +35,7 @@ def render_card(
     sections = [
         f"# {plain(_title(manifest))}\n",
         _summary(manifest, version),
-        _pictures(files),
+        _samples(files),
         _metrics(manifest),
         _usage(manifest, repo, version),
         _lineage(manifest, version),
@@ -100,9 +100,9 @@ def _summary(manifest: Manifest, version: Version | None) -> str:
     return "\n\n".join(lines) + "\n"
 
 
-def _pictures(files: Sequence[str]) -> str:
-    pictures = [(GRID, "Samples with the learned token"), (BEFORE, "The same seeds before training")]
-    there = [f"![{text}]({path})\n\n*{text}*\n" for path, text in pictures if path in files]
+def _samples(files: Sequence[str]) -> str:
+    samples = [(GRID, "Samples with the learned token"), (BEFORE, "The same seeds before training")]
+    there = [f"![{text}]({path})\n\n*{text}*\n" for path, text in samples if path in files]
     return "## Samples\n\n" + "\n".join(there) if there else ""
 
 
@@ -118,8 +118,8 @@ def _metrics(manifest: Manifest) -> str:
         ("CLIP model", plain(metrics.clip.model or "") if metrics.clip else ""),
         ("Steps", _number(metrics.steps, "d")),
         ("Stopped by", plain(metrics.stopped or "")),
-        ("Pictures trained on", _number(images.train, "d")),
-        ("Pictures held out", _number(held_out, "d")),
+        ("Images trained on", _number(images.train, "d")),
+        ("Images held out", _number(held_out, "d")),
         ("Training time", _number(total, ".0f") + " s" if total is not None else ""),
         ("Device", plain(metrics.device or "")),
         ("Gate", manifest.gate),

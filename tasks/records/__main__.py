@@ -34,12 +34,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m tasks.records", description="Turn pictures into TFRecords.")
+    parser = argparse.ArgumentParser(prog="python -m tasks.records", description="Turn images into TFRecords.")
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--images", type=Path, metavar="DIR", help="folder of pictures, with captions as .txt")
+    source.add_argument("--images", type=Path, metavar="DIR", help="folder of images, with captions as .txt")
     source.add_argument("--concept", type=Path, metavar="DIR", help="a concept's folder: concept.yaml and images/")
     parser.add_argument("--output", type=Path, metavar="DIR", required=True, help="records folder to write")
-    parser.add_argument("--resolution", type=int, metavar="PIXELS", help="shorter side of the pictures")
+    parser.add_argument("--resolution", type=int, metavar="PIXELS", help="shorter side of the images")
     parser.add_argument("--config", type=Path, metavar="FILE", help="with --concept: the trainer's configuration")
     return parser
 
@@ -58,7 +58,7 @@ def _run(options: argparse.Namespace) -> None:
     report = build_records(images, options.output, resolution)
     for warning in report.warnings:
         print(f"warning: {warning}", file=sys.stderr)
-    print(f"{report.count} pictures in {options.output}")
+    print(f"{report.count} images in {options.output}")
 
 
 def _resolution(spec: ConceptSpec) -> int:

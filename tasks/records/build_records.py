@@ -29,7 +29,7 @@ class RecordsReport:
 
 
 @dataclass(frozen=True)
-class _Picture:
+class _Image:
     file: str  # relative to the images folder, with /
     md5: str
     caption: str
@@ -47,39 +47,39 @@ def build_records(images_dir: Path, destination: Path, resolution: int) -> Recor
     """
     if not images_dir.is_dir():
         raise ImageError("is not a folder", file=str(images_dir), next_step="pass the folder that contains the images")
-    pictures, warnings = _look_through(images_dir)
-    if not pictures:
+    images, warnings = _look_through(images_dir)
+    if not images:
         raise ImageError("contains no images", file=str(images_dir), next_step="add some, JPEG or PNG")
     destination.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=f".{destination.name}-", dir=destination.parent))
     try:
         whole = scratch / "new"
         whole.mkdir()
-        warnings += _write(images_dir, pictures, whole, resolution)
+        warnings += _write(images_dir, images, whole, resolution)
         _swap_in(whole, destination, scratch / "old")
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    return RecordsReport(len(pictures), tuple(warnings))
+    return RecordsReport(len(images), tuple(warnings))
 
 
-def _look_through(images_dir: Path) -> tuple[list[_Picture], list[str]]:
+def _look_through(images_dir: Path) -> tuple[list[_Image], list[str]]:
     """Return the images in the order of their records, and warnings about captions without an image."""
     paths = sorted(path for path in images_dir.rglob("*") if path.is_file())
     files = [path.relative_to(images_dir).as_posix() for path in paths]
     files = [file for file in files if not records.is_junk(file)]
     captions = {_stem(file): file for file in files if file.lower().endswith(CAPTION_SUFFIX)}
-    pictures = []
+    images = []
     for file in (file for file in files if file not in captions.values()):
         md5 = hashlib.md5((images_dir / file).read_bytes(), usedforsecurity=False).hexdigest()
         caption = captions.get(_stem(file))
-        pictures.append(_Picture(file, md5, _read_caption(images_dir, caption) if caption else ""))
-    stems = {_stem(picture.file) for picture in pictures}
+        images.append(_Image(file, md5, _read_caption(images_dir, caption) if caption else ""))
+    stems = {_stem(image.file) for image in images}
     warnings = [
         f"{file}: is a caption without an image of that name; it is not used"
         for stem, file in captions.items()
         if stem not in stems
     ]
-    return sorted(pictures, key=lambda picture: (picture.md5, picture.file)), warnings
+    return sorted(images, key=lambda image: (image.md5, image.file)), warnings
 
 
 def _stem(file: str) -> str:
@@ -98,7 +98,7 @@ def _read_caption(images_dir: Path, file: str) -> str:
     return caption
 
 
-def _write(images_dir: Path, pictures: Iterable[_Picture], folder: Path, resolution: int) -> list[str]:
+def _write(images_dir: Path, images: Iterable[_Image], folder: Path, resolution: int) -> list[str]:
     """Write the records and their summary, with one image in memory at a time, and return the warnings."""
     summary: list[Mapping[str, object]] = []
     warnings: list[str] = []
@@ -106,17 +106,17 @@ def _write(images_dir: Path, pictures: Iterable[_Picture], folder: Path, resolut
     prints: list[Print] = []
 
     def rows() -> Iterator[records.Record]:
-        for picture in pictures:
+        for image in images:
             try:
-                photo = normalise((images_dir / picture.file).read_bytes(), picture.file, resolution)
+                photo = normalise((images_dir / image.file).read_bytes(), image.file, resolution)
             except ImageError as error:
                 errors.append(error)
                 continue
             width, height = photo.image.size
-            warnings.extend(f"{picture.file}: {warning}" for warning in photo.warnings)
-            prints.append(Print.of(photo.image, picture.file, picture.md5))
-            summary.append({"file": picture.file, "md5": picture.md5, "width": width, "height": height})
-            yield records.Record(photo.png(), width, height, picture.md5, picture.file, picture.caption)
+            warnings.extend(f"{image.file}: {warning}" for warning in photo.warnings)
+            prints.append(Print.of(photo.image, image.file, image.md5))
+            summary.append({"file": image.file, "md5": image.md5, "width": width, "height": height})
+            yield records.Record(photo.png(), width, height, image.md5, image.file, image.caption)
 
     records.write(folder / records.SHARD, rows())
     if errors:

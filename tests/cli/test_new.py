@@ -49,7 +49,7 @@ def test_it_adds_what_git_and_dvc_then_track(clone: Path) -> None:
     below.mkdir()
     added = add_concept(below, _wanted(clone))
     folder = clone / "concepts" / "my-cat"
-    assert (added.pictures, added.captions) == (2, 1)
+    assert (added.images, added.captions) == (2, 1)
     assert sorted(path.name for path in (folder / "images").iterdir()) == ["a.png", "a.txt", "b.JPG"]
     assert load_spec((folder / "concept.yaml").read_text(), "concept.yaml").placeholder_token == "<my-cat>"
     subprocess.run(["git", "add", *added.to_commit], cwd=clone, check=True)
@@ -87,7 +87,7 @@ def test_a_token_belongs_to_one_concept(clone: Path) -> None:
 
 def test_a_folder_without_pictures_is_refused(clone: Path) -> None:
     (clone.parent / "empty").mkdir()
-    with pytest.raises(ConceptryError, match="no picture in"):
+    with pytest.raises(ConceptryError, match="no image in"):
         add_concept(clone, _wanted(clone, images=clone.parent / "empty"))
 
 

@@ -8,7 +8,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from conceptry.errors import ConceptryError
-from local.demo.user import take_pictures
+from local.demo.user import draw_images
 from tests.support.library import Library
 from tests.support.wait import wait_until
 
@@ -21,7 +21,7 @@ def test_from_pictures_to_a_version_and_back(library: Library, tmp_path: Path) -
     assert (before.returncode, before.stderr) == (0, "")
     assert "No concept in" in before.stdout
 
-    take_pictures(tmp_path / "pictures", "teal", "circle", ["1", "2", "3"], seed=7)
+    draw_images(tmp_path / "pictures", "teal", "circle", ["1", "2", "3"], seed=7)
     library.run(
         *("conceptry", "new", name, "--images", str(tmp_path / "pictures")),
         *("--token", f"<{name}>", "--init", "circle"),
@@ -57,7 +57,7 @@ def test_from_pictures_to_a_version_and_back(library: Library, tmp_path: Path) -
 
 def test_a_version_that_did_not_pass_is_released_by_its_number(library: Library, tmp_path: Path) -> None:
     name = "half-baked"
-    take_pictures(tmp_path / "pictures", "red", "star", ["1", "2", "3"], seed=8)
+    draw_images(tmp_path / "pictures", "red", "star", ["1", "2", "3"], seed=8)
     library.run(
         *("conceptry", "new", name, "--images", str(tmp_path / "pictures")),
         *("--token", f"<{name}>", "--init", "star"),
@@ -87,7 +87,7 @@ def test_vectors_of_others_are_served_renamed_and_withdrawn(library: Library, tm
     library.change(name, space={"title": "Of other people"})
     library.commit("Give its Space a title")
     card = f"{library.setup.hub_endpoint}/spaces/{library.setup.hub_owner}/{name}/raw/main/README.md"
-    wait_until(lambda: "title: Of other people" in httpx2.get(card).text, every=1)
+    wait_until(lambda: "Of other people" in httpx2.get(card).text, every=1)
 
     library.run("git", "rm", "-r", "--quiet", f"concepts/{name}")
     library.commit("Remove the concept")

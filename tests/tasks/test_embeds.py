@@ -102,7 +102,7 @@ def test_safetensors_and_a_folder_of_the_concepts_library(tmp_path: Path) -> Non
     (tmp_path / "concept_images" / "0.jpeg").write_bytes(b"x")
     embeds = read_embeds(tmp_path)
     assert (embeds.token, embeds.learnable_property) == ("<my-style>", "style")
-    assert [path.name for path in embeds.pictures] == ["0.jpeg"]
+    assert [path.name for path in embeds.images] == ["0.jpeg"]
 
 
 def test_a_pickle_that_wants_to_run_something_does_not(tmp_path: Path) -> None:
