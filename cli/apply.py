@@ -13,7 +13,8 @@ from conceptry.errors import ConceptryError
 from conceptry.plan_text import summary
 from flows.apply_plan import apply
 from local.console import out
-from local.setup_folder import open_installation, prefect_of
+from local.servers import open_running
+from local.setup_folder import prefect_of
 
 
 def command(
@@ -23,7 +24,7 @@ def command(
     """Carry out exactly the actions of a saved plan; it is refused if git or the Hub has changed since."""
     text = file.read_text(encoding="utf-8")
     agreed = Plan.from_json(text)
-    with open_installation(root), prefect_of(root):
+    with open_running(root), prefect_of(root):
         done = apply(text, return_state=True)
     if not done.is_completed():
         raise ConceptryError(str(done.message))

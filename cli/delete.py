@@ -11,7 +11,7 @@ from cli.options import Name, Root
 from conceptry.errors import ConceptryError
 from conceptry.installation import Installation
 from local.console import out
-from local.setup_folder import open_installation
+from local.servers import open_running
 from tasks import hub
 from tasks.git.tasks import read_desired
 from tasks.locks import hold, run_id
@@ -23,7 +23,7 @@ def command(
     root: Root = None,
 ) -> None:
     """Delete a concept that is no longer in git from the Hub, with all its versions. It cannot be undone."""
-    with open_installation(root) as installation:
+    with open_running(root) as installation:
         repo = installation.hub.url(name)
         if not yes:
             if not sys.stdin.isatty():

@@ -26,7 +26,7 @@ from conceptry.version_ref import VersionRef
 from conceptry.work_folder import WorkFolder
 from local.console import out
 from local.contact_sheet import Panel, Row, contact_sheet
-from local.setup_folder import open_installation
+from local.servers import open_running
 from tasks.file_io import write_atomically
 from tasks.hub import FoundVersion, HubSession, find_by_ref, read_bytes
 from tasks.hub.card import BEFORE, EMBEDS, GRID
@@ -42,7 +42,7 @@ def command(
     json: Json = False,
 ) -> None:
     """Compare two versions: images, concept.yaml, metrics, the vectors' cosine, and both grids side by side."""
-    with open_installation(root) as installation:
+    with open_running(root) as installation:
         session, work = HubSession(installation.hub), installation.work
         one, other = (find_by_ref(session, VersionRef.parse(text)) for text in (old, new))
         default = work.root / "diff" / f"{one.title}-{other.title}.png"

@@ -27,7 +27,8 @@ from conceptry.version import LiveConcept, Version
 from flows.reconcile import read_policy
 from flows.vertex_hooks import clean_bucket
 from local.console import out
-from local.setup_folder import open_installation, prefect_of
+from local.servers import open_running
+from local.setup_folder import prefect_of
 from tasks import git, hub
 from tasks.git.tasks import read_desired
 from tasks.locks import hold, run_id
@@ -63,7 +64,7 @@ def command(
     if last is not None or days is not None:
         default = Keep()
         keep = Keep(last=default.last if last is None else last, days=default.days if days is None else days)
-    with open_installation(root) as installation, prefect_of(root):
+    with open_running(root) as installation, prefect_of(root):
         verdicts = judge(installation, names or [], keep)
         deleted = delete_versions(installation, verdicts) if apply else 0
         bucket = {}

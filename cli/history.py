@@ -19,7 +19,7 @@ from conceptry.flat import flat
 from conceptry.installation import Installation
 from conceptry.version import LiveConcept
 from local.console import out
-from local.setup_folder import open_installation
+from local.servers import open_running
 from tasks import git, hub
 
 Kind = Literal["commit", "version", "release"]
@@ -39,7 +39,7 @@ class Event:
 
 def command(name: Name, root: Root = None, json: Json = False) -> None:
     """List what happened to a concept: its commits in git, its versions and releases on the Hub."""
-    with open_installation(root) as installation:
+    with open_running(root) as installation:
         events = history(installation, name)
     if not events:
         raise ConceptryError(

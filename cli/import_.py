@@ -32,7 +32,7 @@ from conceptry.installation import Installation
 from conceptry.reasons import GateReason
 from conceptry.version import Version
 from local.console import out
-from local.setup_folder import open_installation
+from local.servers import open_running
 from tasks import dvc, hub, training
 from tasks.embeds import BASE_MODEL_OF_WIDTH, Embeds, read_embeds, write_imported_metrics
 from tasks.git.checkout import commit_of, find_top
@@ -74,7 +74,7 @@ def command(
     root: Root = None,
 ) -> None:
     """Publish vectors that were learned elsewhere as a concept's version, without a training."""
-    with open_installation(root) as installation:
+    with open_running(root) as installation:
         embeds = read_embeds(source)
         width = embeds.rows.shape[1]
         base_model = base_model or BASE_MODEL_OF_WIDTH.get(width)

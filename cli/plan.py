@@ -18,7 +18,8 @@ from conceptry.plan_text import cost, details, in_order, summary, why
 from conceptry.plan_text import markdown as as_markdown
 from flows.reconcile import current_comparison
 from local import console
-from local.setup_folder import open_installation, prefect_of
+from local.servers import open_running
+from local.setup_folder import prefect_of
 
 _STYLES = {
     ActionKind.TRAIN: "bold yellow",
@@ -55,7 +56,7 @@ def command(
     if schema:
         print_json(plan_schema())
         return
-    with open_installation(root) as installation, prefect_of(root):
+    with open_running(root) as installation, prefect_of(root):
         repo = installation.settings.repo
         made = current_comparison(installation, revision=ref).plan
     if out is not None:

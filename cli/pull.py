@@ -10,7 +10,7 @@ import typer
 from cli.options import Root, VersionArgument
 from conceptry.version_ref import VersionRef
 from local.console import out
-from local.setup_folder import open_installation
+from local.servers import open_running
 from tasks.hub import HubSession, pull
 
 
@@ -20,7 +20,7 @@ def command(
     root: Root = None,
 ) -> None:
     """Download a version, every file checked by its sha256."""
-    with open_installation(root) as installation:
+    with open_running(root) as installation:
         found = pull(HubSession(installation.hub), VersionRef.parse(version), folder)
     count = len(found.manifest.files)
     out().print(

@@ -13,13 +13,13 @@ from cli.options import Json, Root, VersionArgument, print_json
 from conceptry.flat import flat
 from conceptry.version_ref import VersionRef
 from local.console import out
-from local.setup_folder import open_installation
+from local.servers import open_running
 from tasks.hub import FoundVersion, HubSession, find_by_ref
 
 
 def command(version: VersionArgument, root: Root = None, json: Json = False) -> None:
     """Show one version: gate, lineage, metrics, concept.yaml, images and files."""
-    with open_installation(root) as installation:
+    with open_running(root) as installation:
         found = find_by_ref(HubSession(installation.hub), VersionRef.parse(version))
     if json:
         manifest = found.manifest.model_dump(mode="json")

@@ -16,7 +16,8 @@ from cli.options import Name, Root
 from conceptry.errors import ConceptryError
 from flows.train_concept import schedule_training, train_in_process
 from local.console import out
-from local.setup_folder import open_installation, prefect_of
+from local.servers import open_running
+from local.setup_folder import prefect_of
 
 _LOOK_EVERY = 1.0
 
@@ -31,7 +32,7 @@ def command(
     whose inputs are already published is not trained again.
     """
     console = out()
-    with open_installation(root) as installation, prefect_of(root):
+    with open_running(root) as installation, prefect_of(root):
         if get_current_settings().api.url is None:
             version = train_in_process(installation, name)
             published = f"{name} {version} is published. `conceptry versions {name}` shows its gate."

@@ -27,7 +27,7 @@ from conceptry.version import LiveConcept, Manifest, Version
 from conceptry.version_ref import VersionRef
 from flows.drift import find_edits
 from local.console import out
-from local.setup_folder import open_installation
+from local.servers import open_running
 from tasks import dvc, git, hub
 from tasks.file_io import file_digest
 from tasks.git.tasks import read_desired
@@ -56,7 +56,7 @@ def command(
 
     Exit code: 0 all checks passed, 1 a check failed.
     """
-    with open_installation(root) as installation:
+    with open_running(root) as installation:
         findings = verify(installation, names or [], (lambda _: None) if json else print_finding)
     wrong = [finding for finding in findings if finding.wrong]
     if json:

@@ -9,13 +9,13 @@ from cli.options import Json, Name, Root, print_json
 from conceptry.errors import ConceptryError
 from conceptry.version import LiveConcept, Version
 from local.console import out
-from local.setup_folder import open_installation
+from local.servers import open_running
 from tasks.hub import HubSession, list_live
 
 
 def command(name: Name, root: Root = None, json: Json = False) -> None:
     """List the published versions of a concept, and which one its Space serves."""
-    with open_installation(root) as installation:
+    with open_running(root) as installation:
         concepts = list_live(HubSession(installation.hub)).concepts
     if name not in concepts:
         known = ", ".join(sorted(concepts)) or "none"

@@ -77,8 +77,8 @@ def _sweep(pid: int, code: int | None, grace: float) -> int:
     deadline = time.monotonic() + grace
     signalled: set[int] = set()
     while True:
-        code = _reap(pid) if code is None else code
-        _reap(pid)
+        ended = _reap(pid)
+        code = ended if code is None else code
         left = psutil.Process().children(recursive=True)
         if not left:
             return code if code is not None else 0

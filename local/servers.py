@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
 
+from conceptry.errors import SettingsError
+from conceptry.installation import Installation
 from local.child_process import Child, StackError, answers, clean_environment, free_port
 from local.hub_config import hub_arguments
-from local.setup_folder import CLOUD_BUCKET, CLOUD_PROJECT, Folder, Setup
+from local.setup_folder import CLOUD_BUCKET, CLOUD_PROJECT, Folder, Setup, folder_in_use, open_installation
 from tasks.locks import is_held, try_hold
 from tasks.processes import python_module
 
@@ -196,6 +200,22 @@ class Stack:
 def is_open(folder: Folder) -> bool:
     """Whether a process serves the set-up in `folder`, so that the remembered ports are in use by it."""
     return is_held(folder.root / LOCK)
+
+
+@contextmanager
+def open_running(root: Path | None) -> Iterator[Installation]:
+    """Yield the installation of `open_installation`; a set-up's servers must be running.
+
+    Raises:
+        SettingsError: they are not, or the settings are not complete.
+    """
+    folder = folder_in_use(root)
+    if folder is not None and folder.exists() and not is_open(folder):
+        command = "conceptry up" if root is None else f"conceptry up --root {shlex.quote(str(root))}"
+        what = f"the servers of {folder.root} are not running"
+        raise SettingsError(what, next_step=f"start them in another terminal with `{command}`")
+    with open_installation(root) as installation:
+        yield installation
 
 
 def _says(words: str, child: Child) -> Child:

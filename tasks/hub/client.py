@@ -1,8 +1,10 @@
 """Client of the Hub, and translation of its errors into the project's own."""
 
 import functools
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from urllib.parse import urlsplit
 
 import httpx2
 from huggingface_hub import HfApi, constants, set_client_factory
@@ -34,7 +36,7 @@ def client(target: HubTarget) -> HfApi:
 
 @functools.cache
 def _configure() -> None:
-    """Set the process-wide options of the library once: time-outs, and no progress bars in a run's log."""
+    """Set the process-wide options of the library once: time-outs, no progress bars in a run's log, fewer warnings."""
 
     def client() -> httpx2.Client:
         session = default_client_factory()
@@ -42,6 +44,8 @@ def _configure() -> None:
         return session
 
     set_client_factory(client)
+    # The library warns twice of each of its attempts; what it raises after the last one says the same.
+    logging.getLogger("huggingface_hub.utils._http").setLevel(logging.ERROR)
     if constants.HF_HUB_DISABLE_PROGRESS_BARS is None:
         disable_progress_bars()
 
@@ -79,10 +83,16 @@ def _translate(error: BaseException, target: HubTarget, doing: str, name: str | 
             return _of_answer(cause, target, doing, name)
         if isinstance(cause, (httpx2.TransportError, LocalEntryNotFoundError)):
             what = f"{target.endpoint} could not be reached while {doing} ({type(cause).__name__})"
-            return TransientError(what, concept=name, next_step="it is retried; if it persists, check the network")
+            return TransientError(what, concept=name, next_step=_unreachable(target))
         if isinstance(cause, OfflineModeIsEnabled):
             return HubError(f"HF_HUB_OFFLINE is set while {doing}", concept=name, next_step="unset it")
     return None
+
+
+def _unreachable(target: HubTarget) -> str:
+    if urlsplit(target.endpoint).hostname in ("127.0.0.1", "localhost", "::1"):
+        return "start the servers of this set-up with `conceptry up`; flows try again by themselves"
+    return "check the network, or try again later; flows try again by themselves"
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
@@ -98,9 +108,11 @@ def _of_answer(error: HfHubHTTPError, target: HubTarget, doing: str, name: str |
     detail = f": {error.server_message}" if error.server_message else ""
     what = f"{target.endpoint} answered {status} while {doing}{detail}"
     if status in (408, 425, 429) or status >= 500:
-        return TransientError(what, concept=name, next_step="it is retried later")
+        return TransientError(what, concept=name, next_step="try again later; flows do so by themselves")
     if status in (409, 412):
-        return PublishConflictError(what, concept=name, next_step="another process wrote first; it is retried")
+        return PublishConflictError(
+            what, concept=name, next_step="another process wrote first: try again; flows do so by themselves"
+        )
     steps = {
         401: f"set CONCEPTRY_HUB_TOKEN to a valid token of {target.owner} with write access",
         402: f"add a way to pay in the billing settings of {target.owner}, or choose hardware that is free "

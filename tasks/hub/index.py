@@ -48,7 +48,7 @@ def update_main(
                 return versions
             session.forget(name)
     what = f"main of {session.target.repo(name)} was changed by other processes in each of {LOOKS} updates of its card"
-    raise PublishConflictError(what, concept=name, next_step="it is retried")
+    raise PublishConflictError(what, concept=name, next_step="try again; flows do so by themselves")
 
 
 def _update(

@@ -57,7 +57,7 @@ def publish(session: HubSession, name: str, bundle: Path, *, private: bool = Fal
             except _RefMovedError:
                 session.forget(name)
     what = f"{session.target.repo(name)} was changed by other processes in each of {LOOKS} attempts to publish"
-    raise PublishConflictError(what, concept=name, next_step="it is retried")
+    raise PublishConflictError(what, concept=name, next_step="try again; flows do so by themselves")
 
 
 def _publish(session: HubSession, name: str, bundle: Path, fingerprint: str, *, private: bool) -> Version:

@@ -6,6 +6,7 @@ import io
 import os
 import stat
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -153,6 +154,17 @@ def test_root_wins_over_the_environment(tmp_path: Path) -> None:
 def test_a_folder_without_set_up_says_how_to_make_one(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="conceptry up --root"), open_installation(tmp_path):
         pass
+
+
+def test_a_command_names_the_servers_that_do_not_run(tmp_path: Path) -> None:
+    Folder.at(tmp_path).write(Setup(repo="origin.git"))
+    done = subprocess.run(
+        [sys.executable, "-m", "cli", "plan", "--root", str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: the servers of {tmp_path.resolve()} are not running")
+    assert f"`conceptry up --root {tmp_path}`" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_broken_set_up_names_its_file(tmp_path: Path) -> None:
