@@ -187,10 +187,11 @@ def test_every_room_is_checked(repo_root: Path) -> None:
 
 
 def test_a_file_name_means_one_thing(repo_root: Path) -> None:
-    """Rooms outside these have their names to themselves: a command's file is named after the command, the templates
-    are programs of their own in another repo, and the Prefect tasks of every package are in its `tasks.py`.
+    """Rooms outside these have their names to themselves: a command's file is named after the command, a benchmark's
+    after what it measures, the templates are programs of their own in another repo, and the Prefect tasks of every
+    package are in its `tasks.py`.
     """
-    exempt = {"cli", "space_template", "handler_template", "tests"}
+    exempt = {"benchmarks", "cli", "space_template", "handler_template", "tests"}
     rooms = (repo_root / room for room in set(ROOMS) - exempt)
     names = Counter(path.name for room in rooms for path in room.rglob("*.py"))
     shared = {"__init__.py", "__main__.py", "tasks.py"}

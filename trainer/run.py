@@ -13,14 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import tensorflow as tf
 from PIL import Image
 
-from trainer import export, objective, train
+from trainer import evaluation, export, objective, train
 from trainer.base_weights import presets, weight_reader
 from trainer.base_weights.base_model import BaseModel
 from trainer.checkpoint import State
-from trainer.data import batches
 from trainer.data.latents import compile_encoder, encode_views
 from trainer.data.pictures import read_pictures, split_held_out
 from trainer.devices import Devices
@@ -28,7 +26,6 @@ from trainer.metrics import (
     METRICS_FILE,
     ClipScores,
     ImageCounts,
-    Losses,
     Sample,
     TrainingMetrics,
     Weights,
@@ -44,7 +41,6 @@ if TYPE_CHECKING:
     from trainer.sampling.clip_scores import Scorer
 
 EXIT_DONE, EXIT_UNUSABLE, EXIT_FAILED, EXIT_INTERRUPTED = 0, 2, 3, 75
-_EVALUATION_VIEWS = 4
 _PROGRESS_SAMPLES = 4
 _SCALARS = ("loss", "learning_rate", "norm", "evaluation", "steps_per_second")
 Vectors = npt.NDArray[np.float32]
@@ -135,7 +131,7 @@ def _run(
     # until it is needed.
     encoder = compile_encoder(base.image_encoder())
     latents = encode_views(training, encoder, config, base.preset.views, seed=1, at_once=on_gpu())
-    judged = encode_views(held_out or training, encoder, config, _EVALUATION_VIEWS, seed=2, at_once=on_gpu())
+    judged = encode_views(held_out or training, encoder, config, evaluation.VIEWS, seed=2, at_once=on_gpu())
     del encoder
     with devices.scope():
         text_encoder = base.text_encoder(tokenizer.vocabulary)
@@ -168,17 +164,16 @@ def _run(
     exporting = export.start(base.name, base.base_dir, embeds, output / "text_encoder")
 
     initial = objective.initial_vectors(config, frozen)
-    losses = tf.function(objective.denoising_losses(frozen), autograph=False)
-    batch = batches.evaluation_batch(judged, frozen.tokenizer, config)
-    before, after = (objective.paired_loss(losses, vectors, batch) for vectors in (initial, state.vectors))
+    on = "held-out images" if held_out else "training images"
+    losses = evaluation.evaluate(frozen, judged, config, state.vectors, on)
     journal.phase("evaluate")
 
     samples, drawn = _draw_samples(grids, config, initial, state.vectors, output / "samples")
     journal.summaries.picture(state.step, "samples", grid(drawn["trained"]))
-    journal.summaries.scalars(state.step, {"held-out loss": after, "held-out loss/initializer": before})
+    curves = {"held-out loss": losses.trained, "held-out loss/initializer": losses.initializer}
+    journal.summaries.scalars(state.step, {name: loss for name, loss in curves.items() if loss is not None})
     journal.phase("samples")
 
-    on = "held-out images" if held_out else "training images"
     scores: dict[str, ClipScores] = {}
     if scorer:
         # The UNet has drawn its last picture, and CLIP takes half as much memory.
@@ -195,9 +190,7 @@ def _run(
         base_model=config.base_model,
         steps=state.step,
         stopped=stopped,
-        loss=Losses(
-            initializer=round(before, 6), trained=round(after, 6), improvement=round(1.0 - after / before, 4), on=on
-        ),
+        loss=losses,
         **scores,
         images=ImageCounts(train=len(training), held_out=len(held_out)),
         seconds=journal.seconds,
