@@ -2,7 +2,7 @@
 
     python -m benchmarks.gate --json
 
-About 40 minutes on 2 cores, on `tiny`, for the six concepts that its pre-training never captioned, with five pictures
+About 25 minutes on 2 cores, on `tiny`, for the six concepts that its pre-training never captioned, with five pictures
 of each. Fixed before any result was looked at, each figure a share of verdicts:
 
 - of vectors that nobody trained, at most 1 % pass: the initializer's row with noise of 2, 10 and 50 % of its length,
