@@ -25,8 +25,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 
 from benchmarks.tiny_inversion import Bench
-from trainer import checkpoint, objective, train, training_config
-from trainer.data import batches, prompts
+from trainer import checkpoint, evaluation, objective, train, training_config
+from trainer.data import prompts
 from trainer.data.latents import encode_views
 from trainer.data.pictures import Picture, split_held_out
 from trainer.recipe import DEFAULT
@@ -67,7 +67,7 @@ def run(bench: Bench, pair: tuple[str, str], variant: str, seed: int, initialize
     found = [Picture(np.asarray(world.draw(*pair, rng)), "") for _ in range(6)]
     kept, held_out = split_held_out(found, wanted)
     latents = encode_views(kept, bench.encoder, wanted, bench.base.preset.views, seed=1)
-    judged = encode_views(held_out, bench.encoder, wanted, 4, seed=2)
+    judged = encode_views(held_out, bench.encoder, wanted, evaluation.VIEWS, seed=2)
     prompt = prompts.evaluation_prompt("object").format("<x>")
     right: list[float] = []
     last = objective.initial_vectors(wanted, bench.frozen)
@@ -91,12 +91,7 @@ def run(bench: Bench, pair: tuple[str, str], variant: str, seed: int, initialize
             at_checkpoint=score,
             checkpoint_every=5,
         )
-    losses, batch = (
-        objective.denoising_losses(bench.frozen),
-        batches.evaluation_batch(judged, bench.frozen.tokenizer, wanted),
-    )
-    before = objective.paired_loss(losses, objective.initial_vectors(wanted, bench.frozen), batch)
-    return {"right": right, "improvement": 1.0 - objective.paired_loss(losses, last, batch) / before}
+    return {"right": right, "improvement": evaluation.evaluate(bench.frozen, judged, wanted, last).improvement}
 
 
 def main() -> None:

@@ -68,7 +68,7 @@ from trainer.metrics import METRICS_FILE, Losses, TrainingMetrics, write_metrics
 SIZES = (10, 100, 1000, 5000)
 IMAGES = 5
 OWNER = "local"
-GOOD = GateResult(True, (GateFinding(GateReason.IMPROVED, "it was good"),))
+GOOD = GateResult((GateFinding(GateReason.IMPROVED, "passed", "it was good"),))
 CREATED = "2026-11-01T12:00:00+00:00"
 
 

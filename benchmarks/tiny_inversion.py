@@ -25,7 +25,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -36,10 +36,10 @@ import numpy as np
 import tensorflow as tf
 
 from benchmarks import judge
-from trainer import objective, train, training_config
+from trainer import checkpoint, evaluation, objective, train, training_config
 from trainer.base_weights.base_model import BaseModel
 from trainer.base_weights.presets import PRESETS
-from trainer.data import batches, prompts, records
+from trainer.data import prompts, records
 from trainer.data.latents import Latents, encode_views
 from trainer.data.pictures import Picture, split_held_out
 from trainer.metrics import METRICS_FILE, read_metrics
@@ -53,6 +53,8 @@ SEEDS = (0, 1, 2)
 IMAGES = 6
 PICTURES = 64
 PICTURES_PER_PAIR = 8
+ROWS = 64
+"""Rows of the held-out loss for each held-out picture."""
 DRAWING_SEED = 1000
 
 
@@ -86,7 +88,6 @@ class Bench:
             diffusion_model=self.frozen.diffusion_model,
         )
         self.encoder = tf.function(self.base.image_encoder())
-        self.losses = objective.denoising_losses(self.frozen)
 
     def seen(self, named: bool) -> dict[str, float]:
         """The share of pictures drawn right for each shape, asked for by colour and shape, or by the pair's name."""
@@ -134,7 +135,7 @@ class Bench:
         found = [Picture(np.asarray(world.draw(*pair, rng)), "") for _ in range(IMAGES)]
         kept, held_out = split_held_out(found, wanted)
         latents = encode_views(kept, self.encoder, wanted, self.base.preset.views, seed=1)
-        judged = encode_views(held_out, self.encoder, wanted, 4, seed=2)
+        judged = encode_views(held_out, self.encoder, wanted, evaluation.VIEWS, seed=2)
         prompt = prompts.evaluation_prompt("object").format("<x>")
         initial = objective.initial_vectors(wanted, self.frozen)
         self.vectors.assign(initial)
@@ -146,21 +147,19 @@ class Bench:
         self.vectors.assign(state.vectors)
         after = self.score(prompt, pair, pictures)
         return Inversion(
-            " ".join(pair), seed, before, after, self._losses(judged, wanted, pair, initial, state), round(seconds, 1)
+            " ".join(pair), seed, before, after, self._losses(judged, wanted, pair, state), round(seconds, 1)
         )
 
     def _losses(
-        self, judged: Latents, wanted: training_config.Config, pair: tuple[str, str], initial: Any, state: Any
+        self, judged: Latents, wanted: training_config.Config, pair: tuple[str, str], state: checkpoint.State
     ) -> dict[str, float]:
         """The held-out loss with the initializer, the learned token, and the true caption in its place."""
-        batch = batches.evaluation_batch(judged, self.frozen.tokenizer, wanted)
+        contexts = evaluation.encode_prompts(self.frozen, wanted, state.vectors)
         text = prompts.evaluation_prompt("object").format(" ".join(pair))
-        caption = replace(batch, tokens=np.repeat(self.frozen.tokenizer.rows([text]), len(batch.tokens), axis=0))
-        return {
-            "initializer": round(objective.paired_loss(self.losses, initial, batch), 5),
-            "trained": round(objective.paired_loss(self.losses, state.vectors, batch), 5),
-            "true_caption": round(objective.paired_loss(self.losses, initial, caption), 5),
-        }
+        tokens = self.frozen.tokenizer.rows([text])
+        contexts["true_caption"] = self.frozen.text_encoder.encode_with_placeholders(tokens, self.vectors)
+        losses = evaluation.draw_losses(self.frozen, judged, contexts, ROWS, np.random.default_rng(wanted.seed))
+        return {name: round(float(rows.mean()), 5) for name, rows in losses.items()}
 
 
 def whole_program() -> dict[str, float]:

@@ -139,7 +139,7 @@ def publish_embeds(installation: Installation, top: Path, name: str, embeds: Emb
                 images=concept.images or (),
                 imported=source,
             ),
-            gate=GateResult(True, (GateFinding(GateReason.IMPORTED, judged),)),
+            gate=GateResult((GateFinding(GateReason.IMPORTED, "passed", judged),)),
             repo=session.target.repo(name),
         )
         version = hub.publish(session, name, bundle, private=spec.space.private)

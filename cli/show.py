@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json as json_module
 from collections.abc import Mapping
+from itertools import zip_longest
 from typing import Any
 
 from rich.table import Table
@@ -29,14 +30,18 @@ def command(version: VersionArgument, root: Root = None, json: Json = False) -> 
         print_version(found)
 
 
+VERDICTS = {"passed": "green", "rejected": "red", "undecided": "yellow"}
+"""Colour of each verdict of the gate."""
+
+
 def print_version(found: FoundVersion) -> None:
     """Print gate, lineage, metrics, concept.yaml, images and files."""
     manifest, console = found.manifest, out()
-    gate = "[green]passed[/]" if manifest.gate == "passed" else "[red]rejected[/]"
+    gate = f"[{VERDICTS[manifest.gate]}]{manifest.gate}[/]"
     released = ", [bold green]released[/]" if found.released else ""
     console.print(f"[bold]{found.title}[/]  gate {gate}{released}")
-    for reason in manifest.reasons:
-        console.print(Text(f"  {reason}"), soft_wrap=True)
+    for code, reason in zip_longest(manifest.gate_reasons, manifest.reasons, fillvalue=""):
+        console.print(Text(f"  {code}: {reason}" if code else f"  {reason}"), soft_wrap=True)
     lineage = {
         "made": manifest.created,
         "git commit": manifest.commit,

@@ -6,6 +6,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.options import Json, Name, Root, print_json
+from cli.show import VERDICTS
 from conceptry.errors import ConceptryError
 from conceptry.version import LiveConcept, Version
 from local.console import out
@@ -57,7 +58,7 @@ def _row(version: Version, released: bool, *, scored: bool) -> tuple[Text, ...]:
     clip = [Text("-" if version.clip is None else f"{version.clip:.1f}")] if scored else []
     return (
         Text(f"{version.name} released" if released else version.name, style="bold green" if released else ""),
-        Text(version.gate, style="green" if version.gate == "passed" else "red"),
+        Text(version.gate, style=VERDICTS[version.gate]),
         Text(loss),
         *clip,
         Text(str(len(version.images))),

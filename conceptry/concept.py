@@ -74,8 +74,12 @@ class TrainingSpec(_Section):
     batch_size: int | None = Field(None, ge=1, le=64, description="Images a step; null takes the base model's default.")
     early_stopping: bool = Field(True, description="Stop before max_steps when the evaluation loss no longer improves.")
     seed: int = Field(0, ge=0, le=2**31 - 1, description="Seed of noise, prompts and augmentation.")
-    held_out: int = Field(
-        1, ge=0, le=100, description="Images kept out of training to judge the result; two always stay in."
+    held_out: int | None = Field(
+        None,
+        ge=0,
+        le=100,
+        description="Images kept out of training to judge the result; two different ones always stay in. null takes "
+        "about a third, four at most.",
     )
     backend: Literal["local", "vertex"] | None = Field(
         None, description="Where to train; null takes the deployment's own. Changes here never train again."
@@ -92,11 +96,15 @@ class TrainingSpec(_Section):
 class GateSpec(_Section):
     """Thresholds that a version must reach for `release: latest` to serve it."""
 
-    min_improvement: float = Field(
-        0.0,
+    min_improvement: float | None = Field(
+        None,
         ge=0,
         lt=1,
-        description="Fraction by which the held-out loss must fall below the initializer token's, on the same noise.",
+        description="Fraction by which the held-out loss must be lower than without training: than with the "
+        "initializer, the mean of all words and an empty prompt; null takes the base model's default.",
+    )
+    confidence: float = Field(
+        0.95, ge=0.5, lt=1, description="Confidence of the verdict; a higher one leaves more versions undecided."
     )
     min_clip_gain: float | None = Field(
         None,
@@ -207,12 +215,16 @@ class ConceptSpec(_Section):
 
 @dataclass(frozen=True)
 class BaseModel:
-    """Preset as fingerprints use it: digest of its weights, the trainer's RECIPE, default resolution in pixels."""
+    """Preset as fingerprints use it: digest of its weights, the trainer's RECIPE, default resolution in pixels.
+
+    `min_improvement` is the gate's default threshold and in no fingerprint.
+    """
 
     name: str
     digest: str
     recipe: int
     resolution: int
+    min_improvement: float = 0.0
 
 
 def spec_path(name: str) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from conceptry.concept import ConceptSpec, check_name, check_unique_tokens, load_spec, spec_path
 from conceptry.errors import ConceptryError, Problem, SpecError
+from conceptry.reasons import ActionReason
 from conceptry.yaml_spec import read_dvc_md5
 
 
@@ -45,6 +46,19 @@ class DesiredConcept:
     images: tuple[ImageRef, ...] | None
     missing: tuple[ImageRef, ...] = ()
     remote_error: str | None = None
+
+    def missing_images(self) -> tuple[ActionReason, str] | None:
+        """Return why the images cannot be fetched, as reason and words; None if they can."""
+        if self.remote_error is not None:
+            return ActionReason.REMOTE_UNREACHABLE, f"the DVC remote could not be read: {self.remote_error}"
+        if self.images is None:
+            cause = f"the images ({self.dvc_md5}) are in git but not in the DVC remote: run `dvc push`"
+            return ActionReason.LISTING_NOT_PUSHED, cause
+        if not self.missing:
+            return None
+        names = ", ".join(image.relpath for image in self.missing[:3]) + (", ..." if len(self.missing) > 3 else "")
+        cause = f"{len(self.missing)} of {len(self.images)} images are not in the DVC remote ({names}): run `dvc push`"
+        return ActionReason.IMAGES_NOT_PUSHED, cause
 
 
 @dataclass(frozen=True)

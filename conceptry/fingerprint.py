@@ -52,8 +52,8 @@ def training_keys(spec: ConceptSpec, base: BaseModel) -> dict[str, Any]:
 
 def trainer_config(spec: ConceptSpec) -> dict[str, Any]:
     """Return the part of concept.yaml that the trainer reads from its `--config` file."""
-    keys = {*TRAINING_KEYS, "base_model", "resolution", "training"}
-    return spec.model_dump(mode="json", include=keys, exclude={"training": {"backend"}})
+    keys = {*TRAINING_KEYS, "base_model", "resolution", "training", "gate"}
+    return spec.model_dump(mode="json", include=keys, exclude={"training": {"backend"}, "gate": {"min_clip_gain"}})
 
 
 def training_fingerprint(

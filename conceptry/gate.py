@@ -1,70 +1,124 @@
-"""Release gate: whether the metrics of a trained version allow `release: latest` to serve it."""
+"""Release gate: whether the metrics of a trained version allow `release: latest` to serve it.
+
+The statistics are those of `trainer.verdict`, by which the trainer decides how many rows it needs. They are repeated
+here on the recorded rows, so that another threshold judges a version again without a GPU.
+"""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from conceptry.concept import GateSpec
+from conceptry.concept import BaseModel, GateSpec
 from conceptry.reasons import GateReason
-from conceptry.version import Gate
-from trainer.metrics import TrainingMetrics
+from conceptry.version import Evidence, Gate
+from trainer.metrics import HELD_OUT, RELEASED, LossRows, TrainingMetrics
+from trainer.verdict import Comparison, compare
+
+_REASONS: dict[tuple[Gate, bool], GateReason] = {
+    ("passed", False): GateReason.IMPROVED,
+    ("rejected", False): GateReason.NOT_IMPROVED,
+    ("undecided", False): GateReason.IMPROVEMENT_UNCLEAR,
+    ("passed", True): GateReason.BETTER_THAN_RELEASED,
+    ("rejected", True): GateReason.NOT_BETTER_THAN_RELEASED,
+    ("undecided", True): GateReason.UNCLEAR_AGAINST_RELEASED,
+}
 
 
 @dataclass(frozen=True)
 class GateFinding:
-    """Result of one criterion: a reason code for programs, and a sentence for cards and logs."""
+    """Result of one criterion: a reason code for programs, its verdict, and a sentence for cards and logs."""
 
     reason: GateReason
+    verdict: Gate
     text: str
 
 
 @dataclass(frozen=True)
 class GateResult:
-    """Whether a version passed, with the result of each criterion."""
+    """Result of each criterion, and the comparison with the baseline that is hardest to beat.
 
-    passed: bool
+    The finding that decides comes first: a version is rejected by any criterion and passed by all.
+    """
+
     findings: tuple[GateFinding, ...]
+    evidence: Evidence | None = None
 
     @property
     def verdict(self) -> Gate:
         """Verdict as `Version.gate` records it."""
-        return "passed" if self.passed else "rejected"
+        return self.findings[0].verdict
 
 
-def judge(metrics: TrainingMetrics, gate: GateSpec, previous: float | None = None) -> GateResult:
+def judge(metrics: TrainingMetrics, gate: GateSpec, base: BaseModel) -> GateResult:
     """Judge the trainer's metrics.json.
 
     Args:
         metrics: Metrics of the training; `clip` is None where it ran without a CLIP model.
         gate: Thresholds of the concept.
-        previous: Trained loss of the released version, which a scheduled retraining must undercut; None for others.
+        base: The base model, whose default threshold holds where the concept has none.
     """
     loss = metrics.loss
     if loss.trained is None or loss.initializer is None:
         return _rejected(GateReason.LOSS_MISSING, "the trainer reported no loss to judge by")
-    trained, initializer, on = loss.trained, loss.initializer, loss.on
-    if not (_usable(trained) and _usable(initializer)):
-        return _rejected(GateReason.LOSS_NOT_FINITE, f"the loss on {on} is not a number: {initializer} -> {trained}")
-    improvement = 1 - trained / initializer if initializer else 0.0
-    figures = f"loss on {on} {initializer:.4f} -> {trained:.4f}, an improvement of {improvement:.1%}"
-    passed = trained < initializer and improvement >= gate.min_improvement
-    threshold = f"at least {gate.min_improvement:.1%}" if gate.min_improvement else "any improvement"
-    improved = GateReason.IMPROVED if passed else GateReason.NOT_IMPROVED
-    findings = [GateFinding(improved, f"{figures}; {threshold} was asked for")]
-    if previous is not None:
-        better = trained < previous
-        reason = GateReason.BETTER_THAN_RELEASED if better else GateReason.NOT_BETTER_THAN_RELEASED
-        relation = "lower than" if better else "not lower than"
-        findings.append(GateFinding(reason, f"{trained:.4f} is {relation} the released version's {previous:.4f}"))
-        passed = passed and better
-    if gate.min_clip_gain is not None:
-        clip_finding = _clip_gain(metrics, gate.min_clip_gain)
-        findings.append(clip_finding)
-        passed = passed and clip_finding.reason is GateReason.CLIP_GAINED
-    return GateResult(passed, tuple(findings))
+    if not (_usable(loss.trained) and _usable(loss.initializer)):
+        text = f"the loss on {loss.on} is not a number: {loss.initializer} -> {loss.trained}"
+        return _rejected(GateReason.LOSS_NOT_FINITE, text)
+    clip = () if gate.min_clip_gain is None else (_clip_gain(metrics, gate.min_clip_gain),)
+    if loss.rows is None:
+        text = "the trainer is of an older release and reported no baselines: update its image, and train again"
+        return _result([GateFinding(GateReason.BASELINES_MISSING, "undecided", text), *clip])
+    required = base.min_improvement if gate.min_improvement is None else gate.min_improvement
+    compared = compare(loss.rows, required, gate.confidence)
+    if loss.on != HELD_OUT:
+        return _result([_nothing_held_out(metrics, compared, gate), *clip])
+    untrained = next(one for one in compared if one.baseline != RELEASED)
+    released = [one for one in compared if one.baseline == RELEASED]
+    findings = [_finding(one, loss.rows, gate, loss.released) for one in (untrained, *released)]
+    return _result([*findings, *clip], _evidence(compared[0], gate))
+
+
+def _result(findings: Sequence[GateFinding], evidence: Evidence | None = None) -> GateResult:
+    order: list[Gate] = ["rejected", "undecided", "passed"]
+    return GateResult(tuple(sorted(findings, key=lambda finding: order.index(finding.verdict))), evidence)
 
 
 def _rejected(reason: GateReason, text: str) -> GateResult:
-    return GateResult(False, (GateFinding(reason, text),))
+    return GateResult((GateFinding(reason, "rejected", text),))
+
+
+def _evidence(one: Comparison, gate: GateSpec) -> Evidence:
+    improvement, lower, upper = (round(value, 4) for value in (one.bound.improvement, one.bound.lower, one.bound.upper))
+    return Evidence(one.baseline, improvement, lower, upper, one.required, gate.confidence)
+
+
+def _finding(one: Comparison, rows: LossRows, gate: GateSpec, released: str | None) -> GateFinding:
+    text = f"the held-out loss is {_evidence(one, gate).words(released)}"
+    if one.outcome == "undecided":
+        images = len(rows.trained)
+        text += f": {images} held-out image{'s' if images > 1 else ''} cannot tell. {TO_DECIDE}"
+    return GateFinding(_REASONS[one.outcome, one.baseline == RELEASED], one.outcome, text)
+
+
+TO_DECIDE = (
+    "Add images (about a third is held out, four at most) or raise `training.held_out`; or look at the samples and "
+    "release the version by its number"
+)
+"""What a user can do about an undecided version."""
+
+
+def _nothing_held_out(metrics: TrainingMetrics, compared: Sequence[Comparison], gate: GateSpec) -> GateFinding:
+    """Reject what fails even on the images that it was trained on; what succeeds there is undecided."""
+    hardest = next(one for one in compared if one.baseline != RELEASED)
+    if hardest.outcome == "rejected":
+        text = f"even on the images that were trained on, the loss is {_evidence(hardest, gate).words()}"
+        return GateFinding(GateReason.NOT_IMPROVED, "rejected", text)
+    count = metrics.images.train
+    trained = "" if count is None else f" of the {count}"
+    return GateFinding(
+        GateReason.NOTHING_HELD_OUT,
+        "undecided",
+        f"none{trained} different images was held out to judge by; at least 3 are needed. {TO_DECIDE}",
+    )
 
 
 def _clip_gain(metrics: TrainingMetrics, required: float) -> GateFinding:
@@ -72,10 +126,12 @@ def _clip_gain(metrics: TrainingMetrics, required: float) -> GateFinding:
     score = metrics.clip_image
     if score is None:
         text = "gate.min_clip_gain asks for CLIP scores, and where it was trained there was no CLIP model"
-        return GateFinding(GateReason.CLIP_MISSING, text)
+        return GateFinding(GateReason.CLIP_MISSING, "rejected", text)
     gain, threshold = score.gain, f"at least {required:g}" if required else "any gain"
-    reason = GateReason.CLIP_GAINED if gain > 0 and gain >= required else GateReason.CLIP_NOT_GAINED
-    return GateFinding(reason, f"CLIP score with {score.on}: {score}, a gain of {gain:.1f}; {threshold} was asked for")
+    passed = gain > 0 and gain >= required
+    text = f"CLIP score with {score.on}: {score}, a gain of {gain:.1f}; {threshold} was asked for"
+    reason = GateReason.CLIP_GAINED if passed else GateReason.CLIP_NOT_GAINED
+    return GateFinding(reason, "passed" if passed else "rejected", text)
 
 
 def _usable(loss: float) -> bool:

@@ -20,7 +20,7 @@ from conceptry.fingerprint import (
     training_keys,
 )
 from conceptry.plan_inputs import PlanInputs
-from conceptry.reasons import ActionReason
+from conceptry.reasons import ActionReason, GateReason
 from conceptry.version import LiveConcept, Version
 
 
@@ -96,7 +96,7 @@ class ConceptPlanner:
         due = self._due(made)
         if made and due is None:
             return None
-        missing = self.missing_images()
+        missing = self.desired.missing_images()
         if missing is not None:
             return self._action(ActionKind.WAIT, *missing, fingerprint=inputs)
         images = self.desired.images or ()
@@ -126,21 +126,6 @@ class ConceptPlanner:
             )
         action = self._action(ActionKind.TRAIN, reason, cause, fingerprint=fingerprint)
         return replace(action, retrain=retrain, changes=self._changes(), estimate=self._estimate())
-
-    def missing_images(self) -> tuple[ActionReason, str] | None:
-        """Return why the images cannot be fetched, as reason and words; None if they can."""
-        images, missing = self.desired.images, self.desired.missing
-        if self.desired.remote_error is not None:
-            cause = f"the DVC remote could not be read: {self.desired.remote_error}"
-            return ActionReason.REMOTE_UNREACHABLE, cause
-        if images is None:
-            cause = f"the images ({self.desired.dvc_md5}) are in git but not in the DVC remote: run `dvc push`"
-            return ActionReason.LISTING_NOT_PUSHED, cause
-        if not missing:
-            return None
-        names = ", ".join(image.relpath for image in missing[:3]) + (", ..." if len(missing) > 3 else "")
-        cause = f"{len(missing)} of {len(images)} images are not in the DVC remote ({names}): run `dvc push`"
-        return ActionReason.IMAGES_NOT_PUSHED, cause
 
     def release(self, inputs: str | None, *, settled: bool) -> Version | None:
         """Return the version to serve. While a training is outstanding, `latest` keeps the served version."""
@@ -212,17 +197,29 @@ class ConceptPlanner:
             published = ", ".join(version.name for version in self.live.versions)
             cause = f"release: {self.spec.release} is not published; published: {published}"
             return self._action(ActionKind.HOLD, ActionReason.VERSION_NOT_PUBLISHED, cause, health="Degraded")
-        rejected = [version for version in self.live.versions if version.inputs == inputs]
-        if self.spec.release == "latest" and rejected and all(version.gate == "rejected" for version in rejected):
-            stays = f"{release.name} stays released" if release else "nothing is released"
-            name = rejected[-1].name
-            cause = f"{name} did not pass its gate, {stays}; change the inputs, or write `release: {name}`"
-            return self._action(
-                ActionKind.HOLD, ActionReason.GATE_REJECTED, cause, version=release, sync="Synced", health="Degraded"
-            )
+        made = [version for version in self.live.versions if version.inputs == inputs]
+        if self.spec.release == "latest" and made and all(version.gate != "passed" for version in made):
+            return self._not_passed(made[-1], release)
         return self._action(
             ActionKind.NOTHING, ActionReason.IN_SYNC, "in sync", version=release, sync="Synced", health="Healthy"
         )
+
+    def _not_passed(self, version: Version, release: Version | None) -> Action:
+        """Return the hold for a version of the desired inputs that its gate did not pass, with what to do."""
+        name, stays = version.name, f"{release.name} stays released" if release else "nothing is released"
+        because = f" ({version.evidence.words()})" if version.evidence else ""
+        health: Health = "Degraded"
+        if version.gate == "undecided":
+            reason, verdict = ActionReason.GATE_UNDECIDED, f"its gate could not decide about {name}{because}"
+            next_step = "add images or hold out more of them"
+        elif version.gate_reason is GateReason.NOT_BETTER_THAN_RELEASED and release:
+            reason, verdict, health = ActionReason.NOT_BETTER, f"{name} is no better{because}", "Healthy"
+            next_step = "nothing has to be done"
+        else:
+            reason, verdict = ActionReason.GATE_REJECTED, f"{name} did not pass its gate{because}"
+            next_step = "change the inputs"
+        cause = f"{verdict}, {stays}; {next_step}, or write `release: {name}`"
+        return self._action(ActionKind.HOLD, reason, cause, version=release, sync="Synced", health=health)
 
     def _drifted(self, release: Version | None) -> Action:
         cause = "; ".join(str(drift) for drift in self.live.drift)

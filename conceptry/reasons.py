@@ -57,6 +57,8 @@ class ActionReason(Reason):
     TRAINING_FAILED = "TrainingFailed", "hold: the training of these inputs failed."
     VERSION_NOT_PUBLISHED = "VersionNotPublished", "hold: concept.yaml names a version that does not exist."
     GATE_REJECTED = "GateRejected", "hold: the version of these inputs did not pass its gate."
+    GATE_UNDECIDED = "GateUndecided", "hold: the gate could not decide about the version of these inputs."
+    NOT_BETTER = "NotBetter", "hold: the version of these inputs is no better than the released one, which stays."
     SUSPENDED = "Suspended", "hold: concept.yaml says `suspend: true`."
     # nothing
     IN_SYNC = "InSync", "nothing: the live state matches the desired state."
@@ -92,12 +94,19 @@ class DriftReason(Reason):
 class GateReason(Reason):
     """Result of one criterion of the release gate."""
 
-    IMPROVED = "Improved", "The held-out loss fell by at least `gate.min_improvement`."
-    NOT_IMPROVED = "NotImproved", "The held-out loss did not fall by `gate.min_improvement`."
+    IMPROVED = "Improved", "The held-out loss is lower than without training, by more than `gate.min_improvement`."
+    NOT_IMPROVED = "NotImproved", "The held-out loss is not lower than without training by `gate.min_improvement`."
+    IMPROVEMENT_UNCLEAR = "ImprovementUnclear", "undecided: the held-out images do not show which of these is true."
+    NOTHING_HELD_OUT = "NothingHeldOut", "undecided: too few different images to hold one out."
+    BASELINES_MISSING = "BaselinesMissing", "undecided: an older release of the trainer reported no baselines."
     LOSS_MISSING = "LossMissing", "The trainer reported no loss."
     LOSS_NOT_FINITE = "LossNotFinite", "A loss is not a finite number."
-    BETTER_THAN_RELEASED = "BetterThanReleased", "A retraining has a lower loss than the released version."
-    NOT_BETTER_THAN_RELEASED = "NotBetterThanReleased", "A retraining has no lower loss than the released version."
+    BETTER_THAN_RELEASED = "BetterThanReleased", "The held-out loss is lower than with the released version."
+    NOT_BETTER_THAN_RELEASED = "NotBetterThanReleased", "The held-out loss is hardly lower than the released version's."
+    UNCLEAR_AGAINST_RELEASED = (
+        "UnclearAgainstReleased",
+        "undecided: the held-out images do not show whether it is better than the released version.",
+    )
     CLIP_GAINED = "ClipGained", "The CLIP score rose by at least `gate.min_clip_gain`."
     CLIP_NOT_GAINED = "ClipNotGained", "The CLIP score did not rise by `gate.min_clip_gain`."
     CLIP_MISSING = "ClipMissing", "`gate.min_clip_gain` is set, and the training had no CLIP model."

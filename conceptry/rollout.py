@@ -15,7 +15,7 @@ from conceptry.desired import Desired
 from conceptry.fingerprint import training_fingerprint
 from conceptry.plan_inputs import PlanInputs
 from conceptry.policy import Policy
-from conceptry.reasons import DeferralReason
+from conceptry.reasons import DeferralReason, GateReason
 from conceptry.version import Live, LiveConcept, Version
 
 FEW = 2
@@ -145,10 +145,21 @@ def _stage(kind: ActionKind, live: LiveConcept, base: BaseModel, attempt: Attemp
     newest = max(versions, key=lambda version: version.number)
     if _is_of(newest, base):
         moved = any(not _is_of(version, base) for version in versions)
-        return ("passed" if newest.gate == "passed" else "failed") if moved else None
+        return _verdict(newest) if moved else None
     if kind is ActionKind.TRAIN:
         return "pending"
     return {"running": "running", "failed": "failed", None: None}[attempt]
+
+
+def _verdict(newest: Version) -> str | None:
+    """Return what a version of the new recipe says about it: nothing if the gate could not tell.
+
+    One that is only no better than the released version shows that the recipe works.
+    """
+    works = (GateReason.NOT_BETTER_THAN_RELEASED, GateReason.UNCLEAR_AGAINST_RELEASED)
+    if newest.gate == "passed" or newest.gate_reason in works:
+        return "passed"
+    return "failed" if newest.gate == "rejected" else None
 
 
 def _is_of(version: Version, base: BaseModel) -> bool:

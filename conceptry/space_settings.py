@@ -63,6 +63,7 @@ def serving_settings(
     metrics: TrainingMetrics,
     model_repo: str,
     revision: str | None,
+    gate: str = "",
 ) -> dict[str, Any]:
     """Return the content of settings.json, which the Space and the handler read.
 
@@ -74,6 +75,7 @@ def serving_settings(
         metrics: Metrics of its training.
         model_repo: Id of the model repo, `owner/name`.
         revision: Commit that the Space downloads; None in a version's handler, which reads the files beside it.
+        gate: The gate's verdict in words, for the Space's page.
     """
     return {
         "name": name,
@@ -87,7 +89,8 @@ def serving_settings(
         "model_repo": model_repo,
         "version": version_name,
         "revision": revision,
-        "metrics": metrics.model_dump(mode="json"),
+        "gate": gate,
+        "metrics": metrics.model_dump(mode="json", exclude={"loss": {"rows"}}),
         "examples": [example.format(spec.placeholder_token) for example in _EXAMPLES[spec.learnable_property]],
         "endpoint": spec.endpoint.model_dump(exclude={"override"}),
     }

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import date, datetime
 from typing import Annotated, Any, Literal
 
@@ -12,7 +12,15 @@ from conceptry.errors import HubError
 from conceptry.reasons import DriftReason, GateReason
 from trainer.metrics import TrainingMetrics
 
-Gate = Literal["passed", "rejected"]
+Gate = Literal["passed", "rejected", "undecided"]
+
+_BASELINES = {
+    "initializer": "the initializer",
+    "mean": "the mean of all words",
+    "class_prompt": "the initializer's words",
+    "empty_prompt": "an empty prompt",
+    "released": "the released version",
+}
 
 
 def _moment(text: str) -> str:
@@ -24,6 +32,37 @@ def _moment(text: str) -> str:
 
 
 @dataclass(frozen=True)
+class Evidence:
+    """Comparison that decided a verdict: with the baseline that is hardest to beat.
+
+    `improvement` is the fraction by which the held-out loss is lower than the baseline's, `lower` and `upper` are its
+    bounds, each with `confidence`; `required` is what `lower` has to exceed.
+    """
+
+    baseline: str
+    improvement: float
+    lower: float
+    upper: float
+    required: float
+    confidence: float
+
+    def words(self, released: str | None = None) -> str:
+        """Return the comparison in words; `released` names the released version where that is the baseline."""
+        name = _BASELINES.get(self.baseline, self.baseline)
+        if self.baseline == "released" and released:
+            name = f"{released}, the released version"
+        asked = f"more than {self.required:.1%}" if self.required else "any improvement"
+        return (
+            f"{_lower(self.improvement)} than with {name} (at least {_lower(self.lower)} and at most "
+            f"{_lower(self.upper)}, each with {self.confidence:.0%} confidence); {asked} was asked for"
+        )
+
+
+def _lower(fraction: float) -> str:
+    return f"{abs(fraction):.1%} {'lower' if fraction >= 0 else 'higher'}"
+
+
+@dataclass(frozen=True)
 class Version:
     """Published version, branch `vN`, as listed in the index of the model card.
 
@@ -31,6 +70,7 @@ class Version:
     of the same inputs share. `loss` is its mean held-out loss. `images` (`content_keys` of conceptry.fingerprint) and
     `spec` (`training_keys`) are kept so that a plan can say what changed. `created` is an ISO date and time in UTC.
     `seconds` is the duration of the training. `clip` is the CLIP score of the samples with the images, if computed.
+    `gate_reason` is the code that decided the gate's verdict, `evidence` the comparison that it rests on.
     """
 
     number: int
@@ -44,6 +84,8 @@ class Version:
     loss: float | None = None
     seconds: float | None = None
     clip: float | None = None
+    gate_reason: GateReason | None = None
+    evidence: Evidence | None = None
     images: tuple[str, ...] = ()
     spec: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
@@ -60,7 +102,12 @@ class Version:
     def to_index(self) -> dict[str, Any]:
         """Return plain values for the metadata of the model card; `from_index` parses them."""
         index = {key: getattr(self, key) for key in self.__dataclass_fields__}
-        index.update(images=list(self.images), spec=dict(self.spec))
+        index.update(
+            images=list(self.images),
+            spec=dict(self.spec),
+            gate_reason=self.gate_reason and str(self.gate_reason),
+            evidence=self.evidence and asdict(self.evidence),
+        )
         return {key: value for key, value in index.items() if value not in (None, [], {})}
 
     @staticmethod
@@ -108,6 +155,7 @@ class Manifest(BaseModel):
     gate_reasons: list[GateReason] = Field(
         default_factory=list, description="Reason code of each of these; empty in versions of release 0.1 and before."
     )
+    evidence: Evidence | None = Field(None, description="Comparison that decided the verdict; null if there was none.")
     metrics: TrainingMetrics = Field(description="metrics.json of the trainer.")
     files: dict[str, str] = Field(
         default_factory=dict, description="sha256 of every other file of the version, by path."
@@ -118,6 +166,11 @@ class Manifest(BaseModel):
         None, description="Where the vectors were taken from when they were not trained here."
     )
     created: str = Field(description="ISO date and time in UTC.")
+
+    @property
+    def deciding_reason(self) -> GateReason | None:
+        """Code of the criterion that decided the verdict, the first; None in versions of release 0.1 and before."""
+        return next(iter(self.gate_reasons), None)
 
 
 @dataclass(frozen=True)

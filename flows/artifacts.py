@@ -1,5 +1,7 @@
 """Artifacts and log texts in Prefect's UI: the plan as a table, metrics and samples of a version."""
 
+from itertools import zip_longest
+
 from prefect.artifacts import create_image_artifact, create_markdown_artifact
 
 from conceptry.actions import Plan
@@ -52,14 +54,17 @@ def version_page(version: Version, manifest: Manifest, address: str) -> str:
         ["steps", f"{metrics.steps} (stopped: {metrics.stopped})"],
         ["seconds", f"{seconds.get('total', 0):.0f}, of which {seconds.get('train', 0):.0f} training"],
     ]
-    judged = "passed" if manifest.gate == "passed" else "**rejected**: `release: latest` will not take it"
+    judged = "passed" if manifest.gate == "passed" else f"**{manifest.gate}**: `release: latest` will not take it"
     return "\n".join(
         [
             f"# {plain(manifest.name)} {version.name}",
             "",
             f"Gate: {judged}",
             "",
-            *(f"- {plain(reason)}" for reason in manifest.reasons),
+            *(
+                f"- {code(reason)}: {plain(words)}"
+                for reason, words in zip_longest(manifest.gate_reasons, manifest.reasons, fillvalue="")
+            ),
             "",
             table(["measure", "value"], figures),
             f"[Model card]({address}/blob/{version.name}/README.md) · [files]({address}/tree/{version.name}) · "

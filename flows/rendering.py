@@ -32,6 +32,7 @@ def space_of(
         metrics=manifest.metrics,
         model_repo=repo,
         revision=version.commit,
+        gate=f"{manifest.gate}: {'; '.join(manifest.reasons)}",
     )
     return trained, settings
 

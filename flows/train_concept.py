@@ -15,7 +15,6 @@ from prefect.states import Cancelled
 
 from conceptry.errors import TrainingCancelled
 from conceptry.installation import Installation
-from conceptry.planner import choose_release
 from conceptry.training_job import TrainingJob, training_job
 from conceptry.version import Manifest, Version
 from flows import artifacts
@@ -27,9 +26,9 @@ from tasks import training
 from tasks.dvc.tasks import fetch_job_images, list_desired_images, list_images_task
 from tasks.events import EventName, emit
 from tasks.git.tasks import read_desired, read_git
-from tasks.hub import HubSession, Lineage, find_version, read_versions
+from tasks.hub import HubSession, Lineage, find_version
 from tasks.hub.session import MANIFEST
-from tasks.hub.tasks import assemble_version, delete_staging, find_published, publish_version
+from tasks.hub.tasks import assemble_version, delete_staging, fetch_released, find_published, publish_version
 from tasks.locks import run_id, slot
 from tasks.records.tasks import write_records
 from tasks.run_folder import RunFolder
@@ -58,6 +57,7 @@ def train_concept(name: str, revision: str, fingerprint: str, retrain: str | Non
             job = training_job(desired, name, bases, retrain=retrain, expected=fingerprint)
             fetch_job_images(folder, installation, job)
             write_records(folder, job)
+            fetch_released(session, job, folder.released)
             try:
                 with place_to_train(installation, job):
                     train(folder, installation, job, lock)
@@ -71,7 +71,6 @@ def train_concept(name: str, revision: str, fingerprint: str, retrain: str | Non
                 metrics,
                 lineage_of(job, folder, metrics),
                 repo=session.target.repo(name),
-                released_loss=released_loss(session, job) if retrain else None,
             )
             version = publish_version(session, job, folder)
         else:
@@ -109,18 +108,11 @@ def lineage_of(job: TrainingJob, folder: RunFolder, metrics: TrainingMetrics) ->
     )
 
 
-def released_loss(session: HubSession, job: TrainingJob) -> float | None:
-    """Return the held-out loss of the released version, which a retraining must undercut; None for other trainings."""
-    versions = read_versions(session, job.name)
-    released = choose_release(job.spec, versions, job.inputs)
-    return released.loss if released else None
-
-
 def announce(session: HubSession, folder: RunFolder, version: Version) -> None:
     """Emit the event of a version that this run published, and attach its artifacts to the run."""
     manifest = Manifest.model_validate_json((folder.bundle / MANIFEST).read_bytes())
     address = session.target.url(manifest.name)
-    event: EventName = "published" if manifest.gate == "passed" else "rejected"
+    event: EventName = "published" if manifest.gate == "passed" else manifest.gate
     codes = [str(reason) for reason in manifest.gate_reasons]
     emit(manifest.name, event, version=version.name, reason=codes, cause=manifest.reasons, model=address)
     artifacts.show_version(version, manifest, address)

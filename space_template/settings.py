@@ -32,6 +32,7 @@ class SpaceSettings:
     version: str | None
     revision: str | None
     metrics: TrainingMetrics
+    gate: str
     examples: tuple[str, ...]
     endpoint: Mapping[str, Any]
 
@@ -62,6 +63,7 @@ def read_settings(path: Path) -> SpaceSettings:
             version=raw["version"],
             revision=raw["revision"],
             metrics=TrainingMetrics.model_validate(raw["metrics"] or {}),
+            gate=str(raw["gate"]),
             examples=tuple(map(str, raw["examples"])),
             endpoint=dict(raw["endpoint"]),
         )
@@ -91,6 +93,8 @@ def facts(settings: SpaceSettings) -> list[tuple[str, str]]:
             pairs.append(("CLIP score", f"{score.initializer:.1f} → {score.trained:.1f} with {what}"))
     if images.train is not None:
         pairs.append(("Learned from", f"{images.train} pictures, {images.held_out} more to judge it"))
+    if settings.gate:
+        pairs.append(("Release gate", settings.gate))
     if metrics.steps is not None:
         pairs.append(("Steps", str(metrics.steps)))
     if settings.revision is not None:

@@ -1,6 +1,7 @@
 """Folder of one training, `runs/FINGERPRINT` below the scratch folder, and its lock.
 
 images/ records/ output/ bundle/    results of the tasks; each appears complete, by a rename
+released/vN.safetensors             vectors of the released version, if there is one of the same base model
 results/                            Prefect's records of finished tasks
 config.json trainer.log lock        kept when the rest is cleared after publishing
 """
@@ -31,6 +32,11 @@ class RunFolder:
         return self.root / "records"
 
     @property
+    def released(self) -> Path:
+        """Folder of the released version's vectors, with one file at most."""
+        return self.root / "released"
+
+    @property
     def output(self) -> Path:
         """Output of the trainer."""
         return self.root / "output"
@@ -55,5 +61,5 @@ class RunFolder:
 
     def clear(self) -> None:
         """Delete everything that is on the Hub after the version was published."""
-        for folder in (self.results, self.bundle, self.output, self.records, self.images):
+        for folder in (self.results, self.bundle, self.output, self.released, self.records, self.images):
             shutil.rmtree(folder, ignore_errors=True)

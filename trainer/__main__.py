@@ -38,6 +38,12 @@ def main() -> int:
     parser.add_argument("--base", type=Path, help="folder with the base model's weights; tiny needs none")
     parser.add_argument("--output", type=Path, required=True, help="folder for what is learned")
     parser.add_argument(
+        "--released",
+        type=Path,
+        help="vectors of the released version, which the new ones are compared with: a learned_embeds.safetensors that "
+        "is named after it, such as v3.safetensors",
+    )
+    parser.add_argument(
         "--unverified", action="store_true", help="take a --base folder whose weights are not the published ones"
     )
     parser.add_argument(
@@ -67,6 +73,7 @@ def main() -> int:
         options.records,
         options.base,
         options.output,
+        released=options.released,
         unverified=options.unverified,
         dtype=options.dtype,
     )

@@ -26,6 +26,9 @@ from pydantic import (
 
 METRICS_FILE = "metrics.json"
 METRICS_VERSION = 1
+HELD_OUT = "held-out images"
+RELEASED = "released"
+"""The baseline that was trained: the version that is released."""
 
 Figure = Annotated[float, Field(strict=True)]
 Count = Annotated[int, Field(strict=True, ge=0)]
@@ -57,13 +60,35 @@ class _Record(BaseModel):
         return {key: value for key, value in handler(self).items() if key in self.model_fields_set}
 
 
+class LossRows(_Record):
+    """Single losses, paired: the same picture, view, timestep and noise for the token and each baseline.
+
+    Each is by picture, every picture with the same number of rows.
+    """
+
+    trained: tuple[tuple[Figure, ...], ...] = Field(description="Losses with the trained vectors, by picture.")
+    baselines: dict[str, tuple[tuple[Figure, ...], ...]] = Field(
+        description="Losses on the same rows without training: `initializer` (its vectors), `mean` (of all words), "
+        "`class_prompt` (the initializer's words), `empty_prompt`, and `released` (the released version's vectors)."
+    )
+
+    @property
+    def count(self) -> int:
+        """Number of rows."""
+        return sum(map(len, self.trained))
+
+
 class Losses(_Record):
     """Mean squared errors of the predicted noise, on the same images, noise and timesteps."""
 
     initializer: Figure | None = Field(None, description="Loss before training: with the initializer's vectors.")
     trained: Figure | None = Field(None, description="Loss with the trained vectors.")
     improvement: Figure | None = Field(None, description="1 - trained / initializer, a fraction: 0.5 is half the loss.")
-    on: str = Field("held-out images", description="Which images: held-out images, or training images without any.")
+    on: str = Field(HELD_OUT, description="Which images: held-out images, or training images without any.")
+    rows: LossRows | None = Field(
+        None, description="What the gate judges by; none in trainings of RECIPE 3 and before."
+    )
+    released: str | None = Field(None, description="The released version that is among the baselines.")
 
 
 class ClipScore(_Record):

@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from trainer.data.batches import Batch
 from trainer.data.tokenizer import Tokenizer
 from trainer.models.text_encoder import TextEncoder
 from trainer.models.unet import DiffusionModel, timestep_embedding
@@ -19,7 +18,6 @@ from trainer.sampling.noise_schedule import alphas_cumprod
 from trainer.training_config import Config
 
 Array = npt.NDArray[np.float32]
-_ROWS_AT_ONCE = 8
 
 
 @dataclass(frozen=True)
@@ -33,6 +31,12 @@ class Frozen:
     diffusion_model: DiffusionModel
     tokenizer: Tokenizer
     compiled: dict[Hashable, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    def once(self, key: Hashable, compile_it: Callable[[], Any]) -> Any:
+        """Return what was compiled under this key; the first call compiles it."""
+        if key not in self.compiled:
+            self.compiled[key] = compile_it()
+        return self.compiled[key]
 
 
 def initial_vectors(config: Config, frozen: Frozen, recipe: Recipe = DEFAULT) -> Array:
@@ -69,6 +73,7 @@ def initial_vectors(config: Config, frozen: Frozen, recipe: Recipe = DEFAULT) ->
 
 def denoising_losses(frozen: Frozen, recipe: Recipe = DEFAULT) -> Callable[..., Any]:
     """Make the loss of a batch's rows, (B,): squared error of the predicted noise, weighted as the recipe says."""
+    errors = squared_errors(frozen)
     alphas = alphas_cumprod()
     weights = np.ones_like(alphas)
     if recipe.min_snr:
@@ -76,13 +81,23 @@ def denoising_losses(frozen: Frozen, recipe: Recipe = DEFAULT) -> Callable[..., 
         weights = (np.minimum(ratio, recipe.min_snr) / ratio).astype("float32")
 
     def losses(vectors: Any, latents: Any, tokens: Any, timesteps: Any, noise: Any) -> Any:
-        alpha = tf.gather(alphas, timesteps)[:, None, None, None]
-        noisy = tf.sqrt(alpha) * latents + tf.sqrt(1.0 - alpha) * noise
         context = frozen.text_encoder.encode_with_placeholders(tokens, vectors)
-        predicted = frozen.diffusion_model([noisy, timestep_embedding(timesteps), context])
-        return tf.gather(weights, timesteps) * tf.reduce_mean(tf.square(predicted - noise), axis=(1, 2, 3))
+        return tf.gather(weights, timesteps) * errors(context, latents, timesteps, noise)
 
     return losses
+
+
+def squared_errors(frozen: Frozen) -> Callable[..., Any]:
+    """Make the mean squared error of the noise predicted for each row, (B,), in a context (B, L, D)."""
+    alphas = alphas_cumprod()
+
+    def errors(context: Any, latents: Any, timesteps: Any, noise: Any) -> Any:
+        alpha = tf.gather(alphas, timesteps)[:, None, None, None]
+        noisy = tf.sqrt(alpha) * latents + tf.sqrt(1.0 - alpha) * noise
+        predicted = frozen.diffusion_model([noisy, timestep_embedding(timesteps), context])
+        return tf.reduce_mean(tf.square(predicted - noise), axis=(1, 2, 3))
+
+    return errors
 
 
 class Computed(NamedTuple):
@@ -103,11 +118,3 @@ def gradients(losses: Callable[..., Any]) -> Callable[..., tuple[Any, ...]]:
         return Computed(loss, tf.convert_to_tensor(tape.gradient(loss, vectors)), stop)
 
     return compute
-
-
-def paired_loss(losses: Callable[..., Any], vectors: Array, batch: Batch) -> float:
-    """Compute the mean loss of a fixed batch; `losses` is what `denoising_losses` returned, compiled or not."""
-    # A few rows at a time: at full size 64 at once take 3 GB more than training does.
-    parts = zip(*(np.array_split(array, -(-len(array) // _ROWS_AT_ONCE)) for array in batch.arrays()), strict=True)
-    found = [np.asarray(losses(tf.constant(vectors), *map(tf.constant, part))) for part in parts]
-    return float(np.concatenate(found).mean(dtype="float64"))

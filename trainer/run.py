@@ -23,6 +23,7 @@ from trainer.data.latents import compile_encoder, encode_views
 from trainer.data.pictures import read_pictures, split_held_out
 from trainer.devices import Devices
 from trainer.metrics import (
+    HELD_OUT,
     METRICS_FILE,
     ClipScores,
     ImageCounts,
@@ -82,6 +83,7 @@ def run(
     base_dir: Path | None,
     output: Path,
     *,
+    released: Path | None = None,
     unverified: bool = False,
     dtype: str | None = None,
 ) -> int:
@@ -92,6 +94,7 @@ def run(
         records: Folder of the pictures.
         base_dir: Folder of the base model's weights.
         output: Folder for what is learned.
+        released: Vectors of the released version, which the gate compares with, in a file that is named after it.
         unverified: Take weights that are not the published ones.
         dtype: Of the frozen weights, "bfloat16" or "float32"; None for the fastest here.
     """
@@ -102,7 +105,7 @@ def run(
         devices = Devices()
         journal = Journal(output / "progress.jsonl" if devices.is_chief else None)
         base = BaseModel(config.base_model, base_dir, verify_later=True, unverified=unverified, dtype=dtype)
-        _run(config, base, records, output, journal, stop, devices)
+        _run(config, base, records, output, journal, stop, devices, released)
     except (ConfigError, FileNotFoundError, ValueError) as error:
         print(f"trainer: {error}", file=sys.stderr)
         return EXIT_UNUSABLE
@@ -123,6 +126,7 @@ def _run(
     journal: Journal,
     stop: threading.Event,
     devices: Devices,
+    released: Path | None,
 ) -> None:
     scorer = _scorer(base)
     tokenizer = base.tokenizer(config.placeholder_token, config.num_vectors)
@@ -131,12 +135,14 @@ def _run(
     # until it is needed.
     encoder = compile_encoder(base.image_encoder())
     latents = encode_views(training, encoder, config, base.preset.views, seed=1, at_once=on_gpu())
-    judged = encode_views(held_out or training, encoder, config, evaluation.VIEWS, seed=2, at_once=on_gpu())
+    on, shown = (HELD_OUT, held_out) if held_out else ("training images", training[: evaluation.PICTURES])
+    judged = encode_views(shown, encoder, config, evaluation.VIEWS, seed=2, at_once=on_gpu())
     del encoder
     with devices.scope():
         text_encoder = base.text_encoder(tokenizer.vocabulary)
         frozen = objective.Frozen(text_encoder, base.diffusion_model(config.resolution, config.resolution), tokenizer)
     base.verify()
+    beaten = evaluation.Released.load(released, frozen) if released else None
     journal.phase("start")
 
     checkpoints = output / "checkpoints"
@@ -164,8 +170,7 @@ def _run(
     exporting = export.start(base.name, base.base_dir, embeds, output / "text_encoder")
 
     initial = objective.initial_vectors(config, frozen)
-    on = "held-out images" if held_out else "training images"
-    losses = evaluation.evaluate(frozen, judged, config, state.vectors, on)
+    losses = evaluation.evaluate(frozen, judged, config, state.vectors, on=on, released=beaten)
     journal.phase("evaluate")
 
     samples, drawn = _draw_samples(grids, config, initial, state.vectors, output / "samples")
@@ -178,7 +183,7 @@ def _run(
     if scorer:
         # The UNet has drawn its last picture, and CLIP takes half as much memory.
         weight_reader.free(frozen.diffusion_model.weights)
-        scores["clip"] = scorer.score(drawn, held_out or training, on, config)
+        scores["clip"] = scorer.score(drawn, shown, on, config)
         journal.summaries.scalars(state.step, scorer.curves(scores["clip"]))
         journal.phase("clip")
 

@@ -156,9 +156,10 @@ def train(
 
 
 def _identity(latents: Latents, config: Config, recipe: Recipe, devices: Devices) -> str:
-    """Name what a checkpoint belongs to: settings and pictures, but not how many samples are drawn afterwards."""
-    pictures = {"samples": 0, "pictures": latents.digest, "replicas": devices.replicas}
-    return json.dumps(asdict(config) | asdict(recipe) | pictures, sort_keys=True)
+    """Name what a checkpoint belongs to: settings and pictures, but nothing that only matters after the last step."""
+    afterwards = {"samples": 0, "min_improvement": 0.0, "confidence": 0.0}
+    pictures = {"pictures": latents.digest, "replicas": devices.replicas}
+    return json.dumps(asdict(config) | asdict(recipe) | afterwards | pictures, sort_keys=True)
 
 
 def _ended(state: checkpoint.State, config: Config) -> str | None:
@@ -182,10 +183,9 @@ def _compile_step(
         _with_xla(recipe),
         *(array.shape for array in like),
     )
-    if key not in frozen.compiled:
-        losses = denoising_losses(frozen, recipe)
-        frozen.compiled[key] = devices.compile(gradients(losses), _with_xla(recipe), like=like)
-    return cast("Callable[..., tuple[Any, ...]]", frozen.compiled[key])
+    losses = denoising_losses(frozen, recipe)
+    compiled = frozen.once(key, lambda: devices.compile(gradients(losses), _with_xla(recipe), like=like))
+    return cast("Callable[..., tuple[Any, ...]]", compiled)
 
 
 def _with_xla(recipe: Recipe) -> bool:
@@ -215,12 +215,13 @@ class _Evaluation:
         self._wanted = config.early_stopping
         size = -(-_EVALUATION_BATCH // devices.replicas) * devices.replicas
         key = ("evaluation", devices if devices.replicas > 1 else None, _with_xla(recipe), size, config.num_vectors)
-        if key not in frozen.compiled:
-            losses = denoising_losses(frozen)
-            frozen.compiled[key] = devices.compile(
+        losses = denoising_losses(frozen)
+        self._mean = frozen.once(
+            key,
+            lambda: devices.compile(
                 lambda vectors, *batch: (tf.reduce_mean(losses(vectors, *batch)),), _with_xla(recipe)
-            )
-        self._mean = frozen.compiled[key]
+            ),
+        )
         # Drawn when it is first needed, since its views may still have to be encoded.
         self._batch = cache(lambda: evaluation_batch(latents, frozen.tokenizer, config, size).arrays())
 

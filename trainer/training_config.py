@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 
 from trainer.base_weights.presets import PRESETS
 
+CONFIDENCE = 0.95
+"""Of the gate's verdict, when concept.yaml says nothing."""
 _PLACEHOLDER = re.compile(r"<[^<>\s]+>")
 
 
@@ -19,11 +22,13 @@ class ConfigError(ValueError):
 
 @dataclass(frozen=True)
 class Config:
-    """One training, with every default filled in. `held_out` pictures judge the result and are not trained on.
+    """One training, with every default filled in. `held_out` pictures judge the result and are not trained on; None
+    leaves their number to the trainer (`pictures.split_held_out`).
 
     `noise_seed` draws what a step sees, `seed` all else: a scheduled retraining changes only the first, and so is
     judged on the same pictures and noise as the version that it must beat. At checkpoints whose step is a
-    multiple of `sample_every` a few pictures are drawn; 0 is never.
+    multiple of `sample_every` a few pictures are drawn; 0 is never. `min_improvement` and `confidence` are the gate's:
+    the evaluation draws rows until its verdict is clear.
     """
 
     placeholder_token: str
@@ -38,10 +43,12 @@ class Config:
     early_stopping: bool
     seed: int
     noise_seed: int
-    held_out: int
+    held_out: int | None
     samples: int
     sample_every: int = 0
     templates: tuple[str, ...] = ()
+    min_improvement: float = 0.0
+    confidence: float = CONFIDENCE
 
 
 def load(path: Path) -> Config:
@@ -64,14 +71,15 @@ def parse(document: dict[str, Any]) -> Config:
     preset = PRESETS.get(str(document.get("base_model")))
     if preset is None:
         raise ConfigError(f"base_model: {document.get('base_model')!r} is not one of: {', '.join(PRESETS)}")
-    training = document.get("training") or {}
+    training, gate = document.get("training") or {}, document.get("gate") or {}
     problems: list[str] = []
 
-    def number(source: dict[str, Any], name: str, default: Any, low: float) -> Any:
+    def number(source: dict[str, Any], name: str, default: Any, low: float, below: float = math.inf) -> Any:
         value = source.get(name)
         value = default if value is None else value
-        if isinstance(value, bool) or not isinstance(value, int | float) or value < low:
-            problems.append(f"{name}: {value!r} must be a number of at least {low}")
+        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value < below:
+            limit = "" if below == math.inf else f" and less than {below}"
+            problems.append(f"{name}: {value!r} must be a number of at least {low}{limit}")
         elif isinstance(default, int) and value != int(value):
             problems.append(f"{name}: {value!r} must be a whole number")
         return value
@@ -102,10 +110,12 @@ def parse(document: dict[str, Any]) -> Config:
         early_stopping=bool(training.get("early_stopping", True)),
         seed=number(training, "seed", 0, 0),
         noise_seed=number(training, "noise_seed", training.get("seed") or 0, 0),
-        held_out=number(training, "held_out", 1, 0),
+        held_out=None if training.get("held_out") is None else number(training, "held_out", 1, 0),
         samples=number(document, "samples", 8, 1),
         sample_every=number(training, "sample_every", preset.sample_every, 0),
         templates=_templates(training.get("templates") or (), problems),
+        min_improvement=number(gate, "min_improvement", preset.min_improvement, 0, below=1),
+        confidence=number(gate, "confidence", CONFIDENCE, 0.5, below=1),
     )
     if not problems and config.resolution % 64:
         problems.append(f"resolution: {config.resolution} must be a multiple of 64")

@@ -13,7 +13,7 @@ from rich.panel import Panel
 
 from conceptry.errors import ConceptryError
 from conceptry.installation import HubTarget
-from conceptry.version import Version
+from conceptry.version import Manifest, Version
 from local.contact_sheet import Panel as SheetPanel
 from local.contact_sheet import Row, contact_sheet
 from local.demo.observer import Observer
@@ -23,6 +23,7 @@ from local.demo.subjects import NIGHT_LIGHT, Subject
 from local.servers import Stack, end_on_sigterm
 from local.setup_folder import Folder, open_installation, prefect_of
 from tasks.hub import HubSession, download
+from tasks.hub.session import MANIFEST
 
 _WIDTH = 110
 
@@ -63,7 +64,7 @@ def _run_story(folder: Folder, stack: Stack, console: StoryConsole) -> Path:
         story.first_training_begins(observer)
         story.forgotten_push(observer)
         story.first_version(observer)
-        story.two_more_images(observer)
+        story.repainted(observer)
         story.second_versions(observer)
         story.back_to_v1(observer)
     return _draw_sheet(folder, stack, story.versions)
@@ -98,7 +99,7 @@ def _draw_sheet(folder: Folder, stack: Stack, versions: Sequence[tuple[Subject, 
                 f"{subject.name} {version.name}",
                 f"“a photo of {subject.token}”, {loss}gate {version.gate}",
                 [
-                    SheetPanel(f"{len(version.images)} images", _taught(folder, subject, len(version.images))),
+                    SheetPanel(f"{len(version.images)} images", _taught(folder, place)),
                     SheetPanel(f"before: drawn with “{subject.initializer}”", [samples / "initializer.png"]),
                     SheetPanel(f"after: drawn with {subject.token}", [samples / "grid.png"]),
                 ],
@@ -107,11 +108,11 @@ def _draw_sheet(folder: Folder, stack: Stack, versions: Sequence[tuple[Subject, 
     return contact_sheet(rows, folder.root / "contact-sheet.png")
 
 
-def _taught(folder: Folder, subject: Subject, count: int) -> list[Path]:
-    """Return the training images of a version: the first `count` of the subject."""
-    _, _, clone = places(folder)
-    images = sorted((clone / "concepts" / subject.name / "images").glob("*.png"), key=lambda path: path.stat().st_mtime)
-    return images[:count]
+def _taught(folder: Folder, version: Path) -> list[Path]:
+    """Return the images of a downloaded version in the DVC remote; git has those of the newest version only."""
+    _, remote, _ = places(folder)
+    manifest = Manifest.model_validate_json((version / MANIFEST).read_bytes())
+    return [remote / "files" / "md5" / md5[:2] / md5[2:] for md5 in manifest.images.values()]
 
 
 def _farewell(root: Path, sheet: Path, seconds: float) -> Panel:

@@ -14,7 +14,7 @@ from pathlib import Path
 from conceptry.version import Version
 from local.demo.observer import Observer
 from local.demo.story_console import StoryConsole, StoryError
-from local.demo.subjects import LIFE_BUOY, NIGHT_LIGHT, Subject
+from local.demo.subjects import LIFE_BUOY, NAMES, NIGHT_LIGHT, REPAINTED, Subject
 from local.demo.user import User, draw_images
 from local.post_receive_hook import install
 from local.servers import Stack
@@ -87,15 +87,15 @@ class Story:
         self._console.chapter(f"{NIGHT_LIGHT.name} v1")
         self._published(observer, NIGHT_LIGHT, 1)
 
-    def two_more_images(self, observer: Observer) -> None:
-        """Add images, which make a new version, and a README, which does not."""
+    def repainted(self, observer: Observer) -> None:
+        """Replace the images, which makes a new version, and add a README, which does not."""
         console, ada = self._console, self._ada
-        console.chapter("Two more images, and a README")
+        console.chapter(f"The {NIGHT_LIGHT.name} is repainted in {REPAINTED}, and there is a README")
         images = Path("concepts", NIGHT_LIGHT.name, "images")
-        draw_images(ada.clone / images, NIGHT_LIGHT.colour, NIGHT_LIGHT.shape, ("six", "seven"), seed=7)
+        draw_images(ada.clone / images, REPAINTED, NIGHT_LIGHT.shape, NAMES, seed=7)
         ada.run("dvc", "add", str(images))
         ada.run("dvc", "push")
-        ada.commit_and_push("Two more images", f"{images}.dvc")
+        ada.commit_and_push(f"The night-light is {REPAINTED} now", f"{images}.dvc")
         (ada.clone / "README.md").write_text("# Our concepts\n\nA commit that has nothing to do with any of them.\n")
         revision = ada.commit_and_push("Say what this is", "README.md")
         with console.waiting("waiting for the watcher's plan of that commit") as status:
@@ -151,7 +151,7 @@ class Story:
 
     def _add(self, subject: Subject) -> None:
         folder = self._images / subject.name
-        draw_images(folder, subject.colour, subject.shape, ("one", "two", "three", "four", "five"), seed=subject.seed)
+        draw_images(folder, subject.colour, subject.shape, NAMES, seed=subject.seed)
         where = str(Path("..", "pictures", subject.name))
         arguments = ("--images", where, "--token", subject.token, "--init", subject.initializer)
         self._ada.run("conceptry", "new", subject.name, *arguments)

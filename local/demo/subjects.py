@@ -23,3 +23,7 @@ class Subject:
 
 NIGHT_LIGHT = Subject("night-light", "circle", "teal", "crescent", seed=1)
 LIFE_BUOY = Subject("life-buoy", "circle", "orange", "ring", seed=2)
+REPAINTED = "pink"
+"""Colour of the night-light's second version, which has to be better at its new images than the first one."""
+NAMES = ("one", "two", "three", "four", "five")
+"""Names of a concept's images."""

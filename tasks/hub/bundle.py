@@ -95,6 +95,7 @@ def assemble(
         gate=gate.verdict,
         reasons=[finding.text for finding in gate.findings],
         gate_reasons=[finding.reason for finding in gate.findings],
+        evidence=gate.evidence,
         metrics=metrics,
         seconds=dict(lineage.seconds),
         cost=dict(lineage.cost) if lineage.cost is not None else None,

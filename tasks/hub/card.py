@@ -94,9 +94,10 @@ def _summary(manifest: Manifest, version: Version | None) -> str:
     ]
     if version is not None:
         lines.append(f"This is the card of **{version.name}**, the released version.")
-    if manifest.gate == "rejected":
-        reasons = " ".join(plain(reason) for reason in manifest.reasons)
-        lines.append(f"**This version did not pass its gate.** {reasons}")
+    if manifest.gate != "passed":
+        verdict = "did not pass its gate" if manifest.gate == "rejected" else "is undecided"
+        reasons = "; ".join(plain(reason) for reason in manifest.reasons)
+        lines.append(f"**This version {verdict}:** {reasons}.")
     return "\n\n".join(lines) + "\n"
 
 
@@ -114,6 +115,7 @@ def _metrics(manifest: Manifest) -> str:
         ("Held-out loss with the initializer", _number(loss.initializer, ".4f")),
         ("Held-out loss with the token", _number(loss.trained, ".4f")),
         ("Improvement", _number(loss.improvement, ".1%")),
+        ("Compared with what is hardest to beat", plain(_compared(manifest))),
         *((plain(what), str(score)) for what, score in metrics.clip_scores),
         ("CLIP model", plain(metrics.clip.model or "") if metrics.clip else ""),
         ("Steps", _number(metrics.steps, "d")),
@@ -122,9 +124,13 @@ def _metrics(manifest: Manifest) -> str:
         ("Images held out", _number(held_out, "d")),
         ("Training time", _number(total, ".0f") + " s" if total is not None else ""),
         ("Device", plain(metrics.device or "")),
-        ("Gate", manifest.gate),
+        ("Gate", f"{manifest.gate} ({', '.join(manifest.gate_reasons)})" if manifest.gate_reasons else manifest.gate),
     ]
     return "## Metrics\n\n" + table(("Metric", "Value"), [row for row in rows if row[1]])
+
+
+def _compared(manifest: Manifest) -> str:
+    return manifest.evidence.words(manifest.metrics.loss.released) if manifest.evidence else ""
 
 
 def _number(value: float | None, form: str) -> str:

@@ -41,6 +41,8 @@ def version_of(manifest: Manifest, number: int, revision: str) -> Version:
         retrain=manifest.retrain,
         loss=metrics.loss.trained,
         seconds=None if total is None else round(total, 1),
+        gate_reason=manifest.deciding_reason,
+        evidence=manifest.evidence,
         clip=metrics.clip_image.trained if metrics.clip_image else None,
         images=content_keys(images),
         spec=_training_keys(manifest),

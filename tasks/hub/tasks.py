@@ -10,6 +10,7 @@ from tasks.hub.bundle import Lineage, assemble
 from tasks.hub.index import update_main
 from tasks.hub.live_state import list_live, read_live
 from tasks.hub.publish import clean_up, publish
+from tasks.hub.released_vectors import fetch_released_vectors
 from tasks.hub.repair import repair_refs
 from tasks.hub.repo_versions import find_version
 from tasks.hub.session import HubSession
@@ -27,8 +28,7 @@ pause = task(name="pause the Space", tags=["hub"], **RETRY_TRANSIENT)(pause_spac
 
 
 push = task(name="push the Space", tags=["hub"], **RETRY_TRANSIENT)(push_space)
-
-
+fetch_released = task(name="fetch the released version", tags=["hub"], **RETRY_TRANSIENT)(fetch_released_vectors)
 repair = task(name="repair branches and tags", tags=["hub"], **RETRY_TRANSIENT)(repair_refs)
 
 
@@ -40,10 +40,9 @@ def assemble_version(
     lineage: Lineage,
     *,
     repo: str,
-    released_loss: float | None,
 ) -> str:
-    """Judge the metrics and assemble the version for the model repo; a retraining must undercut `released_loss`."""
-    verdict = judge(metrics, job.spec.gate, released_loss)
+    """Judge the metrics and assemble the version for the model repo."""
+    verdict = judge(metrics, job.spec.gate, job.base)
     bundle = assemble(
         run.output,
         run.bundle,

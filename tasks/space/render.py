@@ -25,12 +25,11 @@ ROOT = Path(__file__).resolve().parents[2]
 """Parent folder of the packages, in a checkout and in an installed package alike."""
 
 
-TEMPLATES_REVISION = "504d23c86d573002f660bdaf6aa9b3ef6c174e4b119ecbc5114af7e11b9da281"
+TEMPLATES_REVISION = "2"
 """Identity of the templates of Space and handler: part of every serving fingerprint.
 
 Change it, to any other string, if users see or call something else: every Space is then rendered and pushed again. A
-refactoring does not change it. The first value is the digest of the template files in release 0.1, so that Spaces which
-that release pushed are in sync with this one. `make templates` records the content of a revision.
+refactoring does not change it. `make templates` records the content of a revision.
 """
 TEMPLATES_RECORD = ROOT / "tasks" / "templates.json"
 

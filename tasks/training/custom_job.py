@@ -33,6 +33,7 @@ class JobSpec:
         run: Id of the Prefect run that owns the job.
         bucket: Name of the bucket, without gs://.
         command: Command of the container; tests replace it.
+        released: Object with the released version's vectors, below the prefix; None if there is none to compare with.
     """
 
     concept: str
@@ -41,6 +42,7 @@ class JobSpec:
     run: str
     bucket: str
     command: tuple[str, ...] = COMMAND
+    released: str | None = None
 
     @property
     def prefix(self) -> str:
@@ -98,6 +100,8 @@ def _pools(spec: JobSpec, settings: VertexSettings) -> list[dict[str, Any]]:
         machine |= {"accelerator_type": settings.accelerator_type, "accelerator_count": settings.accelerator_count}
     home = mounted(f"gs://{spec.bucket}/{spec.prefix}")
     arguments = {"--records": f"{home}records", "--config": f"{home}config.json", "--output": f"{home}output"}
+    if spec.released:
+        arguments["--released"] = f"{home}{spec.released}"
     if settings.base:
         arguments["--base"] = mounted(settings.base)
     if settings.accelerator_type:

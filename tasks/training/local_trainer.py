@@ -109,7 +109,13 @@ def failure(concept: str, code: int, last_lines: Sequence[str]) -> TrainingError
 
 
 def _command(request: TrainingRequest, config: Path, output: Path) -> list[str]:
-    arguments = {"--records": request.records, "--config": config, "--output": output, "--base": request.base_dir}
+    arguments = {
+        "--records": request.records,
+        "--config": config,
+        "--output": output,
+        "--base": request.base_dir,
+        "--released": request.released,
+    }
     given = [text for name, path in arguments.items() if path is not None for text in (name, str(path.absolute()))]
     command = python_module("trainer", *given)
     if platform.system() == "Linux":

@@ -46,7 +46,13 @@ def train(run: RunFolder, installation: Installation, job: TrainingJob, lock: in
     emit(job.name, "training", fingerprint=job.fingerprint, revision=job.revision, retrain=job.retrain)
     progress = ProgressArtifact(job.name)
     request = TrainingRequest(
-        job.name, job.config, run.records, run.output, installation.base_dir, needs_clip=job.needs_clip
+        job.name,
+        job.config,
+        run.records,
+        run.output,
+        installation.base_dir,
+        needs_clip=job.needs_clip,
+        released=next(run.released.glob("*.safetensors"), None),
     )
     if job.backend(installation.settings.backend) == "vertex":
         _train_on_vertex(request, installation, job, progress)
@@ -102,7 +108,14 @@ def _train_on_vertex(
 
     logger = get_run_logger()
     cloud = vertex.open_cloud(installation.vertex_settings(), logger.warning)
-    spec = JobSpec(job.name, job.fingerprint, installation.id, _owner(), cloud.bucket.name)
+    spec = JobSpec(
+        job.name,
+        job.fingerprint,
+        installation.id,
+        _owner(),
+        cloud.bucket.name,
+        released=request.released_object,
+    )
     callbacks = vertex.Callbacks(
         on_progress=progress.show,
         on_event=progress.log,

@@ -17,7 +17,9 @@ from trainer.recipe import RECIPE
 class TrainingRequest:
     """One training: the inputs of the trainer, and the folder of results, which appears complete at the end.
 
-    `needs_clip` is whether the gate needs CLIP scores, so that the training requires a CLIP model.
+    `needs_clip` is whether the gate needs CLIP scores, so that the training requires a CLIP model. `released` holds the
+    vectors of the released version, which the gate compares with, in a file that is named after it; None if there is
+    none of this base model.
     """
 
     concept: str
@@ -26,6 +28,12 @@ class TrainingRequest:
     output: Path
     base_dir: Path | None = None
     needs_clip: bool = False
+    released: Path | None = None
+
+    @property
+    def released_object(self) -> str | None:
+        """Name of the released version's vectors in a bucket, below the training's prefix."""
+        return f"released/{self.released.name}" if self.released else None
 
     def no_clip(self, variable: str) -> SettingsError:
         """Return the error for a missing CLIP model; `variable` is the setting of the folder of weights."""
@@ -54,7 +62,7 @@ def base_models() -> dict[str, BaseModel]:
 def base_model(name: str) -> BaseModel:
     """Return a preset as fingerprints use it."""
     preset = presets.PRESETS[name]
-    return BaseModel(name=name, digest=presets.digest(name), recipe=RECIPE, resolution=preset.resolution)
+    return BaseModel(name, presets.digest(name), RECIPE, preset.resolution, preset.min_improvement)
 
 
 def relay(

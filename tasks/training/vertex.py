@@ -254,9 +254,11 @@ def _inputs(request: TrainingRequest) -> dict[str, Path]:
     config = request.output.with_name("config.json")
     config.write_text(json.dumps(dict(request.config), indent=2) + "\n", encoding="utf-8")
     records = sorted(path for path in request.records.rglob("*") if path.is_file())
-    return {f"records/{path.relative_to(request.records).as_posix()}": path for path in records} | {
-        "config.json": config
-    }
+    inputs = {f"records/{path.relative_to(request.records).as_posix()}": path for path in records}
+    inputs["config.json"] = config
+    if request.released and request.released_object:
+        inputs[request.released_object] = request.released
+    return inputs
 
 
 def _write_cost(output: Path, spec: JobSpec, cloud: Cloud) -> None:

@@ -29,7 +29,7 @@ def test_two_lines_are_a_concept() -> None:
     assert (spec.base_model, spec.learnable_property, spec.num_vectors, spec.resolution) == ("tiny", "object", 1, None)
     assert (spec.release, spec.retrain, spec.suspend) == ("latest", "never", False)
     assert spec.training.max_steps is None
-    assert spec.training.held_out == 1
+    assert spec.training.held_out is None
 
 
 def test_everything_written_out() -> None:

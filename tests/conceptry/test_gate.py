@@ -1,86 +1,105 @@
-"""What passes the gate, and the reason that each criterion gives."""
+"""What the gate says of losses: passed, rejected or undecided, and the reason of each criterion."""
 
 import math
 from typing import Any
 
 import pytest
 
-from conceptry.concept import GateSpec
+from conceptry.concept import BaseModel, GateSpec
 from conceptry.gate import judge
-from trainer.metrics import ClipScore, ClipScores, Losses, TrainingMetrics
+from tests.support.losses import make_losses
+from trainer.metrics import ClipScore, ClipScores, ImageCounts, Losses, TrainingMetrics
+
+BASE = BaseModel("tiny", "d" * 64, 4, 64, min_improvement=0.05)
 
 
-def metrics(initializer: float | None, trained: float | None, **others: Any) -> TrainingMetrics:
-    return TrainingMetrics(loss=Losses(initializer=initializer, trained=trained), **others)
+def judged(losses: Losses, gate: GateSpec | None = None, **others: Any) -> tuple[str, list[str], str]:
+    """Return the verdict, the reason codes and the words of a judgement."""
+    result = judge(TrainingMetrics(loss=losses, **others), gate or GateSpec(), BASE)
+    return result.verdict, [finding.reason for finding in result.findings], "; ".join(f.text for f in result.findings)
 
 
 @pytest.mark.parametrize(
-    ("initializer", "trained", "wanted", "previous", "passed", "codes", "words"),
+    ("trained", "noise", "gate", "verdict", "code", "words"),
     [
-        (0.1, 0.05, 0.0, None, True, "Improved", "0.0500, an improvement of 50.0%; any"),
-        (0.1, 0.1, 0.0, None, False, "NotImproved", "0.1000, an improvement of 0.0%; any"),
-        (0.1, 0.2, 0.0, None, False, "NotImproved", "0.2000, an improvement of -100.0%; any"),
-        (0.1, 0.05, 0.4, None, True, "Improved", "at least 40.0% was asked for"),
-        (0.1, 0.08, 0.4, None, False, "NotImproved", "at least 40.0% was asked for"),
-        (
-            0.1,
-            0.05,
-            0.0,
-            0.06,
-            True,
-            "Improved BetterThanReleased",
-            "0.0500 is lower than the released version's 0.0600",
-        ),
-        (
-            0.1,
-            0.05,
-            0.0,
-            0.05,
-            False,
-            "Improved NotBetterThanReleased",
-            "0.0500 is not lower than the released version's 0.0500",
-        ),
-        (
-            0.1,
-            0.2,
-            0.0,
-            0.3,
-            False,
-            "NotImproved BetterThanReleased",
-            "0.2000 is lower than the released version's 0.3000",
-        ),
-        (0.0, 0.0, 0.0, None, False, "NotImproved", "any improvement was asked for"),
-        (0.1, math.nan, 0.0, None, False, "LossNotFinite", "is not a number: 0.1 -> nan"),
-        (math.inf, 0.1, 0.0, None, False, "LossNotFinite", "is not a number: inf -> 0.1"),
-        (0.1, -1.0, 0.0, None, False, "LossNotFinite", "is not a number: 0.1 -> -1"),
-        (None, 0.1, 0.0, None, False, "LossMissing", "the trainer reported no loss to judge by"),
+        (0.07, 0.1, {}, "passed", "Improved", "30.0% lower than with the initializer"),
+        (0.1, 0.1, {}, "rejected", "NotImproved", "0.0% lower than with the initializer"),
+        (0.2, 0.1, {}, "rejected", "NotImproved", "100.0% higher than with the initializer"),
+        (0.09, 0.6, {}, "undecided", "ImprovementUnclear", "2 held-out images cannot tell. Add images"),
+        (0.09, 0.1, {"min_improvement": 0.0}, "passed", "Improved", "any improvement was asked for"),
+        (0.07, 0.1, {"min_improvement": 0.5}, "rejected", "NotImproved", "more than 50.0% was asked for"),
+        (0.07, 0.1, {"confidence": 0.9999}, "undecided", "ImprovementUnclear", "each with 100% confidence"),
     ],
 )
-def test_judge(
-    initializer: float | None,
-    trained: float | None,
-    wanted: float,
-    previous: float | None,
-    passed: bool,
-    codes: str,
-    words: str,
+def test_the_bounds_decide(
+    trained: float, noise: float, gate: dict[str, float], verdict: str, code: str, words: str
 ) -> None:
-    result = judge(metrics(initializer, trained), GateSpec(min_improvement=wanted), previous)
-    assert result.passed is passed
-    assert result.verdict == ("passed" if passed else "rejected")
-    assert [finding.reason for finding in result.findings] == codes.split()
-    assert words in "; ".join(finding.text for finding in result.findings)
+    found, codes, text = judged(make_losses(trained, noise=noise), GateSpec(**gate))
+    assert (found, codes) == (verdict, [code])
+    assert words in text
 
 
-def test_metrics_without_losses_do_not_pass() -> None:
-    result = judge(TrainingMetrics(), GateSpec())
-    assert (result.passed, [finding.reason for finding in result.findings]) == (False, ["LossMissing"])
+@pytest.mark.parametrize("best", ["initializer", "mean", "empty_prompt", "class_prompt"])
+def test_the_best_of_what_needs_no_training_has_to_be_beaten(best: str) -> None:
+    baselines = {"initializer": 0.3, "mean": 0.3, "empty_prompt": 0.3, "class_prompt": 0.3} | {best: 0.1}
+    result = judge(TrainingMetrics(loss=make_losses(0.1, baselines=baselines)), GateSpec(), BASE)
+    assert result.verdict == "rejected"
+    assert result.evidence is not None
+    assert (result.evidence.baseline, result.evidence.improvement) == (best, 0.0)
 
 
-@pytest.mark.parametrize("on", ["held-out images", "training images"])
-def test_the_reason_says_what_was_judged_on(on: str) -> None:
-    measured = TrainingMetrics(loss=Losses(initializer=0.1, trained=0.05, on=on))
-    assert judge(measured, GateSpec()).findings[0].text.startswith(f"loss on {on} 0.1000 -> 0.0500")
+@pytest.mark.parametrize(
+    ("released", "noise", "verdict", "codes"),
+    [
+        (0.08, 0.1, "passed", ["Improved", "BetterThanReleased"]),
+        (0.072, 0.05, "passed", ["Improved", "BetterThanReleased"]),
+        (0.0702, 0.1, "rejected", ["NotBetterThanReleased", "Improved"]),
+        (0.06, 0.1, "rejected", ["NotBetterThanReleased", "Improved"]),
+        (0.073, 0.3, "undecided", ["UnclearAgainstReleased", "Improved"]),
+    ],
+)
+def test_a_released_version_has_to_be_beaten_too(released: float, noise: float, verdict: str, codes: list[str]) -> None:
+    found, reasons, text = judged(make_losses(0.07, released=released, noise=noise))
+    assert (found, reasons) == (verdict, codes)
+    assert "than with v1, the released version" in text
+
+
+def test_what_does_worse_than_no_training_is_not_saved_by_a_worse_release() -> None:
+    assert judged(make_losses(0.12, released=0.5))[:2] == ("rejected", ["NotImproved", "BetterThanReleased"])
+
+
+@pytest.mark.parametrize(
+    ("initializer", "trained", "code", "words"),
+    [
+        (0.1, math.nan, "LossNotFinite", "is not a number: 0.1 -> nan"),
+        (math.inf, 0.1, "LossNotFinite", "is not a number: inf -> 0.1"),
+        (0.1, -1.0, "LossNotFinite", "is not a number: 0.1 -> -1"),
+        (None, 0.1, "LossMissing", "the trainer reported no loss to judge by"),
+        (0.1, None, "LossMissing", "the trainer reported no loss to judge by"),
+    ],
+)
+def test_losses_that_are_no_numbers_are_rejected(
+    initializer: float | None, trained: float | None, code: str, words: str
+) -> None:
+    verdict, codes, text = judged(Losses(initializer=initializer, trained=trained))
+    assert (verdict, codes) == ("rejected", [code])
+    assert words in text
+
+
+def test_an_older_trainers_losses_cannot_be_judged() -> None:
+    verdict, codes, text = judged(Losses(initializer=0.1, trained=0.05))
+    assert (verdict, codes) == ("undecided", ["BaselinesMissing"])
+    assert "update its image" in text
+
+
+def test_without_held_out_images_nothing_passes() -> None:
+    images = ImageCounts(train=2)
+    verdict, codes, text = judged(make_losses(0.05, on="training images"), images=images)
+    assert (verdict, codes) == ("undecided", ["NothingHeldOut"])
+    assert "none of the 2 different images was held out" in text
+    verdict, codes, text = judged(make_losses(0.1, on="training images"), images=images)
+    assert (verdict, codes) == ("rejected", ["NotImproved"])
+    assert "even on the images that were trained on" in text
 
 
 @pytest.mark.parametrize(
@@ -106,15 +125,13 @@ def test_samples_must_be_nearer_to_the_pictures_where_the_gate_asks_for_that(
     initializer: float | None, trained: float, wanted: float, passed: bool, code: str, words: str
 ) -> None:
     image = ClipScore(initializer=initializer, trained=trained, on="held-out images")
-    measured = metrics(0.1, 0.05, clip=ClipScores(image=image))
-    result = judge(measured, GateSpec(min_clip_gain=wanted))
-    assert result.passed is passed
-    assert result.findings[-1].reason == code
-    assert words in result.findings[-1].text
-    assert judge(measured, GateSpec()) == judge(metrics(0.1, 0.05), GateSpec()), "without the key it is not judged"
+    scores = ClipScores(image=image)
+    verdict, codes, text = judged(make_losses(0.05), GateSpec(min_clip_gain=wanted), clip=scores)
+    assert verdict == ("passed" if passed else "rejected")
+    assert sorted(codes) == sorted(["Improved", code])
+    assert words in text
+    assert judged(make_losses(0.05), clip=scores) == judged(make_losses(0.05)), "without the key it is not judged"
 
 
 def test_a_gate_that_asks_for_clip_is_not_passed_without() -> None:
-    result = judge(metrics(0.1, 0.05), GateSpec(min_clip_gain=0.0))
-    assert [finding.reason for finding in result.findings] == ["Improved", "ClipMissing"]
-    assert not result.passed
+    assert judged(make_losses(0.05), GateSpec(min_clip_gain=0.0))[:2] == ("rejected", ["ClipMissing", "Improved"])

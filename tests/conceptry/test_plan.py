@@ -12,8 +12,8 @@ from conceptry.fingerprint import training_fingerprint
 from conceptry.plan import plan
 from conceptry.plan_inputs import PlanInputs
 from conceptry.planner import choose_release
-from conceptry.reasons import DriftReason
-from conceptry.version import Drift, Live, LiveConcept, MainState, SpaceState
+from conceptry.reasons import DriftReason, GateReason
+from conceptry.version import Drift, Evidence, Gate, Live, LiveConcept, MainState, SpaceState
 from tests.support.plan_worlds import (
     BASES,
     TEMPLATES,
@@ -28,6 +28,8 @@ from tests.support.plan_worlds import (
 
 V1, V2, V3 = version_of(1), version_of(2, "abcd"), version_of(3, "abcde")
 REJECTED = version_of(2, "abcd", gate="rejected")
+UNDECIDED = version_of(2, "abcd", gate="undecided", gate_reason=GateReason.IMPROVEMENT_UNCLEAR)
+NO_BETTER = version_of(2, "abcd", gate="rejected", gate_reason=GateReason.NOT_BETTER_THAN_RELEASED)
 EVERY_30_DAYS = {"retrain": {"every_days": 30}}
 RETRAINED = version_of(2, retrain="2026-12-01", created="2026-12-03T00:00:00Z")
 STEPS = {"training": {"max_steps": 3000}}
@@ -153,6 +155,17 @@ CASES = {
     "a rejected version beside a released one": (
         act(wanted_of("abcd"), V1, REJECTED, space=serving_of(V1)),
         "hold GateRejected v1 Synced Degraded"),
+    "a version that is no better than the released one": (
+        act(wanted_of("abcd"), V1, NO_BETTER, space=serving_of(V1)),
+        "hold NotBetter v1 Synced Healthy"),
+    "a first version that the gate could not decide about": (
+        act(wanted_of("abcd"), UNDECIDED), "hold GateUndecided - Synced Degraded"),
+    "an undecided version beside a released one": (
+        act(wanted_of("abcd"), V1, UNDECIDED, space=serving_of(V1)),
+        "hold GateUndecided v1 Synced Degraded"),
+    "an undecided version that is pinned": (
+        act(wanted_of("abcd", release="v2"), V1, UNDECIDED, space=serving_of(V1)),
+        "release ReleasePinned v2 OutOfSync Healthy"),
     "a rejected first version": (act(wanted_of("abcd"), REJECTED), "hold GateRejected - Synced Degraded"),
     "a pinned version that does not exist": (
         act(wanted_of(release="v7"), V1, space=serving_of(V1)),
@@ -281,8 +294,16 @@ def test_rollback_is_not_stopped_by_a_training_or_by_missing_images() -> None:
     assert act(unpushed, V1, V2, space=serving_of(V2)).kind == "release"
 
 
-def test_choose_release() -> None:
-    versions = (V1, V2, version_of(3, gate="rejected"))
+def test_a_plan_says_what_a_verdict_rests_on_and_how_to_go_on() -> None:
+    evidence = Evidence("empty_prompt", 0.08, 0.02, 0.14, 0.05, 0.95)
+    cause = act(wanted_of("abcd"), V1, replace(UNDECIDED, evidence=evidence), space=serving_of(V1)).cause
+    assert "8.0% lower than with an empty prompt (at least 2.0% lower and at most 14.0% lower, each with 95%" in cause
+    assert "v1 stays released; add images or hold out more of them, or write `release: v2`" in cause
+
+
+@pytest.mark.parametrize("gate", ["rejected", "undecided"])
+def test_choose_release(gate: Gate) -> None:
+    versions = (V1, V2, version_of(3, gate=gate))
     assert choose_release(spec_of(), versions, V1.inputs) is V1
     assert choose_release(spec_of(), versions, V2.inputs) is V2
     assert choose_release(spec_of(), versions, "unknown") is V2

@@ -14,6 +14,7 @@ from conceptry.fingerprint import training_fingerprint
 from conceptry.plan import plan
 from conceptry.plan_inputs import PlanInputs
 from conceptry.policy import Policy, Window, load_policy
+from conceptry.reasons import GateReason
 from conceptry.rollout import Pace, defer_trainings
 from conceptry.version import Live, LiveConcept, Version
 from tests.support.plan_worlds import TEMPLATES, TINY, images_of, spec_of, version_of, wanted_of
@@ -39,8 +40,9 @@ class Registry:
         assert spec is not None
         return training_fingerprint(spec, images_of("abc"), base)
 
-    def trained(self, name: str, gate: str = "passed") -> None:
-        made = version_of(2, base=NEW, gate=gate, fingerprint=self.fingerprint(name), inputs=self.fingerprint(name))
+    def trained(self, name: str, gate: str = "passed", gate_reason: GateReason | None = None) -> None:
+        fingerprint = self.fingerprint(name)
+        made = version_of(2, base=NEW, gate=gate, gate_reason=gate_reason, fingerprint=fingerprint, inputs=fingerprint)
         self.versions[name] = (*self.versions[name], made)
 
     def plan(self, policy: Policy | None = None, **how: Any) -> Plan:
@@ -84,6 +86,19 @@ def test_nobody_follows_a_canary_that_went_wrong(registry: Registry, how: str) -
         registry.trained("ant", gate="rejected")
     assert registry.starts() == []
     assert "CanaryFailed" in {action.deferral for action in registry.plan().actions}
+
+
+@pytest.mark.parametrize("reason", [GateReason.NOT_BETTER_THAN_RELEASED, GateReason.UNCLEAR_AGAINST_RELEASED])
+def test_a_canary_that_is_only_no_better_than_before_shows_that_the_recipe_works(
+    registry: Registry, reason: GateReason
+) -> None:
+    registry.trained("ant", gate="rejected", gate_reason=reason)
+    assert registry.starts() == ["bee", "cat", "dog", "eel", "fox"]
+
+
+def test_another_concept_becomes_the_canary_when_the_gate_could_not_decide(registry: Registry) -> None:
+    registry.trained("ant", gate="undecided", gate_reason=GateReason.NOTHING_HELD_OUT)
+    assert registry.starts() == ["bee"]
 
 
 def test_it_stops_when_too_many_go_wrong(registry: Registry) -> None:

@@ -21,6 +21,7 @@ def test_settings() -> None:
         metrics=TrainingMetrics(steps=300),
         model_repo="ann/my-cat",
         revision="c" * 40,
+        gate="passed: it is better",
     )
     assert json.loads(json.dumps(settings)) == settings
     assert settings == {
@@ -35,6 +36,7 @@ def test_settings() -> None:
         "model_repo": "ann/my-cat",
         "version": "v2",
         "revision": "c" * 40,
+        "gate": "passed: it is better",
         "metrics": {"steps": 300},
         "examples": settings["examples"],
         "endpoint": settings["endpoint"],

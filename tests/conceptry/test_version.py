@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conceptry.errors import HubError
-from conceptry.version import Manifest, Version
+from conceptry.reasons import GateReason
+from conceptry.version import Evidence, Manifest, Version
 from tests.support.plan_worlds import version_of
 from trainer.metrics import Losses, TrainingMetrics
 
@@ -20,11 +21,13 @@ VERSIONS = st.builds(
     fingerprint=HEX,
     inputs=HEX,
     commit=st.text("0123456789abcdef", min_size=40, max_size=40),
-    gate=st.sampled_from(["passed", "rejected"]),
+    gate=st.sampled_from(["passed", "rejected", "undecided"]),
     dvc_md5=HEX.map(lambda text: f"{text[:32]}.dir"),
     created=st.dates().map(lambda day: f"{day.isoformat()}T12:00:00Z"),
     retrain=st.none() | st.dates().map(lambda day: day.isoformat()),
     loss=st.none() | st.floats(0, 10),
+    gate_reason=st.none() | st.sampled_from(GateReason),
+    evidence=st.none() | st.builds(Evidence, st.sampled_from(["initializer", "released"]), *[st.floats(-9, 1)] * 5),
     images=st.lists(HEX, max_size=3).map(tuple),
     spec=st.dictionaries(st.sampled_from(["placeholder_token", "training.max_steps", "recipe"]), VALUES),
 )
@@ -48,7 +51,7 @@ def test_a_version_is_called_by_its_number() -> None:
         ({}, "number: Field required"),
         (None, "entry: "),
         ([], "entry: "),
-        ({**version_of(1).to_index(), "gate": "maybe"}, "gate: Input should be 'passed' or 'rejected'"),
+        ({**version_of(1).to_index(), "gate": "maybe"}, "gate: Input should be 'passed', 'rejected' or 'undecided'"),
         ({**version_of(1).to_index(), "created": "yesterday"}, "created: 'yesterday' is not an ISO date and time"),
     ],
 )

@@ -242,7 +242,7 @@ class Registry(RuleBasedStateMachine):
                 fingerprint=fingerprint, inputs=job.inputs, commit=revision, dvc_md5=job.desired.dvc_md5 or "",
                 images=job.desired.images or (),
             )  # fmt: skip
-            judged = GateResult(good, (GateFinding(GateReason.IMPROVED, "judged"),))
+            judged = GateResult((GateFinding(GateReason.IMPROVED, "passed" if good else "rejected", "judged"),))
             bundle = hub.assemble(
                 place / "output", place / "bundle", name=action.concept, spec=job.spec, base=job.base,
                 lineage=lineage, gate=judged, repo=session.target.repo(action.concept),

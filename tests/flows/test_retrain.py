@@ -36,7 +36,7 @@ def test_what_is_due_is_started_once_and_by_this_flow_only(world: World) -> None
 def test_only_a_better_version_is_released(world: World, loss: float, gate: str, released: str) -> None:
     name = f"{gate}-owl"
     day = due_day(world, name)
-    assert train_concept(**world.trained(name, loss=loss, retrain=day)) == "v2"
+    assert train_concept(**world.trained(name, loss=loss, retrain=day, released=0.05)) == "v2"
     there = world.there(name)
     assert [(version.gate, version.retrain) for version in there.versions] == [("passed", None), (gate, day)]
     assert there.space is not None

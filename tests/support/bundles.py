@@ -7,6 +7,7 @@ from conceptry.concept import BaseModel, ConceptSpec
 from conceptry.desired import ImageRef
 from conceptry.gate import GateFinding, GateResult
 from conceptry.reasons import GateReason
+from conceptry.version import Gate
 from tasks.hub import Lineage, assemble
 from tests.support.trained import make_trained
 
@@ -26,7 +27,7 @@ def make_bundle(
     fingerprint: str,
     loss: float = 0.05,
     spec: ConceptSpec | None = None,
-    passed: bool = True,
+    verdict: Gate = "passed",
 ) -> Path:
     seed = int(fingerprint[:2], 16)
     trained = make_trained(folder.with_name(folder.name + "-trained"), loss=loss, base_model="sd-v1-4", seed=seed)
@@ -39,7 +40,7 @@ def make_bundle(
         prefect_run="run-1",
         created="2026-11-22T10:00:00+00:00",
     )
-    gate = GateResult(passed, (GateFinding(GateReason.IMPROVED, "held-out loss 0.1 -> 0.05"),))
+    gate = GateResult((GateFinding(GateReason.IMPROVED, verdict, "held-out loss 0.1 -> 0.05"),))
     return assemble(
         trained, folder, name=name, spec=spec or make_spec(), base=BASE, lineage=lineage, gate=gate,
         repo=f"local/{name}",

@@ -31,7 +31,12 @@ ACCOUNTS = Accounts(
     ]
 )
 
-VERDICTS = {"list": "registry.versions", "revision": "v{number}", "verdict": "verdict", "shown": ["passed", "rejected"]}
+VERDICTS = {
+    "list": "registry.versions",
+    "revision": "v{number}",
+    "verdict": "verdict",
+    "shown": ["passed", "rejected", "undecided"],
+}
 CONFIG = HubConfig.model_validate(
     {
         "pages": {"manifest": "manifest.json", "picture": "samples/grid.png", "verdicts": VERDICTS},

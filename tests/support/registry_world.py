@@ -144,7 +144,7 @@ class World:
         )  # fmt: skip
         bundle = assemble(
             self.root / "trained", self.root / "bundle", name=name, spec=job.spec, base=job.base, lineage=lineage,
-            gate=GateResult(True, (GateFinding(GateReason.IMPROVED, "it was good"),)), repo=f"local/{name}",
+            gate=GateResult((GateFinding(GateReason.IMPROVED, "passed", "it was good"),)), repo=f"local/{name}",
         )  # fmt: skip
         publish(self.session, name, bundle)
 
@@ -157,14 +157,16 @@ class World:
         refs = self.api().list_repo_refs(f"local/{name}")
         return sorted(branch.name for branch in refs.branches)
 
-    def trained(self, name: str, loss: float = 0.05, retrain: str | None = None) -> dict[str, Any]:
+    def trained(
+        self, name: str, loss: float = 0.05, retrain: str | None = None, released: float | None = None
+    ) -> dict[str, Any]:
         """Put what a trainer leaves into the run's folder, and return the parameters of its run.
 
         So a run finds its training done, as after a retry, and a test need not wait for one.
         """
         job = job_at_head(self.installation, name, retrain)
         folder = self.run_folder(job.fingerprint)
-        make_trained(folder.output, token=f"<{name}>", loss=loss)
+        make_trained(folder.output, token=f"<{name}>", loss=loss, released=released)
         return {"name": name, "revision": job.revision, "fingerprint": job.fingerprint, "retrain": retrain}
 
     def run_folder(self, fingerprint: str) -> RunFolder:

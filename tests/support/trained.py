@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image
 from safetensors.numpy import save_file
 
+from tests.support.losses import make_losses
 from trainer.metrics import METRICS_FILE, TrainingMetrics, write_metrics
 
 WIDTHS = {"tiny": 96, "sd-v1-4": 768}
@@ -13,7 +14,13 @@ WIDTHS = {"tiny": 96, "sd-v1-4": 768}
 
 
 def make_trained(
-    folder: Path, *, token: str = "<x>", loss: float = 0.05, base_model: str = "tiny", seed: int = 0
+    folder: Path,
+    *,
+    token: str = "<x>",
+    loss: float = 0.05,
+    released: float | None = None,
+    base_model: str = "tiny",
+    seed: int = 0,
 ) -> Path:
     """Write the files of a training's output folder.
 
@@ -21,6 +28,7 @@ def make_trained(
         folder: Where to; it is made.
         token: The placeholder token.
         loss: Held-out loss with the token; with the initializer it is 0.1.
+        released: Held-out loss of the released version; None if there is none to beat.
         base_model: Preset that was trained on.
         seed: Another one gives another picture and other vectors.
     """
@@ -39,7 +47,7 @@ def make_trained(
         "steps": 10,
         "stopped": "max_steps",
         "device": "CPU",
-        "loss": {"initializer": 0.1, "trained": loss, "improvement": 1 - loss / 0.1},
+        "loss": make_losses(loss, released=released),
         "images": {"train": 3, "held_out": 1},
         "seconds": {"train": 1.0, "total": 2.5},
     }

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from conceptry.errors import TrainingError
-from conceptry.gate import GateResult
+from conceptry.gate import GateFinding, GateResult
 from conceptry.markdown import code, code_block, dump_front_matter, plain, split_front_matter, table
+from conceptry.reasons import GateReason
 from conceptry.version import Manifest, Version
 from tasks.hub import Lineage, assemble
 from tasks.hub.card import render_card
@@ -112,12 +113,15 @@ def test_a_bundle_is_whole_and_says_where_it_comes_from(tmp_path: Path) -> None:
     assert yaml.safe_load(card.split("---")[1])["pipeline_tag"] == "text-to-image"
 
 
+IMPORTED = GateResult((GateFinding(GateReason.IMPORTED, "passed", "it was not judged here"),))
+
+
 def refused(trained: Path, bundle: Path, match: str) -> None:
     """No bundle is made of this training, and the error says why."""
     lineage = Lineage("a" * 64, "a" * 64, "c" * 40, "f" * 32, ())
     with pytest.raises(TrainingError, match=match):
         assemble(
-            trained, bundle, name="x", spec=make_spec(), base=BASE, lineage=lineage, gate=GateResult(True, ()),
+            trained, bundle, name="x", spec=make_spec(), base=BASE, lineage=lineage, gate=IMPORTED,
             repo="local/x",
         )  # fmt: skip
     assert not bundle.exists()

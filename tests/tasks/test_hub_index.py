@@ -72,7 +72,9 @@ def test_the_card_of_main_is_the_released_versions(hub: HubTarget, tmp_path: Pat
 
 
 def test_the_listing_says_all_and_leaves_other_peoples_repos_out(hub: HubTarget, tmp_path: Path) -> None:
-    version = publish(HubSession(hub), "dog", make_bundle(tmp_path / "a", "dog", fingerprint="3" * 64, passed=False))
+    version = publish(
+        HubSession(hub), "dog", make_bundle(tmp_path / "a", "dog", fingerprint="3" * 64, verdict="rejected")
+    )
     update_main(HubSession(hub), "dog", None)
     push(hub, "dog", space_folder(tmp_path / "s"), "v1", "title=abc", revision=version.commit)
     HubSession(hub).api.create_repo(hub.repo("a-person-s-own"))

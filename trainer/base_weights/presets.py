@@ -35,6 +35,10 @@ class Preset:
     `resolution` in pixels; `views` is how many crops of each picture are encoded once and then reused; with `flips`
     half of them are mirrored. The tiny world has left and right: a mirrored crescent is one it never saw. Every
     `sample_every` steps a few pictures are drawn.
+
+    `min_improvement` is the fraction by which a token's held-out loss must be lower than without training. On `tiny` it
+    was measured (docs/log/2026-11-quality.md): trained tokens reach 0.14 to 0.23, vectors that were not trained 0.03.
+    For `sd-v1-4` it is a guess until trainings at full size are judged.
     """
 
     name: str
@@ -47,6 +51,7 @@ class Preset:
     sample_every: int
     sampling_steps: int
     guidance_scale: float
+    min_improvement: float
     files: tuple[PresetFile, ...]
 
     @property
@@ -70,6 +75,7 @@ PRESETS: dict[str, Preset] = {
         sample_every=100,
         sampling_steps=20,
         guidance_scale=3.0,
+        min_improvement=0.05,
         files=(
             PresetFile("tiny/tiny.safetensors", _TINY["tiny.safetensors"]),
             PresetFile("tiny/merges.txt.gz", _TINY["merges.txt.gz"]),
@@ -86,6 +92,7 @@ PRESETS: dict[str, Preset] = {
         sample_every=500,
         sampling_steps=20,
         guidance_scale=7.5,
+        min_improvement=0.01,
         files=(
             PresetFile(
                 "kcv_encoder.h5",

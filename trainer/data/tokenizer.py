@@ -15,6 +15,7 @@ import html
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
+from copy import copy
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
@@ -155,6 +156,12 @@ class Tokenizer:
         self.prompt_length = prompt_length
         self.placeholder = placeholder
         self._placeholder_ids = [self.vocabulary + index for index in range(num_vectors)]
+
+    def with_vectors(self, num_vectors: int) -> Tokenizer:
+        """Make a tokenizer of the same vocabulary whose placeholder stands for `num_vectors` vectors."""
+        other = copy(self)
+        other._placeholder_ids = [self.vocabulary + index for index in range(num_vectors)]
+        return other
 
     def ids(self, text: str) -> list[int]:
         """Turn a text into token ids without start and end; the placeholder becomes its vectors' ids.
