@@ -2,8 +2,8 @@
 
     python -m benchmarks.gate --json
 
-About 45 minutes on 2 cores, on `tiny`, for the six concepts that its pre-training never captioned, with five pictures (`--images`)
-of each. Fixed before any result was looked at, each figure a share of verdicts:
+About 45 minutes on 2 cores, on `tiny`, for the six concepts that its pre-training never captioned, with five pictures
+of each (`--images`). Fixed before any result was looked at, each figure a share of verdicts:
 
 - of vectors that nobody trained, at most 1 % pass: the initializer's row with noise of 2, 10 and 50 % of its length,
   the mean of all words, another concept's token, a training of one step, and one of 20 steps at a rate of 1e-9;

@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 from rich.text import Text
 
+from cli import image_checks
 from cli.options import Root, print_json
 from conceptry.concept import ConceptSpec, spec_path
 from conceptry.desired import ConceptSource, DesiredConcept, images_path, parse_sources
@@ -27,7 +28,7 @@ from local.console import out
 from local.setup_folder import open_installation
 from tasks import dvc, hub
 from tasks.git.checkout import find_top
-from tasks.tokens import pieces
+from tasks.tokens import initializer_problem
 
 
 class Format(StrEnum):
@@ -38,14 +39,11 @@ class Format(StrEnum):
     GITHUB = "github"
 
 
-Level = Literal["error", "warning"]
-
-
 @dataclass(frozen=True)
 class Finding:
     """Error or warning in a file of the repository; `line` is from 1, or None."""
 
-    level: Level
+    level: image_checks.Level
     file: str
     line: int | None
     message: str
@@ -118,7 +116,7 @@ def lint(top: Path, installation: Installation | None, *, remote: bool = True) -
     base_dir = installation.base_dir if installation else None
     found = [*_mistakes(checkout), *_policy(checkout), *_initializers(checkout, base_dir)]
     concepts, unreachable = _images(checkout, remote=remote)
-    found += [*unreachable, *_duplicates(concepts)]
+    found += [*unreachable, *_duplicates(concepts), *_unusable(checkout, concepts, base_dir)]
     if remote:
         found += _missing(concepts)
         if installation is not None:
@@ -165,13 +163,9 @@ def _policy(checkout: Checkout) -> Iterator[Finding]:
 
 def _initializers(checkout: Checkout, base_dir: Path | None) -> Iterator[Finding]:
     for name, spec in checkout.specs():
-        cut = pieces(spec.initializer_token, spec.base_model, base_dir)
-        if cut is not None and len(cut) != 1:
-            message = (
-                f"initializer_token: {spec.initializer_token!r} is {len(cut)} tokens in {spec.base_model} "
-                f"({' + '.join(cut)}); choose a word that is one token"
-            )
-            yield Finding("error", spec_path(name), checkout.line(name, "initializer_token"), message)
+        if problem := initializer_problem(spec, base_dir):
+            line = checkout.line(name, "initializer_token")
+            yield Finding("error", spec_path(name), line, f"initializer_token: {problem}")
 
 
 def _images(checkout: Checkout, *, remote: bool) -> tuple[dict[str, DesiredConcept], list[Finding]]:
@@ -187,6 +181,17 @@ def _images(checkout: Checkout, *, remote: bool) -> tuple[dict[str, DesiredConce
     except ConceptryError as error:
         return concepts, [Finding("warning", ".dvc/config", None, f"the DVC remote was not checked: {error}")]
     return listed, []
+
+
+def _unusable(checkout: Checkout, concepts: Mapping[str, DesiredConcept], base_dir: Path | None) -> Iterator[Finding]:
+    """Read every image that is in the working tree; the result is kept until images or settings change."""
+    for name, spec in checkout.specs():
+        folder = checkout.top / "concepts" / name / "images"
+        if folder.is_dir() and any(folder.iterdir()):
+            place = checkout.top / ".dvc" / "tmp" / "conceptry" / "images"
+            key = concepts[name].dvc_md5
+            for level, message in image_checks.kept(place, name, spec, folder, base_dir=base_dir, images_md5=key):
+                yield Finding(level, images_path(name), None, message)
 
 
 def _duplicates(concepts: Mapping[str, DesiredConcept]) -> Iterator[Finding]:

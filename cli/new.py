@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
+import click
 import typer
 from pydantic import BaseModel
 from rich.console import Console
 from rich.syntax import Syntax
+from rich.text import Text
 
-from conceptry.concept import ConceptSpec, check_name, check_unique_tokens, load_spec, spec_path
+from cli import image_checks
+from cli.options import Root
+from conceptry.concept import BASE_MODELS, ConceptSpec, check_name, check_unique_tokens, load_spec, spec_path
 from conceptry.errors import ConceptryError, SpecError
+from local.setup_folder import base_folder
+from tasks import training
 from tasks.dvc import add_images, add_to_pipeline
 from tasks.git.checkout import find_top
+from tasks.tokens import initializer_problem
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic"})
 
@@ -44,6 +52,7 @@ class Added:
     images: int
     captions: int
     to_commit: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
 
 def command(
@@ -56,22 +65,54 @@ def command(
     token: Annotated[str, typer.Option("--token", help='The token to learn, in angle brackets: "<my-cat>".')],
     init: Annotated[str, typer.Option("--init", help="A known word to start from, for example cat.")],
     style: Annotated[bool, typer.Option("--style", help="The images share a style, not a thing.")] = False,
-    base_model: Annotated[str, typer.Option("--base-model", help="The base model: tiny or sd-v1-4.")] = "tiny",
+    base_model: Annotated[
+        str | None, typer.Option("--base-model", help="The base model: tiny or sd-v1-4; asked for on a terminal.")
+    ] = None,
+    check: Annotated[bool, typer.Option("--check/--no-check", help="Whether to read every image.")] = True,
+    root: Root = None,
 ) -> None:
     """Add a concept to this repository: write its concept.yaml, copy the images, and add them to DVC.
 
-    Nothing is committed or pushed; the next commands are printed.
+    Every image is read, and what cannot be trained is refused: a damaged or blank image, an initializer that the base
+    model does not know, or images that it cannot draw. Nothing is committed or pushed; the next commands are printed.
     """
+    base_model = base_model or ask_base_model()
     new = NewConcept(name, images, token, init, "style" if style else "object", base_model)
-    describe(add_concept(Path.cwd(), new))
+
+    def check_images(spec: ConceptSpec, folder: Path) -> tuple[str, ...]:
+        base_dir = base_folder(root)
+        if problem := initializer_problem(spec, base_dir):
+            raise ConceptryError(
+                f"initializer_token: {problem}", concept=name, next_step="pass another one with --init"
+            )
+        return image_checks.check(name, spec, folder, base_dir)
+
+    describe(add_concept(Path.cwd(), new, check_images if check else None))
 
 
-def add_concept(start: Path, new: NewConcept) -> Added:
+def ask_base_model() -> str:
+    """Ask for the base model on a terminal, with what each can do; elsewhere return the first, `tiny`."""
+    if not sys.stdin.isatty():
+        return BASE_MODELS[0]
+    console = Console(highlight=False)
+    for base_model in training.base_models().values():
+        console.print(f"[bold]{base_model.name}[/] draws {base_model.draws}; it needs {base_model.needs}.")
+    return str(typer.prompt("Base model", type=click.Choice(BASE_MODELS), default=BASE_MODELS[0]))
+
+
+def add_concept(
+    start: Path, new: NewConcept, check: Callable[[ConceptSpec, Path], tuple[str, ...]] | None = None
+) -> Added:
     """Write concepts/NAME/ and add its images to DVC; a failure leaves the working tree unchanged.
+
+    Args:
+        start: Folder in the repository.
+        new: Requested concept.
+        check: Called with concept.yaml and the folder of copied images; returns warnings.
 
     Raises:
         SpecError: name, token or initializer are invalid, or another concept has the token.
-        ConceptryError: there is no repository, no DVC in it or no image, or the concept exists.
+        ConceptryError: there is no repository, no DVC in it or no image, the concept exists, or `check` refused it.
     """
     check_name(new.name)
     top = _top(start)
@@ -90,13 +131,15 @@ def add_concept(start: Path, new: NewConcept) -> Added:
         (folder / "concept.yaml").write_text(text, encoding="utf-8")
         for file in files:
             shutil.copyfile(file, folder / "images" / file.name)
+        warnings = check(load_spec(text, spec_path(new.name)), folder / "images") if check else ()
         add_images(top, folder / "images")
         pipeline = add_to_pipeline(top, new.name)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
     images = sum(file.suffix.lower() in IMAGE_SUFFIXES for file in files)
-    return Added(new.name, folder.relative_to(top), images, len(files) - images, _to_commit(top, folder, pipeline))
+    to_commit = _to_commit(top, folder, pipeline)
+    return Added(new.name, folder.relative_to(top), images, len(files) - images, to_commit, warnings)
 
 
 def concept_yaml(new: NewConcept, *, schema: bool) -> str:
@@ -126,6 +169,8 @@ def describe(added: Added) -> None:
     console = Console(highlight=False)
     captions = f" and {added.captions} captions" if added.captions else ""
     console.print(f"[green]✓[/] [bold]{added.folder}[/] with {added.images} images{captions}.")
+    for warning in added.warnings:
+        console.print(Text(f"  {warning}", style="yellow"), soft_wrap=True)
     console.print("\nReview concept.yaml, then:\n")
     console.print(Syntax(commands(added), "bash", background_color="default", word_wrap=True))
 

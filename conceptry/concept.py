@@ -217,7 +217,8 @@ class ConceptSpec(_Section):
 class BaseModel:
     """Preset as fingerprints use it: digest of its weights, the trainer's RECIPE, default resolution in pixels.
 
-    `min_improvement` is the gate's default threshold and in no fingerprint.
+    In no fingerprint are `min_improvement`, the gate's default threshold, and two texts: what it draws, and what a
+    training of it needs.
     """
 
     name: str
@@ -225,6 +226,8 @@ class BaseModel:
     recipe: int
     resolution: int
     min_improvement: float = 0.0
+    draws: str = ""
+    needs: str = ""
 
 
 def spec_path(name: str) -> str:

@@ -17,6 +17,8 @@ class PlanInputs:
         bases: Base models by name.
         templates: Identity of the templates of Space and handler; part of the serving fingerprint.
         attempts: State of the newest run of each training fingerprint, if that is running or failed.
+        failures: Why the newest run of a training fingerprint failed, in words.
+        initializers: What is wrong with the initializer of a concept, in words, by its name.
         today: Date by which scheduled retrainings are due; None plans no retraining.
         image_names: Path of an image by its md5, for images that are no longer in git.
         rates: Speed and price of training, by preset and by `backend/preset`.
@@ -25,6 +27,8 @@ class PlanInputs:
     bases: Mapping[str, BaseModel]
     templates: str
     attempts: Mapping[str, Attempt] = field(default_factory=dict)
+    failures: Mapping[str, str] = field(default_factory=dict)
+    initializers: Mapping[str, str] = field(default_factory=dict)
     today: date | None = None
     image_names: Mapping[str, str] = field(default_factory=dict)
     rates: Mapping[str, Rate] = field(default_factory=dict)

@@ -103,11 +103,8 @@ class ConceptPlanner:
         keys = content_keys(images)
         retrain = due and due[0].isoformat()
         fingerprint = training_fingerprint(self.spec, images, self.base, retrain)
-        if not keys:
-            cause = "the images folder contains no image; add some, then `dvc add` and `dvc push` them"
-            return self._action(
-                ActionKind.HOLD, ActionReason.NO_IMAGES, cause, fingerprint=fingerprint, health="Degraded"
-            )
+        if cannot := self._cannot_train(keys):
+            return self._action(ActionKind.HOLD, *cannot, fingerprint=fingerprint, health="Degraded")
         reason, cause = (
             (ActionReason.RETRAIN_DUE, due[1])
             if due
@@ -120,12 +117,21 @@ class ConceptPlanner:
                 ActionKind.NOTHING, ActionReason.TRAINING_RUNNING, cause, fingerprint=fingerprint, health="Progressing"
             )
         if attempt == "failed":
-            cause = f"training failed ({cause}); change the inputs, or `conceptry train {self.desired.name}` to retry"
+            because = self.inputs.failures.get(fingerprint, cause)
+            cause = f"training failed ({because}); change the inputs, or `conceptry train {self.desired.name}` to retry"
             return self._action(
                 ActionKind.HOLD, ActionReason.TRAINING_FAILED, cause, fingerprint=fingerprint, health="Degraded"
             )
         action = self._action(ActionKind.TRAIN, reason, cause, fingerprint=fingerprint)
         return replace(action, retrain=retrain, changes=self._changes(), estimate=self._estimate())
+
+    def _cannot_train(self, images: Sequence[str]) -> tuple[ActionReason, str] | None:
+        """Return why these inputs cannot be trained, as reason and words; None if they can."""
+        if not images:
+            cause = "the images folder contains no image; add some, then `dvc add` and `dvc push` them"
+            return ActionReason.NO_IMAGES, cause
+        problem = self.inputs.initializers.get(self.desired.name)
+        return (ActionReason.INITIALIZER_UNKNOWN, f"initializer_token: {problem}") if problem else None
 
     def release(self, inputs: str | None, *, settled: bool) -> Version | None:
         """Return the version to serve. While a training is outstanding, `latest` keeps the served version."""

@@ -33,6 +33,7 @@ from flows.observe import Context, Observation, observe
 from flows.steps import DIRECT
 from flows.training_runs import TrainingRuns, training_runs
 from tasks import dvc, git, space, training
+from tasks.tokens import initializer_problem
 
 
 @dataclass(frozen=True)
@@ -56,15 +57,26 @@ def compare(
         today: Date by which scheduled retrainings are due; None plans no retraining.
     """
     installation, desired, live = context.installation, observed.desired, observed.live
-    inputs = replace(plan_inputs(installation), today=today)
+    inputs = replace(plan_inputs(installation), today=today, initializers=_initializers(desired, installation))
     if runs is not None:
-        inputs = replace(inputs, attempts=runs.attempts(open_fingerprints(desired, live, inputs)))
+        attempts = runs.attempts(open_fingerprints(desired, live, inputs))
+        inputs = replace(inputs, attempts=attempts, failures=runs.failures(attempts))
     pending = pending_trainings(desired, live, inputs)
     if pending:
         desired = context.steps.list_images(installation, desired, pending)
         inputs = replace(inputs, image_names=_image_names(installation, live, pending))
     made = replace(plan(desired, live, inputs), hub=live.digest())
     return Comparison(desired, live, defer_trainings(made, desired, live, inputs, pace=_pace(installation, desired)))
+
+
+def _initializers(desired: Desired, installation: Installation) -> dict[str, str]:
+    """Return what is wrong with the initializers of all concepts, by name."""
+    found = {
+        name: initializer_problem(concept.spec, installation.base_dir)
+        for name, concept in desired.concepts.items()
+        if concept.spec is not None
+    }
+    return {name: problem for name, problem in found.items() if problem}
 
 
 def current_comparison(

@@ -8,7 +8,8 @@ A run keeps its id through every retry, so that a retry finds its finished tasks
 shows whether a run in state Running is alive or died together with its worker.
 """
 
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 
@@ -40,6 +41,7 @@ MAX_RUNS = 4
 # A worker starts the process of a run within seconds; a run that stays pending longer has lost its worker.
 MAX_PENDING = timedelta(minutes=3)
 PAGE = 100
+_PREFIX = re.compile(r"^Flow run encountered an exception: (\w+: )?")
 
 
 def fingerprint_tag(fingerprint: str) -> str:
@@ -67,6 +69,12 @@ class TrainingRuns:
         states = {fingerprint: self._attempt(run) for fingerprint, run in self._newest(fingerprints).items()}
         states |= {str(run.parameters.get("fingerprint")): "running" for run in self.active()}
         return {fingerprint: attempt for fingerprint, attempt in states.items() if attempt is not None}
+
+    def failures(self, attempts: Mapping[str, Attempt]) -> dict[str, str]:
+        """Return why the failed ones of these fingerprints failed, in one line each."""
+        failed = [fingerprint for fingerprint, attempt in attempts.items() if attempt == "failed"]
+        newest = self._newest(failed) if failed else {}
+        return {fingerprint: cause for fingerprint, run in newest.items() if (cause := _cause(run))}
 
     def active(self) -> list[FlowRun]:
         """Return the runs that are scheduled or running, without those that were killed."""
@@ -155,6 +163,13 @@ class TrainingRuns:
             runs += page
             if len(page) < PAGE:
                 return runs
+
+
+def _cause(run: FlowRun) -> str:
+    """Return the first line of why a run ended, without Prefect's words and the name of the concept."""
+    lines = (run.state.message or "").splitlines() if run.state else []
+    text = _PREFIX.sub("", lines[0]) if lines else ""
+    return text.removeprefix(f"{run.parameters.get('name')}: ")
 
 
 @contextmanager

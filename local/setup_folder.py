@@ -218,6 +218,21 @@ def open_installation(root: Path | None) -> Iterator[Installation]:
         yield installation
 
 
+def base_folder(root: Path | None) -> Path | None:
+    """Return the folder of base model weights of `open_installation`; None if settings are missing.
+
+    Raises:
+        SettingsError: `root` was passed and is not a complete set-up.
+    """
+    try:
+        with open_installation(root) as installation:
+            return installation.base_dir
+    except SettingsError:
+        if root is not None:
+            raise
+        return None
+
+
 def installation_of(folder: Folder, setup: Setup) -> Installation:
     """Return the installation of a set-up; other settings come from the environment."""
     _prepare_clients(folder, setup)

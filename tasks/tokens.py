@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from conceptry.concept import ConceptSpec
 from trainer.base_weights.presets import PRESETS, find
 from trainer.data.tokenizer import load_byte_pairs
 
@@ -21,3 +22,19 @@ def pieces(word: str, base_model: str, base_dir: Path | None) -> tuple[str, ...]
     if path is None:
         return None
     return tuple(token.removesuffix(_WORD_END) for token in load_byte_pairs(path).tokens(word))
+
+
+def initializer_problem(spec: ConceptSpec, base_dir: Path | None) -> str | None:
+    """Return what is wrong with a concept's initializer; None if the base model knows it as one token, or cannot say.
+
+    Args:
+        spec: concept.yaml.
+        base_dir: Folder of base model weights, for presets without shipped weights.
+    """
+    cut = pieces(spec.initializer_token, spec.base_model, base_dir)
+    if cut is None or len(cut) == 1:
+        return None
+    known = PRESETS[spec.base_model].words
+    words = f", for example {', '.join(known)}" if known else ""
+    found = f"{spec.initializer_token!r} is {len(cut)} tokens in {spec.base_model} ({' + '.join(cut)})"
+    return f"{found}; choose a word that is one token{words}"

@@ -9,6 +9,8 @@ Started again with the same arguments it goes on from the last checkpoint.
 In --base lie the base model's weights; tiny needs none. With a CLIP model in its folder clip/ (config.json and
 model.safetensors, as transformers saves one) the samples are scored, too: `clip` in metrics.json.
 
+With --check it trains nothing and writes nothing: exit code 2, with the reason, says what would be refused.
+
 Exit codes: 0 done; 2 the configuration, the records or the base model cannot be used; 3 the training went wrong;
 75 interrupted (SIGTERM), start it again to go on.
 """
@@ -36,7 +38,10 @@ def main() -> int:
     parser.add_argument("--records", type=Path, required=True, help="folder of images-*.tfrecord")
     parser.add_argument("--config", type=Path, required=True, help="JSON file that says what to train")
     parser.add_argument("--base", type=Path, help="folder with the base model's weights; tiny needs none")
-    parser.add_argument("--output", type=Path, required=True, help="folder for what is learned")
+    parser.add_argument("--output", type=Path, help="folder for what is learned")
+    parser.add_argument(
+        "--check", action="store_true", help="train nothing; only say whether these pictures can be trained with"
+    )
     parser.add_argument(
         "--released",
         type=Path,
@@ -58,6 +63,8 @@ def main() -> int:
         help="folder for what XLA compiles, of one kind of GPU: the next job takes it from there",
     )
     options = parser.parse_args()
+    if options.output is None and not options.check:
+        parser.error("--output is required")
     if options.compiled:
         keep_compiled(options.compiled)
     try:
@@ -68,6 +75,8 @@ def main() -> int:
         return 2
     from trainer import run
 
+    if options.check:
+        return run.check(config, options.records, options.base)
     return run.run(
         config,
         options.records,

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from trainer import evaluation, export, objective, train
+from trainer import evaluation, export, objective, suitability, train
 from trainer.base_weights import presets, weight_reader
 from trainer.base_weights.base_model import BaseModel
 from trainer.checkpoint import State
@@ -118,6 +118,23 @@ def run(
     return EXIT_DONE
 
 
+def check(config: Config, records: Path, base_dir: Path | None) -> int:
+    """Say on stderr what cannot be trained with, if anything. Returns the program's exit code."""
+    try:
+        base = BaseModel(config.base_model, base_dir, verify_later=True)
+        tokenizer = base.tokenizer(config.placeholder_token, config.num_vectors)
+        shown = read_pictures(records)[: evaluation.PICTURES]
+        if base.preset.max_loss is None:
+            return EXIT_DONE
+        judged = encode_views(shown, compile_encoder(base.image_encoder()), config, evaluation.VIEWS, seed=2)
+        unet = base.diffusion_model(config.resolution, config.resolution)
+        suitability.check(objective.Frozen(base.text_encoder(tokenizer.vocabulary), unet, tokenizer), judged, config)
+    except (ConfigError, FileNotFoundError, ValueError) as error:
+        print(f"trainer: {error}", file=sys.stderr)
+        return EXIT_UNUSABLE
+    return EXIT_DONE
+
+
 def _run(
     config: Config,
     base: BaseModel,
@@ -143,6 +160,7 @@ def _run(
         frozen = objective.Frozen(text_encoder, base.diffusion_model(config.resolution, config.resolution), tokenizer)
     base.verify()
     beaten = evaluation.Released.load(released, frozen) if released else None
+    suitability.check(frozen, judged, config)
     journal.phase("start")
 
     checkpoints = output / "checkpoints"

@@ -24,6 +24,8 @@ MAX_PIXELS = 89_478_485
 MIN_SIDE = 32
 # With a larger aspect ratio, an image resized by its shorter side could exceed the memory.
 MAX_ASPECT = 8
+# No channel of a blank image is darker anywhere.
+_BLANK = 245
 
 # ISO base media files name their codec in bytes 8 to 12.
 _UNSUPPORTED = {
@@ -68,7 +70,7 @@ def normalise(data: bytes, file: str, resolution: int) -> Photo:
                 _check_size(opened.size, file)
                 notes += _frames(opened)
                 opened.load()
-                image = _to_rgb(_upright(opened, notes), notes)
+                image = _to_rgb(_upright(opened, notes), notes, file)
     except ImageError:
         raise
     except UnidentifiedImageError as error:
@@ -136,7 +138,7 @@ def _upright(image: Image.Image, notes: list[str]) -> Image.Image:
         return image
 
 
-def _to_rgb(image: Image.Image, notes: list[str]) -> Image.Image:
+def _to_rgb(image: Image.Image, notes: list[str], file: str) -> Image.Image:
     """Convert an image of any mode to 8-bit sRGB, with transparency on white."""
     icc = image.info.get("icc_profile")
     if image.mode == "F":
@@ -152,6 +154,12 @@ def _to_rgb(image: Image.Image, notes: list[str]) -> Image.Image:
     image = image.convert("RGB")
     if alpha is not None:
         image = Image.composite(image, Image.new("RGB", image.size, "white"), alpha)
+        if np.asarray(image).min() >= _BLANK:
+            raise ImageError(
+                "is blank: what it shows is white, and transparent pixels become white",
+                file=file,
+                next_step="put it on a coloured ground, or remove it",
+            )
     return image
 
 

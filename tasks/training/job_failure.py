@@ -43,5 +43,5 @@ def job_failure(concept: str, job: Job, settings: VertexSettings, last_lines: It
         return TrainingError(what, concept=concept, last_lines=lines, next_step=step)
     status = _STATUS.search(job.message)
     if status:
-        return failure(concept, int(status[1]), lines)
+        return failure(concept, int(status[1]), lines, settings.job_link(job.name))
     return TrainingError("the job failed", concept=concept, last_lines=lines, next_step="check its log")

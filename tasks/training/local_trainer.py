@@ -26,6 +26,8 @@ BAD_INPUT, WENT_WRONG, INTERRUPTED = 2, 3, 75
 # Seconds between SIGTERM and SIGKILL: enough to write a checkpoint of a few kilobytes.
 GRACE = 20.0
 LAST_LINES = 12
+REFUSED = "trainer: "
+"""How the trainer's line begins that says why it refused its input."""
 
 # Runs in the child process before the trainer. Unlike a preexec_fn, this way to set the death signal is safe in a
 # parent with threads; the last line handles a parent that died before the second line.
@@ -80,6 +82,30 @@ def train_local(
     return read_results(request.output, request.concept)
 
 
+def check_images(concept: str, records: Path, config: Mapping[str, Any], base_dir: Path | None) -> None:
+    """Check, without training, that the base model can draw such images; at once for one that draws all kinds.
+
+    Args:
+        concept: Name of the concept, for messages.
+        records: Folder of their TFRecords.
+        config: Configuration of the training.
+        base_dir: Folder of base model weights.
+
+    Raises:
+        TrainingError: it cannot, or the configuration is invalid; the message says what to change.
+    """
+    if presets.PRESETS[config["base_model"]].max_loss is None:
+        return
+    file = records.with_name("check.json")
+    file.write_text(json.dumps(dict(config)), encoding="utf-8")
+    arguments = ["--check", "--records", str(records), "--config", str(file)]
+    arguments += ["--base", str(base_dir)] if base_dir else []
+    command = python_module("trainer", *arguments)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=_environment())
+    if done.returncode != 0:
+        raise failure(concept, done.returncode, done.stderr.splitlines()[-LAST_LINES:])
+
+
 def stop(child: subprocess.Popen[bytes], grace: float = GRACE) -> None:
     """Stop the child's process group with SIGTERM, and after `grace` seconds with SIGKILL."""
     for how, patience in ((signal.SIGTERM, grace), (signal.SIGKILL, None)):
@@ -92,14 +118,23 @@ def stop(child: subprocess.Popen[bytes], grace: float = GRACE) -> None:
         child.stdout.close()
 
 
-def failure(concept: str, code: int, last_lines: Sequence[str]) -> TrainingError | TransientError:
-    """Return the error for a trainer that exited with `code`; it is transient if a retry may succeed."""
+def failure(
+    concept: str, code: int, last_lines: Sequence[str], link: str | None = None
+) -> TrainingError | TransientError:
+    """Return the error for a trainer that exited with `code`; it is transient if a retry may succeed.
+
+    `link` is the address of its log, if that is elsewhere.
+    """
     if code in (INTERRUPTED, -signal.SIGTERM, -signal.SIGKILL, -signal.SIGINT):
         how = "was interrupted" if code == INTERRUPTED else f"was ended by {signal.Signals(-code).name}"
         hint = ", possibly because memory ran out" if code == -signal.SIGKILL else ""
         return TransientError(
             f"the trainer {how}{hint}", concept=concept, next_step="its checkpoint is kept; a retry resumes from it"
         )
+    refusal = next((line for line in reversed(last_lines) if line.startswith(REFUSED)), None)
+    if code == BAD_INPUT and refusal:
+        next_step, lines = "nothing was trained; change it and try again", [link] if link else []
+        return TrainingError(refusal.removeprefix(REFUSED), concept=concept, next_step=next_step, last_lines=lines)
     what, next_step = {
         BAD_INPUT: ("the trainer refused its configuration or its records", "correct what the last line names"),
         WENT_WRONG: ("the training failed", "try a smaller training.learning_rate"),

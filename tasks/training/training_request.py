@@ -62,7 +62,15 @@ def base_models() -> dict[str, BaseModel]:
 def base_model(name: str) -> BaseModel:
     """Return a preset as fingerprints use it."""
     preset = presets.PRESETS[name]
-    return BaseModel(name, presets.digest(name), RECIPE, preset.resolution, preset.min_improvement)
+    return BaseModel(
+        name,
+        digest=presets.digest(name),
+        recipe=RECIPE,
+        resolution=preset.resolution,
+        min_improvement=preset.min_improvement,
+        draws=preset.draws,
+        needs=preset.needs,
+    )
 
 
 def relay(

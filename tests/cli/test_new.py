@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from PIL import Image
 
 from cli.new import NewConcept, add_concept, concept_yaml
-from conceptry.concept import load_spec
+from conceptry.concept import ConceptSpec, load_spec
 from conceptry.errors import ConceptryError, SpecError
 
 CAT = NewConcept("my-cat", Path("photos"), "<my-cat>", "cat")
@@ -89,6 +91,40 @@ def test_a_folder_without_pictures_is_refused(clone: Path) -> None:
     (clone.parent / "empty").mkdir()
     with pytest.raises(ConceptryError, match="no image in"):
         add_concept(clone, _wanted(clone, images=clone.parent / "empty"))
+
+
+def refuse(_: ConceptSpec, images: Path) -> tuple[str, ...]:
+    assert sorted(path.name for path in images.iterdir()) == ["a.png", "a.txt", "b.JPG"]
+    raise ConceptryError("tiny cannot draw these", concept="my-cat")
+
+
+def test_images_that_are_refused_leave_nothing_behind(clone: Path) -> None:
+    with pytest.raises(ConceptryError, match="cannot draw these"):
+        add_concept(clone, _wanted(clone), refuse)
+    assert not (clone / "concepts" / "my-cat").exists()
+    assert (clone.parent / "photos" / "a.png").is_file()
+    assert add_concept(clone, _wanted(clone), lambda _spec, _images: ("a.png: is small",)).warnings == (
+        "a.png: is small",
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--init", "cat"], "'cat' is 3 tokens in tiny"),
+        (["--init", "square"], "the base model tiny cannot draw pictures like these"),
+    ],
+)
+def test_the_command_refuses_what_cannot_work(clone: Path, arguments: list[str], says: str) -> None:
+    rng = np.random.default_rng(0)
+    for name in ("a.png", "b.JPG"):
+        Image.fromarray(rng.integers(0, 256, (6, 6, 3), "uint8")).resize((64, 64)).save(clone.parent / "photos" / name)
+    command = [sys.executable, "-m", "cli", "new", "my-cat", "--images", "../photos", "--token", "<my-cat>", *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(command, cwd=clone, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 1
+    assert says in " ".join(done.stderr.split())
+    assert not (clone / "concepts" / "my-cat").exists()
 
 
 def test_outside_of_a_repository_it_says_so(tmp_path: Path) -> None:

@@ -151,6 +151,12 @@ CASES = {
     "a base model that is not available": (
         act(wanted_of(base_model="sd-v1-4"), bases={"tiny": TINY}),
         "hold BaseModelUnavailable - Unknown Degraded"),
+    "an initializer that the base model does not know": (
+        act(wanted_of(), initializers={"my-cat": "'cat' is 3 tokens"}),
+        "hold InitializerUnknown - OutOfSync Degraded"),
+    "an unknown initializer of a version that is published": (
+        act(wanted_of(), V1, space=serving_of(V1), initializers={"my-cat": "'cat' is 3 tokens"}),
+        "nothing InSync v1 Synced Healthy"),
     "an empty images folder": (act(wanted_of("")), "hold NoImages - OutOfSync Degraded"),
     "a rejected version beside a released one": (
         act(wanted_of("abcd"), V1, REJECTED, space=serving_of(V1)),
@@ -292,6 +298,13 @@ def test_rollback_is_not_stopped_by_a_training_or_by_missing_images() -> None:
         assert (action.kind, action.cause) == ("release", "v2 -> v1")
     unpushed = replace(wanted_of("abcde", release="v1"), images=None)
     assert act(unpushed, V1, V2, space=serving_of(V2)).kind == "release"
+
+
+def test_a_plan_says_why_a_training_failed() -> None:
+    failed = {"attempts": {fingerprint(): "failed"}, "failures": {fingerprint(): "tiny cannot draw photographs"}}
+    action = act(wanted_of(), **failed)
+    assert (action.reason, action.health) == ("TrainingFailed", "Degraded")
+    assert action.cause.startswith("training failed (tiny cannot draw photographs); change the inputs, or `conceptry")
 
 
 def test_a_plan_says_what_a_verdict_rests_on_and_how_to_go_on() -> None:

@@ -110,6 +110,13 @@ def with_alpha(image: Image.Image) -> Image.Image:
     return image
 
 
+def with_a_block(mode: str, colour: int | tuple[int, ...]) -> Image.Image:
+    """A picture of one colour with a grey block in it, away from the corner."""
+    image = Image.new(mode, (80, 80), colour)
+    image.paste(Image.new(mode, (20, 20), 90 if mode == "L" else (90, 90, 90)), (40, 40))
+    return image
+
+
 def palette_with_transparency(image: Image.Image) -> bytes:
     indexed = image.quantize(16)
     return encode(indexed, "PNG", transparency=indexed.getpixel((3, 3)))
@@ -122,12 +129,22 @@ def palette_with_transparency(image: Image.Image) -> bytes:
         pytest.param(encode(with_alpha(photograph(100, 80)), "WEBP", lossless=True), id="WebP"),
         pytest.param(encode(with_alpha(photograph(100, 80).convert("L")), "PNG"), id="LA"),
         pytest.param(palette_with_transparency(photograph(100, 80)), id="palette"),
-        pytest.param(encode(Image.new("RGB", (80, 80), (9, 8, 7)), "PNG", transparency=(9, 8, 7)), id="RGB with a key"),
-        pytest.param(encode(Image.new("L", (80, 80), 7), "PNG", transparency=7), id="grey with a key"),
+        pytest.param(encode(with_a_block("RGB", (9, 8, 7)), "PNG", transparency=(9, 8, 7)), id="RGB with a key"),
+        pytest.param(encode(with_a_block("L", 7), "PNG", transparency=7), id="grey with a key"),
     ],
 )
 def test_what_is_transparent_is_white(data: bytes) -> None:
     assert corner(normalise(data, "cat.png", 64).image) == (255, 255, 255)
+
+
+@pytest.mark.parametrize("ground", [(0, 0, 0, 0), (255, 255, 255, 0)])
+def test_a_white_logo_on_a_transparent_ground_is_refused(ground: tuple[int, ...]) -> None:
+    logo = Image.new("RGBA", (80, 80), ground)
+    logo.paste((255, 255, 255, 255), (20, 20, 60, 60))
+    with pytest.raises(ImageError, match=r"logo\.png: is blank(?s:.*)coloured ground"):
+        normalise(encode(logo, "PNG"), "logo.png", 64)
+    logo.paste((250, 120, 0, 255), (30, 30, 40, 40))
+    assert normalise(encode(logo, "PNG"), "logo.png", 64).image.size == (64, 64)
 
 
 def test_cmyk_is_converted() -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from keras_cv.src.models.stable_diffusion.clip_tokenizer import SimpleTokenizer
 
-from tasks.tokens import pieces
+from conceptry.concept import ConceptSpec
+from tasks.tokens import initializer_problem, pieces
 from trainer.base_weights import presets
 
 WORDS = ["ball", "circle", "red", "zebra", "two-tone", "x2", "naïve", "日本", "under_score", "don't", "a"]
@@ -27,3 +28,17 @@ def test_a_base_model_without_its_merges_here_is_not_judged(tmp_path: Path) -> N
         file.write("#version\nc a\nca t</w>\n")
     assert pieces("cat", "sd-v1-4", tmp_path) == ("cat",)
     assert pieces("cats", "sd-v1-4", tmp_path) == ("ca", "t", "s")
+
+
+def spec_of(word: str, base_model: str = "tiny") -> ConceptSpec:
+    return ConceptSpec.model_validate({"placeholder_token": "<x>", "initializer_token": word, "base_model": base_model})
+
+
+def test_an_initializer_that_the_base_model_does_not_know_is_named_with_words_that_it_does() -> None:
+    problem = initializer_problem(spec_of("cat"), None)
+    assert problem == (
+        "'cat' is 3 tokens in tiny (c + a + t); choose a word that is one token, for example circle, square, triangle, "
+        "star, heart, ring, cross, crescent"
+    )
+    assert initializer_problem(spec_of("ring"), None) is None
+    assert initializer_problem(spec_of("cat", "sd-v1-4"), None) is None, "its vocabulary is not on this machine"

@@ -160,10 +160,8 @@ def test_no_answer_for_longer_than_patience(cloud: Cloud, tmp_path: Path) -> Non
 
 def test_the_trainer_refuses_its_input(cloud: Cloud, tmp_path: Path) -> None:
     training = Training(cloud, tmp_path, config={"steps": 1, "exit": 2})
-    with pytest.raises(TrainingError, match=r"refused its configuration(?s:.*)console\.cloud\.google\.com") as caught:
+    with pytest.raises(TrainingError, match=r"this will not do(?s:.*)console\.cloud\.google\.com"):
         training.run()
-    assert caught.value.exit_code == 2
-    assert caught.value.last_lines[-1] == "trainer: this will not do", "what the container printed"
     ended(training, ["FAILED"])
 
 

@@ -1,5 +1,6 @@
 """`python -m trainer` as a person or a task runs it, and the files that it leaves."""
 
+import io
 import json
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from safetensors.numpy import load_file
 from tests.support.trainer_runs import RecordsMaker, Trained, run_trainer
 from trainer import export
 from trainer.base_weights.base_model import BaseModel
+from trainer.data import records
 from trainer.metrics import METRICS_VERSION, ImageCounts
 from trainer.models.text_encoder import TEXT_ENCODERS
 from trainer.recipe import RECIPE
@@ -147,6 +149,45 @@ def test_a_bad_configuration_is_one_clear_line(
     assert done.stderr.splitlines()[-1].startswith("trainer: ")
     assert message in done.stderr
     assert not (folder / "output" / "metrics.json").exists()
+
+
+def test_pictures_that_the_base_model_cannot_draw_are_refused_before_the_first_step(tmp_path: Path) -> None:
+    make_photographs(tmp_path / "records")
+    config = {"placeholder_token": "<x>", "initializer_token": "circle", "base_model": "tiny"}
+    done = run_trainer(tmp_path / "records", config, tmp_path / "output")
+    assert done.returncode == 2
+    assert "the base model tiny cannot draw pictures like these" in done.stderr.splitlines()[-1]
+    assert "Choose another base_model: sd-v1-4 draws photographs" in done.stderr.splitlines()[-1]
+    assert not (tmp_path / "output" / "checkpoints").exists()
+
+
+def test_a_check_trains_nothing(make_records: RecordsMaker, trained: Trained, tmp_path: Path) -> None:
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps(trained.config))
+
+    def check(records_folder: Path) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "trainer", "--check", "--records", records_folder, "--config", config]
+        return subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+
+    assert check(make_records(tmp_path / "shapes", ("red", "heart"), 2)).returncode == 0
+    done = check(make_photographs(tmp_path / "photographs"))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "cannot draw pictures like these" in done.stderr.splitlines()[-1]
+    assert {path.name for path in tmp_path.iterdir()} == {"config.json", "shapes", "photographs"}
+
+
+def make_photographs(folder: Path) -> Path:
+    """Write records of two pictures of soft colours all over, as photographs have."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for index in range(2):
+        field = Image.fromarray(rng.integers(0, 256, (6, 6, 3), "uint8")).resize((64, 64), Image.Resampling.BICUBIC)
+        buffer = io.BytesIO()
+        field.save(buffer, "PNG")
+        rows.append(records.Record(buffer.getvalue(), 64, 64, str(index) * 32, f"{index}.png"))
+    folder.mkdir(parents=True)
+    records.write(folder / records.SHARD, rows)
+    return folder
 
 
 COMPILES = """

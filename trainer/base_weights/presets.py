@@ -39,6 +39,11 @@ class Preset:
     `min_improvement` is the fraction by which a token's held-out loss must be lower than without training. On `tiny` it
     was measured (docs/log/2026-11-quality.md): trained tokens reach 0.14 to 0.23, vectors that were not trained 0.03.
     For `sd-v1-4` it is a guess until trainings at full size are judged.
+
+    `draws` says what it can draw, `needs` what a training takes, and `words` are examples of initializers if it knows
+    few. `max_loss` is the loss, with the best of words that were not trained, above which it cannot draw such pictures;
+    None where it draws all kinds. On `tiny` plain shapes have 0.02 to 0.04, photographs, two shapes or a dark ground
+    0.09 to 0.18.
     """
 
     name: str
@@ -52,6 +57,10 @@ class Preset:
     sampling_steps: int
     guidance_scale: float
     min_improvement: float
+    draws: str
+    needs: str
+    words: tuple[str, ...]
+    max_loss: float | None
     files: tuple[PresetFile, ...]
 
     @property
@@ -76,6 +85,10 @@ PRESETS: dict[str, Preset] = {
         sampling_steps=20,
         guidance_scale=3.0,
         min_improvement=0.05,
+        draws="one plain coloured shape on a pale ground",
+        needs="no download and no GPU: it comes with Conceptry and trains in a minute",
+        words=("circle", "square", "triangle", "star", "heart", "ring", "cross", "crescent"),
+        max_loss=0.07,
         files=(
             PresetFile("tiny/tiny.safetensors", _TINY["tiny.safetensors"]),
             PresetFile("tiny/merges.txt.gz", _TINY["merges.txt.gz"]),
@@ -93,6 +106,10 @@ PRESETS: dict[str, Preset] = {
         sampling_steps=20,
         guidance_scale=7.5,
         min_improvement=0.01,
+        draws="photographs and paintings (Stable Diffusion 1.4)",
+        needs="4 GB of weights (`conceptry base fetch`), and a GPU that trains for up to an hour",
+        words=(),
+        max_loss=None,
         files=(
             PresetFile(
                 "kcv_encoder.h5",
