@@ -5,7 +5,7 @@ here on the recorded rows, so that another threshold judges a version again with
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from conceptry.concept import BaseModel, GateSpec
@@ -14,6 +14,8 @@ from conceptry.version import Evidence, Gate
 from trainer.metrics import HELD_OUT, RELEASED, LossRows, TrainingMetrics
 from trainer.verdict import Comparison, compare
 
+COPIED = 0.75
+"""Share of the samples that must be copies: single ones may equal an image by chance, as plain shapes do."""
 _REASONS: dict[tuple[Gate, bool], GateReason] = {
     ("passed", False): GateReason.IMPROVED,
     ("rejected", False): GateReason.NOT_IMPROVED,
@@ -63,18 +65,18 @@ def judge(metrics: TrainingMetrics, gate: GateSpec, base: BaseModel) -> GateResu
     if not (_usable(loss.trained) and _usable(loss.initializer)):
         text = f"the loss on {loss.on} is not a number: {loss.initializer} -> {loss.trained}"
         return _rejected(GateReason.LOSS_NOT_FINITE, text)
-    clip = () if gate.min_clip_gain is None else (_clip_gain(metrics, gate.min_clip_gain),)
+    others = [*_copies(metrics), *_clip_gains(metrics, gate)]
     if loss.rows is None:
         text = "the trainer is of an older release and reported no baselines: update its image, and train again"
-        return _result([GateFinding(GateReason.BASELINES_MISSING, "undecided", text), *clip])
+        return _result([GateFinding(GateReason.BASELINES_MISSING, "undecided", text), *others])
     required = base.min_improvement if gate.min_improvement is None else gate.min_improvement
     compared = compare(loss.rows, required, gate.confidence)
     if loss.on != HELD_OUT:
-        return _result([_nothing_held_out(metrics, compared, gate), *clip])
+        return _result([_nothing_held_out(metrics, compared, gate), *others])
     untrained = next(one for one in compared if one.baseline != RELEASED)
     released = [one for one in compared if one.baseline == RELEASED]
     findings = [_finding(one, loss.rows, gate, loss.released) for one in (untrained, *released)]
-    return _result([*findings, *clip], _evidence(compared[0], gate))
+    return _result([*findings, *others], _evidence(compared[0], gate))
 
 
 def _result(findings: Sequence[GateFinding], evidence: Evidence | None = None) -> GateResult:
@@ -121,8 +123,26 @@ def _nothing_held_out(metrics: TrainingMetrics, compared: Sequence[Comparison], 
     )
 
 
+def _copies(metrics: TrainingMetrics) -> Iterator[GateFinding]:
+    """Name the images that the samples copy, if enough of them do."""
+    copies, count = metrics.copies, len(metrics.samples)
+    if count and len(copies) >= COPIED * count:
+        names = ", ".join(sorted({copy.picture for copy in copies}))
+        text = (
+            f"{len(copies)} of {count} samples nearly equal an image that was trained on ({names}): what was learned "
+            "is a picture, not a thing. Add images that differ more, or look at the samples and release the version by "
+            "its number"
+        )
+        yield GateFinding(GateReason.COPIES, "undecided", text)
+
+
+def _clip_gains(metrics: TrainingMetrics, gate: GateSpec) -> Iterator[GateFinding]:
+    """Compare the samples' CLIP score with the concept's images before and after training, if the gate asks for it."""
+    if gate.min_clip_gain is not None:
+        yield _clip_gain(metrics, gate.min_clip_gain)
+
+
 def _clip_gain(metrics: TrainingMetrics, required: float) -> GateFinding:
-    """Compare the samples' CLIP score with the concept's images before and after training."""
     score = metrics.clip_image
     if score is None:
         text = "gate.min_clip_gain asks for CLIP scores, and where it was trained there was no CLIP model"

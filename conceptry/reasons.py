@@ -108,6 +108,7 @@ class GateReason(Reason):
         "UnclearAgainstReleased",
         "undecided: the held-out images do not show whether it is better than the released version.",
     )
+    COPIES = "Copies", "undecided: three quarters of the samples nearly equal images that were trained on."
     CLIP_GAINED = "ClipGained", "The CLIP score rose by at least `gate.min_clip_gain`."
     CLIP_NOT_GAINED = "ClipNotGained", "The CLIP score did not rise by `gate.min_clip_gain`."
     CLIP_MISSING = "ClipMissing", "`gate.min_clip_gain` is set, and the training had no CLIP model."

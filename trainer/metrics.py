@@ -137,6 +137,14 @@ class Sample(_Record):
     seed: Count = Field(description="Seed that draws it again.")
 
 
+class Copy(_Record):
+    """A sample that nearly equals a picture that was trained on."""
+
+    sample: Count = Field(description="Index of the sample.")
+    picture: str = Field(description="File of the picture, inside the concept's images folder.")
+    correlation: Figure = Field(description="Correlation of their perceptual hashes, with the nearest crop.")
+
+
 class Weights(_Record):
     """The frozen weights of the base model."""
 
@@ -170,6 +178,7 @@ class TrainingMetrics(_Record):
         default_factory=dict, description="Wall-clock seconds of each phase, and of all of them (`total`)."
     )
     samples: tuple[Sample, ...] = Field((), description="The pictures under samples/.")
+    copies: tuple[Copy, ...] = Field((), description="Samples that nearly equal a picture that was trained on.")
     device: str | None = Field(None, description="GPU or CPU.")
     replicas: Count | None = Field(None, description="Devices that shared each batch.")
     weights: Weights = Field(default_factory=Weights, description="The base model's weights as they were used.")

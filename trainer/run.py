@@ -34,6 +34,7 @@ from trainer.metrics import (
 )
 from trainer.models.layers import on_gpu
 from trainer.recipe import RECIPE
+from trainer.sampling.copies import find_copies
 from trainer.sampling.grids import Grids, grid, save_grid
 from trainer.summaries import Summaries
 from trainer.training_config import Config, ConfigError
@@ -195,6 +196,7 @@ def _run(
     journal.summaries.picture(state.step, "samples", grid(drawn["trained"]))
     curves = {"held-out loss": losses.trained, "held-out loss/initializer": losses.initializer}
     journal.summaries.scalars(state.step, {name: loss for name, loss in curves.items() if loss is not None})
+    copies = find_copies(list(drawn["trained"]), training)
     journal.phase("samples")
 
     scores: dict[str, ClipScores] = {}
@@ -218,6 +220,7 @@ def _run(
         images=ImageCounts(train=len(training), held_out=len(held_out)),
         seconds=journal.seconds,
         samples=samples,
+        copies=copies,
         device="GPU" if on_gpu() else "CPU",
         replicas=devices.replicas,
         weights=Weights(dtype=base.dtype, verified=not base.unverified),

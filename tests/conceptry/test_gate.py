@@ -8,7 +8,7 @@ import pytest
 from conceptry.concept import BaseModel, GateSpec
 from conceptry.gate import judge
 from tests.support.losses import make_losses
-from trainer.metrics import ClipScore, ClipScores, ImageCounts, Losses, TrainingMetrics
+from trainer.metrics import ClipScore, ClipScores, Copy, ImageCounts, Losses, Sample, TrainingMetrics
 
 BASE = BaseModel("tiny", "d" * 64, 4, 64, min_improvement=0.05)
 
@@ -100,6 +100,16 @@ def test_without_held_out_images_nothing_passes() -> None:
     verdict, codes, text = judged(make_losses(0.1, on="training images"), images=images)
     assert (verdict, codes) == ("rejected", ["NotImproved"])
     assert "even on the images that were trained on" in text
+
+
+@pytest.mark.parametrize(("copied", "verdict"), [(0, "passed"), (5, "passed"), (6, "undecided"), (8, "undecided")])
+def test_a_token_that_draws_copies_of_a_picture_is_not_released(copied: int, verdict: str) -> None:
+    samples = tuple(Sample(file=f"samples/{index}.png", prompt="a photo of <x>", seed=index) for index in range(8))
+    copies = tuple(Copy(sample=index, picture="cat-2.jpg", correlation=0.98) for index in range(copied))
+    found, codes, text = judged(make_losses(0.05), samples=samples, copies=copies)
+    assert found == verdict
+    assert (codes[0] == "Copies") == (verdict == "undecided")
+    assert ("(cat-2.jpg): what was learned is a picture, not a thing" in text) == (verdict == "undecided")
 
 
 @pytest.mark.parametrize(

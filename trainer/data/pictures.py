@@ -23,17 +23,18 @@ _MOST_HELD_OUT = 4
 
 @dataclass(frozen=True)
 class Picture:
-    """One decoded record: uint8 (height, width, 3) pixels, and its caption."""
+    """One decoded record: uint8 (height, width, 3) pixels, its caption, and its file in the images folder."""
 
     pixels: Pixels
     caption: str
+    file: str = ""
 
 
 def read_pictures(folder: Path) -> list[Picture]:
     """Read all records in their stored order. Raises ConfigError when there are none or one is damaged."""
     try:
         found = [
-            Picture(row[records.PIXELS], row[records.CAPTION].decode())
+            Picture(row[records.PIXELS], row[records.CAPTION].decode(), row[records.FILE].decode())
             for row in records.read(folder).as_numpy_iterator()
         ]
     except (FileNotFoundError, tf.errors.OpError) as error:
