@@ -8,7 +8,7 @@ from rich.text import Text
 from cli.options import Json, Name, Root, print_json
 from cli.show import VERDICTS
 from conceptry.errors import ConceptryError
-from conceptry.version import LiveConcept, Version
+from conceptry.version import Evidence, LiveConcept, Version
 from local.console import out
 from local.servers import open_running
 from tasks.hub import HubSession, list_live
@@ -45,24 +45,31 @@ def table(concept: LiveConcept) -> Table:
     released = concept.space.release if concept.space else None
     rows = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold", title_justify="left")
     scored = any(version.clip is not None for version in concept.versions)
-    clip = ["CLIP score"] if scored else []
-    for title in ("version", "gate", "held-out loss", *clip, "images", "commit", "fingerprint", "created"):
+    compared = any(version.evidence is not None for version in concept.versions)
+    more = [*(["lower by"] if compared else []), *(["CLIP score"] if scored else [])]
+    for title in ("version", "gate", "held-out loss", *more, "images", "commit", "fingerprint", "created"):
         rows.add_column(title, no_wrap=True)
     for version in sorted(concept.versions, key=lambda version: version.number, reverse=True):
-        rows.add_row(*_row(version, version.name == released, scored=scored))
+        rows.add_row(*_row(version, version.name == released, compared=compared, scored=scored))
     return rows
 
 
-def _row(version: Version, released: bool, *, scored: bool) -> tuple[Text, ...]:
+def _row(version: Version, released: bool, *, compared: bool, scored: bool) -> tuple[Text, ...]:
     loss = "-" if version.loss is None else f"{version.loss:.4f}"
-    clip = [Text("-" if version.clip is None else f"{version.clip:.1f}")] if scored else []
+    more = [Text(_lower_by(version.evidence))] if compared else []
+    more += [Text("-" if version.clip is None else f"{version.clip:.1f}")] if scored else []
     return (
         Text(f"{version.name} released" if released else version.name, style="bold green" if released else ""),
         Text(version.gate, style=VERDICTS[version.gate]),
         Text(loss),
-        *clip,
+        *more,
         Text(str(len(version.images))),
         Text(version.commit[:8]),
         Text(version.fingerprint[:12]),
         Text(version.created[:16].replace("T", " ")),
     )
+
+
+def _lower_by(evidence: Evidence | None) -> str:
+    """Return by how much the loss is lower than with the baseline that decided, and at least."""
+    return "-" if evidence is None else f"{evidence.improvement:.1%} (at least {evidence.lower:.1%})"

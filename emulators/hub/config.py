@@ -6,7 +6,7 @@ reads them from a YAML (or JSON) file:
     pages:
       manifest: manifest.json               # compared key by key between two revisions
       picture: samples/grid.png             # compared side by side; the cover of a repo whose card shows none
-      verdicts: {list: app.versions, revision: "v{number}", verdict: gate, shown: [passed, rejected]}
+      verdicts: {list: app.versions, revision: "v{number}", verdict: gate, shown: [passed, rejected, undecided]}
       empty: Published models appear here.
     apps:
       inherit: [APP_CACHE]                  # variables of the Hub's own environment that apps also get

@@ -21,7 +21,7 @@ from cli.plan import exit_code, print_plan
 from conceptry.actions import Action, ActionKind, Plan
 from conceptry.errors import ConceptryError, SettingsError
 from conceptry.reasons import ActionReason
-from conceptry.version import LiveConcept, SpaceState, Version
+from conceptry.version import Evidence, LiveConcept, SpaceState, Version
 from conceptry.version_ref import VersionRef
 from local.contact_sheet import Panel, Row, contact_sheet
 from local.setup_folder import Folder, Setup, open_installation
@@ -104,6 +104,17 @@ def test_versions_have_a_column_for_clip_scores_where_there_are_any() -> None:
     header, second, first = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
     assert "CLIP score" in header
     assert (second.split()[3], first.split()[4]) == ("74.6", "-")
+
+
+def test_versions_have_a_column_for_what_their_verdicts_rest_on() -> None:
+    evidence = Evidence("initializer", 0.171, 0.092, 0.25, 0.05, 0.95)
+    console = Console(file=io.StringIO(), width=180)
+    undecided = replace(_version(2, "undecided"), evidence=evidence)
+    console.print(versions.table(replace(CAT, versions=(_version(1), undecided))))
+    header, second, _ = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert "lower by" in header
+    assert "undecided" in second
+    assert "17.1% (at least 9.2%)" in second
 
 
 @pytest.mark.parametrize(

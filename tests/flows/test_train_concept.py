@@ -1,12 +1,16 @@
 """One training run: what it leaves on the Hub, what it does not try again, and how it goes on after it was stopped."""
 
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from safetensors.numpy import load_file
 
 from conceptry.errors import ConceptryError, DataCorruptError, TrainingError
 from flows.release import release
-from flows.train_concept import train_concept
+from flows.train_concept import job_at_head, train_concept
+from tasks.hub.released_vectors import fetch_released_vectors
 from tests.support.registry_world import World, artifact, last_run, tasks_of
 
 
@@ -98,6 +102,33 @@ def test_a_version_that_does_not_pass_its_gate_is_published_and_not_released(wor
     there = world.there("poor-cat")
     assert there.space is not None
     assert there.space.release == "v1"
+
+
+def test_the_released_version_is_what_a_new_one_has_to_beat(world: World, tmp_path: Path) -> None:
+    world.write("best-cat")
+    world.push()
+    job = job_at_head(world.installation, "best-cat")
+    assert fetch_released_vectors(world.session, job, tmp_path / "none") is None, "nothing is published"
+    assert train_concept(**world.trained("best-cat")) == "v1"
+    made = fetch_released_vectors(world.session, job, tmp_path / "released")
+    assert made == tmp_path / "released" / "v1.safetensors"
+    assert list(load_file(made)) == ["<best-cat>"]
+
+    other = replace(job, base=replace(job.base, digest="0" * 64))
+    assert fetch_released_vectors(world.session, other, tmp_path / "released") is None, "they mean nothing there"
+    assert not made.exists()
+
+    world.write("best-cat", pictures=6)
+    world.push("Another picture")
+    assert train_concept(**world.trained("best-cat", loss=0.06, released=0.05)) == "v2"
+    there = world.there("best-cat")
+    assert [(version.gate, version.gate_reason) for version in there.versions] == [
+        ("passed", "Improved"), ("rejected", "NotBetterThanReleased")
+    ]  # fmt: skip
+    assert there.space is not None
+    assert there.space.release == "v1"
+    action = world.action("best-cat")
+    assert (action.reason, action.health) == ("NotBetter", "Healthy")
 
 
 def test_a_run_refuses_what_the_plan_did_not_see(world: World) -> None:

@@ -1,6 +1,7 @@
 """What is asked of Vertex AI: settings checked together, and the CustomJob that they make, written out."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,14 @@ def test_the_job_is_what_is_written_down(case: str) -> None:
     shown = CustomJob.to_dict(job, use_integers_for_enums=False, always_print_fields_with_no_presence=False)
     expected = Path(__file__).parent / "vertex_jobs" / f"{case}.json"
     assert shown == json.loads(expected.read_text(encoding="utf-8"))
+
+
+def test_a_job_reads_the_released_versions_vectors_from_its_folder() -> None:
+    order = replace(ORDER, released="released/v3.safetensors")
+    (pool,) = custom_job(order, settings())["job_spec"]["worker_pool_specs"]
+    arguments = pool["container_spec"]["args"]
+    where = arguments[arguments.index("--released") + 1]
+    assert where == f"/gcs/my-bucket/conceptry/grey-cat/{ORDER.fingerprint}/released/v3.safetensors"
 
 
 def test_all_that_is_wrong_is_said_at_once() -> None:

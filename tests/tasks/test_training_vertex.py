@@ -12,6 +12,7 @@ from conceptry.errors import SettingsError
 from emulators.vertex.cloud import Cloud
 from tasks.training.bucket import Store, clean_prefixes
 from tasks.training.custom_job import JobSpec
+from tasks.training.vertex import Callbacks, train_vertex
 from tests.support.clouds import IMAGE, parent
 from tests.support.vertex_trainings import Training, open_emulator, vertex_settings
 from tests.tasks.test_training_job import CASES, ORDER, settings
@@ -43,6 +44,15 @@ def test_results_that_are_in_the_bucket_need_no_job(cloud: Cloud, tmp_path: Path
     there = Training(cloud, tmp_path / "elsewhere", fingerprint=training.fingerprint)
     assert there.run() == metrics
     assert there.states() == ["SUCCEEDED"]
+
+
+def test_the_released_versions_vectors_are_sent_beside_the_records(cloud: Cloud, tmp_path: Path) -> None:
+    training = Training(cloud, tmp_path)
+    released = tmp_path / "v3.safetensors"
+    released.write_bytes(b"vectors")
+    request = replace(training.request, released=released)
+    train_vertex(request, training.order, training.open(), Callbacks())
+    assert "released/v3.safetensors" in training.objects()
 
 
 def test_what_is_there_with_the_same_hash_is_not_sent_again(cloud: Cloud, tmp_path: Path) -> None:
