@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-import click
 import typer
 from pydantic import BaseModel
 from rich.console import Console
+from rich.prompt import Prompt
 from rich.syntax import Syntax
 from rich.text import Text
 
@@ -97,7 +97,7 @@ def ask_base_model() -> str:
     console = Console(highlight=False)
     for base_model in training.base_models().values():
         console.print(f"[bold]{base_model.name}[/] draws {base_model.draws}; it needs {base_model.needs}.")
-    return str(typer.prompt("Base model", type=click.Choice(BASE_MODELS), default=BASE_MODELS[0]))
+    return Prompt.ask("Base model", console=console, choices=list(BASE_MODELS), default=BASE_MODELS[0])
 
 
 def add_concept(

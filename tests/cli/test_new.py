@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pty
 import shutil
 import subprocess
 import sys
@@ -125,6 +126,26 @@ def test_the_command_refuses_what_cannot_work(clone: Path, arguments: list[str],
     assert done.returncode == 1
     assert says in " ".join(done.stderr.split())
     assert not (clone / "concepts" / "my-cat").exists()
+
+
+def test_the_command_asks_for_the_base_model_on_a_terminal(clone: Path) -> None:
+    terminal, stdin = pty.openpty()
+    command = [sys.executable, "-m", "cli", "new", "my-cat", "--images", "../photos", "--token", "<my-cat>"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    os.write(terminal, b"sd-v1-4\n")
+    try:
+        done = subprocess.run(
+            [*command, "--init", "cat"], cwd=clone, stdin=stdin, capture_output=True, text=True, check=True,
+            env=environment,
+        )  # fmt: skip
+    finally:
+        os.close(terminal)
+        os.close(stdin)
+    asked = " ".join(done.stdout.split())
+    assert "tiny draws one plain coloured shape on a pale ground; it needs no download" in asked
+    assert "sd-v1-4 draws photographs and paintings" in asked
+    spec = load_spec((clone / "concepts" / "my-cat" / "concept.yaml").read_text(), "concept.yaml")
+    assert spec.base_model == "sd-v1-4"
 
 
 def test_outside_of_a_repository_it_says_so(tmp_path: Path) -> None:
