@@ -14,6 +14,7 @@ from conceptry.errors import ConceptryError
 from conceptry.fingerprint import trainer_config, training_keys
 from tasks import records, training
 from tasks.file_io import write_atomically
+from tasks.records import RecordsReport
 from tasks.training.local_trainer import check_images
 
 Level = Literal["error", "warning"]
@@ -39,7 +40,10 @@ def kept(
         return [(level, message) for level, message in json.loads(file.read_bytes())]
     found: list[tuple[Level, str]] = []
     try:
-        found += [("warning", message) for message in check(name, spec, images, base_dir)]
+        report, wanted = check(name, spec, images, base_dir), spec.training.held_out
+        found += [("warning", message) for message in report.warnings]
+        if not report.held_out(wanted):
+            found.append(("warning", report.judged_by(wanted)))
     except ConceptryError as error:
         found.append(("error", str(error)))
     if images_md5:
@@ -47,7 +51,7 @@ def kept(
     return found
 
 
-def check(name: str, spec: ConceptSpec, images: Path, base_dir: Path | None) -> tuple[str, ...]:
+def check(name: str, spec: ConceptSpec, images: Path, base_dir: Path | None) -> RecordsReport:
     """Make the records that a training would read, and check that the base model can draw such images.
 
     Args:
@@ -57,7 +61,7 @@ def check(name: str, spec: ConceptSpec, images: Path, base_dir: Path | None) -> 
         base_dir: Folder of base model weights.
 
     Returns:
-        Warnings about single images.
+        How many images there are, and warnings about single ones.
 
     Raises:
         ImageError: there is no image, or some cannot be used; one message names all of them.
@@ -68,4 +72,4 @@ def check(name: str, spec: ConceptSpec, images: Path, base_dir: Path | None) -> 
         made = Path(folder) / "records"
         report = records.build_records(images, made, resolution)
         check_images(name, made, trainer_config(spec), base_dir)
-    return report.warnings
+    return report

@@ -52,7 +52,7 @@ class Added:
     images: int
     captions: int
     to_commit: tuple[str, ...]
-    warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def command(
@@ -85,7 +85,8 @@ def command(
             raise ConceptryError(
                 f"initializer_token: {problem}", concept=name, next_step="pass another one with --init"
             )
-        return image_checks.check(name, spec, folder, base_dir)
+        report = image_checks.check(name, spec, folder, base_dir)
+        return report.judged_by(spec.training.held_out), *report.warnings
 
     describe(add_concept(Path.cwd(), new, check_images if check else None))
 
@@ -108,7 +109,7 @@ def add_concept(
     Args:
         start: Folder in the repository.
         new: Requested concept.
-        check: Called with concept.yaml and the folder of copied images; returns warnings.
+        check: Called with concept.yaml and the folder of copied images; returns what to say about them.
 
     Raises:
         SpecError: name, token or initializer are invalid, or another concept has the token.
@@ -131,7 +132,7 @@ def add_concept(
         (folder / "concept.yaml").write_text(text, encoding="utf-8")
         for file in files:
             shutil.copyfile(file, folder / "images" / file.name)
-        warnings = check(load_spec(text, spec_path(new.name)), folder / "images") if check else ()
+        notes = check(load_spec(text, spec_path(new.name)), folder / "images") if check else ()
         add_images(top, folder / "images")
         pipeline = add_to_pipeline(top, new.name)
     except BaseException:
@@ -139,7 +140,7 @@ def add_concept(
         raise
     images = sum(file.suffix.lower() in IMAGE_SUFFIXES for file in files)
     to_commit = _to_commit(top, folder, pipeline)
-    return Added(new.name, folder.relative_to(top), images, len(files) - images, to_commit, warnings)
+    return Added(new.name, folder.relative_to(top), images, len(files) - images, to_commit, notes)
 
 
 def concept_yaml(new: NewConcept, *, schema: bool) -> str:
@@ -169,8 +170,8 @@ def describe(added: Added) -> None:
     console = Console(highlight=False)
     captions = f" and {added.captions} captions" if added.captions else ""
     console.print(f"[green]✓[/] [bold]{added.folder}[/] with {added.images} images{captions}.")
-    for warning in added.warnings:
-        console.print(Text(f"  {warning}", style="yellow"), soft_wrap=True)
+    for note in added.notes:
+        console.print(Text(f"  {note}"), soft_wrap=True)
     console.print("\nReview concept.yaml, then:\n")
     console.print(Syntax(commands(added), "bash", background_color="default", word_wrap=True))
 

@@ -41,6 +41,7 @@ def modules(paths: Iterable[str]) -> frozenset[str]:
 WRITTEN_FOR_CORE = frozenset({"trainer.metrics", "trainer.verdict"})
 WRITTEN_FOR_TASKS = WRITTEN_FOR_CORE | {
     "trainer.base_weights.presets",
+    "trainer.data.held_out",
     "trainer.data.perceptual_hash",
     "trainer.data.records",
     "trainer.data.tokenizer",

@@ -15,6 +15,7 @@ from conceptry.errors import ImageError
 from tasks.records.duplicates import Print, find_duplicates
 from tasks.records.photos import normalise
 from trainer.data import records
+from trainer.data.held_out import alike_groups, held_out_count
 
 CAPTION_SUFFIX = ".txt"
 _MAX_CAPTION = 1_000
@@ -22,10 +23,24 @@ _MAX_CAPTION = 1_000
 
 @dataclass(frozen=True)
 class RecordsReport:
-    """Number of images in a records folder, and warnings about them, one sentence each."""
+    """Number of images in a records folder, how many of them look different, and warnings, one sentence each."""
 
     count: int
+    different: int
     warnings: tuple[str, ...]
+
+    def held_out(self, wanted: int | None) -> int:
+        """Return how many images a training holds out; `wanted` is `training.held_out`."""
+        return held_out_count(self.different, wanted)
+
+    def judged_by(self, wanted: int | None) -> str:
+        """Say how many images a training holds out to judge its result by."""
+        held_out = self.held_out(wanted)
+        alike = f", {self.different} of them different" if self.different < self.count else ""
+        images = f"{self.count} image{'s' if self.count > 1 else ''}{alike}"
+        if held_out:
+            return f"{images}: {held_out} held out to judge the result by, {self.count - held_out} to train on"
+        return f"{images}: none can be held out, so the gate will be undecided; 3 different ones are needed"
 
 
 @dataclass(frozen=True)
@@ -55,11 +70,12 @@ def build_records(images_dir: Path, destination: Path, resolution: int) -> Recor
     try:
         whole = scratch / "new"
         whole.mkdir()
-        warnings += _write(images_dir, images, whole, resolution)
+        prints = _write(images_dir, images, whole, resolution, warnings)
         _swap_in(whole, destination, scratch / "old")
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    return RecordsReport(len(images), tuple(warnings))
+    different = len(set(alike_groups([one.hash for one in prints])))
+    return RecordsReport(len(images), different, tuple(warnings))
 
 
 def _look_through(images_dir: Path) -> tuple[list[_Image], list[str]]:
@@ -98,8 +114,10 @@ def _read_caption(images_dir: Path, file: str) -> str:
     return caption
 
 
-def _write(images_dir: Path, images: Iterable[_Image], folder: Path, resolution: int) -> list[str]:
-    """Write the records and their summary, with one image in memory at a time, and return the warnings."""
+def _write(
+    images_dir: Path, images: Iterable[_Image], folder: Path, resolution: int, earlier: list[str]
+) -> list[Print]:
+    """Write the records and their summary, with one image in memory at a time; add warnings to the earlier ones."""
     summary: list[Mapping[str, object]] = []
     warnings: list[str] = []
     errors: list[ImageError] = []
@@ -124,7 +142,8 @@ def _write(images_dir: Path, images: Iterable[_Image], folder: Path, resolution:
     warnings += find_duplicates(prints)
     text = json.dumps({"resolution": resolution, "images": summary, "warnings": warnings}, indent=2, ensure_ascii=False)
     (folder / records.SUMMARY).write_text(f"{text}\n", encoding="utf-8")
-    return warnings
+    earlier += warnings
+    return prints
 
 
 def _together(errors: list[ImageError]) -> ImageError:

@@ -12,6 +12,8 @@ from tasks.run_folder import RunFolder
 def write_records(run: RunFolder, job: TrainingJob) -> int:
     """Write TFRecords of the fetched images, log the warnings about them, and return their number."""
     made = build_records(run.images, run.records, job.resolution)
+    logger = get_run_logger()
+    logger.info("%s: %s", job.name, made.judged_by(job.spec.training.held_out))
     for warning in made.warnings:
-        get_run_logger().warning("%s: %s", job.name, warning)
+        logger.warning("%s: %s", job.name, warning)
     return made.count

@@ -48,7 +48,8 @@ def read(folder: Path) -> list[dict[str, Any]]:
 def test_pictures_become_records_in_the_order_of_their_md5(images: Path, tmp_path: Path) -> None:
     report = build_records(images, tmp_path / "records", 64)
 
-    assert report.count == 3
+    assert (report.count, report.different) == (3, 3)
+    assert report.judged_by(None) == "3 images: 1 held out to judge the result by, 2 to train on"
     assert report.warnings == ()
     rows = read(tmp_path / "records")
     md5s = {hashlib.md5(path.read_bytes()).hexdigest(): path for path in images.rglob("*.*")}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from dataclasses import dataclass
-from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +13,11 @@ import tensorflow as tf
 from PIL import Image
 
 from trainer.data import records
-from trainer.data.perceptual_hash import Hash, look_alike, perceptual_hash
+from trainer.data.held_out import alike_groups, held_out_count
+from trainer.data.perceptual_hash import perceptual_hash
 from trainer.training_config import Config, ConfigError
 
 Pixels = npt.NDArray[np.uint8]
-_MOST_HELD_OUT = 4
 
 
 @dataclass(frozen=True)
@@ -48,25 +47,13 @@ def split_held_out(found: list[Picture], config: Config) -> tuple[list[Picture],
     """Choose the pictures to train on and those held out, each in their stored order.
 
     Of pictures that look the same none is held out, because the token would be judged on what it was trained on, and
-    together they count as one. At least two different ones are left to train on. Without `config.held_out` about a
-    third is held out, four at most: 1 of 3 and 4, 2 of 5 to 7, 3 of 8 to 10. The choice goes by content, so that
-    pictures that are added later mostly leave it as it was.
+    together they count as one (`held_out_count`). The choice goes by content, so that pictures that are added later
+    mostly leave it as it was.
     """
-    groups = _groups([perceptual_hash(Image.fromarray(picture.pixels)) for picture in found])
+    groups = alike_groups([perceptual_hash(Image.fromarray(picture.pixels)) for picture in found])
     sizes = Counter(groups)
     single = [index for index, group in enumerate(groups) if sizes[group] == 1]
-    wanted = min(_MOST_HELD_OUT, (len(sizes) + 1) // 3) if config.held_out is None else config.held_out
     single.sort(key=lambda index: hashlib.sha256(b"%d " % config.seed + found[index].pixels.tobytes()).digest())
-    chosen = set(single[: max(0, min(wanted, len(sizes) - 2))])
+    chosen = set(single[: held_out_count(len(sizes), config.held_out)])
     kept = [picture for index, picture in enumerate(found) if index not in chosen]
     return kept, [picture for index, picture in enumerate(found) if index in chosen]
-
-
-def _groups(hashes: list[Hash]) -> list[int]:
-    """Number the groups of pictures that look the same, directly or by way of others."""
-    groups = list(range(len(hashes)))
-    for one, other in combinations(range(len(hashes)), 2):
-        if groups[one] != groups[other] and look_alike(hashes[one], hashes[other]):
-            joined = groups[other]
-            groups = [groups[one] if group == joined else group for group in groups]
-    return groups
