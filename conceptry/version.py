@@ -51,15 +51,11 @@ class Evidence:
         name = _BASELINES.get(self.baseline, self.baseline)
         if self.baseline == "released" and released:
             name = f"{released}, the released version"
-        asked = f"more than {self.required:.1%}" if self.required else "any improvement"
+        needed = f"more than {self.required:.1%} is needed" if self.required else "anything lower is enough"
         return (
-            f"{_lower(self.improvement)} than with {name} (at least {_lower(self.lower)} and at most "
-            f"{_lower(self.upper)}, each with {self.confidence:.0%} confidence); {asked} was asked for"
+            f"{abs(self.improvement):.1%} {'lower' if self.improvement >= 0 else 'higher'} than with {name} "
+            f"(lower by {self.lower:.1%} to {self.upper:.1%} with {self.confidence:.0%} confidence; {needed})"
         )
-
-
-def _lower(fraction: float) -> str:
-    return f"{abs(fraction):.1%} {'lower' if fraction >= 0 else 'higher'}"
 
 
 @dataclass(frozen=True)

@@ -114,8 +114,8 @@ def _metrics(manifest: Manifest) -> str:
     rows = [
         ("Held-out loss with the initializer", _number(loss.initializer, ".4f")),
         ("Held-out loss with the token", _number(loss.trained, ".4f")),
-        ("Improvement", _number(loss.improvement, ".1%")),
-        ("Compared with what is hardest to beat", plain(_compared(manifest))),
+        ("Improvement over the initializer", _number(loss.improvement, ".1%")),
+        ("Judged against", plain(_compared(manifest))),
         *((plain(what), str(score)) for what, score in metrics.clip_scores),
         ("CLIP model", plain(metrics.clip.model or "") if metrics.clip else ""),
         ("Steps", _number(metrics.steps, "d")),

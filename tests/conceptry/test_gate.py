@@ -26,9 +26,9 @@ def judged(losses: Losses, gate: GateSpec | None = None, **others: Any) -> tuple
         (0.1, 0.1, {}, "rejected", "NotImproved", "0.0% lower than with the initializer"),
         (0.2, 0.1, {}, "rejected", "NotImproved", "100.0% higher than with the initializer"),
         (0.09, 0.6, {}, "undecided", "ImprovementUnclear", "2 held-out images cannot tell. Add images"),
-        (0.09, 0.1, {"min_improvement": 0.0}, "passed", "Improved", "any improvement was asked for"),
-        (0.07, 0.1, {"min_improvement": 0.5}, "rejected", "NotImproved", "more than 50.0% was asked for"),
-        (0.07, 0.1, {"confidence": 0.9999}, "undecided", "ImprovementUnclear", "each with 100% confidence"),
+        (0.09, 0.1, {"min_improvement": 0.0}, "passed", "Improved", "anything lower is enough"),
+        (0.07, 0.1, {"min_improvement": 0.5}, "rejected", "NotImproved", "more than 50.0% is needed"),
+        (0.07, 0.1, {"confidence": 0.9999}, "undecided", "ImprovementUnclear", "with 100% confidence"),
     ],
 )
 def test_the_bounds_decide(

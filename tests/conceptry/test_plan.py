@@ -310,7 +310,9 @@ def test_a_plan_says_why_a_training_failed() -> None:
 def test_a_plan_says_what_a_verdict_rests_on_and_how_to_go_on() -> None:
     evidence = Evidence("empty_prompt", 0.08, 0.02, 0.14, 0.05, 0.95)
     cause = act(wanted_of("abcd"), V1, replace(UNDECIDED, evidence=evidence), space=serving_of(V1)).cause
-    assert "8.0% lower than with an empty prompt (at least 2.0% lower and at most 14.0% lower, each with 95%" in cause
+    assert (
+        "8.0% lower than with an empty prompt (lower by 2.0% to 14.0% with 95% confidence; more than 5.0% is" in cause
+    )
     assert "v1 stays released; add images or hold out more of them, or write `release: v2`" in cause
 
 
