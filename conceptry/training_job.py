@@ -52,8 +52,8 @@ class TrainingJob:
     def config(self) -> dict[str, Any]:
         """Configuration of the trainer.
 
-        A retraining draws other training noise, or it would reproduce the same version. The evaluation stays the same
-        (`training.seed` selects held-out images and their noise), so that the losses can be compared.
+        A retraining draws other training noise, or it would reproduce the same version. `training.seed`, which selects
+        the held-out images, stays: the released version that it has to beat was not trained on them either.
         """
         config = trainer_config(self.spec)
         if self.retrain:

@@ -37,7 +37,7 @@ class Preset:
     `sample_every` steps a few pictures are drawn.
 
     `min_improvement` is the fraction by which a token's held-out loss must be lower than without training. On `tiny` it
-    was measured (docs/log/2026-11-quality.md): trained tokens reach 0.14 to 0.23, vectors that were not trained 0.03.
+    was measured (docs/log/2026-11-quality.md): trained tokens reach 0.12 to 0.23, vectors that were not trained 0.03.
     For `sd-v1-4` it is a guess until trainings at full size are judged.
 
     `draws` says what it can draw, `needs` what a training takes, and `words` are examples of initializers if it knows
