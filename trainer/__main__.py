@@ -77,15 +77,8 @@ def main() -> int:
 
     if options.check:
         return run.check(config, options.records, options.base)
-    return run.run(
-        config,
-        options.records,
-        options.base,
-        options.output,
-        released=options.released,
-        unverified=options.unverified,
-        dtype=options.dtype,
-    )
+    places = run.Places(options.records, options.output, options.base, options.released)
+    return run.run(config, places, unverified=options.unverified, dtype=options.dtype)
 
 
 def keep_compiled(folder: Path) -> None:

@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,35 +79,37 @@ class Journal:
         self.write({"event": name, "seconds": self.seconds[name]})
 
 
-def run(
-    config: Config,
-    records: Path,
-    base_dir: Path | None,
-    output: Path,
-    *,
-    released: Path | None = None,
-    unverified: bool = False,
-    dtype: str | None = None,
-) -> int:
+@dataclass(frozen=True)
+class Places:
+    """Where a training reads and writes.
+
+    `records` is the folder of the pictures, `output` that for what is learned, `base` that of the base model's weights.
+    `released` is a file of the released version's vectors that is named after it, as `Released.load` reads it.
+    """
+
+    records: Path
+    output: Path
+    base: Path | None = None
+    released: Path | None = None
+
+
+def run(config: Config, places: Places, *, unverified: bool = False, dtype: str | None = None) -> int:
     """Train and write everything. Returns the program's exit code.
 
     Args:
         config: What to train.
-        records: Folder of the pictures.
-        base_dir: Folder of the base model's weights.
-        output: Folder for what is learned.
-        released: Vectors of the released version, which the gate compares with, in a file that is named after it.
+        places: Where from and where to.
         unverified: Take weights that are not the published ones.
         dtype: Of the frozen weights, "bfloat16" or "float32"; None for the fastest here.
     """
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    output.mkdir(parents=True, exist_ok=True)
+    places.output.mkdir(parents=True, exist_ok=True)
     try:
         devices = Devices()
-        journal = Journal(output / "progress.jsonl" if devices.is_chief else None)
-        base = BaseModel(config.base_model, base_dir, verify_later=True, unverified=unverified, dtype=dtype)
-        _run(config, base, records, output, journal, stop, devices, released)
+        journal = Journal(places.output / "progress.jsonl" if devices.is_chief else None)
+        base = BaseModel(config.base_model, places.base, verify_later=True, unverified=unverified, dtype=dtype)
+        _run(config, base, places, journal=journal, stop=stop, devices=devices)
     except (ConfigError, FileNotFoundError, ValueError) as error:
         print(f"trainer: {error}", file=sys.stderr)
         return EXIT_UNUSABLE
@@ -137,18 +140,12 @@ def check(config: Config, records: Path, base_dir: Path | None) -> int:
 
 
 def _run(
-    config: Config,
-    base: BaseModel,
-    records: Path,
-    output: Path,
-    journal: Journal,
-    stop: threading.Event,
-    devices: Devices,
-    released: Path | None,
+    config: Config, base: BaseModel, places: Places, *, journal: Journal, stop: threading.Event, devices: Devices
 ) -> None:
+    output = places.output
     scorer = _scorer(base)
     tokenizer = base.tokenizer(config.placeholder_token, config.num_vectors)
-    training, held_out = split_held_out(read_pictures(records), config)
+    training, held_out = split_held_out(read_pictures(places.records), config)
     # A GPU encodes all views in a second or two; a CPU would take minutes before the first step, so there each waits
     # until it is needed.
     encoder = compile_encoder(base.image_encoder())
@@ -160,7 +157,7 @@ def _run(
         text_encoder = base.text_encoder(tokenizer.vocabulary)
         frozen = objective.Frozen(text_encoder, base.diffusion_model(config.resolution, config.resolution), tokenizer)
     base.verify()
-    beaten = evaluation.Released.load(released, frozen) if released else None
+    released = evaluation.Released.load(places.released, frozen) if places.released else None
     suitability.check(frozen, judged, config)
     journal.phase("start")
 
@@ -189,7 +186,7 @@ def _run(
     exporting = export.start(base.name, base.base_dir, embeds, output / "text_encoder")
 
     initial = objective.initial_vectors(config, frozen)
-    losses = evaluation.evaluate(frozen, judged, config, state.vectors, on=on, released=beaten)
+    losses = evaluation.evaluate(frozen, judged, config, state.vectors, on=on, released=released)
     journal.phase("evaluate")
 
     samples, drawn = _draw_samples(grids, config, initial, state.vectors, output / "samples")

@@ -7,8 +7,8 @@ has two parts: between pictures, divided by the number of pictures, and between 
 
 With few pictures the part between pictures can hardly be measured. It is moderated (Smyth 2004): what was measured is
 averaged with a prior of `PRIOR_WEIGHT` degrees of freedom that says that the standard deviation between pictures is
-`PRIOR_SPREAD` of the improvement itself. Over six concepts of `tiny` it was 0.30 and 0.33 (docs/log/2026-11-quality.md). With
-one picture the prior is all there is; with many it hardly counts.
+`PRIOR_SPREAD` of the improvement itself. Over six concepts of `tiny` it was 0.30 and 0.33
+(docs/log/2026-11-quality.md). With one picture the prior is all there is; with many it hardly counts.
 
 No TensorFlow here: the gate judges again from recorded rows (`conceptry.gate`).
 """
