@@ -21,12 +21,12 @@ def test_from_pictures_to_a_version_and_back(library: Library, tmp_path: Path) -
     assert (before.returncode, before.stderr) == (0, "")
     assert "No concept in" in before.stdout
 
-    draw_images(tmp_path / "pictures", "teal", "circle", ["1", "2", "3", "4", "5"], seed=7)
+    draw_images(tmp_path / "pictures", "teal", "crescent", ["1", "2", "3", "4", "5"], seed=7)
     library.run(
         *("conceptry", "new", name, "--images", str(tmp_path / "pictures")),
-        *("--token", f"<{name}>", "--init", "circle"),
+        *("--token", f"<{name}>", "--init", "crescent"),
     )
-    library.change(name, training={"max_steps": 40})
+    library.change(name, training={"max_steps": 60})
 
     # Without `dvc push` the images are nowhere but here: the concept waits and says for what.
     library.commit("Teach night-light")

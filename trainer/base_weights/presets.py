@@ -38,8 +38,8 @@ class Preset:
 
     `min_improvement` is the fraction by which a token's held-out loss must be lower than without training. On `tiny` it
     was measured (docs/log/2026-11-quality.md): trained tokens reach 0.12 to 0.23, and 0.09 where the initializer lacks
-    only the colour; vectors that were not trained reach 0.03, and no lower bound of theirs does. For `sd-v1-4` it is a
-    guess until trainings at full size are judged.
+    only the colour; vectors that were not trained reach 0.03. For `sd-v1-4` it is a guess until trainings at full size
+    are judged.
 
     `draws` says what it can draw, `needs` what a training takes, and `words` are examples of initializers if it knows
     few. `max_loss` is the loss, with the best of words that were not trained, above which it cannot draw such pictures;
@@ -85,7 +85,7 @@ PRESETS: dict[str, Preset] = {
         sample_every=100,
         sampling_steps=20,
         guidance_scale=3.0,
-        min_improvement=0.03,
+        min_improvement=0.04,
         draws="one plain coloured shape on a pale ground",
         needs="no download and no GPU: it comes with Conceptry and trains in a minute",
         words=("circle", "square", "triangle", "star", "heart", "ring", "cross", "crescent"),
