@@ -46,6 +46,8 @@ def kept(
             found.append(("warning", report.judged_by(wanted)))
     except ConceptryError as error:
         found.append(("error", str(error)))
+        if error.retryable or getattr(error, "exit_code", None) is not None:
+            return found  # the trainer was killed or crashed, which says nothing about the images
     if images_md5:
         write_atomically(file, json.dumps(found).encode())
     return found

@@ -19,13 +19,13 @@ from cli import image_checks
 from cli.options import Root, print_json
 from conceptry.concept import ConceptSpec, spec_path
 from conceptry.desired import ConceptSource, DesiredConcept, images_path, parse_sources
-from conceptry.errors import ConceptryError, SettingsError, SpecError
+from conceptry.errors import ConceptryError, SpecError
 from conceptry.installation import Installation
 from conceptry.policy import PATH as POLICY
 from conceptry.policy import load_policy
 from conceptry.version import Live
 from local.console import out
-from local.setup_folder import open_installation
+from local.setup_folder import installation_if_any
 from tasks import dvc, hub
 from tasks.git.checkout import find_top
 from tasks.tokens import initializer_problem
@@ -88,20 +88,9 @@ def command(
 
     Exit code: 0 no error, 1 there are errors to correct.
     """
-    findings = lint(find_top(Path.cwd()), _installation(root), remote=remote)
+    findings = lint(find_top(Path.cwd()), installation_if_any(root), remote=remote)
     PRINTERS[form](findings)
     raise typer.Exit(1 if any(finding.level == "error" or strict for finding in findings) else 0)
-
-
-def _installation(root: Path | None) -> Installation | None:
-    """Return the installation; None if settings are missing, and then lint reads git and DVC only."""
-    try:
-        with open_installation(root) as installation:
-            return installation
-    except SettingsError:
-        if root is not None:
-            raise
-        return None
 
 
 def lint(top: Path, installation: Installation | None, *, remote: bool = True) -> list[Finding]:
@@ -184,7 +173,7 @@ def _images(checkout: Checkout, *, remote: bool) -> tuple[dict[str, DesiredConce
 
 
 def _unusable(checkout: Checkout, concepts: Mapping[str, DesiredConcept], base_dir: Path | None) -> Iterator[Finding]:
-    """Read every image that is in the working tree; the result is kept until images or settings change."""
+    """Read every image that is in the working tree; the result is kept until images.dvc or settings change."""
     for name, spec in checkout.specs():
         folder = checkout.top / "concepts" / name / "images"
         if folder.is_dir() and any(folder.iterdir()):

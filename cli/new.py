@@ -21,7 +21,7 @@ from cli import image_checks
 from cli.options import Root
 from conceptry.concept import BASE_MODELS, ConceptSpec, check_name, check_unique_tokens, load_spec, spec_path
 from conceptry.errors import ConceptryError, SpecError
-from local.setup_folder import base_folder
+from local.setup_folder import installation_if_any
 from tasks import training
 from tasks.dvc import add_images, add_to_pipeline
 from tasks.git.checkout import find_top
@@ -80,7 +80,8 @@ def command(
     new = NewConcept(name, images, token, init, "style" if style else "object", base_model)
 
     def check_images(spec: ConceptSpec, folder: Path) -> tuple[str, ...]:
-        base_dir = base_folder(root)
+        installation = installation_if_any(root)
+        base_dir = installation.base_dir if installation else None
         if problem := initializer_problem(spec, base_dir):
             raise ConceptryError(
                 f"initializer_token: {problem}", concept=name, next_step="pass another one with --init"

@@ -116,11 +116,13 @@ def _nothing_held_out(metrics: TrainingMetrics, compared: Sequence[Comparison], 
         return GateFinding(GateReason.NOT_IMPROVED, "rejected", text)
     count = metrics.images.train
     trained = "" if count is None else f" of the {count}"
-    return GateFinding(
-        GateReason.NOTHING_HELD_OUT,
-        "undecided",
-        f"none{trained} different images was held out to judge by; at least 3 are needed. {TO_DECIDE}",
-    )
+    text = f"none{trained} different images was held out to judge by; at least 3 are needed. {TO_DECIDE}"
+    if count is not None and count > 2:
+        text = (
+            f"none of the {count} images was held out to judge by: fewer than 3 of them look different, or "
+            f"`training.held_out` is 0. {TO_DECIDE}"
+        )
+    return GateFinding(GateReason.NOTHING_HELD_OUT, "undecided", text)
 
 
 def _copies(metrics: TrainingMetrics) -> Iterator[GateFinding]:

@@ -213,7 +213,7 @@ class ConceptPlanner:
     def _not_passed(self, version: Version, release: Version | None) -> Action:
         """Return the hold for a version of the desired inputs that its gate did not pass, with what to do."""
         name, stays = version.name, f"{release.name} stays released" if release else "nothing is released"
-        because = f" ({version.evidence.words()})" if version.evidence else ""
+        because = f" ({version.because})" if version.because else ""
         health: Health = "Degraded"
         if version.gate == "undecided":
             reason, verdict = ActionReason.GATE_UNDECIDED, f"its gate could not decide about {name}{because}"

@@ -113,3 +113,16 @@ class GateReason(Reason):
     CLIP_NOT_GAINED = "ClipNotGained", "The CLIP score did not rise by `gate.min_clip_gain`."
     CLIP_MISSING = "ClipMissing", "`gate.min_clip_gain` is set, and the training had no CLIP model."
     IMPORTED = "Imported", "The vectors were imported and not judged."
+
+
+OF_LOSSES = frozenset(
+    {
+        GateReason.IMPROVED,
+        GateReason.NOT_IMPROVED,
+        GateReason.IMPROVEMENT_UNCLEAR,
+        GateReason.BETTER_THAN_RELEASED,
+        GateReason.NOT_BETTER_THAN_RELEASED,
+        GateReason.UNCLEAR_AGAINST_RELEASED,
+    }
+)
+"""The reasons that a comparison of held-out losses gives."""

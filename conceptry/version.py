@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from conceptry.errors import HubError
-from conceptry.reasons import DriftReason, GateReason
+from conceptry.reasons import OF_LOSSES, DriftReason, GateReason
 from trainer.metrics import TrainingMetrics
 
 Gate = Literal["passed", "rejected", "undecided"]
@@ -89,6 +89,13 @@ class Version:
     def name(self) -> str:
         """Name of the branch, which `release:` in concept.yaml refers to."""
         return f"v{self.number}"
+
+    @property
+    def because(self) -> str:
+        """What the verdict rests on: the comparison of losses if that decided, else the meaning of its reason."""
+        if self.evidence and (self.gate_reason is None or self.gate_reason in OF_LOSSES):
+            return self.evidence.words()
+        return self.gate_reason.meaning.removeprefix("undecided: ").rstrip(".") if self.gate_reason else ""
 
     @property
     def day(self) -> date:

@@ -218,15 +218,15 @@ def open_installation(root: Path | None) -> Iterator[Installation]:
         yield installation
 
 
-def base_folder(root: Path | None) -> Path | None:
-    """Return the folder of base model weights of `open_installation`; None if settings are missing.
+def installation_if_any(root: Path | None) -> Installation | None:
+    """Return the installation of `open_installation`; None if settings are missing.
 
     Raises:
         SettingsError: `root` was passed and is not a complete set-up.
     """
     try:
         with open_installation(root) as installation:
-            return installation.base_dir
+            return installation
     except SettingsError:
         if root is not None:
             raise

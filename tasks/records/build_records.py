@@ -40,6 +40,8 @@ class RecordsReport:
         images = f"{self.count} image{'s' if self.count > 1 else ''}{alike}"
         if held_out:
             return f"{images}: {held_out} held out to judge the result by, {self.count - held_out} to train on"
+        if wanted == 0:
+            return f"{images}: none is held out, because training.held_out is 0, so the gate will be undecided"
         return f"{images}: none can be held out, so the gate will be undecided; 3 different ones are needed"
 
 

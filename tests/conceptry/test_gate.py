@@ -97,6 +97,9 @@ def test_without_held_out_images_nothing_passes() -> None:
     verdict, codes, text = judged(make_losses(0.05, on="training images"), images=images)
     assert (verdict, codes) == ("undecided", ["NothingHeldOut"])
     assert "none of the 2 different images was held out" in text
+    text = judged(make_losses(0.05, on="training images"), images=ImageCounts(train=10))[2]
+    assert "none of the 10 images was held out" in text
+    assert "`training.held_out` is 0" in text
     verdict, codes, text = judged(make_losses(0.1, on="training images"), images=images)
     assert (verdict, codes) == ("rejected", ["NotImproved"])
     assert "even on the images that were trained on" in text

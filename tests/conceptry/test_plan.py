@@ -316,6 +316,14 @@ def test_a_plan_says_what_a_verdict_rests_on_and_how_to_go_on() -> None:
     assert "v1 stays released; add images or hold out more of them, or write `release: v2`" in cause
 
 
+def test_a_plan_does_not_name_the_losses_where_something_else_decided() -> None:
+    evidence = Evidence("initializer", 0.3, 0.2, 0.4, 0.05, 0.95)
+    copied = replace(UNDECIDED, gate_reason=GateReason.COPIES, evidence=evidence)
+    cause = act(wanted_of("abcd"), V1, copied, space=serving_of(V1)).cause
+    assert "nearly equal images that were trained on" in cause
+    assert "30.0%" not in cause
+
+
 @pytest.mark.parametrize("gate", ["rejected", "undecided"])
 def test_choose_release(gate: Gate) -> None:
     versions = (V1, V2, version_of(3, gate=gate))

@@ -50,6 +50,7 @@ def test_pictures_become_records_in_the_order_of_their_md5(images: Path, tmp_pat
 
     assert (report.count, report.different) == (3, 3)
     assert report.judged_by(None) == "3 images: 1 held out to judge the result by, 2 to train on"
+    assert report.judged_by(0).endswith("because training.held_out is 0, so the gate will be undecided")
     assert report.warnings == ()
     rows = read(tmp_path / "records")
     md5s = {hashlib.md5(path.read_bytes()).hexdigest(): path for path in images.rglob("*.*")}
