@@ -78,7 +78,10 @@ def push(api: HfApi, repo: str, files: dict[str, bytes]) -> None:
 
 
 def until(api: HfApi, repo: str) -> str:
-    return str(api.wait_for_space(repo, timeout=60, poll_interval=0.1).stage)
+    """Wait until a Space is built and started, or failed, and return its stage; pytest shows what is printed here."""
+    runtime = api.wait_for_space(repo, timeout=60, poll_interval=0.1)
+    print(repo, runtime.stage, runtime.raw.get("errorMessage"))
+    return str(runtime.stage)
 
 
 def address(api: HfApi, repo: str) -> str:
@@ -180,6 +183,17 @@ def test_more_apps_than_slots_take_turns(api: HfApi, new_space: Callable[..., st
     assert sum(1 for p in psutil.Process().children() if "sandbox_program.py" in " ".join(p.cmdline())) == 2
     for name in names:
         api.delete_repo(name, repo_type="space")
+
+
+def test_an_app_starts_while_those_that_held_its_slot_are_removed(api: HfApi, new_space: Callable[..., str]) -> None:
+    for number in range(4):
+        olds = [new_space(f"old-{number}-{index}") for index in range(2)]
+        assert [until(api, old) for old in olds] == ["RUNNING", "RUNNING"]
+        for old in olds:
+            api.delete_repo(old, repo_type="space")
+        new = new_space(f"new-{number}")
+        assert until(api, new) == "RUNNING"
+        api.delete_repo(new, repo_type="space")
 
 
 def test_limits_end_an_app(api: HfApi, new_space: Callable[..., str]) -> None:

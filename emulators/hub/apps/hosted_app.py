@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shutil
+import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
@@ -62,6 +63,9 @@ class App:
         self._sandbox: Sandbox | None = None
         self._port = 0
         self._lock = asyncio.Lock()
+        self._closed = False
+        # A cancelled build goes on in its thread: the next one must not write to the same folder.
+        self._checkouts = threading.Lock()
         self._changed = asyncio.Condition()
 
     @property
@@ -78,6 +82,8 @@ class App:
     async def apply(self, desired: DesiredApp) -> None:
         """Bring the app into a desired state; builds and starts continue in the background."""
         async with self._lock:
+            if self._closed:
+                return
             await self._cancel_task()
             self.desired = desired
             self._task = asyncio.create_task(self._converge(desired))
@@ -94,8 +100,9 @@ class App:
         await self._set_status(status.stage, status.message)
 
     async def close(self) -> None:
-        """End the process and stop listening."""
+        """End the process and stop listening. A closed app stays as it is and writes nothing more."""
         async with self._lock:
+            self._closed = True
             await self._cancel_task()
             await self._stop_process()
             await self.proxy.close()
@@ -121,11 +128,17 @@ class App:
             return
         try:
             python, folder = await self._build(desired)
-            await self._stop_process()
-            await self._run(desired, python, folder)
         except (BuildError, OSError) as error:
             await self._stop_process()
             await self._set_status(Stage.BUILD_ERROR, str(error))
+            return
+        await self._stop_process()
+        try:
+            why = await self._run(desired, python, folder)
+        except OSError as error:
+            why = f"It cannot be started: {error}"
+        await self._stop_process()
+        await self._set_status(Stage.RUNTIME_ERROR, why)
 
     async def _build(self, desired: DesiredApp) -> tuple[Path, Path]:
         await self._set_status(Stage.RUNNING_BUILDING if self._sandbox is not None else Stage.BUILDING)
@@ -133,7 +146,8 @@ class App:
         log = BuildLog(self.context.control.log(desired.uid, "build"))
 
         def build() -> Path:
-            count = check_out(desired.repo, desired.commit, folder, lfs=self.context.lfs, excluded=desired.excluded)
+            with self._checkouts:
+                count = check_out(desired.repo, desired.commit, folder, lfs=self.context.lfs, excluded=desired.excluded)
             log(f"Checked out {count} files of {desired.repo.id} at {desired.commit[:8]}.")
             return self.context.environments.python_for(folder, desired.requirements, log, reinstall=desired.reinstall)
 
@@ -144,7 +158,8 @@ class App:
                 log(f"Build failed: {error}")
                 raise
 
-    async def _run(self, desired: DesiredApp, python: Path, folder: Path) -> None:
+    async def _run(self, desired: DesiredApp, python: Path, folder: Path) -> str:
+        """Start the app, serve it until its process ends, and return why it ended."""
         await self.context.acquire_slot(self)
         await self._set_status(Stage.APP_STARTING)
         home, log = self._folder / "home", self.context.control.log(desired.uid, "run")
@@ -157,22 +172,19 @@ class App:
             log=log,
             limits=self.context.limits,
         )
-        await asyncio.to_thread(self._remove_old_checkouts, folder)
+        await asyncio.to_thread(self._remove_checkouts, [old for old in self._folder.glob("at-*") if old != folder])
         if await self._sandbox.wait_until_listening(self._port):
             self.last_used = time.monotonic()
             await self._set_status(Stage.RUNNING)
-            why = await asyncio.shield(self._sandbox.ended)
-        elif self._sandbox.ended.done():
-            why = self._sandbox.ended.result()
-        else:
-            why = f"It did not answer within {self.context.limits.start_seconds:.0f} s.\n{last_lines(log)}"
-        await self._stop_process()
-        await self._set_status(Stage.RUNTIME_ERROR, why)
+            return await asyncio.shield(self._sandbox.ended)
+        if self._sandbox.ended.done():
+            return self._sandbox.ended.result()
+        return f"It did not answer within {self.context.limits.start_seconds:.0f} s.\n{last_lines(log)}"
 
-    def _remove_old_checkouts(self, folder: Path) -> None:
-        for old in self._folder.glob("at-*"):
-            if old != folder:
-                shutil.rmtree(old, ignore_errors=True)
+    def _remove_checkouts(self, folders: list[Path]) -> None:
+        with self._checkouts:
+            for folder in folders:
+                shutil.rmtree(folder, ignore_errors=True)
 
     @property
     def _address(self) -> str:
@@ -180,6 +192,8 @@ class App:
         return f"http://{host}:{self.proxy.port}"
 
     async def _set_status(self, stage: Stage, message: str | None = None) -> None:
+        if self._closed:  # its folder may be removed already
+            return
         self.status = Status(
             stage=stage,
             version=self.desired.version,
