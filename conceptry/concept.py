@@ -29,8 +29,11 @@ def _placeholder(token: str) -> str:
 
 
 def _initializer(token: str) -> str:
-    if not token or token != token.lower() or re.search(r"[\s<>]", token) or len(token) > 64:
-        raise ValueError(f"{token!r} is not an initializer token: write one lower-case word, for example cat")
+    if not re.fullmatch(r"[^\s<>]+(?: [^\s<>]+){0,3}", token) or token != token.lower() or len(token) > 64:
+        raise ValueError(
+            f"{token!r} is not an initializer: write one lower-case word, or up to four with single spaces between "
+            "them, for example cat or stuffed animal"
+        )
     return token
 
 
@@ -80,6 +83,11 @@ class TrainingSpec(_Section):
         le=100,
         description="Images kept out of training to judge the result; two different ones always stay in. null takes "
         "about a third, four at most.",
+    )
+    flips: bool | None = Field(
+        None,
+        description="Mirror half of the crops that are trained on. Set false where left and right matter, as with "
+        "letters and logos; null takes the base model's default.",
     )
     backend: Literal["local", "vertex"] | None = Field(
         None, description="Where to train; null takes the deployment's own. Changes here never train again."
@@ -182,7 +190,7 @@ class ConceptSpec(_Section):
         json_schema_extra={"pattern": f"^{PLACEHOLDER.pattern}$"},
     )
     initializer_token: Annotated[str, AfterValidator(_initializer)] = Field(
-        description="One known word to start from, for example cat."
+        description="One known word to start from, for example cat, or up to four, for example stuffed animal."
     )
     learnable_property: Literal["object", "style"] = Field(
         "object", description="Whether the images share a thing or a style; chooses the training prompts."

@@ -15,7 +15,7 @@ from conceptry.desired import ImageRef
 from conceptry.version import Version
 
 TRAINING_KEYS = ("placeholder_token", "initializer_token", "learnable_property", "num_vectors")
-_YOUNGER = ("templates",)
+_YOUNGER = ("templates", "flips")
 
 
 def content_keys(images: Iterable[ImageRef]) -> tuple[str, ...]:

@@ -53,7 +53,10 @@ class ActionReason(Reason):
     DATA_CORRUPT = "DataCorrupt", "hold: the list of images in the DVC remote is damaged."
     REPO_UNREADABLE = "RepoUnreadable", "hold: the content of the model repo cannot be read."
     BASE_MODEL_UNAVAILABLE = "BaseModelUnavailable", "hold: the base model is not available in this installation."
-    INITIALIZER_UNKNOWN = "InitializerUnknown", "hold: the base model does not know the initializer as one token."
+    INITIALIZER_UNKNOWN = (
+        "InitializerUnknown",
+        "hold: the base model does not know a word of the initializer as one token.",
+    )
     NO_IMAGES = "NoImages", "hold: the images folder contains no image."
     TRAINING_FAILED = "TrainingFailed", "hold: the training of these inputs failed."
     VERSION_NOT_PUBLISHED = "VersionNotPublished", "hold: concept.yaml names a version that does not exist."

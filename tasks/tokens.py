@@ -25,16 +25,19 @@ def pieces(word: str, base_model: str, base_dir: Path | None) -> tuple[str, ...]
 
 
 def initializer_problem(spec: ConceptSpec, base_dir: Path | None) -> str | None:
-    """Return what is wrong with a concept's initializer; None if the base model knows it as one token, or cannot say.
+    """Return what is wrong with a concept's initializer; None if the base model knows its words, or cannot say.
+
+    A word is known if it is one token: the pieces of other words mean something else to the base model.
 
     Args:
         spec: concept.yaml.
         base_dir: Folder of base model weights, for presets without shipped weights.
     """
-    cut = pieces(spec.initializer_token, spec.base_model, base_dir)
-    if cut is None or len(cut) == 1:
-        return None
-    known = PRESETS[spec.base_model].words
-    words = f", for example {', '.join(known)}" if known else ""
-    found = f"{spec.initializer_token!r} is {len(cut)} tokens in {spec.base_model} ({' + '.join(cut)})"
-    return f"{found}; choose a word that is one token{words}"
+    for word in spec.initializer_token.split():
+        cut = pieces(word, spec.base_model, base_dir)
+        if cut is not None and len(cut) > 1:
+            known = PRESETS[spec.base_model].words
+            words = f", for example {', '.join(known)}" if known else ""
+            found = f"{word!r} is {len(cut)} tokens in {spec.base_model} ({' + '.join(cut)})"
+            return f"{found}; choose a word that is one token{words}"
+    return None

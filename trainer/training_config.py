@@ -26,7 +26,8 @@ class Config:
     leaves their number to the trainer (`pictures.split_held_out`).
 
     `noise_seed` draws what a step sees, `seed` all else: a scheduled retraining changes only the first, and so is
-    judged on the same pictures and noise as the version that it must beat. At checkpoints whose step is a
+    judged on the same pictures and noise as the version that it must beat. With `flips` half of the crops are mirrored.
+    At checkpoints whose step is a
     multiple of `sample_every` a few pictures are drawn; 0 is never. `min_improvement` and `confidence` are the gate's:
     the evaluation draws rows until its verdict is clear.
     """
@@ -44,6 +45,7 @@ class Config:
     seed: int
     noise_seed: int
     held_out: int | None
+    flips: bool
     samples: int
     sample_every: int = 0
     templates: tuple[str, ...] = ()
@@ -111,6 +113,7 @@ def parse(document: dict[str, Any]) -> Config:
         seed=number(training, "seed", 0, 0),
         noise_seed=number(training, "noise_seed", training.get("seed") or 0, 0),
         held_out=None if training.get("held_out") is None else number(training, "held_out", 1, 0),
+        flips=preset.flips if training.get("flips") is None else bool(training["flips"]),
         samples=number(document, "samples", 8, 1),
         sample_every=number(training, "sample_every", preset.sample_every, 0),
         templates=_templates(training.get("templates") or (), problems),

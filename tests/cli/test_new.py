@@ -68,7 +68,7 @@ def test_it_adds_what_git_and_dvc_then_track(clone: Path) -> None:
     [
         ({"name": "My Cat"}, "cannot name a concept"),
         ({"placeholder_token": "my-cat"}, "angle brackets"),
-        ({"initializer_token": "a cat"}, "one lower-case word"),
+        ({"initializer_token": "A Cat"}, "one lower-case word"),
         ({"base_model": "sdxl"}, "sd-v1-4"),
     ],
 )

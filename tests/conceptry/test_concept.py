@@ -125,9 +125,17 @@ def test_placeholder_tokens_that_the_tokenizer_would_not_find(token: str) -> Non
     assert "is not a placeholder token" in mistakes(f"placeholder_token: '{token}'\ninitializer_token: cat")[0]
 
 
-@pytest.mark.parametrize("token", ["", "two words", "Cat", "<cat>"])
-def test_initializer_is_one_lower_case_word(token: str) -> None:
-    assert "is not an initializer token" in mistakes(f"placeholder_token: <x>\ninitializer_token: '{token}'")[0]
+@pytest.mark.parametrize(
+    "words", ["", " ", "two  words", " cat", "cat ", "a b c d e", "Cat", "<cat>", "a\tb", "x" * 65]
+)
+def test_initializer_is_one_to_four_lower_case_words(words: str) -> None:
+    found = mistakes(f"placeholder_token: <x>\ninitializer_token: {json.dumps(words)}")[0]
+    assert "is not an initializer: write one lower-case word, or up to four" in found
+
+
+def test_initializer_may_be_a_phrase() -> None:
+    text = "placeholder_token: <x>\ninitializer_token: stuffed animal\n"
+    assert load_spec(text, PATH).initializer_token == "stuffed animal"
 
 
 @pytest.mark.parametrize("text", ["", "# nothing\n", "- a\n- b\n", "just words", "null", "3"])
@@ -137,7 +145,8 @@ def test_files_that_are_no_mapping(text: str) -> None:
 
 def test_missing_keys_say_what_belongs_there() -> None:
     assert mistakes("suspend: false\n") == [
-        f"{PATH}:1: initializer_token: is missing: One known word to start from, for example cat.",
+        f"{PATH}:1: initializer_token: is missing: One known word to start from, for example cat, or up to four, for "
+        "example stuffed animal.",
         f"{PATH}:1: placeholder_token: is missing: The new token that stands for the concept in prompts, for example "
         "<my-cat>; unique over the repo.",
     ]

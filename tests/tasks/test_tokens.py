@@ -40,5 +40,7 @@ def test_an_initializer_that_the_base_model_does_not_know_is_named_with_words_th
         "'cat' is 3 tokens in tiny (c + a + t); choose a word that is one token, for example circle, square, triangle, "
         "star, heart, ring, cross, crescent"
     )
+    assert initializer_problem(spec_of("blue cat"), None) == problem
     assert initializer_problem(spec_of("ring"), None) is None
+    assert initializer_problem(spec_of("blue ring"), None) is None
     assert initializer_problem(spec_of("cat", "sd-v1-4"), None) is None, "its vocabulary is not on this machine"

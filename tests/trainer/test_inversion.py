@@ -105,6 +105,27 @@ def test_a_view_is_encoded_when_it_is_asked_for_and_only_once(bench: Bench) -> N
     assert len(seen) == 8
 
 
+@pytest.mark.parametrize(
+    ("base_model", "flips", "mirrored"), [("tiny", None, 0), ("tiny", True, 32), ("sd-v1-4", None, 32)]
+)
+def test_about_half_of_the_views_are_mirrored_where_that_is_asked_for(
+    base_model: str, flips: bool | None, mirrored: int
+) -> None:
+    pixels = np.full((64, 64, 3), 255, "uint8")
+    pixels[:, :32] = 0
+    words = {"placeholder_token": "<x>", "initializer_token": "circle", "base_model": base_model, "resolution": 64}
+    config = training_config.parse({**words, "training": {"flips": flips}})
+    seen: list[bool] = []
+
+    def encoder(pixels: tf.Tensor) -> tf.Tensor:
+        seen.append(bool(tf.reduce_mean(pixels[:, :, :32]) > tf.reduce_mean(pixels[:, :, 32:])))
+        return tf.zeros((1, 8, 8, 8))
+
+    encode_views([Picture(pixels, "")], encoder, config, 64, seed=1)
+    assert abs(sum(seen) - mirrored) <= 12
+    assert mirrored or not any(seen)
+
+
 def test_with_the_last_view_the_vae_leaves_memory(bench: Bench) -> None:
     image_encoder = bench.base.image_encoder()
     held = image_encoder.weights

@@ -14,7 +14,6 @@ import tensorflow as tf
 from PIL import Image
 
 from trainer.base_weights import weight_reader
-from trainer.base_weights.presets import PRESETS
 from trainer.data.pictures import Picture
 from trainer.models import autoencoder
 from trainer.training_config import Config
@@ -89,14 +88,13 @@ def compile_encoder(image_encoder: autoencoder.ImageEncoder) -> Encoder:
 def encode_views(
     found: list[Picture], encoder: Encoder, config: Config, views: int, seed: int, *, at_once: bool = True
 ) -> Latents:
-    """Encode `views` random crops of each picture, half of them mirrored if the base model takes that.
+    """Encode `views` random crops of each picture, half of them mirrored where the configuration says so.
 
     With `at_once` off they wait until a step asks for them.
     """
     rng = np.random.default_rng([seed, config.seed])
     side = config.resolution
-    flips = PRESETS[config.base_model].flips
-    crops = [_view(picture.pixels, side, flips, rng) for picture in found for _ in range(views)]
+    crops = [_view(picture.pixels, side, config.flips, rng) for picture in found for _ in range(views)]
     mean, deviation = (np.zeros((len(crops), side // 8, side // 8, 4), "float32") for _ in range(2))
     captions = [picture.caption for picture in found for _ in range(views)]
     latents = Latents(mean, deviation, captions, dict(enumerate(crops)), encoder)
