@@ -111,8 +111,21 @@ def judge(installation: Installation, names: Collection[str] = (), keep: Keep | 
 
 def _judge_one(installation: Installation, desired: Desired, live: LiveConcept, keep: Keep) -> list[RetentionVerdict]:
     history = _history(installation, desired.revision, live.name, datetime.now(UTC) - timedelta(days=keep.days))
-    reasons = reasons_to_keep(live.versions, _released(desired, live), history, keep)
+    reasons = reasons_to_keep(live.versions, _released(desired, live), history, keep) | _initial(desired, live)
     return [RetentionVerdict(live.name, version, reasons.get(version.name)) for version in live.versions]
+
+
+def _initial(desired: Desired, live: LiveConcept) -> dict[str, str]:
+    """Return a reason to keep each version that trainings start from."""
+    starts = {
+        name: concept.spec.initial_version for name, concept in desired.concepts.items() if concept.spec is not None
+    }
+    names = {version.name for version in live.versions}
+    return {
+        start.version: f"{name} starts from it"
+        for name, start in starts.items()
+        if start is not None and start.name == live.name and start.version in names
+    }
 
 
 def _released(desired: Desired, live: LiveConcept) -> set[str]:

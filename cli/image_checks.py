@@ -73,5 +73,8 @@ def check(name: str, spec: ConceptSpec, images: Path, base_dir: Path | None) -> 
     with tempfile.TemporaryDirectory(prefix="conceptry-images-") as folder:
         made = Path(folder) / "records"
         report = records.build_records(images, made, resolution)
-        check_images(name, made, trainer_config(spec), base_dir)
+        config = trainer_config(spec)
+        if spec.initial_version is not None:  # its words are known to the Hub only
+            config["initializer_token"] = spec.learnable_property
+        check_images(name, made, config, base_dir)
     return report

@@ -20,13 +20,14 @@ from cli.options import Root, print_json
 from conceptry.concept import ConceptSpec, spec_path
 from conceptry.desired import ConceptSource, DesiredConcept, images_path, parse_sources
 from conceptry.errors import ConceptryError, SpecError
+from conceptry.initial_version import initial_version_problem
 from conceptry.installation import Installation
 from conceptry.policy import PATH as POLICY
 from conceptry.policy import load_policy
 from conceptry.version import Live
 from local.console import out
 from local.setup_folder import installation_if_any
-from tasks import dvc, hub
+from tasks import dvc, hub, training
 from tasks.git.checkout import find_top
 from tasks.tokens import initializer_problem
 
@@ -109,7 +110,7 @@ def lint(top: Path, installation: Installation | None, *, remote: bool = True) -
     if remote:
         found += _missing(concepts)
         if installation is not None:
-            found += _releases(checkout, installation)
+            found += _versions(checkout, installation)
     return sorted(found, key=lambda finding: (finding.file, finding.line or 0, finding.message))
 
 
@@ -153,8 +154,12 @@ def _policy(checkout: Checkout) -> Iterator[Finding]:
 def _initializers(checkout: Checkout, base_dir: Path | None) -> Iterator[Finding]:
     for name, spec in checkout.specs():
         if problem := initializer_problem(spec, base_dir):
-            line = checkout.line(name, "initializer_token")
-            yield Finding("error", spec_path(name), line, f"initializer_token: {problem}")
+            yield _unknown(checkout, name, problem)
+
+
+def _unknown(checkout: Checkout, name: str, problem: str) -> Finding:
+    line = checkout.line(name, "initializer_token")
+    return Finding("error", spec_path(name), line, f"initializer_token: {problem}")
 
 
 def _images(checkout: Checkout, *, remote: bool) -> tuple[dict[str, DesiredConcept], list[Finding]]:
@@ -213,17 +218,24 @@ def _missing(concepts: Mapping[str, DesiredConcept]) -> Iterator[Finding]:
             yield Finding("error", images_path(name), None, message)
 
 
-def _releases(checkout: Checkout, installation: Installation) -> Iterable[Finding]:
+def _versions(checkout: Checkout, installation: Installation) -> Iterable[Finding]:
+    """Check the versions that concept.yaml names, those to serve and those to start from, against the Hub."""
     pinned = {name: spec.release for name, spec in checkout.specs() if spec.release not in ("latest", "none")}
-    if not pinned:
+    starting = {name: spec for name, spec in checkout.specs() if spec.initial_version is not None}
+    if not pinned and not starting:
         return []
     try:
         live = hub.list_live(hub.HubSession(installation.hub))
     except ConceptryError as error:
         return [Finding("warning", "concepts", None, f"the Hub was not checked: {error}")]
-    return [
+    unpublished = [
         _unreachable(checkout, live, name, release) for name, release in pinned.items() if not _is(live, name, release)
     ]
+    problems = {
+        name: initial_version_problem(spec, training.base_model(spec.base_model), live.concepts)
+        for name, spec in starting.items()
+    }
+    return unpublished + [_unknown(checkout, name, problem) for name, problem in problems.items() if problem]
 
 
 def _is(live: Live, name: str, release: str) -> bool:

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, ConfigDict, Discriminator, Field, Tag
 from pydantic import BaseModel as Model
 
 from conceptry.errors import Problem, SpecError
+from conceptry.initializer import InitialVersion, check_initializer
 from conceptry.templates import handler_files, programs, template_file
 from conceptry.yaml_spec import validate_yaml
 
@@ -24,15 +25,6 @@ def _placeholder(token: str) -> str:
         raise ValueError(
             f"{token!r} is not a placeholder token: write lower-case letters, digits, - and _ in angle brackets, "
             "for example <my-cat>"
-        )
-    return token
-
-
-def _initializer(token: str) -> str:
-    if not re.fullmatch(r"[^\s<>]+(?: [^\s<>]+){0,3}", token) or token != token.lower() or len(token) > 64:
-        raise ValueError(
-            f"{token!r} is not an initializer: write one lower-case word, or up to four with single spaces between "
-            "them, for example cat or stuffed animal"
         )
     return token
 
@@ -189,8 +181,9 @@ class ConceptSpec(_Section):
         description="The new token that stands for the concept in prompts, for example <my-cat>; unique over the repo.",
         json_schema_extra={"pattern": f"^{PLACEHOLDER.pattern}$"},
     )
-    initializer_token: Annotated[str, AfterValidator(_initializer)] = Field(
-        description="One known word to start from, for example cat, or up to four, for example stuffed animal."
+    initializer_token: Annotated[str, AfterValidator(check_initializer)] = Field(
+        description="What to start from: one known word, for example cat; up to four, for example stuffed animal; or "
+        "the vectors of a published version, for example my-cat@v3."
     )
     learnable_property: Literal["object", "style"] = Field(
         "object", description="Whether the images share a thing or a style; chooses the training prompts."
@@ -219,6 +212,11 @@ class ConceptSpec(_Section):
     suspend: bool = Field(False, description="Change nothing until this is false again.")
     space: SpaceSpec = Field(SpaceSpec(), description="The concept's Space.")
     endpoint: EndpointSpec = Field(EndpointSpec(), description="The Inference Endpoint proposed for it.")
+
+    @property
+    def initial_version(self) -> InitialVersion | None:
+        """The version whose vectors its training starts from; None if it starts from words."""
+        return InitialVersion.parse(self.initializer_token)
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from prefect.types._datetime import now
 from conceptry.actions import Plan
 from conceptry.desired import Desired
 from conceptry.errors import SpecError
+from conceptry.initial_version import initial_version_problem
 from conceptry.installation import Installation
 from conceptry.plan import open_fingerprints, pending_trainings, plan
 from conceptry.plan_inputs import PlanInputs
@@ -57,7 +58,7 @@ def compare(
         today: Date by which scheduled retrainings are due; None plans no retraining.
     """
     installation, desired, live = context.installation, observed.desired, observed.live
-    inputs = replace(plan_inputs(installation), today=today, initializers=_initializers(desired, installation))
+    inputs = replace(plan_inputs(installation), today=today, initializers=_initializers(desired, live, installation))
     if runs is not None:
         attempts = runs.attempts(open_fingerprints(desired, live, inputs))
         inputs = replace(inputs, attempts=attempts, failures=runs.failures(attempts))
@@ -69,10 +70,12 @@ def compare(
     return Comparison(desired, live, defer_trainings(made, desired, live, inputs, pace=_pace(installation, desired)))
 
 
-def _initializers(desired: Desired, installation: Installation) -> dict[str, str]:
+def _initializers(desired: Desired, live: Live, installation: Installation) -> dict[str, str]:
     """Return what is wrong with the initializers of all concepts, by name."""
+    bases = training.base_models()
     found = {
         name: initializer_problem(concept.spec, installation.base_dir)
+        or initial_version_problem(concept.spec, bases[concept.spec.base_model], live.concepts)
         for name, concept in desired.concepts.items()
         if concept.spec is not None
     }

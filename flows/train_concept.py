@@ -28,7 +28,14 @@ from tasks.events import EventName, emit
 from tasks.git.tasks import read_desired, read_git
 from tasks.hub import HubSession, Lineage, find_version
 from tasks.hub.session import MANIFEST
-from tasks.hub.tasks import assemble_version, delete_staging, fetch_released, find_published, publish_version
+from tasks.hub.tasks import (
+    assemble_version,
+    delete_staging,
+    fetch_initial,
+    fetch_released,
+    find_published,
+    publish_version,
+)
 from tasks.locks import run_id, slot
 from tasks.records.tasks import write_records
 from tasks.run_folder import RunFolder
@@ -58,9 +65,10 @@ def train_concept(name: str, revision: str, fingerprint: str, retrain: str | Non
             fetch_job_images(folder, installation, job)
             write_records(folder, job)
             fetch_released(session, job, folder.released)
+            words = fetch_initial(session, job, folder.initial)
             try:
                 with place_to_train(installation, job):
-                    train(folder, installation, job, lock)
+                    train(folder, installation, job, lock, words)
             except TrainingCancelled as error:
                 return Cancelled(message=str(error))
             # Read from the folder, because an older release may have written the record of the task.

@@ -2,6 +2,7 @@
 
 images/ records/ output/ bundle/    results of the tasks; each appears complete, by a rename
 released/vN.safetensors             vectors of the released version, if there is one of the same base model
+initial/NAME@vN.safetensors         vectors to start from, if concept.yaml names a version
 results/                            Prefect's records of finished tasks
 config.json trainer.log lock        kept when the rest is cleared after publishing
 """
@@ -37,6 +38,11 @@ class RunFolder:
         return self.root / "released"
 
     @property
+    def initial(self) -> Path:
+        """Folder of the vectors to start from, with one file at most."""
+        return self.root / "initial"
+
+    @property
     def output(self) -> Path:
         """Output of the trainer."""
         return self.root / "output"
@@ -61,5 +67,6 @@ class RunFolder:
 
     def clear(self) -> None:
         """Delete everything that is on the Hub after the version was published."""
-        for folder in (self.results, self.bundle, self.output, self.released, self.records, self.images):
+        fetched = (self.released, self.initial, self.records, self.images)
+        for folder in (self.results, self.bundle, self.output, *fetched):
             shutil.rmtree(folder, ignore_errors=True)

@@ -33,6 +33,8 @@ def initializer_problem(spec: ConceptSpec, base_dir: Path | None) -> str | None:
         spec: concept.yaml.
         base_dir: Folder of base model weights, for presets without shipped weights.
     """
+    if spec.initial_version is not None:
+        return None
     for word in spec.initializer_token.split():
         cut = pieces(word, spec.base_model, base_dir)
         if cut is not None and len(cut) > 1:

@@ -49,6 +49,12 @@ def main() -> int:
         "is named after it, such as v3.safetensors",
     )
     parser.add_argument(
+        "--initial",
+        type=Path,
+        help="vectors to start from instead of the initializer's, a learned_embeds.safetensors; initializer_token then "
+        "only says what they are in words",
+    )
+    parser.add_argument(
         "--unverified", action="store_true", help="take a --base folder whose weights are not the published ones"
     )
     parser.add_argument(
@@ -77,7 +83,7 @@ def main() -> int:
 
     if options.check:
         return run.check(config, options.records, options.base)
-    places = run.Places(options.records, options.output, options.base, options.released)
+    places = run.Places(options.records, options.output, options.base, options.released, options.initial)
     return run.run(config, places, unverified=options.unverified, dtype=options.dtype)
 
 

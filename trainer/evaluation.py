@@ -17,15 +17,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
-from safetensors.numpy import load_file
 
 from trainer.data import prompts
 from trainer.data.latents import Latents
 from trainer.metrics import HELD_OUT, RELEASED, Losses, LossRows
-from trainer.objective import Array, Frozen, initial_vectors, squared_errors
+from trainer.objective import Array, Frozen, initial_vectors, read_vectors, squared_errors
 from trainer.recipe import DEFAULT
 from trainer.sampling.noise_schedule import TIMESTEPS
-from trainer.training_config import Config, ConfigError
+from trainer.training_config import Config
 from trainer.verdict import compare
 
 VIEWS = 4
@@ -54,16 +53,9 @@ class Released:
         """Read a learned_embeds.safetensors that is named after its version, as in v3.safetensors.
 
         Raises:
-            ConfigError: It holds no vectors of this base model's width.
+            ConfigError: As `read_vectors`.
         """
-        width = frozen.text_encoder.shape.width
-        try:
-            (vectors,) = load_file(path).values()
-        except (OSError, ValueError) as error:
-            raise ConfigError(f"--released {path} cannot be read: {error}") from error
-        if vectors.ndim != 2 or vectors.shape[1] != width:
-            raise ConfigError(f"--released {path}: its vectors are {vectors.shape}, and not {width} wide")
-        return cls(path.stem, np.asarray(vectors, "float32"))
+        return cls(path.stem, read_vectors(path, "--released", frozen))
 
 
 def evaluate(
@@ -74,6 +66,7 @@ def evaluate(
     *,
     on: str = HELD_OUT,
     released: Released | None = None,
+    initial: Array | None = None,
 ) -> Losses:
     """Compute the losses of the learned vectors and of the baselines, on as many rows as the verdict needs.
 
@@ -84,8 +77,9 @@ def evaluate(
         learned: Vectors (num_vectors, D), float32.
         on: Which pictures they are, in words. Those that were trained on cannot give a verdict: one block is enough.
         released: The released version, if the base model is the same.
+        initial: What the vectors started from; None for the initializer's.
     """
-    contexts = encode_prompts(frozen, config, learned, released)
+    contexts = encode_prompts(frozen, config, learned, released, initial)
     rng = np.random.default_rng([config.seed, 1_000_003])
     pictures = len(judged) // VIEWS
     each = max(_ROWS_AT_ONCE, min(_BLOCK // 2, _BLOCK // pictures // _ROWS_AT_ONCE * _ROWS_AT_ONCE))
@@ -107,12 +101,16 @@ def evaluate(
     )
 
 
-def encode_prompts(frozen: Frozen, config: Config, learned: Array, released: Released | None = None) -> Contexts:
+def encode_prompts(
+    frozen: Frozen, config: Config, learned: Array, released: Released | None = None, initial: Array | None = None
+) -> Contexts:
     """Encode the evaluation's prompt with the learned vectors, and with what each baseline has in their place."""
     prompt = prompts.evaluation_prompt(config.learnable_property)
     tokenizer, encode = frozen.tokenizer, frozen.text_encoder.encode_with_placeholders
     with_token = tokenizer.rows([prompt.format(config.placeholder_token)])
-    initial = initial_vectors(config, frozen)
+    # The initializer's vectors are those of its words, unless there are more or fewer, or they were given.
+    of_words = initial is None and len(tokenizer.ids(config.initializer_token)) == config.num_vectors
+    initial = initial_vectors(config, frozen) if initial is None else initial
     mean = initial_vectors(config, frozen, replace(DEFAULT, initialization="mean"))
     contexts = {
         _TRAINED: encode(with_token, tf.constant(learned)),
@@ -120,8 +118,7 @@ def encode_prompts(frozen: Frozen, config: Config, learned: Array, released: Rel
         "mean": encode(with_token, tf.constant(mean)),
         "empty_prompt": encode(tokenizer.rows([""]), tf.constant(initial)),
     }
-    if len(tokenizer.ids(config.initializer_token)) != config.num_vectors:
-        # Else the initializer's vectors are those of its words.
+    if not of_words:
         words = tokenizer.rows([prompt.format(config.initializer_token)])
         contexts["class_prompt"] = encode(words, tf.constant(initial))
     if released:

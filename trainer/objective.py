@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
 
 from trainer.data.tokenizer import Tokenizer
 from trainer.models.text_encoder import TextEncoder
 from trainer.models.unet import DiffusionModel, timestep_embedding
 from trainer.recipe import DEFAULT, Recipe
 from trainer.sampling.noise_schedule import alphas_cumprod
-from trainer.training_config import Config
+from trainer.training_config import Config, ConfigError
 
 Array = npt.NDArray[np.float32]
 
@@ -69,6 +72,22 @@ def initial_vectors(config: Config, frozen: Frozen, recipe: Recipe = DEFAULT) ->
         aside[: len(ids)] = 0.0
     aside[0] = 0.0
     return np.asarray(starts + aside, "float32")
+
+
+def read_vectors(path: Path, option: str, frozen: Frozen) -> Array:
+    """Read the vectors (V, D) of a learned_embeds.safetensors that `option` names, float32.
+
+    Raises:
+        ConfigError: It cannot be read, or holds no vectors of this base model's width.
+    """
+    width = frozen.text_encoder.shape.width
+    try:
+        (vectors,) = load_file(path).values()
+    except (OSError, ValueError, SafetensorError) as error:
+        raise ConfigError(f"{option} {path} cannot be read: {error}") from error
+    if vectors.ndim != 2 or vectors.shape[1] != width:
+        raise ConfigError(f"{option} {path}: its vectors are {vectors.shape}, and not {width} wide")
+    return np.asarray(vectors, "float32")
 
 
 def denoising_losses(frozen: Frozen, recipe: Recipe = DEFAULT) -> Callable[..., Any]:

@@ -85,12 +85,14 @@ class Places:
 
     `records` is the folder of the pictures, `output` that for what is learned, `base` that of the base model's weights.
     `released` is a file of the released version's vectors that is named after it, as `Released.load` reads it.
+    `initial` is a file of the vectors to start from, instead of the initializer's.
     """
 
     records: Path
     output: Path
     base: Path | None = None
     released: Path | None = None
+    initial: Path | None = None
 
 
 def run(config: Config, places: Places, *, unverified: bool = False, dtype: str | None = None) -> int:
@@ -158,7 +160,8 @@ def _run(
         frozen = objective.Frozen(text_encoder, base.diffusion_model(config.resolution, config.resolution), tokenizer)
     base.verify()
     released = evaluation.Released.load(places.released, frozen) if places.released else None
-    suitability.check(frozen, judged, config)
+    initial = _initial(places.initial, config, frozen)
+    suitability.check(frozen, judged, config, initial)
     journal.phase("start")
 
     checkpoints = output / "checkpoints"
@@ -173,7 +176,15 @@ def _run(
             journal.summaries.picture(state.step, "samples", grid(drawn))
 
     state, stopped = train.train(
-        latents, frozen, config, checkpoints, journal.write, stop.is_set, devices=devices, at_checkpoint=draw_progress
+        latents,
+        frozen,
+        config,
+        checkpoints,
+        journal.write,
+        stop.is_set,
+        initial=initial,
+        devices=devices,
+        at_checkpoint=draw_progress,
     )
     journal.phase("train")
     if not devices.is_chief:
@@ -185,11 +196,11 @@ def _run(
     export.learned_embeds(embeds, config.placeholder_token, state.vectors)
     exporting = export.start(base.name, base.base_dir, embeds, output / "text_encoder")
 
-    initial = objective.initial_vectors(config, frozen)
-    losses = evaluation.evaluate(frozen, judged, config, state.vectors, on=on, released=released)
+    losses = evaluation.evaluate(frozen, judged, config, state.vectors, on=on, released=released, initial=initial)
     journal.phase("evaluate")
 
-    samples, drawn = _draw_samples(grids, config, initial, state.vectors, output / "samples")
+    start = objective.initial_vectors(config, frozen) if initial is None else initial
+    samples, drawn = _draw_samples(grids, config, start, state.vectors, output / "samples")
     journal.summaries.picture(state.step, "samples", grid(drawn["trained"]))
     curves = {"held-out loss": losses.trained, "held-out loss/initializer": losses.initializer}
     journal.summaries.scalars(state.step, {name: loss for name, loss in curves.items() if loss is not None})
@@ -225,6 +236,16 @@ def _run(
     )
     write_metrics(output / METRICS_FILE, metrics)
     devices.wait()
+
+
+def _initial(path: Path | None, config: Config, frozen: objective.Frozen) -> Vectors | None:
+    """Read the vectors to start from, if they are given. Raises ConfigError where they do not fit."""
+    if path is None:
+        return None
+    vectors = objective.read_vectors(path, "--initial", frozen)
+    if len(vectors) != config.num_vectors:
+        raise ConfigError(f"--initial {path} holds {len(vectors)} vectors, and num_vectors is {config.num_vectors}")
+    return vectors
 
 
 def digests(output: Path) -> dict[str, str]:

@@ -7,19 +7,20 @@ import numpy as np
 from trainer import evaluation
 from trainer.base_weights.presets import PRESETS
 from trainer.data.latents import Latents
-from trainer.objective import Frozen, initial_vectors
+from trainer.objective import Array, Frozen, initial_vectors
 from trainer.training_config import Config, ConfigError
 
 _ROWS = 16
 
 
-def check(frozen: Frozen, judged: Latents, config: Config) -> None:
+def check(frozen: Frozen, judged: Latents, config: Config, initial: Array | None = None) -> None:
     """Compare the loss of the pictures, with the best of words that were not trained, with the base model's limit.
 
     Args:
         frozen: The base model.
         judged: Latents, `evaluation.VIEWS` of each picture.
         config: Of the training.
+        initial: What its vectors start from; None for the initializer's.
 
     Raises:
         ConfigError: It cannot draw such pictures; the message names a base model that can.
@@ -27,7 +28,8 @@ def check(frozen: Frozen, judged: Latents, config: Config) -> None:
     limit = PRESETS[config.base_model].max_loss
     if limit is None:
         return
-    contexts = evaluation.encode_prompts(frozen, config, initial_vectors(config, frozen))
+    start = initial_vectors(config, frozen) if initial is None else initial
+    contexts = evaluation.encode_prompts(frozen, config, start, initial=initial)
     losses = evaluation.draw_losses(frozen, judged, contexts, _ROWS, np.random.default_rng(config.seed))
     best = min(float(rows.mean()) for rows in losses.values())
     if best > limit:

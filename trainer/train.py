@@ -6,6 +6,7 @@ steps as one that was never interrupted.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Callable
@@ -83,6 +84,7 @@ def train(
     report: Report,
     should_stop: Callable[[], bool] = lambda: False,
     *,
+    initial: Array | None = None,
     recipe: Recipe = DEFAULT,
     devices: Devices | None = None,
     at_checkpoint: Callable[[checkpoint.State], None] = lambda _state: None,
@@ -97,6 +99,7 @@ def train(
         folder: Of the checkpoints; only the chief writes.
         report: Called with a line of progress.
         should_stop: Asked before every step.
+        initial: What the vectors start from, (num_vectors, D); None for the initializer's.
         recipe: How the loss is formed and minimized.
         devices: On which replicas; None for this process alone.
         at_checkpoint: Called after a checkpoint is written.
@@ -110,8 +113,9 @@ def train(
         Interrupted: `should_stop` said so; the checkpoint holds every step done.
     """
     devices = devices or Devices()
-    identity = _identity(latents, config, recipe, devices)
-    state = _resume(checkpoint.load(folder, identity), initial_vectors(config, frozen, recipe), devices)
+    start = initial_vectors(config, frozen, recipe) if initial is None else initial
+    identity = _identity(latents, config, recipe, devices, start)
+    state = _resume(checkpoint.load(folder, identity), start, devices)
     if why := _ended(state, config):
         return state, why
     # On a CPU the first batch's views are encoded now, which goes on while the step is traced.
@@ -155,11 +159,15 @@ def train(
     return state, why
 
 
-def _identity(latents: Latents, config: Config, recipe: Recipe, devices: Devices) -> str:
-    """Name what a checkpoint belongs to: settings and pictures, but nothing that only matters after the last step."""
+def _identity(latents: Latents, config: Config, recipe: Recipe, devices: Devices, start: Array) -> str:
+    """Name what a checkpoint belongs to: settings, pictures and start, but nothing that matters after the last step."""
     afterwards = {"samples": 0, "min_improvement": 0.0, "confidence": 0.0}
-    pictures = {"pictures": latents.digest, "replicas": devices.replicas}
-    return json.dumps(asdict(config) | asdict(recipe) | afterwards | pictures, sort_keys=True)
+    inputs = {
+        "pictures": latents.digest,
+        "replicas": devices.replicas,
+        "start": hashlib.sha256(start.tobytes()).hexdigest(),
+    }
+    return json.dumps(asdict(config) | asdict(recipe) | afterwards | inputs, sort_keys=True)
 
 
 def _ended(state: checkpoint.State, config: Config) -> str | None:

@@ -10,11 +10,11 @@ from tasks.hub.bundle import Lineage, assemble
 from tasks.hub.index import update_main
 from tasks.hub.live_state import list_live, read_live
 from tasks.hub.publish import clean_up, publish
-from tasks.hub.released_vectors import fetch_released_vectors
 from tasks.hub.repair import repair_refs
 from tasks.hub.repo_versions import find_version
 from tasks.hub.session import HubSession
 from tasks.hub.space_repo import pause_space, push_space
+from tasks.hub.version_vectors import fetch_initial_vectors, fetch_released_vectors
 from tasks.retries import RETRY_TRANSIENT
 from tasks.run_folder import RunFolder
 from trainer.metrics import TrainingMetrics
@@ -29,6 +29,7 @@ pause = task(name="pause the Space", tags=["hub"], **RETRY_TRANSIENT)(pause_spac
 
 push = task(name="push the Space", tags=["hub"], **RETRY_TRANSIENT)(push_space)
 fetch_released = task(name="fetch the released version", tags=["hub"], **RETRY_TRANSIENT)(fetch_released_vectors)
+fetch_initial = task(name="fetch the initial version", tags=["hub"], **RETRY_TRANSIENT)(fetch_initial_vectors)
 repair = task(name="repair branches and tags", tags=["hub"], **RETRY_TRANSIENT)(repair_refs)
 
 

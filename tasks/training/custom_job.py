@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from conceptry.vertex_settings import OURS, VertexSettings
@@ -33,7 +33,7 @@ class JobSpec:
         run: Id of the Prefect run that owns the job.
         bucket: Name of the bucket, without gs://.
         command: Command of the container; tests replace it.
-        released: Object with the released version's vectors, below the prefix; None if there is none to compare with.
+        vectors: Objects with published vectors, below the prefix, by the trainer's option for them.
     """
 
     concept: str
@@ -42,7 +42,7 @@ class JobSpec:
     run: str
     bucket: str
     command: tuple[str, ...] = COMMAND
-    released: str | None = None
+    vectors: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def prefix(self) -> str:
@@ -100,8 +100,7 @@ def _pools(spec: JobSpec, settings: VertexSettings) -> list[dict[str, Any]]:
         machine |= {"accelerator_type": settings.accelerator_type, "accelerator_count": settings.accelerator_count}
     home = mounted(f"gs://{spec.bucket}/{spec.prefix}")
     arguments = {"--records": f"{home}records", "--config": f"{home}config.json", "--output": f"{home}output"}
-    if spec.released:
-        arguments["--released"] = f"{home}{spec.released}"
+    arguments |= {f"--{option}": f"{home}{name}" for option, name in spec.vectors.items()}
     if settings.base:
         arguments["--base"] = mounted(settings.base)
     if settings.accelerator_type:

@@ -149,7 +149,7 @@ def _command(request: TrainingRequest, config: Path, output: Path) -> list[str]:
         "--config": config,
         "--output": output,
         "--base": request.base_dir,
-        "--released": request.released,
+        **{f"--{option}": path for option, path in request.vectors.items()},
     }
     given = [text for name, path in arguments.items() if path is not None for text in (name, str(path.absolute()))]
     command = python_module("trainer", *given)

@@ -34,7 +34,9 @@ _LEASE = 60.0
 
 
 @cached_task("train", lambda run: run.output)
-def train(run: RunFolder, installation: Installation, job: TrainingJob, lock: int) -> str:
+def train(
+    run: RunFolder, installation: Installation, job: TrainingJob, lock: int, initial_words: str | None = None
+) -> str:
     """Run the trainer, show its progress, and return the folder of the results.
 
     Args:
@@ -42,17 +44,19 @@ def train(run: RunFolder, installation: Installation, job: TrainingJob, lock: in
         installation: Installation, for the backend and its settings.
         job: The training.
         lock: File descriptor of the run folder's lock, which a local trainer inherits.
+        initial_words: Words for the version that it starts from, whose vectors are in the folder; None if concept.yaml
+            names words.
     """
     emit(job.name, "training", fingerprint=job.fingerprint, revision=job.revision, retrain=job.retrain)
     progress = ProgressArtifact(job.name)
     request = TrainingRequest(
         job.name,
-        job.config,
+        job.config | ({"initializer_token": initial_words} if initial_words else {}),
         run.records,
         run.output,
         installation.base_dir,
         needs_clip=job.needs_clip,
-        released=next(run.released.glob("*.safetensors"), None),
+        vectors={folder.name: path for folder in (run.released, run.initial) for path in folder.glob("*.safetensors")},
     )
     if job.backend(installation.settings.backend) == "vertex":
         _train_on_vertex(request, installation, job, progress)
@@ -114,7 +118,7 @@ def _train_on_vertex(
         installation.id,
         _owner(),
         cloud.bucket.name,
-        released=request.released_object,
+        vectors=request.objects,
     )
     callbacks = vertex.Callbacks(
         on_progress=progress.show,

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,9 @@ from trainer.recipe import RECIPE
 class TrainingRequest:
     """One training: the inputs of the trainer, and the folder of results, which appears complete at the end.
 
-    `needs_clip` is whether the gate needs CLIP scores, so that the training requires a CLIP model. `released` holds the
-    vectors of the released version, which the gate compares with, in a file that is named after it; None if there is
-    none of this base model.
+    `needs_clip` is whether the gate needs CLIP scores, so that the training requires a CLIP model. `vectors` are files
+    of published vectors by the trainer's option for them: "released", those that the gate compares with, named after
+    their version, and "initial", those to start from. Either is missing if there is none.
     """
 
     concept: str
@@ -28,12 +28,12 @@ class TrainingRequest:
     output: Path
     base_dir: Path | None = None
     needs_clip: bool = False
-    released: Path | None = None
+    vectors: Mapping[str, Path] = field(default_factory=dict)
 
     @property
-    def released_object(self) -> str | None:
-        """Name of the released version's vectors in a bucket, below the training's prefix."""
-        return f"released/{self.released.name}" if self.released else None
+    def objects(self) -> dict[str, str]:
+        """Names of the vectors' files in a bucket, below the training's prefix, by the trainer's option for them."""
+        return {option: f"{option}/{path.name}" for option, path in self.vectors.items()}
 
     def no_clip(self, variable: str) -> SettingsError:
         """Return the error for a missing CLIP model; `variable` is the setting of the folder of weights."""

@@ -256,9 +256,7 @@ def _inputs(request: TrainingRequest) -> dict[str, Path]:
     records = sorted(path for path in request.records.rglob("*") if path.is_file())
     inputs = {f"records/{path.relative_to(request.records).as_posix()}": path for path in records}
     inputs["config.json"] = config
-    if request.released and request.released_object:
-        inputs[request.released_object] = request.released
-    return inputs
+    return inputs | {name: request.vectors[option] for option, name in request.objects.items()}
 
 
 def _write_cost(output: Path, spec: JobSpec, cloud: Cloud) -> None:

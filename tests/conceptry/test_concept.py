@@ -126,16 +126,33 @@ def test_placeholder_tokens_that_the_tokenizer_would_not_find(token: str) -> Non
 
 
 @pytest.mark.parametrize(
-    "words", ["", " ", "two  words", " cat", "cat ", "a b c d e", "Cat", "<cat>", "a\tb", "x" * 65]
+    "words",
+    [
+        "",
+        " ",
+        "two  words",
+        " cat",
+        "cat ",
+        "a b c d e",
+        "Cat",
+        "<cat>",
+        "a\tb",
+        "x" * 73,
+        "my-cat@3",
+        "My-cat@v3",
+        "@v3",
+    ],
 )
 def test_initializer_is_one_to_four_lower_case_words(words: str) -> None:
     found = mistakes(f"placeholder_token: <x>\ninitializer_token: {json.dumps(words)}")[0]
     assert "is not an initializer: write one lower-case word, or up to four" in found
 
 
-def test_initializer_may_be_a_phrase() -> None:
-    text = "placeholder_token: <x>\ninitializer_token: stuffed animal\n"
-    assert load_spec(text, PATH).initializer_token == "stuffed animal"
+def test_initializer_may_be_a_phrase_or_a_version() -> None:
+    texts = (f"placeholder_token: <x>\ninitializer_token: {text}\n" for text in ("rc car", "my-cat@v3"))
+    specs = [load_spec(text, PATH) for text in texts]
+    assert [spec.initializer_token for spec in specs] == ["rc car", "my-cat@v3"]
+    assert [spec.initial_version for spec in specs] == [None, ("my-cat", "v3")]
 
 
 @pytest.mark.parametrize("text", ["", "# nothing\n", "- a\n- b\n", "just words", "null", "3"])
@@ -145,8 +162,8 @@ def test_files_that_are_no_mapping(text: str) -> None:
 
 def test_missing_keys_say_what_belongs_there() -> None:
     assert mistakes("suspend: false\n") == [
-        f"{PATH}:1: initializer_token: is missing: One known word to start from, for example cat, or up to four, for "
-        "example stuffed animal.",
+        f"{PATH}:1: initializer_token: is missing: What to start from: one known word, for example cat; up to four, "
+        "for example stuffed animal; or the vectors of a published version, for example my-cat@v3.",
         f"{PATH}:1: placeholder_token: is missing: The new token that stands for the concept in prompts, for example "
         "<my-cat>; unique over the repo.",
     ]

@@ -67,6 +67,18 @@ def test_a_release_that_is_there(world: World) -> None:
     assert "release: v2 is not published; published: v1" in said(lint(world.clone, world.installation))[0]
 
 
+def test_a_version_to_start_from_that_is_there(world: World) -> None:
+    world.write("root-dog", seed=next(SEEDS))
+    world.write("leaf-dog", initializer_token="root-dog@v1", seed=next(SEEDS))
+    world.push()
+    found = said(lint(world.clone, world.installation))
+    says = "error: initializer_token: root-dog@v1 is not published yet; published versions of root-dog: none"
+    assert found == [f"concepts/leaf-dog/concept.yaml:1: {says}"]
+    assert lint(world.clone, None, remote=False) == [], "without the Hub nobody knows"
+    train_concept(**world.trained("root-dog"))
+    assert lint(world.clone, world.installation) == []
+
+
 def test_findings_for_github(capsys: pytest.CaptureFixture[str]) -> None:
     bad = Finding("error", "concepts/a,b/concept.yaml", 3, "100 % wrong:\nvery")
     PRINTERS[Format.GITHUB]([bad, Finding("warning", "x", None, "y")])

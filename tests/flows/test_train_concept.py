@@ -10,7 +10,7 @@ from safetensors.numpy import load_file
 from conceptry.errors import ConceptryError, DataCorruptError, TrainingError
 from flows.release import release
 from flows.train_concept import job_at_head, train_concept
-from tasks.hub.released_vectors import fetch_released_vectors
+from tasks.hub.version_vectors import fetch_initial_vectors, fetch_released_vectors
 from tests.support.registry_world import World, artifact, last_run, tasks_of
 
 
@@ -129,6 +129,41 @@ def test_the_released_version_is_what_a_new_one_has_to_beat(world: World, tmp_pa
     assert there.space.release == "v1"
     action = world.action("best-cat")
     assert (action.reason, action.health) == ("NotBetter", "Healthy")
+
+
+def test_a_training_starts_from_a_published_version(world: World, tmp_path: Path) -> None:
+    world.write("kitten", initializer_token="old-cat@v1", seed=8)
+    world.write("old-cat", initializer_token="circle")
+    world.push()
+    action = world.action("kitten")
+    assert (action.reason, action.health) == ("InitializerUnknown", "Degraded")
+    assert "old-cat@v1 is not published yet; published versions of old-cat: none" in action.cause
+    job = job_at_head(world.installation, "kitten")
+    with pytest.raises(TrainingError, match="is not published yet"):
+        fetch_initial_vectors(world.session, job, tmp_path / "initial")
+
+    assert train_concept(**world.trained("old-cat")) == "v1"
+    assert world.action("kitten").kind == "train"
+    assert fetch_initial_vectors(world.session, job, tmp_path / "initial") == "circle"
+    made = tmp_path / "initial" / "old-cat@v1.safetensors"
+    assert list(load_file(made)) == ["<old-cat>"]
+
+    # A version that started from another one stands for the same words.
+    assert train_concept(**world.trained("kitten")) == "v1"
+    world.write("lion", initializer_token="kitten@v1", seed=9)
+    world.push()
+    lion = job_at_head(world.installation, "lion")
+    assert fetch_initial_vectors(world.session, lion, tmp_path / "initial") == "circle"
+    from_words = job_at_head(world.installation, "old-cat")
+    assert fetch_initial_vectors(world.session, from_words, tmp_path / "initial") is None
+    assert not made.exists()
+
+    two = replace(lion, spec=lion.spec.model_copy(update={"num_vectors": 2}))
+    with pytest.raises(TrainingError, match="kitten@v1 has 1 vectors, and num_vectors is 2"):
+        fetch_initial_vectors(world.session, two, tmp_path / "initial")
+    other = replace(lion, base=replace(lion.base, digest="0" * 64))
+    with pytest.raises(TrainingError, match="other weights"):
+        fetch_initial_vectors(world.session, other, tmp_path / "initial")
 
 
 def test_a_run_refuses_what_the_plan_did_not_see(world: World) -> None:

@@ -180,6 +180,12 @@ def test_gc_keeps_what_is_needed_and_says_why(two: World) -> None:
     assert verdicts["v2"] == "it is released"
     # The state at the beginning of the horizon counts too: it is v2's.
     assert verdicts["v1"] is None
+    two.write("wild-dog", initializer_token="tame-dog@v1", seed=next(SEEDS))
+    two.push("Another concept starts from the old version")
+    verdicts = {one.version.name: one.kept for one in judge(installation, keep=few)}
+    assert verdicts["v1"] == "wild-dog starts from it"
+    run(two.clone, "git", "rm", "-rq", "concepts/wild-dog")
+    two.push("It does not any more")
     assert delete_versions(installation, judge(installation, keep=few)) == 1
     assert two.branches("tame-dog") == ["main", "v2"]
     assert [version.name for version in two.there("tame-dog").versions] == ["v2"]

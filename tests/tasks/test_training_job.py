@@ -44,12 +44,16 @@ def test_the_job_is_what_is_written_down(case: str) -> None:
     assert shown == json.loads(expected.read_text(encoding="utf-8"))
 
 
-def test_a_job_reads_the_released_versions_vectors_from_its_folder() -> None:
-    order = replace(ORDER, released="released/v3.safetensors")
+def test_a_job_reads_published_vectors_from_its_folder() -> None:
+    order = replace(ORDER, vectors={"released": "released/v3.safetensors", "initial": "initial/my-cat@v2.safetensors"})
     (pool,) = custom_job(order, settings())["job_spec"]["worker_pool_specs"]
     arguments = pool["container_spec"]["args"]
-    where = arguments[arguments.index("--released") + 1]
-    assert where == f"/gcs/my-bucket/conceptry/grey-cat/{ORDER.fingerprint}/released/v3.safetensors"
+    where = {option: arguments[arguments.index(option) + 1] for option in ("--released", "--initial")}
+    folder = f"/gcs/my-bucket/conceptry/grey-cat/{ORDER.fingerprint}"
+    assert where == {
+        "--released": f"{folder}/released/v3.safetensors",
+        "--initial": f"{folder}/initial/my-cat@v2.safetensors",
+    }
 
 
 def test_all_that_is_wrong_is_said_at_once() -> None:

@@ -46,13 +46,13 @@ def test_results_that_are_in_the_bucket_need_no_job(cloud: Cloud, tmp_path: Path
     assert there.states() == ["SUCCEEDED"]
 
 
-def test_the_released_versions_vectors_are_sent_beside_the_records(cloud: Cloud, tmp_path: Path) -> None:
+def test_published_vectors_are_sent_beside_the_records(cloud: Cloud, tmp_path: Path) -> None:
     training = Training(cloud, tmp_path)
-    released = tmp_path / "v3.safetensors"
-    released.write_bytes(b"vectors")
-    request = replace(training.request, released=released)
-    train_vertex(request, training.order, training.open(), Callbacks())
-    assert "released/v3.safetensors" in training.objects()
+    files = {"released": tmp_path / "v3.safetensors", "initial": tmp_path / "my-cat@v2.safetensors"}
+    for path in files.values():
+        path.write_bytes(b"vectors")
+    train_vertex(replace(training.request, vectors=files), training.order, training.open(), Callbacks())
+    assert {"released/v3.safetensors", "initial/my-cat@v2.safetensors"} <= set(training.objects())
 
 
 def test_what_is_there_with_the_same_hash_is_not_sent_again(cloud: Cloud, tmp_path: Path) -> None:

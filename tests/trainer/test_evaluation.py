@@ -85,6 +85,12 @@ def test_the_words_of_the_class_are_a_baseline_where_the_vectors_are_not_theirs(
     assert losses.rows is not None
     assert "class_prompt" in losses.rows.baselines
 
+    given = vectors_of(bench, "square")
+    losses = evaluation.evaluate(bench.frozen, judged, settings(), given, initial=given)
+    assert losses.rows is not None
+    assert losses.rows.baselines["initializer"] == losses.rows.trained
+    assert "class_prompt" in losses.rows.baselines
+
 
 def test_a_released_version_with_more_vectors_is_compared(bench: Bench, judged: Latents, tmp_path: Path) -> None:
     fits = vectors_of(bench, world.NAMES[PAIR])

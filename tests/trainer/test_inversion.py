@@ -126,6 +126,17 @@ def test_about_half_of_the_views_are_mirrored_where_that_is_asked_for(
     assert mirrored or not any(seen)
 
 
+def test_a_training_starts_from_given_vectors(bench: Bench, latents: Latents, tmp_path: Path) -> None:
+    config, recipe = settings(max_steps=2, learning_rate=1e-9), replace(DEFAULT, fallback=False)
+    given = objective.initial_vectors(config, bench.frozen) * np.float32(1.01)
+    kept: list[checkpoint.State] = []
+    arguments = (latents, bench.frozen, config, tmp_path, lambda _line: None)
+    train.train(*arguments, initial=given, recipe=recipe, at_checkpoint=kept.append, checkpoint_every=1)
+    np.testing.assert_allclose(kept[0].vectors, given, atol=1e-6)
+    state, _ = train.train(*arguments, recipe=recipe)
+    assert np.abs(state.vectors - given).max() > 1e-4, "the checkpoint belongs to another start"
+
+
 def test_with_the_last_view_the_vae_leaves_memory(bench: Bench) -> None:
     image_encoder = bench.base.image_encoder()
     held = image_encoder.weights
