@@ -1,18 +1,23 @@
-"""Check of a concept's images before anything is pushed: by `conceptry new` and `conceptry lint` alike."""
+"""Check of a concept's images before anything is trained: by `conceptry new`, `lint` and `plan` alike."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+from conceptry.actions import Action, ActionKind, Plan
 from conceptry.concept import ConceptSpec
+from conceptry.desired import Desired, DesiredConcept
 from conceptry.errors import ConceptryError
 from conceptry.fingerprint import trainer_config, training_keys
-from tasks import records, training
+from conceptry.installation import Installation
+from conceptry.reasons import ActionReason
+from tasks import dvc, records, training
 from tasks.file_io import write_atomically
 from tasks.records import RecordsReport
 from tasks.training.local_trainer import check_images
@@ -20,8 +25,59 @@ from tasks.training.local_trainer import check_images
 Level = Literal["error", "warning"]
 
 
+def hold_unusable(
+    plan: Plan, desired: Desired, installation: Installation, told: Callable[[str], None] = lambda _name: None
+) -> Plan:
+    """Return a plan with a hold for each training whose images cannot be used; its run would fail with the same words.
+
+    The images of trainings are downloaded for that, once: what was found is kept in the scratch folder.
+
+    Args:
+        plan: Plan to check.
+        desired: Desired state that it was made for.
+        installation: Installation, for the DVC remote, base model weights and the scratch folder.
+        told: Called with each concept's name before its images are checked.
+    """
+
+    def checked(action: Action) -> Action:
+        concept = desired.concepts.get(action.concept)
+        if action.kind is not ActionKind.TRAIN or concept is None or concept.spec is None:
+            return action
+        told(action.concept)
+        problem = _problem(action.concept, concept, concept.spec, desired.revision, installation)
+        if problem is None:
+            return action
+        held = replace(action, kind=ActionKind.HOLD, reason=ActionReason.IMAGES_UNUSABLE, cause=problem)
+        return replace(held, health="Degraded", estimate=None, deferred=None, deferral=None)
+
+    return replace(plan, actions=tuple(checked(action) for action in plan.actions))
+
+
+def _problem(
+    name: str, concept: DesiredConcept, spec: ConceptSpec, revision: str, installation: Installation
+) -> str | None:
+    """Return why a concept's images cannot be trained with; None if they can, or if they cannot be downloaded."""
+
+    def fetch(folder: Path) -> Path:
+        mirror, md5 = installation.work.mirror, concept.dvc_md5 or ""
+        return dvc.fetch_images(mirror, revision, md5, concept.images, destination=folder / "images", concept=name)
+
+    place, base_dir = installation.work.checks, installation.base_dir
+    try:
+        found = kept(place, name, spec, fetch, base_dir=base_dir, images_md5=concept.dvc_md5)
+    except ConceptryError:
+        return None  # the run will say that they cannot be downloaded, and try again
+    return next((message.removeprefix(f"{name}: ") for level, message in found if level == "error"), None)
+
+
 def kept(
-    place: Path, name: str, spec: ConceptSpec, images: Path, *, base_dir: Path | None, images_md5: str | None
+    place: Path,
+    name: str,
+    spec: ConceptSpec,
+    images: Callable[[Path], Path],
+    *,
+    base_dir: Path | None,
+    images_md5: str | None,
 ) -> Sequence[tuple[Level, str]]:
     """Return what `check` found, as levels and words, from `place` if the same images were checked there before.
 
@@ -29,7 +85,7 @@ def kept(
         place: Folder of earlier results.
         name: Name of the concept.
         spec: Its concept.yaml.
-        images: Folder of its images.
+        images: Returns the folder of its images, given a temporary one.
         base_dir: Folder of base model weights.
         images_md5: md5 of the images in DVC; None if they are not tracked, and then nothing is kept.
     """
@@ -38,16 +94,18 @@ def kept(
     file = place / f"{digest[:32]}.json"
     if images_md5 and file.is_file():
         return [(level, message) for level, message in json.loads(file.read_bytes())]
-    found: list[tuple[Level, str]] = []
-    try:
-        report, wanted = check(name, spec, images, base_dir), spec.training.held_out
-        found += [("warning", message) for message in report.warnings]
-        if not report.held_out(wanted):
-            found.append(("warning", report.judged_by(wanted)))
-    except ConceptryError as error:
-        found.append(("error", str(error)))
-        if error.retryable or getattr(error, "exit_code", None) is not None:
-            return found  # the trainer was killed or crashed, which says nothing about the images
+    with tempfile.TemporaryDirectory(prefix="conceptry-images-") as scratch:
+        folder = images(Path(scratch))
+        found: list[tuple[Level, str]] = []
+        try:
+            report, wanted = check(name, spec, folder, base_dir), spec.training.held_out
+            found += [("warning", message) for message in report.warnings]
+            if not report.held_out(wanted):
+                found.append(("warning", report.judged_by(wanted)))
+        except ConceptryError as error:
+            found.append(("error", str(error)))
+            if error.retryable or getattr(error, "exit_code", None) is not None:
+                return found  # the trainer was killed or crashed, which says nothing about the images
     if images_md5:
         write_atomically(file, json.dumps(found).encode())
     return found

@@ -181,10 +181,14 @@ def _unusable(checkout: Checkout, concepts: Mapping[str, DesiredConcept], base_d
     """Read every image that is in the working tree; the result is kept until images.dvc or settings change."""
     for name, spec in checkout.specs():
         folder = checkout.top / "concepts" / name / "images"
+
+        def images(_scratch: Path, folder: Path = folder) -> Path:
+            return folder
+
         if folder.is_dir() and any(folder.iterdir()):
             place = checkout.top / ".dvc" / "tmp" / "conceptry" / "images"
             key = concepts[name].dvc_md5
-            for level, message in image_checks.kept(place, name, spec, folder, base_dir=base_dir, images_md5=key):
+            for level, message in image_checks.kept(place, name, spec, images, base_dir=base_dir, images_md5=key):
                 yield Finding(level, images_path(name), None, message)
 
 

@@ -63,9 +63,7 @@ def command(
         Path, typer.Option("--images", help="Folder with the images (they are copied).", exists=True, file_okay=False)
     ],
     token: Annotated[str, typer.Option("--token", help='The token to learn, in angle brackets: "<my-cat>".')],
-    init: Annotated[
-        str, typer.Option("--init", help='A known word to start from, or up to four: cat, "stuffed animal".')
-    ],
+    init: Annotated[str, typer.Option("--init", help="What to start from: a known word, up to four, or a version.")],
     style: Annotated[bool, typer.Option("--style", help="The images share a style, not a thing.")] = False,
     base_model: Annotated[
         str | None, typer.Option("--base-model", help="The base model: tiny or sd-v1-4; asked for on a terminal.")

@@ -12,11 +12,13 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.exit_codes import PLAN_BROKEN, PLAN_CHANGES, PLAN_IN_SYNC
+from cli.image_checks import hold_unusable
 from cli.options import Json, Root, print_json
 from conceptry.actions import Action, ActionKind, Plan, plan_schema
+from conceptry.installation import Installation
 from conceptry.plan_text import cost, details, in_order, summary, why
 from conceptry.plan_text import markdown as as_markdown
-from flows.reconcile import current_comparison
+from flows.reconcile import Comparison, current_comparison
 from local import console
 from local.servers import open_running
 from local.setup_folder import prefect_of
@@ -46,6 +48,9 @@ def command(
     ref: Annotated[
         str | None, typer.Option("--ref", help="Branch, tag or commit to plan for, as if it were merged.")
     ] = None,
+    images: Annotated[
+        bool, typer.Option("--images/--no-images", help="Whether to read the images of concepts to train.")
+    ] = True,
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of --json instead.")] = False,
 ) -> None:
     """Show what the registry would do now, and why: git compared with the Hub. Changes nothing.
@@ -58,7 +63,8 @@ def command(
         return
     with open_running(root) as installation, prefect_of(root):
         repo = installation.settings.repo
-        made = current_comparison(installation, revision=ref).plan
+        compared = current_comparison(installation, revision=ref)
+        made = _check_images(compared, installation) if images else compared.plan
     if out is not None:
         out.write_text(made.to_json() + "\n", encoding="utf-8")
     if json:
@@ -72,6 +78,16 @@ def command(
                 f"Saved. To carry out exactly this plan: [bold]conceptry apply {out}[/]", soft_wrap=True
             )
     raise typer.Exit(exit_code(made))
+
+
+def _check_images(compared: Comparison, installation: Installation) -> Plan:
+    """Return the plan with a hold for each concept that cannot be trained, because of its images."""
+    with console.err().status("") as status:
+
+        def told(name: str) -> None:
+            status.update(f"checking the images of {name}")
+
+        return hold_unusable(compared.plan, compared.desired, installation, told)
 
 
 def exit_code(plan: Plan) -> int:

@@ -57,6 +57,7 @@ class ActionReason(Reason):
         "InitializerUnknown",
         "hold: the base model does not know a word of the initializer as one token.",
     )
+    IMAGES_UNUSABLE = "ImagesUnusable", "hold: the images cannot be trained with, or the base model cannot draw such."
     NO_IMAGES = "NoImages", "hold: the images folder contains no image."
     TRAINING_FAILED = "TrainingFailed", "hold: the training of these inputs failed."
     VERSION_NOT_PUBLISHED = "VersionNotPublished", "hold: concept.yaml names a version that does not exist."

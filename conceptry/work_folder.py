@@ -7,6 +7,7 @@
     places/N.lock            the flow train_concept       while no training runs
     locks/NAME.lock          writers of a concept         while no flow runs
     watch.lock               the flows watch and apply    while no flow runs
+    checks/                  conceptry plan               at any time; images are read again
     plan.json                the flow watch               at any time; events of unchanged concepts are emitted again
     drift.json               flows.observe                at any time; repos are inspected again
     versions/FINGERPRINT/    conceptry diff               at any time; downloaded again
@@ -35,6 +36,11 @@ class WorkFolder:
     def listings(self) -> Path:
         """Listings of images folders (`MD5.dir`), by md5."""
         return self.root / "listings"
+
+    @property
+    def checks(self) -> Path:
+        """What was found in images by `conceptry plan`."""
+        return self.root / "checks"
 
     @property
     def plan(self) -> Path:

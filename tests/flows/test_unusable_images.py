@@ -1,0 +1,45 @@
+"""`conceptry plan` says which images cannot be trained with, before a run has tried."""
+
+import io
+import shutil
+from itertools import count
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cli.image_checks import hold_unusable
+from flows.reconcile import current_comparison
+from tests.support import registry_world
+from tests.support.registry_world import World
+
+SEEDS = count(12_000, 100)
+
+
+def noise(name: str, seed: int) -> bytes:
+    buffer = io.BytesIO()
+    pixels = np.random.default_rng([seed, *name.encode()]).integers(0, 256, (64, 64, 3), "uint8")
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def test_a_plan_holds_what_the_trainer_would_refuse(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.write("clear-dog", seed=next(SEEDS))
+    with monkeypatch.context() as patched:
+        patched.setattr(registry_world, "picture", noise)
+        world.write("noisy-dog", seed=next(SEEDS))
+    world.push()
+    compared, told = current_comparison(world.installation), []
+    assert {action.kind for action in compared.plan.actions} == {"train"}
+    checked = hold_unusable(compared.plan, compared.desired, world.installation, told.append)
+    actions = {action.concept: action for action in checked.actions}
+    assert (actions["clear-dog"].kind, actions["clear-dog"].reason) == ("train", "FirstVersion")
+    held = actions["noisy-dog"]
+    assert (held.kind, held.reason, held.health, held.estimate) == ("hold", "ImagesUnusable", "Degraded", None)
+    assert held.cause.startswith("the base model tiny cannot draw pictures like these: it draws one plain coloured shape")
+    assert "sd-v1-4 draws photographs" in held.cause
+    assert told == ["clear-dog", "noisy-dog"]
+
+    shutil.rmtree(world.root / "remote")
+    again = hold_unusable(compared.plan, compared.desired, world.installation)
+    assert again == checked, "what was found is kept"
