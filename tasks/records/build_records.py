@@ -76,7 +76,7 @@ def build_records(images_dir: Path, destination: Path, resolution: int) -> Recor
         _swap_in(whole, destination, scratch / "old")
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    different = len(set(alike_groups([one.hash for one in prints])))
+    different = len(set(alike_groups([one.look for one in prints])))
     return RecordsReport(len(images), different, tuple(warnings))
 
 

@@ -8,21 +8,21 @@ from itertools import combinations
 
 from PIL import Image
 
-from trainer.data.perceptual_hash import Hash, look_alike, perceptual_hash
+from trainer.data.perceptual_hash import Look
 
 
 @dataclass(frozen=True)
 class Print:
-    """Features by which an image is compared: md5 of the file, and a perceptual hash."""
+    """Features by which an image is compared: md5 of the file, and perceptual hashes."""
 
     file: str
     md5: str
-    hash: Hash
+    look: Look
 
     @classmethod
     def of(cls, image: Image.Image, file: str, md5: str) -> Print:
         """Return the features of an RGB image."""
-        return cls(file, md5, perceptual_hash(image))
+        return cls(file, md5, Look.of(image))
 
 
 def find_duplicates(prints: Iterable[Print]) -> list[str]:
@@ -32,6 +32,6 @@ def find_duplicates(prints: Iterable[Print]) -> list[str]:
         names = " and ".join(sorted((one.file, other.file)))
         if one.md5 == other.md5:
             warnings.append(f"{names} are the same file; remove one")
-        elif look_alike(one.hash, other.hash):
+        elif one.look.is_like(other.look):
             warnings.append(f"{names} look the same; remove one, or use an image that differs more")
     return sorted(warnings)

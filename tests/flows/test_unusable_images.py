@@ -36,7 +36,9 @@ def test_a_plan_holds_what_the_trainer_would_refuse(world: World, monkeypatch: p
     assert (actions["clear-dog"].kind, actions["clear-dog"].reason) == ("train", "FirstVersion")
     held = actions["noisy-dog"]
     assert (held.kind, held.reason, held.health, held.estimate) == ("hold", "ImagesUnusable", "Degraded", None)
-    assert held.cause.startswith("the base model tiny cannot draw pictures like these: it draws one plain coloured shape")
+    assert held.cause.startswith(
+        "the base model tiny cannot draw pictures like these: it draws one plain coloured shape"
+    )
     assert "sd-v1-4 draws photographs" in held.cause
     assert told == ["clear-dog", "noisy-dog"]
 

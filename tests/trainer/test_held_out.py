@@ -51,11 +51,12 @@ def test_pictures_that_are_added_leave_the_choice_as_it_was() -> None:
 
 
 def variants(picture: Picture) -> list[Picture]:
-    """The same photograph as people keep it twice: brighter, smaller, mirrored."""
+    """The same photograph as people keep it twice: brighter, smaller, mirrored, trimmed at one corner."""
     image = Image.fromarray(picture.pixels)
     brighter = ImageEnhance.Brightness(image).enhance(1.2)
     smaller = image.resize((48, 32)).resize((96, 64))
-    return [Picture(np.asarray(one), "") for one in (brighter, smaller, ImageOps.mirror(image))]
+    trimmed = image.crop((5, 0, 96, 61))
+    return [Picture(np.asarray(one), "") for one in (brighter, smaller, ImageOps.mirror(image), trimmed)]
 
 
 @pytest.mark.parametrize("seed", range(6))

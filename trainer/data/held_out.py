@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import combinations
 
-from trainer.data.perceptual_hash import Hash, look_alike
+from trainer.data.perceptual_hash import Look
 
 MOST = 4
 
@@ -22,11 +22,11 @@ def held_out_count(different: int, wanted: int | None) -> int:
     return max(0, min(wanted, different - 2))
 
 
-def alike_groups(hashes: Sequence[Hash]) -> list[int]:
+def alike_groups(looks: Sequence[Look]) -> list[int]:
     """Number the groups of pictures that look the same, directly or by way of others; one number for each picture."""
-    groups = list(range(len(hashes)))
-    for one, other in combinations(range(len(hashes)), 2):
-        if groups[one] != groups[other] and look_alike(hashes[one], hashes[other]):
+    groups = list(range(len(looks)))
+    for one, other in combinations(range(len(looks)), 2):
+        if groups[one] != groups[other] and looks[one].is_like(looks[other]):
             joined = groups[other]
             groups = [groups[one] if group == joined else group for group in groups]
     return groups

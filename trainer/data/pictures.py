@@ -14,7 +14,7 @@ from PIL import Image
 
 from trainer.data import records
 from trainer.data.held_out import alike_groups, held_out_count
-from trainer.data.perceptual_hash import perceptual_hash
+from trainer.data.perceptual_hash import Look
 from trainer.training_config import Config, ConfigError
 
 Pixels = npt.NDArray[np.uint8]
@@ -50,7 +50,7 @@ def split_held_out(found: list[Picture], config: Config) -> tuple[list[Picture],
     together they count as one (`held_out_count`). The choice goes by content, so that pictures that are added later
     mostly leave it as it was.
     """
-    groups = alike_groups([perceptual_hash(Image.fromarray(picture.pixels)) for picture in found])
+    groups = alike_groups([Look.of(Image.fromarray(picture.pixels)) for picture in found])
     sizes = Counter(groups)
     single = [index for index, group in enumerate(groups) if sizes[group] == 1]
     single.sort(key=lambda index: hashlib.sha256(b"%d " % config.seed + found[index].pixels.tobytes()).digest())
