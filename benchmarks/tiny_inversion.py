@@ -71,10 +71,10 @@ class Inversion:
 
 
 class Bench:
-    """The base model, loaded once."""
+    """The base model, loaded once; other weights of its shapes from `base_dir`."""
 
-    def __init__(self) -> None:
-        self.base = BaseModel("tiny")
+    def __init__(self, base_dir: Path | None = None) -> None:
+        self.base = BaseModel("tiny", base_dir, unverified=base_dir is not None)
         self.judge = judge.load()
         tokenizer = self.base.tokenizer("<x>")
         self.frozen = objective.Frozen(

@@ -15,7 +15,8 @@ class Recipe:
     `initialization`: "row" starts from the initializer's row of the table, "output" from what the text encoder makes of
     it (Cross Initialization, Pang et al. 2023), scaled to the row's length, "mean" from the mean of the table.
     `fallback`: start from the mean of the table where that fits the first batch better than the initializer.
-    `timesteps`: "spread" draws one from each of `batch_size` equal parts of the schedule, "uniform" from all of it.
+    `timestep_range`: timesteps from the first up to, but not including, the second are drawn.
+    `timesteps`: "spread" draws one from each of `batch_size` equal parts of that range, "uniform" from all of it.
     `min_snr`: the gamma of min-SNR weighting (Hang et al. 2023); 0 is none.
     `schedule`: of the learning rate, "cosine" down to a tenth or "constant". `betas` are Adam's.
     `compile` is whether XLA compiles a step; None for GPUs only.
@@ -23,6 +24,7 @@ class Recipe:
 
     initialization: str = "row"
     fallback: bool = True
+    timestep_range: tuple[int, int] = (150, 900)
     timesteps: str = "spread"
     min_snr: float = 0.0
     schedule: str = "cosine"

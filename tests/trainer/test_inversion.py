@@ -126,6 +126,20 @@ def test_about_half_of_the_views_are_mirrored_where_that_is_asked_for(
     assert mirrored or not any(seen)
 
 
+def test_a_batch_has_a_timestep_of_each_part_of_the_range(bench: Bench, latents: Latents) -> None:
+    first, end = DEFAULT.timestep_range
+    part = (end - first) / 8
+    for step in range(20):
+        batch = batches.draw_batch(latents, bench.frozen.tokenizer, settings(batch_size=8), step)
+        assert sorted((batch.timesteps - first) // part) == list(range(8))
+    rest = replace(DEFAULT, timestep_range=(0, 1000), timesteps="uniform")
+    drawn = [
+        batches.draw_batch(latents, bench.frozen.tokenizer, settings(batch_size=8), step, rest).timesteps
+        for step in range(50)
+    ]
+    assert np.min(drawn) < first < end < np.max(drawn)
+
+
 def test_a_training_starts_from_given_vectors(bench: Bench, latents: Latents, tmp_path: Path) -> None:
     config, recipe = settings(max_steps=2, learning_rate=1e-9), replace(DEFAULT, fallback=False)
     given = objective.initial_vectors(config, bench.frozen) * np.float32(1.01)

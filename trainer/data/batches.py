@@ -57,7 +57,8 @@ def draw_batch(
     part = (rng.permutation(size) + rng.random(size)) / size if recipe.timesteps == "spread" else rng.random(size)
     clean = latents.sample(rows, rng)
     noise = rng.standard_normal(clean.shape, "float32")
-    return Batch(clean, tokenizer.rows(texts), (part * TIMESTEPS).astype("int32"), noise)
+    first, end = recipe.timestep_range
+    return Batch(clean, tokenizer.rows(texts), (first + part * (end - first)).astype("int32"), noise)
 
 
 def draw_ahead(draw: Callable[[int], Batch], first: int, end: int) -> Iterator[Batch]:

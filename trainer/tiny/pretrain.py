@@ -16,6 +16,7 @@ import json
 import os
 import time
 from collections import Counter
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -89,12 +90,12 @@ def to_unit(images: Array) -> Array:
     return (images.astype("float32") / 127.5) - 1.0
 
 
-def train_vae(images: Array, encoder: keras.Model, decoder: keras.Model) -> None:
-    """Train both halves of the VAE: absolute and squared error, and a small KL term."""
+def train_vae(
+    images: Array, encoder: keras.Model, decoder: keras.Model, steps: int = VAE_STEPS, peak: float = VAE_RATE
+) -> None:
+    """Train both halves of the VAE: absolute and squared error, and a small KL term. `peak` is the highest rate."""
     variables = encoder.trainable_variables + decoder.trainable_variables
-    rate = keras.optimizers.schedules.CosineDecay(
-        VAE_RATE / 10, VAE_STEPS, 0.02, warmup_target=VAE_RATE, warmup_steps=100
-    )
+    rate = keras.optimizers.schedules.CosineDecay(peak / 10, steps, 0.02, warmup_target=peak, warmup_steps=100)
     optimizer = keras.optimizers.Adam(rate, global_clipnorm=1.0)
     optimizer.build(variables)
 
@@ -113,12 +114,12 @@ def train_vae(images: Array, encoder: keras.Model, decoder: keras.Model) -> None
 
     rng = np.random.default_rng(SEED)
     started = time.monotonic()
-    for index in range(1, VAE_STEPS + 1):
+    for index in range(1, steps + 1):
         batch = to_unit(images[rng.integers(0, len(images), VAE_BATCH)])
         squared = step(batch, rng.standard_normal((VAE_BATCH, 8, 8, 4), "float32"))
         if index % 100 == 0:
             decibels = 10 * np.log10(4 / float(squared))
-            print(f"vae {index}/{VAE_STEPS} psnr {decibels:.1f} dB, {time.monotonic() - started:.0f} s", flush=True)
+            print(f"vae {index}/{steps} psnr {decibels:.1f} dB, {time.monotonic() - started:.0f} s", flush=True)
 
 
 def encode(images: Array, encoder: keras.Model) -> tuple[Array, Array]:
@@ -143,34 +144,37 @@ def fold_scale(encoder: keras.Model, decoder: keras.Model, mean: Array) -> float
     return factor
 
 
-def caption_rows(which: Array, rng: np.random.Generator, tokenizer: Tokenizer, cache: dict[str, Array]) -> Array:
-    """Tokenize a fresh caption for each picture; held-out pairs, and some others, go without one."""
-    rows = []
-    for index in which:
-        pair = world.PAIRS[index]
-        silent = pair in world.HELD_OUT or rng.random() < CAPTION_DROP
-        text = "" if silent else world.caption(pair, rng)
-        if text not in cache:
-            cache[text] = tokenizer.rows([text])[0]
-        rows.append(cache[text])
-    return np.stack(rows)
+def caption(pair: tuple[str, str], rng: np.random.Generator) -> str:
+    """Caption a picture afresh; held-out pairs, and some others, go without words."""
+    silent = pair in world.HELD_OUT or rng.random() < CAPTION_DROP
+    return "" if silent else world.caption(pair, rng)
 
 
 def train_diffusion(
     latents: tuple[Array, Array],
-    which: Array,
+    caption_of: Callable[[int, np.random.Generator], str],
     tokenizer: Tokenizer,
     text: keras.Model,
     unet: keras.Model,
     steps: int,
     snapshot: Path,
+    peak: float = DIFFUSION_RATE,
 ) -> None:
-    """Train text encoder and UNet together to predict the noise; the average of the weights is what stays."""
+    """Train text encoder and UNet together to predict the noise; the average of the weights is what stays.
+
+    Args:
+        latents: mean and standard deviation of each picture's latents, as `encode` returns them.
+        caption_of: makes a fresh caption of a picture, given its index.
+        tokenizer: of the captions.
+        text: the text encoder.
+        unet: the diffusion model.
+        steps: how many, of `DIFFUSION_BATCH` pictures each.
+        snapshot: where unfinished weights are saved now and then.
+        peak: the highest learning rate.
+    """
     mean, deviation = latents
     variables = text.trainable_variables + unet.trainable_variables
-    rate = keras.optimizers.schedules.CosineDecay(
-        DIFFUSION_RATE / 20, steps - 200, 0.01, warmup_target=DIFFUSION_RATE, warmup_steps=200
-    )
+    rate = keras.optimizers.schedules.CosineDecay(peak / 20, steps - 200, 0.01, warmup_target=peak, warmup_steps=200)
     optimizer = keras.optimizers.AdamW(rate, weight_decay=0.01, global_clipnorm=1.0, use_ema=True, ema_momentum=0.998)
     optimizer.build(variables)
     alphas = alphas_cumprod()
@@ -198,7 +202,11 @@ def train_diffusion(
         rows = rng.integers(0, len(mean), DIFFUSION_BATCH)
         clean = (mean[rows] + deviation[rows] * rng.standard_normal(shape, "float32")) * autoencoder.LATENT_SCALE
         timesteps = rng.integers(0, TIMESTEPS, DIFFUSION_BATCH, dtype="int32")
-        tokens = caption_rows(which[rows], rng, tokenizer, cache)
+        texts = [caption_of(int(row), rng) for row in rows]
+        for words in texts:
+            if words not in cache:
+                cache[words] = tokenizer.rows([words])[0]
+        tokens = np.stack([cache[words] for words in texts])
         losses.append(step(clean, tokens, timesteps, rng.standard_normal(shape, "float32")))
         if index % 100 == 0:
             loss = np.mean([float(value) for value in losses[-100:]])
@@ -240,7 +248,7 @@ def main() -> None:
     latents = encode(images, built["image_encoder"])
     train_diffusion(
         latents,
-        which,
+        lambda index, rng: caption(world.PAIRS[which[index]], rng),
         tokenizer,
         built["text_encoder"],
         built["diffusion_model"],

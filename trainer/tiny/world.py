@@ -110,6 +110,14 @@ def draw(colour: str, shape: str, rng: np.random.Generator) -> Image.Image:
 
 def render(scene: Scene, side: int = SIZE) -> Image.Image:
     """Draw a scene as an RGB picture of `side` x `side` pixels."""
+    picture = Image.new("RGB", (side, side), scene.background)
+    paint(picture, scene)
+    return picture
+
+
+def paint(picture: Image.Image, scene: Scene) -> None:
+    """Draw a scene's shape, without its background, into a square RGB picture."""
+    side = picture.width
     big = side * _SUPERSAMPLING
     mask = Image.new("L", (big, big), 0)
     pen = ImageDraw.Draw(mask)
@@ -126,10 +134,7 @@ def render(scene: Scene, side: int = SIZE) -> Image.Image:
     colour = tuple(
         int(np.clip(base + shift, 0, 255)) for base, shift in zip(COLOURS[scene.colour], scene.jitter, strict=True)
     )
-    mask = mask.resize((side, side), Image.Resampling.BOX)
-    picture = Image.new("RGB", (side, side), scene.background)
-    picture.paste(colour, (0, 0), mask)
-    return picture
+    picture.paste(colour, (0, 0), mask.resize((side, side), Image.Resampling.BOX))
 
 
 def caption(pair: tuple[str, str], rng: np.random.Generator) -> str:
