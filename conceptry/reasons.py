@@ -55,7 +55,7 @@ class ActionReason(Reason):
     BASE_MODEL_UNAVAILABLE = "BaseModelUnavailable", "hold: the base model is not available in this installation."
     INITIALIZER_UNKNOWN = (
         "InitializerUnknown",
-        "hold: the base model does not know a word of the initializer as one token.",
+        "hold: the base model does not know the initializer's words, or the version to start from cannot be used.",
     )
     IMAGES_UNUSABLE = "ImagesUnusable", "hold: the images cannot be trained with, or the base model cannot draw such."
     NO_IMAGES = "NoImages", "hold: the images folder contains no image."
