@@ -43,10 +43,11 @@ from conceptry.concept import GateSpec
 from conceptry.gate import judge
 from tasks.training.training_request import base_model
 from trainer import evaluation, objective, train, training_config
+from trainer.cross_fit import cross_fit, groups_to_leave_out
 from trainer.data import prompts
 from trainer.data.latents import Latents, encode_views
 from trainer.data.pictures import Picture, split_held_out
-from trainer.metrics import HELD_OUT, TrainingMetrics
+from trainer.metrics import HELD_OUT, LEFT_OUT, TrainingMetrics
 from trainer.objective import Array
 from trainer.recipe import DEFAULT
 from trainer.tiny import world
@@ -72,6 +73,8 @@ class World:
     training: Latents
     judged: Latents
     on: str
+    left_out: tuple[int, ...] = ()
+    """Groups of pictures that are left out in turn, where none is held out."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +107,10 @@ class Gate:
         encoder = self.bench.encoder
         latents = encode_views(kept, encoder, config, self.bench.base.preset.views, seed=1, at_once=False)
         judged = encode_views(held_out or kept, encoder, config, evaluation.VIEWS, seed=2)
-        return World(pair, config, latents, judged, HELD_OUT if held_out else "training images")
+        if held_out:
+            return World(pair, config, latents, judged, HELD_OUT)
+        groups = tuple(groups_to_leave_out(kept, config) or ())
+        return World(pair, config, latents, judged, LEFT_OUT if groups else "training images", groups)
 
     def learn(self, drawn: World, noise_seed: int | None = None) -> Array:
         """Train the token of a world; `noise_seed` draws other training noise, as a scheduled retraining does."""
@@ -118,6 +124,9 @@ class Gate:
     ) -> Judged:
         """Judge vectors as a training's are judged; `noise_seed` draws other noise, timesteps and views."""
         config = drawn.config if noise_seed is None else replace(drawn.config, seed=noise_seed)
+        if drawn.left_out:
+            with tempfile.TemporaryDirectory() as folder:
+                vectors = cross_fit(drawn.left_out, drawn.training, self.bench.frozen, config, Path(folder))
         beaten = None if released is None else evaluation.Released("v1", released)
         started = time.monotonic()
         losses = evaluation.evaluate(self.bench.frozen, drawn.judged, config, vectors, on=drawn.on, released=beaten)

@@ -100,7 +100,7 @@ def kept(
         try:
             report, wanted = check(name, spec, folder, base_dir), spec.training.held_out
             found += [("warning", message) for message in report.warnings]
-            if not report.held_out(wanted):
+            if not report.is_judged(wanted):
                 found.append(("warning", report.judged_by(wanted)))
         except ConceptryError as error:
             found.append(("error", str(error)))

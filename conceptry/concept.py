@@ -74,7 +74,7 @@ class TrainingSpec(_Section):
         ge=0,
         le=100,
         description="Images kept out of training to judge the result; two different ones always stay in. null takes "
-        "about a third, four at most.",
+        "about a third, four at most; two images are judged by short trainings on one of them.",
     )
     flips: bool | None = Field(
         None,

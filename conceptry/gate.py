@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from conceptry.concept import BaseModel, GateSpec
 from conceptry.reasons import GateReason
 from conceptry.version import Evidence, Gate
-from trainer.metrics import HELD_OUT, RELEASED, LossRows, TrainingMetrics
+from trainer.metrics import HELD_OUT, LEFT_OUT, RELEASED, Losses, LossRows, TrainingMetrics
 from trainer.verdict import Comparison, compare
 
 COPIED = 0.75
@@ -71,11 +71,11 @@ def judge(metrics: TrainingMetrics, gate: GateSpec, base: BaseModel) -> GateResu
         return _result([GateFinding(GateReason.BASELINES_MISSING, "undecided", text), *others])
     required = base.min_improvement if gate.min_improvement is None else gate.min_improvement
     compared = compare(loss.rows, required, gate.confidence)
-    if loss.on != HELD_OUT:
+    if loss.on not in (HELD_OUT, LEFT_OUT):
         return _result([_nothing_held_out(metrics, compared, gate), *others])
     untrained = next(one for one in compared if one.baseline != RELEASED)
     released = [one for one in compared if one.baseline == RELEASED]
-    findings = [_finding(one, loss.rows, gate, loss.released) for one in (untrained, *released)]
+    findings = [_finding(one, loss, loss.rows, gate) for one in (untrained, *released)]
     return _result([*findings, *others], _evidence(compared[0], gate))
 
 
@@ -93,11 +93,15 @@ def _evidence(one: Comparison, gate: GateSpec) -> Evidence:
     return Evidence(one.baseline, improvement, lower, upper, one.required, gate.confidence)
 
 
-def _finding(one: Comparison, rows: LossRows, gate: GateSpec, released: str | None) -> GateFinding:
-    text = f"the held-out loss is {_evidence(one, gate).words(released)}"
+def _finding(one: Comparison, loss: Losses, rows: LossRows, gate: GateSpec) -> GateFinding:
+    which = (
+        "the held-out loss" if loss.on == HELD_OUT else f"the loss on {loss.on}, after short trainings on the others,"
+    )
+    text = f"{which} is {_evidence(one, gate).words(loss.released)}"
     if one.outcome == "undecided":
         images = len(rows.trained)
-        text += f": {images} held-out image{'s' if images > 1 else ''} cannot tell. {TO_DECIDE}"
+        of = "held-out " if loss.on == HELD_OUT else ""
+        text += f": {images} {of}image{'s' if images > 1 else ''} cannot tell. {TO_DECIDE}"
     return GateFinding(_REASONS[one.outcome, one.baseline == RELEASED], one.outcome, text)
 
 
@@ -116,12 +120,12 @@ def _nothing_held_out(metrics: TrainingMetrics, compared: Sequence[Comparison], 
         return GateFinding(GateReason.NOT_IMPROVED, "rejected", text)
     count = metrics.images.train
     trained = "" if count is None else f" of the {count}"
-    text = f"none{trained} different images was held out to judge by; at least 3 are needed. {TO_DECIDE}"
-    if count is not None and count > 2:
-        text = (
-            f"none of the {count} images was held out to judge by: fewer than 3 of them look different, or "
-            f"`training.held_out` is 0. {TO_DECIDE}"
-        )
+    text = (
+        f"none{trained} images was held out to judge by: they look the same, or `training.held_out` is 0. At least 2 "
+        f"different ones are needed. {TO_DECIDE}"
+    )
+    if count == 1:
+        text = f"there is one image, and nothing to judge by: at least 2 different ones are needed. {TO_DECIDE}"
     return GateFinding(GateReason.NOTHING_HELD_OUT, "undecided", text)
 
 

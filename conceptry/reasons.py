@@ -102,7 +102,7 @@ class GateReason(Reason):
     IMPROVED = "Improved", "The held-out loss is lower than without training, by more than `gate.min_improvement`."
     NOT_IMPROVED = "NotImproved", "The held-out loss is not lower than without training by `gate.min_improvement`."
     IMPROVEMENT_UNCLEAR = "ImprovementUnclear", "undecided: the held-out images do not show which of these is true."
-    NOTHING_HELD_OUT = "NothingHeldOut", "undecided: too few different images to hold one out."
+    NOTHING_HELD_OUT = "NothingHeldOut", "undecided: too few different images to judge by."
     BASELINES_MISSING = "BaselinesMissing", "undecided: an older release of the trainer reported no baselines."
     LOSS_MISSING = "LossMissing", "The trainer reported no loss."
     LOSS_NOT_FINITE = "LossNotFinite", "A loss is not a finite number."

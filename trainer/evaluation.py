@@ -20,7 +20,7 @@ import tensorflow as tf
 
 from trainer.data import prompts
 from trainer.data.latents import Latents
-from trainer.metrics import HELD_OUT, RELEASED, Losses, LossRows
+from trainer.metrics import HELD_OUT, LEFT_OUT, RELEASED, Losses, LossRows
 from trainer.objective import Array, Frozen, initial_vectors, read_vectors, squared_errors
 from trainer.recipe import DEFAULT
 from trainer.sampling.noise_schedule import TIMESTEPS
@@ -37,7 +37,7 @@ BLOCKS = 6
 _BLOCK = 64
 _ROWS_AT_ONCE = 8
 Contexts = dict[str, tf.Tensor]
-"""Encoded prompts, (1, L, D) each, by the name of the baseline or `_TRAINED`."""
+"""Encoded prompts, (1, L, D) each, by the name of the baseline or `_TRAINED`; (pictures, L, D) if each has its own."""
 _TRAINED = "trained"
 
 
@@ -74,7 +74,7 @@ def evaluate(
         frozen: The base model.
         judged: Latents of the pictures to judge by, `VIEWS` of each.
         config: Of the training; its seed draws the views, timesteps and noise.
-        learned: Vectors (num_vectors, D), float32.
+        learned: Vectors (num_vectors, D), float32; or for each picture its own, (pictures, num_vectors, D).
         on: Which pictures they are, in words. Those that were trained on cannot give a verdict: one block is enough.
         released: The released version, if the base model is the same.
         initial: What the vectors started from; None for the initializer's.
@@ -84,11 +84,11 @@ def evaluate(
     pictures = len(judged) // VIEWS
     each = max(_ROWS_AT_ONCE, min(_BLOCK // 2, _BLOCK // pictures // _ROWS_AT_ONCE * _ROWS_AT_ONCE))
     found: dict[str, Array] = {name: np.zeros((pictures, 0), "float32") for name in contexts}
-    for _ in range(BLOCKS if on == HELD_OUT else 1):
+    for _ in range(BLOCKS if on in (HELD_OUT, LEFT_OUT) else 1):
         for name, losses in draw_losses(frozen, judged, contexts, each, rng).items():
             found[name] = np.concatenate([found[name], losses], axis=1)
         rows = _recorded(found)
-        if compare(rows, config.min_improvement, config.confidence)[0].outcome != "undecided":
+        if _outcome(rows, config) != "undecided":
             break
     before, after = (float(found[name].mean(dtype="float64")) for name in ("initializer", _TRAINED))
     return Losses(
@@ -99,6 +99,15 @@ def evaluate(
         rows=rows,
         released=released.name if released else None,
     )
+
+
+def is_rejected(losses: Losses, config: Config) -> bool:
+    """Tell whether the losses show that the training failed."""
+    return losses.rows is not None and _outcome(losses.rows, config) == "rejected"
+
+
+def _outcome(rows: LossRows, config: Config) -> str:
+    return compare(rows, config.min_improvement, config.confidence)[0].outcome
 
 
 def encode_prompts(
@@ -113,7 +122,7 @@ def encode_prompts(
     initial = initial_vectors(config, frozen) if initial is None else initial
     mean = initial_vectors(config, frozen, replace(DEFAULT, initialization="mean"))
     contexts = {
-        _TRAINED: encode(with_token, tf.constant(learned)),
+        _TRAINED: tf.concat([encode(with_token, tf.constant(one)) for one in learned.reshape(-1, *initial.shape)], 0),
         "initializer": encode(with_token, tf.constant(initial)),
         "mean": encode(with_token, tf.constant(mean)),
         "empty_prompt": encode(tokenizer.rows([""]), tf.constant(initial)),
@@ -145,7 +154,8 @@ def draw_losses(
     for start in range(0, len(timesteps), _ROWS_AT_ONCE):
         part = [tf.constant(array[start : start + _ROWS_AT_ONCE]) for array in (latents, timesteps, noise)]
         for name, context in contexts.items():
-            found[name].append(np.asarray(errors(tf.repeat(context, len(part[0]), axis=0), *part)))
+            own = context[start // each][None] if len(context) > 1 else context
+            found[name].append(np.asarray(errors(tf.repeat(own, len(part[0]), axis=0), *part)))
     return {name: np.concatenate(losses).reshape(pictures, each) for name, losses in found.items()}
 
 

@@ -27,6 +27,8 @@ from pydantic import (
 METRICS_FILE = "metrics.json"
 METRICS_VERSION = 1
 HELD_OUT = "held-out images"
+LEFT_OUT = "images left out in turn"
+"""Two images, each judged by a short training on the other one (trainer/cross_fit.py)."""
 RELEASED = "released"
 """The baseline that was trained: the version that is released."""
 
@@ -84,7 +86,7 @@ class Losses(_Record):
     initializer: Figure | None = Field(None, description="Loss before training: with the initializer's vectors.")
     trained: Figure | None = Field(None, description="Loss with the trained vectors.")
     improvement: Figure | None = Field(None, description="1 - trained / initializer, a fraction: 0.5 is half the loss.")
-    on: str = Field(HELD_OUT, description="Which images: held-out images, or training images without any.")
+    on: str = Field(HELD_OUT, description="Which images: held-out images, images left out in turn, or training images.")
     rows: LossRows | None = Field(
         None, description="What the gate judges by; none in trainings of RECIPE 3 and before."
     )

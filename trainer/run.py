@@ -20,11 +20,13 @@ from trainer import evaluation, export, objective, suitability, train
 from trainer.base_weights import presets, weight_reader
 from trainer.base_weights.base_model import BaseModel
 from trainer.checkpoint import State
+from trainer.cross_fit import cross_fit, groups_to_leave_out
 from trainer.data.latents import compile_encoder, encode_views
 from trainer.data.pictures import read_pictures, split_held_out
 from trainer.devices import Devices
 from trainer.metrics import (
     HELD_OUT,
+    LEFT_OUT,
     METRICS_FILE,
     ClipScores,
     ImageCounts,
@@ -187,6 +189,20 @@ def _run(
         at_checkpoint=draw_progress,
     )
     journal.phase("train")
+    left_out: Vectors | None = None
+    groups = None if held_out else groups_to_leave_out(training, config)
+    if groups:
+        left_out = cross_fit(
+            groups,
+            latents,
+            frozen,
+            config,
+            checkpoints / "cross-fit",
+            should_stop=stop.is_set,
+            initial=initial,
+            devices=devices,
+        )
+        journal.phase("cross-fit")
     if not devices.is_chief:
         devices.wait()
         return
@@ -197,6 +213,10 @@ def _run(
     exporting = export.start(base.name, base.base_dir, embeds, output / "text_encoder")
 
     losses = evaluation.evaluate(frozen, judged, config, state.vectors, on=on, released=released, initial=initial)
+    if left_out is not None and not evaluation.is_rejected(losses, config):
+        losses = evaluation.evaluate(
+            frozen, judged, config, left_out[: evaluation.PICTURES], on=LEFT_OUT, released=released, initial=initial
+        )
     journal.phase("evaluate")
 
     start = objective.initial_vectors(config, frozen) if initial is None else initial

@@ -42,7 +42,13 @@ class RecordsReport:
             return f"{images}: {held_out} held out to judge the result by, {self.count - held_out} to train on"
         if wanted == 0:
             return f"{images}: none is held out, because training.held_out is 0, so the gate will be undecided"
-        return f"{images}: none can be held out, so the gate will be undecided; 3 different ones are needed"
+        if self.different == 2:
+            return f"{images}: each is judged by a short training on the other one"
+        return f"{images}: nothing to judge the result by, so the gate will be undecided; 2 different ones are needed"
+
+    def is_judged(self, wanted: int | None) -> bool:
+        """Whether the gate will have anything to judge by; `wanted` is `training.held_out`."""
+        return self.held_out(wanted) > 0 or (wanted != 0 and self.different == 2)
 
 
 @dataclass(frozen=True)

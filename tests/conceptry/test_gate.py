@@ -8,7 +8,7 @@ import pytest
 from conceptry.concept import BaseModel, GateSpec
 from conceptry.gate import judge
 from tests.support.losses import make_losses
-from trainer.metrics import ClipScore, ClipScores, Copy, ImageCounts, Losses, Sample, TrainingMetrics
+from trainer.metrics import LEFT_OUT, ClipScore, ClipScores, Copy, ImageCounts, Losses, Sample, TrainingMetrics
 
 BASE = BaseModel("tiny", "d" * 64, 4, 64, min_improvement=0.05)
 
@@ -96,13 +96,21 @@ def test_without_held_out_images_nothing_passes() -> None:
     images = ImageCounts(train=2)
     verdict, codes, text = judged(make_losses(0.05, on="training images"), images=images)
     assert (verdict, codes) == ("undecided", ["NothingHeldOut"])
-    assert "none of the 2 different images was held out" in text
-    text = judged(make_losses(0.05, on="training images"), images=ImageCounts(train=10))[2]
-    assert "none of the 10 images was held out" in text
-    assert "`training.held_out` is 0" in text
+    assert "none of the 2 images was held out to judge by: they look the same, or `training.held_out` is 0" in text
+    text = judged(make_losses(0.05, on="training images"), images=ImageCounts(train=1))[2]
+    assert "there is one image, and nothing to judge by" in text
     verdict, codes, text = judged(make_losses(0.1, on="training images"), images=images)
     assert (verdict, codes) == ("rejected", ["NotImproved"])
     assert "even on the images that were trained on" in text
+
+
+def test_two_images_that_were_left_out_in_turn_decide() -> None:
+    images = ImageCounts(train=2)
+    verdict, codes, text = judged(make_losses(0.07, on=LEFT_OUT), images=images)
+    assert (verdict, codes) == ("passed", ["Improved"])
+    assert text.startswith("the loss on images left out in turn, after short trainings on the others, is 30.0% lower")
+    assert judged(make_losses(0.1, on=LEFT_OUT), images=images)[:2] == ("rejected", ["NotImproved"])
+    assert "2 images cannot tell" in judged(make_losses(0.09, noise=0.6, on=LEFT_OUT), images=images)[2]
 
 
 @pytest.mark.parametrize(("copied", "verdict"), [(0, "passed"), (5, "passed"), (6, "undecided"), (8, "undecided")])

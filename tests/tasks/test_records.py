@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,11 @@ def test_pictures_become_records_in_the_order_of_their_md5(images: Path, tmp_pat
     assert (report.count, report.different) == (3, 3)
     assert report.judged_by(None) == "3 images: 1 held out to judge the result by, 2 to train on"
     assert report.judged_by(0).endswith("because training.held_out is 0, so the gate will be undecided")
+    two, one = (replace(report, count=count, different=count) for count in (2, 1))
+    assert two.judged_by(None) == "2 images: each is judged by a short training on the other one"
+    assert one.judged_by(None).startswith("1 image: nothing to judge the result by")
+    judged = [[each.is_judged(wanted) for wanted in (None, 0, 1)] for each in (report, two, one)]
+    assert judged == [[True, False, True], [True, False, True], [False, False, False]]
     assert report.warnings == ()
     rows = read(tmp_path / "records")
     md5s = {hashlib.md5(path.read_bytes()).hexdigest(): path for path in images.rglob("*.*")}

@@ -65,6 +65,12 @@ class Latents:
         noise = rng.standard_normal((len(rows), *self.mean.shape[1:]), "float32")
         return self.mean[rows] + self.deviation[rows] * noise
 
+    def part(self, rows: npt.NDArray[np.int64]) -> Latents:
+        """Return the latents of some views."""
+        self.encode(rows)
+        captions = [self.captions[row] for row in rows]
+        return Latents(self.mean[rows], self.deviation[rows], captions, {}, None)
+
     def encode(self, rows: Iterable[int] | None = None) -> None:
         """Encode those of the given views that still wait, None for all; with the last one the VAE is freed."""
         with self._lock:
