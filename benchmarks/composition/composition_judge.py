@@ -15,6 +15,7 @@ import numpy.typing as npt
 from PIL import ImageFilter
 
 from benchmarks.composition import scenes
+from benchmarks.judge import classifier
 from trainer.models import keras_reference
 from trainer.tiny import world
 
@@ -30,16 +31,8 @@ Labels = tuple[int, int, int, int, int]
 
 
 def network() -> keras.Model:
-    """A small convolutional network: pictures (B, 64, 64, 3) in [-1, 1] to the logits of each of `HEADS`."""
-    pixels = keras.layers.Input((world.SIZE, world.SIZE, 3))
-    x = pixels
-    for channels in (32, 48, 64, 96):
-        x = keras.layers.Conv2D(channels, 3, strides=2, padding="same")(x)
-        x = keras.layers.GroupNormalization(8)(x)
-        x = keras.layers.Activation("swish")(x)
-    x = keras.layers.Flatten()(x)
-    x = keras.layers.Dense(192, activation="swish")(x)
-    return keras.Model(pixels, [keras.layers.Dense(size)(x) for size in HEADS])
+    """The second judge without its weights: pictures (B, 64, 64, 3) in [-1, 1] to the logits of each of `HEADS`."""
+    return classifier((32, 48, 64, 96), 192, HEADS)
 
 
 def load(folder: Path) -> keras.Model:

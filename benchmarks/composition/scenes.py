@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image
 
+from benchmarks.judge import paint_wavy
 from trainer.tiny import world
 
 Kind = Literal["plain", "two", "ground"]
@@ -75,7 +75,7 @@ def render(placed: tuple[world.Scene, ...], blobs: tuple[bool, ...], rng: np.ran
         if not blob:
             world.paint(picture, scene)
         elif rng.random() < 0.5:
-            _wavy(picture, scene, rng)
+            paint_wavy(picture, scene, rng)
         else:
             other = world.SHAPES[(world.SHAPES.index(scene.shape) + int(rng.integers(1, 8))) % 8]
             world.paint(picture, scene)
@@ -96,14 +96,3 @@ def caption(composition: Composition, rng: np.random.Generator) -> str:
         raise ValueError(f"{held_out}: the pre-training never captions it")
     names = tuple(" ".join(pair) if rng.random() < 0.5 else world.NAMES[pair] for pair in composition.pairs)
     return world.TEMPLATES[rng.integers(len(world.TEMPLATES))].format(composition.words(names))
-
-
-def _wavy(picture: Image.Image, scene: world.Scene, rng: np.random.Generator) -> None:
-    angles = np.linspace(0, 2 * np.pi, 90, endpoint=False)
-    radius = np.ones_like(angles)
-    for wave in (2, 3, 4, 5):
-        radius += rng.uniform(0.1, 0.3) * np.cos(wave * angles + rng.uniform(0, 2 * math.pi))
-    radius *= scene.size / 2 * world.SIZE * 0.7
-    x, y = (centre * world.SIZE for centre in scene.centre)
-    outline = zip((x + radius * np.cos(angles)).tolist(), (y + radius * np.sin(angles)).tolist(), strict=True)
-    ImageDraw.Draw(picture).polygon(list(outline), fill=world.COLOURS[scene.colour])

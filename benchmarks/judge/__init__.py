@@ -10,6 +10,7 @@ came out of a diffusion model, so it cannot have learned to be kind to one.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -32,16 +33,21 @@ Pixels = npt.NDArray[np.uint8]
 
 
 def network() -> keras.Model:
-    """A small convolutional network: pictures (B, 64, 64, 3) in [-1, 1] to colour (B, 8) and shape (B, 9) logits."""
+    """The judge without its weights: pictures (B, 64, 64, 3) in [-1, 1] to colour (B, 8) and shape (B, 9) logits."""
+    return classifier((16, 32, 64, 96), 128, (len(COLOURS), len(SHAPES)))
+
+
+def classifier(channels: Iterable[int], width: int, classes: Iterable[int]) -> keras.Model:
+    """A small convolutional network from pictures (B, 64, 64, 3) in [-1, 1] to the logits of each kind of classes."""
     pixels = keras.layers.Input((world.SIZE, world.SIZE, 3))
     x = pixels
-    for channels in (16, 32, 64, 96):
-        x = keras.layers.Conv2D(channels, 3, strides=2, padding="same")(x)
+    for count in channels:
+        x = keras.layers.Conv2D(count, 3, strides=2, padding="same")(x)
         x = keras.layers.GroupNormalization(8)(x)
         x = keras.layers.Activation("swish")(x)
     x = keras.layers.Flatten()(x)
-    x = keras.layers.Dense(128, activation="swish")(x)
-    return keras.Model(pixels, [keras.layers.Dense(len(COLOURS))(x), keras.layers.Dense(len(SHAPES))(x)])
+    x = keras.layers.Dense(width, activation="swish")(x)
+    return keras.Model(pixels, [keras.layers.Dense(count)(x) for count in classes])
 
 
 def load() -> keras.Model:
@@ -89,6 +95,13 @@ def _blob(colour: str, rng: np.random.Generator) -> Image.Image:
 
 
 def _wavy(scene: world.Scene, rng: np.random.Generator) -> Image.Image:
+    picture = Image.new("RGB", (world.SIZE, world.SIZE), scene.background)
+    paint_wavy(picture, scene, rng)
+    return picture
+
+
+def paint_wavy(picture: Image.Image, scene: world.Scene, rng: np.random.Generator) -> None:
+    """Draw a wavy outline at a scene's place, in its colour and about its size."""
     side = world.SIZE
     angles = np.linspace(0, 2 * np.pi, 90, endpoint=False)
     radius = np.ones_like(angles)
@@ -96,9 +109,7 @@ def _wavy(scene: world.Scene, rng: np.random.Generator) -> Image.Image:
         radius += rng.uniform(0.1, 0.3) * np.cos(wave * angles + rng.uniform(0, 2 * np.pi))
     radius *= scene.size / 2 * side * 0.7
     x, y = scene.centre[0] * side + radius * np.cos(angles), scene.centre[1] * side + radius * np.sin(angles)
-    picture = Image.new("RGB", (side, side), scene.background)
     ImageDraw.Draw(picture).polygon(list(zip(x.tolist(), y.tolist(), strict=True)), fill=world.COLOURS[scene.colour])
-    return picture
 
 
 def _unit(pictures: Pixels) -> Any:
