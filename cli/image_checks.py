@@ -56,7 +56,7 @@ def hold_unusable(
 def _problem(
     name: str, concept: DesiredConcept, spec: ConceptSpec, revision: str, installation: Installation
 ) -> str | None:
-    """Return why a concept's images cannot be trained with; None if they can, or if they cannot be downloaded."""
+    """Return why a concept's images cannot be trained with; None if they can, or if that could not be checked."""
 
     def fetch(folder: Path) -> Path:
         mirror, md5 = installation.work.mirror, concept.dvc_md5 or ""
@@ -66,7 +66,7 @@ def _problem(
     try:
         found = kept(place, name, spec, fetch, base_dir=base_dir, images_md5=concept.dvc_md5)
     except ConceptryError:
-        return None  # the run will say that they cannot be downloaded, and try again
+        return None  # they could not be downloaded or checked; the run will say so, and try again
     return next((message.removeprefix(f"{name}: ") for level, message in found if level == "error"), None)
 
 
@@ -88,6 +88,9 @@ def kept(
         images: Returns the folder of its images, given a temporary one.
         base_dir: Folder of base model weights.
         images_md5: md5 of the images in DVC; None if they are not tracked, and then nothing is kept.
+
+    Raises:
+        ConceptryError: the images could not be had, or the check itself failed.
     """
     keys = training_keys(spec, training.base_model(spec.base_model))
     digest = hashlib.sha256(json.dumps([images_md5, keys], sort_keys=True).encode()).hexdigest()
@@ -103,9 +106,9 @@ def kept(
             if not report.is_judged(wanted):
                 found.append(("warning", report.judged_by(wanted)))
         except ConceptryError as error:
-            found.append(("error", str(error)))
             if error.retryable or getattr(error, "exit_code", None) is not None:
-                return found  # the trainer was killed or crashed, which says nothing about the images
+                raise  # the trainer was killed or crashed, which says nothing about the images
+            found.append(("error", str(error)))
     if images_md5:
         write_atomically(file, json.dumps(found).encode())
     return found

@@ -188,7 +188,11 @@ def _unusable(checkout: Checkout, concepts: Mapping[str, DesiredConcept], base_d
         if folder.is_dir() and any(folder.iterdir()):
             place = checkout.top / ".dvc" / "tmp" / "conceptry" / "images"
             key = concepts[name].dvc_md5
-            for level, message in image_checks.kept(place, name, spec, images, base_dir=base_dir, images_md5=key):
+            try:
+                found = image_checks.kept(place, name, spec, images, base_dir=base_dir, images_md5=key)
+            except ConceptryError as error:
+                found = [("error", str(error))]
+            for level, message in found:
                 yield Finding(level, images_path(name), None, message)
 
 

@@ -45,3 +45,14 @@ def test_a_plan_holds_what_the_trainer_would_refuse(world: World, monkeypatch: p
     shutil.rmtree(world.root / "remote")
     again = hold_unusable(compared.plan, compared.desired, world.installation)
     assert again == checked, "what was found is kept"
+
+
+def test_a_check_that_was_killed_says_nothing_about_the_images(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.write("calm-dog", seed=next(SEEDS))
+    world.push()
+    compared = current_comparison(world.installation)
+    with monkeypatch.context() as patched:
+        patched.setenv("PYTHONHOME", str(world.root / "no-python"))  # every process that is started crashes
+        unchecked = hold_unusable(compared.plan, compared.desired, world.installation)
+    assert unchecked == compared.plan
+    assert not list(world.installation.work.checks.glob("*"))
