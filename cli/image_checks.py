@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from conceptry.actions import Action, ActionKind, Plan
+from conceptry.actions import ActionKind, ConceptPlan, Plan
 from conceptry.concept import ConceptSpec
 from conceptry.desired import Desired, DesiredConcept
 from conceptry.errors import ConceptryError
@@ -39,18 +39,18 @@ def hold_unusable(
         told: Called with each concept's name before its images are checked.
     """
 
-    def checked(action: Action) -> Action:
-        concept = desired.concepts.get(action.concept)
+    def checked(one: ConceptPlan) -> ConceptPlan:
+        action, concept = one.training, desired.concepts.get(one.concept)
         if action.kind is not ActionKind.TRAIN or concept is None or concept.spec is None:
-            return action
+            return one
         told(action.concept)
         problem = _problem(action.concept, concept, concept.spec, desired.revision, installation)
         if problem is None:
-            return action
+            return one
         held = replace(action, kind=ActionKind.HOLD, reason=ActionReason.IMAGES_UNUSABLE, cause=problem)
-        return replace(held, health="Degraded", estimate=None, deferred=None, deferral=None)
+        return replace(one, training=replace(held, health="Degraded", estimate=None, deferred=None, deferral=None))
 
-    return replace(plan, actions=tuple(checked(action) for action in plan.actions))
+    return replace(plan, concepts=tuple(checked(one) for one in plan.concepts))
 
 
 def _problem(

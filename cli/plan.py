@@ -14,7 +14,7 @@ from rich.text import Text
 from cli.exit_codes import PLAN_BROKEN, PLAN_CHANGES, PLAN_IN_SYNC
 from cli.image_checks import hold_unusable
 from cli.options import Json, Root, print_json
-from conceptry.actions import Action, ActionKind, Plan, plan_schema
+from conceptry.actions import Action, ActionKind, ConceptPlan, Plan, plan_schema
 from conceptry.installation import Installation
 from conceptry.plan_text import cost, details, in_order, summary, why
 from conceptry.plan_text import markdown as as_markdown
@@ -24,6 +24,7 @@ from local.servers import open_running
 from local.setup_folder import prefect_of
 
 _STYLES = {
+    ActionKind.HIDE: "bold magenta",
     ActionKind.TRAIN: "bold yellow",
     ActionKind.RELEASE: "bold cyan",
     ActionKind.RENDER: "cyan",
@@ -94,36 +95,37 @@ def exit_code(plan: Plan) -> int:
     """Return 2 if there are changes to make, as Terraform does; else 1 if a concept is degraded; else 0."""
     if plan.changes:
         return PLAN_CHANGES
-    degraded = any(action.health == "Degraded" for action in plan.actions)
+    degraded = any(one.health == "Degraded" for one in plan.concepts)
     return PLAN_BROKEN if degraded else PLAN_IN_SYNC
 
 
 def print_plan(plan: Plan, terminal: Console, repo: str) -> None:
-    """Print one row per concept, changes first, and a summary line."""
-    if not plan.actions:
+    """Print one row per concept, or two if both of its concerns have an action, changes first; and a summary line."""
+    if not plan.concepts:
         terminal.print(f"No concept in {repo} at {plan.revision[:8]}. `conceptry new` adds one.")
         return
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
     costly = any(action.estimate for action in plan.actions)
     for title in ("concept", "action", "why", *(("takes about",) if costly else ()), "sync", "health"):
         table.add_column(title, overflow="fold", no_wrap=title in ("action", "takes about", "sync", "health"))
-    for action in in_order(plan):
-        table.add_row(*_row(action, costly=costly))
+    for one in in_order(plan):
+        for index, action in enumerate(one.listed):
+            table.add_row(*_row(one, action, costly=costly, first=index == 0))
     terminal.print(table)
     terminal.print()
     terminal.print(summary(plan), f"[dim]({repo} at {plan.revision[:8]})[/]", soft_wrap=True)
 
 
-def _row(action: Action, *, costly: bool) -> tuple[Text, ...]:
+def _row(one: ConceptPlan, action: Action, *, costly: bool, first: bool) -> tuple[Text, ...]:
     target = f" {action.version}" if action.version and action.kind is not ActionKind.NOTHING else ""
     cause = Text(why(action))
     for line in details(action):
         cause.append(f"\n{line}", style="dim")
     return (
-        Text(action.concept),
+        Text(one.concept if first else ""),
         Text(f"{action.kind}{target}", style=_STYLES[action.kind]),
         cause,
         *((Text(cost(action)),) if costly else ()),
-        Text(action.sync, style=_SYNC.get(action.sync, "")),
-        Text(action.health, style=_HEALTH.get(action.health, "")),
+        Text(one.sync if first else "", style=_SYNC[one.sync]),
+        Text(one.health if first else "", style=_HEALTH[one.health]),
     )

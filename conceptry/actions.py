@@ -1,4 +1,4 @@
-"""Content of a plan: one action per concept, with reason, cause in words, sync status and health."""
+"""Content of a plan: per concept one action for what is served and one for what is trained, each with its reason."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -19,6 +19,7 @@ Attempt = Literal["running", "failed"]
 class ActionKind(StrEnum):
     """Kind of an action."""
 
+    HIDE = "hide"
     TRAIN = "train"
     RELEASE = "release"
     RENDER = "render"
@@ -31,6 +32,8 @@ class ActionKind(StrEnum):
 
 
 IDLE = frozenset({ActionKind.NOTHING, ActionKind.WAIT, ActionKind.HOLD})
+ROLLBACK = frozenset({ActionReason.RELEASE_PINNED, ActionReason.INPUTS_PUBLISHED})
+"""Reasons of releases that a user asks for by naming a version or by `git revert`."""
 
 
 @dataclass(frozen=True)
@@ -62,13 +65,14 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Action:
-    """Action of one concept, with a reason code for programs and a cause in words.
+    """Action of one concern of a concept, with a reason code for programs and a cause in words.
 
     `fingerprint` is the training fingerprint of the action, and the idempotency key of its run. `version` is the
     version that the Space serves afterwards, for release, render, adopt and repair; None means that it serves none.
-    `retrain` is the ISO date on which a scheduled retraining fell due; it is part of the fingerprint. `changes` lists
-    the single differences that the cause sums up, `drift` what the action repairs. If the action is needed but not
-    carried out now, `deferred` says why in words and `deferral` is the reason code.
+    `sync` and `health` are those of this concern alone. `retrain` is the ISO date on which a scheduled retraining fell
+    due; it is part of the fingerprint. `changes` lists the single differences that the cause sums up, `drift` what the
+    action repairs. If the action is needed but not carried out now, `deferred` says why in words and `deferral` is the
+    reason code.
     """
 
     concept: str
@@ -88,15 +92,60 @@ class Action:
 
 
 @dataclass(frozen=True)
+class ConceptPlan:
+    """Plan of one concept: its two concerns are decided, deferred and carried out independently.
+
+    `serving` is about its repos, their visibility, the card and the Space; `training` is about new versions.
+    """
+
+    concept: str
+    serving: Action
+    training: Action
+
+    @property
+    def actions(self) -> tuple[Action, Action]:
+        """Both actions, the one about serving first."""
+        return self.serving, self.training
+
+    @property
+    def sync(self) -> Sync:
+        """Whether git and the Hub agree in both concerns."""
+        both = {action.sync for action in self.actions}
+        return "Unknown" if "Unknown" in both else "OutOfSync" if "OutOfSync" in both else "Synced"
+
+    @property
+    def health(self) -> Health:
+        """Health of what is served, unless the training needs a user or is in progress."""
+        both = {action.health for action in self.actions}
+        return "Degraded" if "Degraded" in both else "Progressing" if "Progressing" in both else self.serving.health
+
+    @property
+    def listed(self) -> tuple[Action, ...]:
+        """The actions that a table lists, one or two: none that does nothing beside one that does, none twice."""
+        busy = tuple(action for action in self.actions if action.kind is not ActionKind.NOTHING)
+        if len(busy) == 2 and busy[0].reason is busy[1].reason:
+            short, long = sorted(busy, key=lambda action: len(action.cause))
+            return (long,) if long.cause.startswith(short.cause) else busy
+        if busy:
+            return busy
+        return (self.training if self.training.health == "Progressing" else self.serving,)
+
+
+@dataclass(frozen=True)
 class Plan:
-    """One action for every concept in git or on the Hub, by name.
+    """Plans of every concept in git or on the Hub, by name.
 
     `hub` is the digest of the live state; a saved plan whose digest differs from the current one is outdated.
     """
 
     revision: str
-    actions: tuple[Action, ...]
+    concepts: tuple[ConceptPlan, ...]
     hub: str = ""
+
+    @property
+    def actions(self) -> tuple[Action, ...]:
+        """The actions of all concepts, two of each."""
+        return tuple(action for concept in self.concepts for action in concept.actions)
 
     @property
     def changes(self) -> tuple[Action, ...]:
@@ -105,8 +154,8 @@ class Plan:
 
     @property
     def due(self) -> tuple[Action, ...]:
-        """The actions that change something now."""
-        return tuple(action for action in self.changes if action.deferred is None)
+        """The actions that change something now, the most urgent first."""
+        return tuple(sorted((action for action in self.changes if action.deferred is None), key=urgency))
 
     @property
     def estimate(self) -> Estimate | None:
@@ -120,7 +169,16 @@ class Plan:
     def to_json(self) -> str:
         """Return the JSON that `conceptry plan --json` prints; empty optional fields are left out."""
         data = asdict(self)
-        data["actions"] = [_without_empty(action) for action in data["actions"]]
+        data["concepts"] = [
+            {
+                "concept": one.concept,
+                "sync": one.sync,
+                "health": one.health,
+                "serving": _without_empty(asdict(one.serving)),
+                "training": _without_empty(asdict(one.training)),
+            }
+            for one in self.concepts
+        ]
         if not self.hub:
             del data["hub"]
         if total := self.estimate:
@@ -136,13 +194,23 @@ class Plan:
         """
         try:
             data = json.loads(text)
-            data.pop("estimate", None)
             return _PLAN.validate_python(data)
         except (ValueError, ValidationError, AttributeError, TypeError) as error:
             first = str(error).splitlines()[0]
             raise ConceptryError(
                 f"the file is not a saved plan: {first}", next_step="save one with `conceptry plan --out FILE`"
             ) from None
+
+
+def urgency(action: Action) -> int:
+    """Return the rank by which actions are carried out: what hides something first, trainings last."""
+    if action.kind is ActionKind.HIDE:
+        return 0
+    if action.kind is ActionKind.ARCHIVE or action.reason is ActionReason.RELEASE_NONE:
+        return 1
+    if action.reason in ROLLBACK:
+        return 2
+    return 4 if action.kind is ActionKind.TRAIN else 3
 
 
 def plan_schema() -> dict[str, Any]:
@@ -152,6 +220,9 @@ def plan_schema() -> dict[str, Any]:
         "anyOf": [{"$ref": "#/$defs/Estimate"}, {"type": "null"}],
         "description": "All trainings together.",
     }
+    both = schema["$defs"]["ConceptPlan"]["properties"]
+    for status in ("sync", "health"):
+        both[status] = {**schema["$defs"]["Action"]["properties"][status], "description": "Of both concerns."}
     for definition in (schema, *schema["$defs"].values()):
         definition.pop("title", None)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Conceptry plan", **schema}

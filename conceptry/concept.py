@@ -209,7 +209,9 @@ class ConceptSpec(_Section):
     retrain: Annotated[
         Annotated[Literal["never"], Tag("never")] | Annotated[RetrainSpec, Tag("every")], Discriminator(_retrain_tag)
     ] = Field("never", description="never, or {every_days: N}: train again on a schedule while release is latest.")
-    suspend: bool = Field(False, description="Change nothing until this is false again.")
+    suspend: bool = Field(
+        False, description="Train nothing, and change what is served only to hide it, take it down or roll it back."
+    )
     space: SpaceSpec = Field(SpaceSpec(), description="The concept's Space.")
     endpoint: EndpointSpec = Field(EndpointSpec(), description="The Inference Endpoint proposed for it.")
 

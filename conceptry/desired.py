@@ -5,11 +5,12 @@ that says what to correct, so that an invalid file stops its own concept only.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from conceptry.concept import ConceptSpec, check_name, check_unique_tokens, load_spec, spec_path
 from conceptry.errors import ConceptryError, Problem, SpecError
 from conceptry.reasons import ActionReason
+from conceptry.withdrawal import read_withdrawal
 from conceptry.yaml_spec import read_dvc_md5
 
 
@@ -36,7 +37,8 @@ class DesiredConcept:
 
     `images` is None if the listing is not in the DVC remote; `missing` are the files that the listing names and the
     remote lacks. With `remote_error`, the reason why the remote could not be read, both are unknown.
-    `dvc_md5` is the md5 in images.dvc, with its suffix `.dir`.
+    `dvc_md5` is the md5 in images.dvc, with its suffix `.dir`. `hidden` and `taken_down` are filled in for an invalid
+    concept.yaml: whether it nevertheless says `space.private: true` or `release: none`.
     """
 
     name: str
@@ -46,6 +48,8 @@ class DesiredConcept:
     images: tuple[ImageRef, ...] | None
     missing: tuple[ImageRef, ...] = ()
     remote_error: str | None = None
+    hidden: bool = False
+    taken_down: bool = False
 
     def missing_images(self) -> tuple[ActionReason, str] | None:
         """Return why the images cannot be fetched, as reason and words; None if they can."""
@@ -80,7 +84,8 @@ def parse_sources(sources: Iterable[ConceptSource]) -> dict[str, DesiredConcept]
     specs = {name: concept.spec for name, concept in concepts.items() if concept.spec is not None}
     for name, error in check_unique_tokens(specs).items():
         if concepts[name].error is None:
-            concepts[name] = DesiredConcept(name, None, error, concepts[name].dvc_md5, None)
+            # What the concept serves does not depend on its token, so its spec stays in effect.
+            concepts[name] = replace(concepts[name], error=error)
     return dict(sorted(concepts.items()))
 
 
@@ -93,5 +98,6 @@ def _parse_source(source: ConceptSource) -> DesiredConcept:
         spec = load_spec(source.spec_text, spec_path(source.name))
         dvc_md5 = read_dvc_md5(source.images_dvc, images_path(source.name))
     except SpecError as error:
-        return DesiredConcept(source.name, spec, error, dvc_md5, None)
+        hidden, taken_down = read_withdrawal(source.spec_text) if spec is None else (False, False)
+        return DesiredConcept(source.name, spec, error, dvc_md5, None, hidden=hidden, taken_down=taken_down)
     return DesiredConcept(source.name, spec, None, dvc_md5, None)

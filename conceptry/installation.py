@@ -3,13 +3,13 @@
 No other code reads the environment or constructs settings.
 """
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import SecretStr
 
 from conceptry.errors import SettingsError
+from conceptry.installation_id import installation_id
 from conceptry.settings import Settings
 from conceptry.vertex_settings import VertexBasics, VertexSettings
 from conceptry.work_folder import WorkFolder
@@ -61,9 +61,8 @@ class Installation:
 
     @property
     def id(self) -> str:
-        """Owner label of jobs on Vertex AI, where installations may share a project: the account on the Hub."""
-        where = f"{self.hub.endpoint}/{self.hub.owner}"
-        return f"{self.hub.owner}-{hashlib.sha256(where.encode()).hexdigest()[:8]}"
+        """Id by which this installation recognises what it made, see `conceptry.installation_id`."""
+        return installation_id(self.hub.endpoint, self.hub.owner, self.settings.repo, self.settings.branch)
 
     @property
     def base_dir(self) -> Path | None:

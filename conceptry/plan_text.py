@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from conceptry.actions import Action, ActionKind, Plan
+from conceptry.actions import Action, ActionKind, ConceptPlan, Plan
 from conceptry.markdown import code, plain, table
 
 _WORDS = {ActionKind.WAIT: "waiting for `dvc push`", ActionKind.HOLD: "held", ActionKind.NOTHING: "unchanged"}
@@ -12,7 +12,7 @@ SHOWN = 12
 
 def summary(plan: Plan) -> str:
     """Return the plan in one line: the number of concepts per kind of action, and the estimate of the trainings."""
-    counts = Counter(action.kind for action in plan.actions)
+    counts = Counter(action.kind for one in plan.concepts for action in one.listed)
     parts = [f"{counts[kind]} {_WORDS.get(kind, f'to {kind}')}" for kind in ActionKind if counts[kind]]
     later = sum(action.deferred is not None for action in plan.actions)
     text = ", ".join(parts) + (f" ({later} later)" if later else "") + "."
@@ -49,10 +49,10 @@ def details(action: Action) -> list[str]:
     return [*lines, f"and {left} more"] if left > 0 else lines
 
 
-def in_order(plan: Plan) -> list[Action]:
-    """Return the actions sorted by kind, the most important first, then by name."""
+def in_order(plan: Plan) -> list[ConceptPlan]:
+    """Return the concepts sorted by the kind of their first listed action, the most important first, then by name."""
     order = list(ActionKind)
-    return sorted(plan.actions, key=lambda action: (order.index(action.kind), action.concept))
+    return sorted(plan.concepts, key=lambda one: (min(order.index(a.kind) for a in one.listed), one.concept))
 
 
 def markdown(plan: Plan, *, limit: int = 200) -> str:
@@ -63,18 +63,23 @@ def markdown(plan: Plan, *, limit: int = 200) -> str:
         limit: Maximum of rows; a comment on a pull request is limited to 65,536 characters.
     """
     fine = ("Healthy", "Suspended")
-    listed = [one for one in in_order(plan) if one.kind is not ActionKind.NOTHING or one.health not in fine]
+    listed = [
+        one
+        for one in in_order(plan)
+        if one.health not in fine or any(action.kind is not ActionKind.NOTHING for action in one.actions)
+    ]
     head = f"Commit {code(plan.revision[:12])}: {summary(plan)}\n"
     if not listed:
         return f"{head}\nGit and the Hub agree.\n"
     rows = [
-        [plain(a.concept), f"{a.kind} {a.version or ''}".strip(), plain(why(a)), cost(a), a.sync, a.health]
-        for a in listed[:limit]
+        [plain(one.concept), f"{a.kind} {a.version or ''}".strip(), plain(why(a)), cost(a), one.sync, one.health]
+        for one in listed[:limit]
+        for a in one.listed
     ]
     parts = [head, table(["concept", "action", "why", "takes about", "sync", "health"], rows)]
     if len(listed) > limit:
         parts.append(f"And {len(listed) - limit} more concepts.\n")
-    changed = [action for action in listed[:limit] if details(action)]
+    changed = [one.training for one in listed[:limit] if details(one.training)]
     if changed:
         lines = "\n\n".join(
             f"**{plain(action.concept)}**\n\n" + "\n".join(f"- {code(line)}" for line in details(action))

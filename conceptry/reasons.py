@@ -29,6 +29,8 @@ class ActionReason(Reason):
     SETTINGS_CHANGED = "SettingsChanged", "train: concept.yaml has other training settings than the newest version."
     BASE_MODEL_CHANGED = "BaseModelChanged", "train: base model, its weights, or the trainer's RECIPE changed."
     RETRAIN_DUE = "RetrainDue", "train: a scheduled retraining is due."
+    # hide
+    PRIVATE = "Private", "hide: concept.yaml says `space.private: true`, and its model repo or its Space is public."
     # release, adopt
     RELEASE_PINNED = "ReleasePinned", "release: concept.yaml names another version than the Space serves."
     RELEASE_LATEST = "ReleaseLatest", "release: a newer version passed its gate."
@@ -36,6 +38,7 @@ class ActionReason(Reason):
     INPUTS_PUBLISHED = "InputsPublished", "adopt: a version of the inputs in git is published already."
     # render
     SPACE_OUTDATED = "SpaceOutdated", "render: what the Space is rendered from has changed."
+    TEMPLATES_CHANGED = "TemplatesChanged", "render: only the templates of Space and handler have changed."
     # repair
     DRIFTED = "Drifted", "repair: branches, tags or the Space were changed manually; `drift` lists the changes."
     SPACE_MISSING = "SpaceMissing", "repair: the Space is missing."
@@ -66,7 +69,9 @@ class ActionReason(Reason):
     NOT_BETTER = "NotBetter", "hold: the version of these inputs is no better than the released one, which stays."
     SUSPENDED = "Suspended", "hold: concept.yaml says `suspend: true`."
     # nothing
-    IN_SYNC = "InSync", "nothing: the live state matches the desired state."
+    IN_SYNC = "InSync", "nothing: the Space serves the desired version."
+    INPUTS_TRAINED = "InputsTrained", "nothing: a version of the inputs in git is published."
+    AWAITING_VERSION = "AwaitingVersion", "nothing: the version to serve is not published yet."
     TRAINING_RUNNING = "TrainingRunning", "nothing: the training is scheduled or running."
     RELEASE_RUNNING = "ReleaseRunning", "nothing: the run that published the version is releasing it."
     NOTHING_RELEASED = "NothingReleased", "nothing: concept.yaml says `release: none`, and nothing is served."
@@ -74,7 +79,7 @@ class ActionReason(Reason):
 
 
 class DeferralReason(Reason):
-    """Reason why a needed training does not start now."""
+    """Reason why a needed action is not carried out now."""
 
     POLICY_INVALID = "PolicyInvalid", "conceptry.yaml has mistakes."
     REGISTRY_SUSPENDED = "RegistrySuspended", "conceptry.yaml says `suspend: true`."
@@ -83,6 +88,7 @@ class DeferralReason(Reason):
     CANARY_FAILED = "CanaryFailed", "The canary failed with the new RECIPE or base model."
     ROLLOUT_STOPPED = "RolloutStopped", "Too many trainings failed with the new RECIPE or base model."
     NO_FREE_PLACE = "NoFreePlace", "The maximum of trainings runs or is scheduled."
+    REPAIR_FIRST = "RepairFirst", "Branches and tags that were changed manually are repaired first."
 
 
 class DriftReason(Reason):

@@ -9,10 +9,9 @@ same.
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from conceptry.actions import Action, ActionKind, Attempt, Plan
+from conceptry.actions import ActionKind, Attempt, ConceptPlan, Plan
 from conceptry.concept import BaseModel
 from conceptry.desired import Desired
-from conceptry.fingerprint import training_fingerprint
 from conceptry.plan_inputs import PlanInputs
 from conceptry.policy import Policy
 from conceptry.reasons import DeferralReason, GateReason
@@ -90,12 +89,14 @@ class Pace:
 
 def defer_trainings(plan: Plan, desired: Desired, live: Live, inputs: PlanInputs, *, pace: Pace) -> Plan:
     """Return the plan with a deferral on each training that must not start now."""
-    trainings = [action for action in plan.actions if action.kind is ActionKind.TRAIN]
+    trainings = [
+        one.training for one in plan.concepts if one.training.kind is ActionKind.TRAIN and not one.training.deferral
+    ]
     if not trainings:
         return plan
     closed = pace.closed()
     by_rollout = {name: rollout for rollout in rollouts(plan, desired, live, inputs) for name in rollout.pending}
-    running = sum(_attempt(action, desired, inputs) == "running" for action in plan.actions)
+    running = sum(attempt == "running" for attempt in inputs.attempts.values())
     free = len(trainings) if pace.places is None else max(0, pace.places - running)
     deferred: dict[str, Deferral] = {}
     # Trainings that an edit of a concept needs come before those of a rollout.
@@ -108,25 +109,27 @@ def defer_trainings(plan: Plan, desired: Desired, live: Live, inputs: PlanInputs
             free, running = free - 1, running + 1
         else:
             deferred[action.concept] = deferral
-    return replace(plan, actions=tuple(_deferred(action, deferred.get(action.concept)) for action in plan.actions))
+    return replace(plan, concepts=tuple(_deferred(one, deferred.get(one.concept)) for one in plan.concepts))
 
 
-def _deferred(action: Action, deferral: Deferral | None) -> Action:
-    return action if deferral is None else replace(action, deferral=deferral[0], deferred=deferral[1])
+def _deferred(one: ConceptPlan, deferral: Deferral | None) -> ConceptPlan:
+    if deferral is None:
+        return one
+    return replace(one, training=replace(one.training, deferral=deferral[0], deferred=deferral[1]))
 
 
 def rollouts(plan: Plan, desired: Desired, live: Live, inputs: PlanInputs) -> tuple[Rollout, ...]:
     """Return the rollouts: changes of a base model that affect more than one concept."""
     found: dict[str, dict[str, list[str]]] = {}
-    for action in plan.actions:
-        concept, live_concept = desired.concepts.get(action.concept), live.concepts.get(action.concept)
+    for one in plan.concepts:
+        concept, live_concept = desired.concepts.get(one.concept), live.concepts.get(one.concept)
         base = inputs.bases.get(concept.spec.base_model) if concept and concept.spec else None
         if base is None or live_concept is None:
             continue
-        stage = _stage(action.kind, live_concept, base, _attempt(action, desired, inputs))
+        stage = _stage(one.training.kind, live_concept, base, inputs.attempts.get(one.training.fingerprint or ""))
         if stage is None:
             continue
-        found.setdefault(base.name, {}).setdefault(stage, []).append(action.concept)
+        found.setdefault(base.name, {}).setdefault(stage, []).append(one.concept)
     made = []
     for name, stages in found.items():
         pending = tuple(stages.get("pending", ()))
@@ -165,13 +168,3 @@ def _verdict(newest: Version) -> str | None:
 def _is_of(version: Version, base: BaseModel) -> bool:
     keys = {"base_model": base.name, "base_digest": base.digest, "recipe": base.recipe}
     return all(version.spec.get(key) == value for key, value in keys.items())
-
-
-def _attempt(action: Action, desired: Desired, inputs: PlanInputs) -> Attempt | None:
-    """Return the state of the training of the desired inputs, also if the action is about the Space."""
-    concept = desired.concepts.get(action.concept)
-    base = inputs.bases.get(concept.spec.base_model) if concept and concept.spec else None
-    attempt = inputs.attempts.get(action.fingerprint or "")
-    if concept is None or concept.spec is None or base is None:
-        return attempt
-    return inputs.attempts.get(training_fingerprint(concept.spec, concept.images or (), base)) or attempt

@@ -219,7 +219,8 @@ class LiveConcept:
     """Live state of one concept.
 
     `space` is None if there is no Space, `main` if the card was not read. `drift` lists manual changes. With
-    `error` the repo's content is not readable, and the plan holds the concept.
+    `error` the repo's content is not readable, and the plan holds the concept. `public` is whether its model repo or
+    its Space is visible to everyone.
     """
 
     name: str
@@ -228,6 +229,7 @@ class LiveConcept:
     main: MainState | None = None
     drift: tuple[Drift, ...] = ()
     error: str | None = None
+    public: bool = False
 
 
 @dataclass(frozen=True)

@@ -38,9 +38,23 @@ def apply_action(context: Context, comparison: Comparison, action: Action, start
     if action.kind is ActionKind.TRAIN:
         start(action, comparison.desired.revision)
         return
+    if action.kind is ActionKind.HIDE:
+        # Without the lock: a run that is writing to the repos must not keep them public meanwhile.
+        hide(context, action)
+        return
     live = comparison.live.concepts.get(action.concept) or LiveConcept(action.concept, (), None)
     with hold(context.installation.work.concept_lock(action.concept), run_id()):
         reconcile_serving(context, comparison.desired.concepts.get(action.concept), live, action)
+
+
+def hide(context: Context, action: Action) -> None:
+    """Make a concept's model repo and Space private.
+
+    Raises:
+        HubError, TransientError: the Hub refused, or could not be reached.
+    """
+    context.steps.hide(context.session, action.concept)
+    context.steps.emit(action.concept, "hidden", reason=action.reason, cause=action.cause)
 
 
 def for_each(actions: Iterable[Action], act: Callable[[Action], None]) -> dict[str, Exception]:

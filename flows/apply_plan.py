@@ -13,7 +13,7 @@ from prefect.client.schemas.objects import State
 from prefect.settings import get_current_settings
 from prefect.states import Failed
 
-from conceptry.actions import Action, Plan
+from conceptry.actions import Action, ConceptPlan, Plan
 from conceptry.errors import StalePlanError
 from flows.apply import apply_all
 from flows.current_installation import current_installation
@@ -76,16 +76,17 @@ def refuse_stale(agreed: Plan, current: Plan) -> None:
 
 
 def _differing(agreed: Plan, current: Plan) -> Iterator[str]:
-    before, after = ({action.concept: action for action in plan.actions} for plan in (agreed, current))
+    before, after = ({one.concept: one for one in plan.concepts} for plan in (agreed, current))
     for name in sorted(before.keys() | after.keys()):
         old, new = before.get(name), after.get(name)
         if _essence(old) != _essence(new):
             yield f"{name}: {_words(old)} -> {_words(new)}"
 
 
-def _essence(action: Action | None) -> tuple[object, ...] | None:
-    return (action.kind, action.fingerprint, action.version) if action else None
+def _essence(one: ConceptPlan | None) -> tuple[object, ...] | None:
+    return tuple((action.kind, action.fingerprint, action.version) for action in one.actions) if one else None
 
 
-def _words(action: Action | None) -> str:
-    return f"{action.kind} {action.version or ''}".strip() if action else "no action"
+def _words(one: ConceptPlan | None) -> str:
+    actions = one.listed if one else ()
+    return ", ".join(f"{action.kind} {action.version or ''}".strip() for action in actions) or "no action"

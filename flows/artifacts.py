@@ -12,9 +12,14 @@ from conceptry.version import Manifest, Version
 
 def plan_lines(plan: Plan) -> str:
     """Return the plan for a log: one line for each concept that is out of sync or not healthy."""
-    listed = [action for action in plan.actions if action.kind != "nothing" or action.health != "Healthy"]
+    listed = [
+        action
+        for one in plan.concepts
+        for action in one.listed
+        if action.kind != "nothing" or action.health != "Healthy"
+    ]
     lines = [f"  {action.concept}: {action.kind}: {why(action)}" for action in listed]
-    return "\n".join([f"commit {plan.revision[:12]}: {len(plan.actions)} concepts", *lines])
+    return "\n".join([f"commit {plan.revision[:12]}: {len(plan.concepts)} concepts", *lines])
 
 
 def show_plan(plan: Plan) -> None:

@@ -120,10 +120,10 @@ def final_state(plan: Plan, failures: Mapping[str, Exception]) -> State[Any]:
         words = "; ".join(f"{name}: {error}" for name, error in sorted(failures.items()))
         return Failed(message=f"{len(failures)} of {len(plan.changes)} changes failed: {words}")
     later = len(plan.changes) - len(plan.due)
-    degraded = sum(action.health == "Degraded" for action in plan.actions)
+    degraded = sum(one.health == "Degraded" for one in plan.concepts)
     needed = f", {degraded} degraded" if degraded else ""
     waiting = f", {later} of them later" if later else ""
-    return Completed(message=f"{len(plan.actions)} concepts, {len(plan.changes)} changes{waiting}{needed}")
+    return Completed(message=f"{len(plan.concepts)} concepts, {len(plan.changes)} changes{waiting}{needed}")
 
 
 def _pace(installation: Installation, desired: Desired) -> Pace:

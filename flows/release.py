@@ -5,9 +5,11 @@ observe (git, the concept's own repos) -> plan (the Space alone) -> apply: card 
 
 from prefect import flow, get_run_logger
 
-from conceptry.actions import IDLE
-from conceptry.plan import serving_action
-from flows.apply import reconcile_serving, update_index
+from conceptry.actions import IDLE, Action, ActionKind
+from conceptry.desired import DesiredConcept
+from conceptry.plan import plan_concept
+from conceptry.version import LiveConcept
+from flows.apply import hide, reconcile_serving, update_index
 from flows.current_installation import current_installation
 from flows.observe import Context, observe_concept
 from flows.reconcile import plan_inputs
@@ -32,10 +34,19 @@ def release_concept(context: Context, name: str) -> str | None:
         ConceptryError: git or the Hub could not be read, or the Hub refused.
     """
     with hold(context.installation.work.concept_lock(name), run_id()):
-        desired, live = observe_concept(context, name)
-        concept = desired.concepts.get(name)
-        action = serving_action(concept, live, plan_inputs(context.installation))
-        get_run_logger().info("%s: %s: %s", name, action.kind, action.cause)
+        concept, live, action = _plan(context, name)
+        if action.kind is ActionKind.HIDE:
+            hide(context, action)
+            concept, live, action = _plan(context, name)
         if action.kind in IDLE:
             return update_index(context, live)
         return reconcile_serving(context, concept, live, action)
+
+
+def _plan(context: Context, name: str) -> tuple[DesiredConcept | None, LiveConcept, Action]:
+    """Return the concept in git and on the Hub, and the action about what it serves."""
+    desired, live = observe_concept(context, name)
+    concept = desired.concepts.get(name)
+    action = plan_concept(concept, live, plan_inputs(context.installation)).serving
+    get_run_logger().info("%s: %s: %s", name, action.kind, action.cause)
+    return concept, live, action

@@ -30,8 +30,7 @@ def retrain() -> State[Any]:
         start = scheduled(runs)
 
         def act(action: Action) -> None:
-            if action.retrain:
-                start(action, comparison.desired.revision)
+            start(action, comparison.desired.revision)
 
-        failures = for_each(comparison.plan.due, act)
+        failures = for_each([action for action in comparison.plan.due if action.retrain], act)
     return final_state(comparison.plan, failures)

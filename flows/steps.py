@@ -64,6 +64,7 @@ class Steps:
         render: Renders a Space into a folder.
         push: Pushes a rendered Space; returns its address.
         pause: Pauses a Space, which then serves no version.
+        hide: Makes a concept's model repo and Space private.
         emit: Emits an event about a concept.
     """
 
@@ -77,6 +78,7 @@ class Steps:
     render: Callable[[Path, ConceptSpec, Mapping[str, Any]], Path]
     push: PushSpace
     pause: Callable[[hub.HubSession, str], None]
+    hide: Callable[[hub.HubSession, str], None]
     emit: Callable[..., None]
 
 
@@ -91,6 +93,7 @@ DIRECT = Steps(
     render=render_space,
     push=hub.push_space,
     pause=hub.pause_space,
+    hide=hub.hide_repos,
     emit=lambda *_, **__: None,
 )
 """Plain functions without events, for commands; of many concepts no single repo is inspected."""
@@ -106,6 +109,7 @@ PREFECT = Steps(
     render=render,
     push=hub_tasks.push,
     pause=hub_tasks.pause,
+    hide=hub_tasks.hide,
     emit=emit,
 )
 """Prefect tasks with retries; of many concepts some repos are inspected in turn."""

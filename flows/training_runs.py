@@ -49,17 +49,24 @@ def fingerprint_tag(fingerprint: str) -> str:
     return f"fingerprint:{fingerprint}"
 
 
+def installation_tag(installation: str) -> str:
+    """Return the tag of the runs of an installation."""
+    return f"installation:{installation}"
+
+
 class TrainingRuns:
     """Training runs of a Prefect server.
 
     Args:
         client: Client of the Prefect server.
+        installation: Id of the installation; runs of others on the same server are not seen.
         work: Scratch folder, whose locks show which runs were killed on this machine.
         since: Moment at which the caller read the Hub; runs that completed later count as running.
     """
 
-    def __init__(self, client: SyncPrefectClient, work: WorkFolder, since: datetime) -> None:
+    def __init__(self, client: SyncPrefectClient, installation: str, work: WorkFolder, since: datetime) -> None:
         self._client, self._work, self._since = client, work, since
+        self._installation = installation
 
     def attempts(self, fingerprints: Iterable[str]) -> dict[str, Attempt]:
         """Return the state of the runs of these fingerprints, and of all that are active.
@@ -79,7 +86,7 @@ class TrainingRuns:
     def active(self) -> list[FlowRun]:
         """Return the runs that are scheduled or running, without those that were killed."""
         states = [StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
-        runs = self._read(FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=states))))
+        runs = self._read([], FlowRunFilterState(type=FlowRunFilterStateType(any_=states)))
         return [run for run in runs if not self._crash_if_abandoned(run)]
 
     def latest(self, fingerprints: Iterable[str]) -> dict[str, FlowRun]:
@@ -110,8 +117,8 @@ class TrainingRuns:
             self._client.read_deployment_by_name(f"{TRAINING}/{TRAINING}").id,
             parameters={"name": name, "revision": revision, "fingerprint": fingerprint, "retrain": retrain},
             name=f"{name} {fingerprint[:8]}",
-            tags=[f"concept:{name}", fingerprint_tag(fingerprint)],
-            idempotency_key=key,
+            tags=[f"concept:{name}", fingerprint_tag(fingerprint), installation_tag(self._installation)],
+            idempotency_key=f"{self._installation}/{key}",
         )
 
     def _attempt(self, run: FlowRun) -> Attempt | None:
@@ -144,12 +151,14 @@ class TrainingRuns:
         newest: dict[str, FlowRun] = {}
         for start in range(0, len(unique), PAGE):
             tags = [fingerprint_tag(fingerprint) for fingerprint in unique[start : start + PAGE]]
-            for run in self._read(FlowRunFilter(tags=FlowRunFilterTags(any_=tags))):
+            for run in self._read(tags):
                 newest.setdefault(str(run.parameters.get("fingerprint")), run)
         return newest
 
-    def _read(self, which: FlowRunFilter) -> list[FlowRun]:
-        """Return all matching runs of the training deployment, the newest first."""
+    def _read(self, any_tag: list[str], state: FlowRunFilterState | None = None) -> list[FlowRun]:
+        """Return this installation's runs with any of these tags, or all, in any state or that one; newest first."""
+        tags = FlowRunFilterTags(all_=[installation_tag(self._installation)], any_=any_tag or None)
+        which = FlowRunFilter(tags=tags, state=state)
         runs: list[FlowRun] = []
         while True:
             page = self._client.read_flow_runs(
@@ -176,7 +185,7 @@ def _cause(run: FlowRun) -> str:
 def training_runs(installation: Installation, since: datetime | None = None) -> Iterator[TrainingRuns]:
     """Yield the training runs of the Prefect server in Prefect's settings."""
     with connected() as client:
-        yield TrainingRuns(client, installation.work, since or now("UTC"))
+        yield TrainingRuns(client, installation.id, installation.work, since or now("UTC"))
 
 
 def skip_late(flow_name: str) -> None:

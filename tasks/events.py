@@ -4,14 +4,13 @@ The resource is `conceptry.concept.NAME`; the payload holds reason codes (concep
 and addresses. EVENTS and docs/reference.md list them.
 """
 
-import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from prefect.events import emit_event
 
-from conceptry.actions import Plan
+from conceptry.actions import ActionKind, ConceptPlan, Plan
+from conceptry.errors import ConceptryError
 from tasks.file_io import write_atomically
 
 PREFIX = "conceptry.concept"
@@ -21,6 +20,7 @@ EventName = Literal[
     "rejected",
     "undecided",
     "released",
+    "hidden",
     "repaired",
     "lost",
     "paused",
@@ -35,6 +35,7 @@ EVENTS: dict[EventName, str] = {
     "rejected": "A version is on the Hub, but did not pass its gate.",
     "undecided": "A version is on the Hub, and its gate could not decide.",
     "released": "The Space serves a version.",
+    "hidden": "The model repo and the Space were made private.",
     "repaired": "A manually changed branch or tag was reset.",
     "lost": "The commit of a desired version no longer exists on the Hub.",
     "paused": "The Space serves no version.",
@@ -67,28 +68,23 @@ def emit_changes(plan: Plan, known: Path) -> bool:
     text = plan.to_json()
     try:
         before = known.read_text(encoding="utf-8")
-        health = {action["concept"]: _condition(action) for action in json.loads(before)["actions"]}
-    except (OSError, ValueError, KeyError, TypeError):
-        before, health = "", {}
+        conditions = {one.concept: _condition(one) for one in Plan.from_json(before).concepts}
+    except (OSError, ConceptryError):
+        before, conditions = "", {}
     if text == before:
         return False
-    for action in json.loads(text)["actions"]:
-        condition = _condition(action)
-        if condition and condition != health.get(action["concept"]):
-            emit(
-                action["concept"],
-                condition,
-                reason=action["reason"],
-                cause=action["cause"],
-                revision=plan.revision,
-            )
+    for one in plan.concepts:
+        condition = _condition(one)
+        if condition and condition != conditions.get(one.concept):
+            action = next((action for action in one.actions if action.health == "Degraded"), one.listed[-1])
+            emit(one.concept, condition, reason=action.reason, cause=action.cause, revision=plan.revision)
     write_atomically(known, text.encode())
     return True
 
 
-def _condition(action: Mapping[str, Any]) -> EventName | None:
-    if action["kind"] == "wait":
-        return "waiting"
-    if action["health"] == "Degraded":
+def _condition(one: ConceptPlan) -> EventName | None:
+    if one.health == "Degraded":
         return "degraded"
-    return "healthy" if action["health"] == "Healthy" and action["sync"] == "Synced" else None
+    if one.training.kind is ActionKind.WAIT:
+        return "waiting"
+    return "healthy" if one.health == "Healthy" and one.sync == "Synced" else None

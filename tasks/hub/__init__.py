@@ -16,7 +16,7 @@ from tasks.hub.publish import download, publish
 from tasks.hub.repair import find_moved_refs, repair_refs
 from tasks.hub.repo_versions import find_version, read_bytes, read_manifest, read_versions, releases
 from tasks.hub.session import HubSession
-from tasks.hub.space_repo import RenderedSpace, differing_files, edited_files, pause_space, push_space
+from tasks.hub.space_repo import RenderedSpace, differing_files, edited_files, hide_repos, pause_space, push_space
 
 __all__ = [
     "FoundVersion",
@@ -32,6 +32,7 @@ __all__ = [
     "find_by_ref",
     "find_moved_refs",
     "find_version",
+    "hide_repos",
     "list_live",
     "pause_space",
     "publish",

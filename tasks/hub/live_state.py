@@ -28,23 +28,24 @@ def list_live(session: HubSession) -> Live:
     """
     target, api = session.target, session.api
     with translate_errors(target, f"listing the repos of {target.owner}"), ThreadPoolExecutor(1) as second:
-        pages = api.list_spaces(author=target.owner, expand=["cardData", "runtime", "sha"])
+        pages = api.list_spaces(author=target.owner, expand=["cardData", "private", "runtime", "sha"])
         listed = second.submit(lambda: dict(_ours(target.owner, pages)))
-        models = dict(_ours(target.owner, api.list_models(author=target.owner, expand=["cardData", "sha"])))
+        models = dict(_ours(target.owner, api.list_models(author=target.owner, expand=["cardData", "private", "sha"])))
         spaces = listed.result()
     concepts = {}
     for name in sorted(models.keys() | spaces.keys()):
         space = _space(spaces[name]) if name in spaces else None
+        public = any(not repos[name].private for repos in (models, spaces) if name in repos)
         if name not in models:
-            concepts[name] = LiveConcept(name, (), space)
+            concepts[name] = LiveConcept(name, (), space, public=public)
             continue
         try:
             versions = _index(models[name])
             versions = read_versions(session, name) if versions is None else versions
         except HubError as error:
-            concepts[name] = LiveConcept(name, (), space, error=str(error))
+            concepts[name] = LiveConcept(name, (), space, error=str(error), public=public)
         else:
-            concepts[name] = LiveConcept(name, versions, space, _main(models[name]))
+            concepts[name] = LiveConcept(name, versions, space, _main(models[name]), public=public)
     return Live(concepts)
 
 
@@ -59,15 +60,17 @@ def read_live(session: HubSession, name: str) -> LiveConcept:
         model, space = session.model(name), session.space(name)
         state = _space(space) if space is not None and isinstance(_data(space), dict) else None
         refs = session.refs(name) if model is not None else None
+        public = any(not info.private for info in (model, space) if info is not None)
         if model is None or refs is None:
-            return LiveConcept(name, (), state)
+            return LiveConcept(name, (), state, public=public)
         index = _index(model) if isinstance(_data(model), dict) else ()
         listed = {version.number: version for version in index or ()}
         # For a branch in the index, the commit in the index counts; that the branch was moved is drift.
         unlisted = Refs({f"v{number}": commit for number, commit in refs.versions.items() if number not in listed})
         versions = listed | {version.number: version for version in versions_at(session, name, unlisted, {})}
         drift = tuple(ref.drift() for ref in moved_refs(refs, [*listed.values()]))
-    return LiveConcept(name, tuple(versions[number] for number in sorted(versions)), state, _main(model), drift)
+    ordered = tuple(versions[number] for number in sorted(versions))
+    return LiveConcept(name, ordered, state, _main(model), drift, public=public)
 
 
 def _ours(owner: str, repos: Iterable[ModelInfo] | Iterable[SpaceInfo]) -> Iterator[tuple[str, ModelInfo | SpaceInfo]]:

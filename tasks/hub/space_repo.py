@@ -139,6 +139,16 @@ def pause_space(session: HubSession, name: str) -> None:
         _run(session, name, info.runtime, run=False)
 
 
+def hide_repos(session: HubSession, name: str) -> None:
+    """Make a concept's model repo and Space private, whatever they contain.
+
+    Raises:
+        HubError, TransientError: the Hub refused, or could not be reached.
+    """
+    with translate_errors(session.target, "making its repos private", name=name):
+        _hide(session, name)
+
+
 def edited_files(session: HubSession, name: str, sha: str, recorded: str) -> tuple[str, ...]:
     """Return the files of a concept's Space that differ from those that were pushed: changed, missing or added.
 
@@ -213,7 +223,7 @@ def equip_space(
         HfHubHTTPError: the Hub refused, for instance because the account cannot pay for the hardware.
     """
     api, repo = session.api, session.target.repo(name)
-    changed = _hide(session, name, info) if spec.space.private else []
+    changed = _hide(session, name) if spec.space.private else []
     if info.runtime is None:  # a Hub that runs no Spaces
         return changed
     # A Space that the user made private manually has no secret of Conceptry and stays private.
@@ -234,12 +244,13 @@ def equip_space(
     return changed
 
 
-def _hide(session: HubSession, name: str, space: SpaceInfo) -> list[str]:
-    """Make model repo and Space private."""
-    model, changed = session.model(name), []
-    for kind, private in (("model", model is None or model.private), ("space", space.private)):
-        if not private:
+def _hide(session: HubSession, name: str) -> list[str]:
+    """Make those of model repo and Space private that exist and are public; return the change in words."""
+    model, space, changed = session.model(name), session.space(name), []
+    for kind, info in (("space", space), ("model", model)):
+        if info is not None and not info.private:
             session.api.update_repo_settings(session.target.repo(name), private=True, repo_type=kind)
+            session.forget(name, "space" if kind == "space" else "model")
             changed = ["private"]
     return changed
 

@@ -13,7 +13,7 @@ from tasks.hub.publish import clean_up, publish
 from tasks.hub.repair import repair_refs
 from tasks.hub.repo_versions import find_version
 from tasks.hub.session import HubSession
-from tasks.hub.space_repo import pause_space, push_space
+from tasks.hub.space_repo import hide_repos, pause_space, push_space
 from tasks.hub.version_vectors import fetch_initial_vectors, fetch_released_vectors
 from tasks.retries import RETRY_TRANSIENT
 from tasks.run_folder import RunFolder
@@ -25,8 +25,7 @@ find_published = task(name="find the version", tags=["hub"], **RETRY_TRANSIENT)(
 delete_staging = task(name="delete the staging branch", tags=["hub"], **RETRY_TRANSIENT)(clean_up)
 update_card = task(name="update the card", tags=["hub"], **RETRY_TRANSIENT)(update_main)
 pause = task(name="pause the Space", tags=["hub"], **RETRY_TRANSIENT)(pause_space)
-
-
+hide = task(name="hide the repos", tags=["hub"], **RETRY_TRANSIENT)(hide_repos)
 push = task(name="push the Space", tags=["hub"], **RETRY_TRANSIENT)(push_space)
 fetch_released = task(name="fetch the released version", tags=["hub"], **RETRY_TRANSIENT)(fetch_released_vectors)
 fetch_initial = task(name="fetch the initial version", tags=["hub"], **RETRY_TRANSIENT)(fetch_initial_vectors)

@@ -18,7 +18,7 @@ from rich.console import Console
 from cli import versions
 from cli.exit_codes import PLAN_BROKEN, PLAN_CHANGES, PLAN_IN_SYNC
 from cli.plan import exit_code, print_plan
-from conceptry.actions import Action, ActionKind, Plan
+from conceptry.actions import Action, ActionKind, ConceptPlan, Plan
 from conceptry.errors import ConceptryError, SettingsError
 from conceptry.reasons import ActionReason
 from conceptry.version import Evidence, LiveConcept, SpaceState, Version
@@ -29,11 +29,17 @@ from tasks.git.checkout import branch_of, origin_of
 
 SHA = "f" * 64
 R = ActionReason
-IDLE = Action("my-cat", ActionKind.NOTHING, R.IN_SYNC, "serves v1", SHA, "v1", "Synced", "Healthy")
-TRAIN = Action("my-dog", ActionKind.TRAIN, R.IMAGES_CHANGED, "images +2 -1", SHA, None, "OutOfSync", "Progressing")
-WAIT = Action("my-pot", ActionKind.WAIT, R.LISTING_NOT_PUSHED, "run `dvc push`", None, None, "OutOfSync", "Missing")
+SERVES = Action("my-cat", ActionKind.NOTHING, R.IN_SYNC, "serves v1", SHA, "v1", "Synced", "Healthy")
+TRAINED = Action("my-cat", ActionKind.NOTHING, R.INPUTS_TRAINED, "v1 was", None, None, "Synced", "Healthy")
+IDLE = ConceptPlan("my-cat", SERVES, TRAINED)
+TRAINS = Action("my-dog", ActionKind.TRAIN, R.IMAGES_CHANGED, "images +2 -1", SHA, None, "OutOfSync", "Healthy")
+TRAIN = ConceptPlan("my-dog", SERVES, TRAINS)
+WAITS = Action("my-pot", ActionKind.WAIT, R.LISTING_NOT_PUSHED, "run `dvc push`", None, None, "OutOfSync", "Healthy")
+WAIT = ConceptPlan("my-pot", SERVES, WAITS)
 WRONG = "concept.yaml:3: release: [v] is wrong"
-BAD = Action("my-cup", ActionKind.HOLD, R.SPEC_INVALID, WRONG, None, None, "Unknown", "Degraded")
+HELD = Action("my-cup", ActionKind.HOLD, R.SPEC_INVALID, WRONG, None, None, "Unknown", "Degraded")
+BAD = ConceptPlan("my-cup", HELD, HELD)
+RENDERS = Action("my-dog", ActionKind.RENDER, R.SPACE_OUTDATED, "title", None, "v1", "OutOfSync", "Healthy")
 
 
 def _version(number: int, gate: str = "passed") -> Version:
@@ -53,9 +59,9 @@ def _version(number: int, gate: str = "passed") -> Version:
 CAT = LiveConcept("my-cat", (_version(1), _version(2), _version(3, "rejected")), SpaceState("v1", "s"))
 
 
-def _printed(*actions: Action) -> str:
+def _printed(*concepts: ConceptPlan) -> str:
     console = Console(file=io.StringIO(), width=160)
-    print_plan(Plan("0123456789abcdef", actions), console, "origin.git")
+    print_plan(Plan("0123456789abcdef", concepts), console, "origin.git")
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert isinstance(text, str)
     return text
@@ -69,12 +75,18 @@ def test_a_plan_says_what_and_why_most_important_first() -> None:
     assert lines[-1].startswith("1 to train, 1 waiting for `dvc push`, 1 held, 1 unchanged. (origin.git at 01234567)")
 
 
+def test_a_concept_with_two_actions_takes_two_lines() -> None:
+    first, second = _printed(replace(TRAIN, serving=RENDERS)).splitlines()[1:3]
+    assert first.split() == ["my-dog", "render", "v1", "title", "OutOfSync", "Healthy"]
+    assert second.split() == ["train", "images", "+2", "-1"]
+
+
 def test_an_empty_plan_says_how_to_begin() -> None:
     assert "conceptry new" in _printed()
 
 
 @pytest.mark.parametrize(
-    ("actions", "code"),
+    ("concepts", "code"),
     [
         ((), PLAN_IN_SYNC),
         ((IDLE, WAIT), PLAN_IN_SYNC),
@@ -83,8 +95,8 @@ def test_an_empty_plan_says_how_to_begin() -> None:
         ((IDLE, BAD), PLAN_BROKEN),
     ],
 )
-def test_exit_codes_of_a_plan(actions: tuple[Action, ...], code: int) -> None:
-    assert exit_code(Plan("0" * 40, actions)) == code
+def test_exit_codes_of_a_plan(concepts: tuple[ConceptPlan, ...], code: int) -> None:
+    assert exit_code(Plan("0" * 40, concepts)) == code
 
 
 def test_versions_are_listed_newest_first_and_the_released_one_is_marked() -> None:

@@ -1,4 +1,4 @@
-"""The plan's table: for each world, the action and its reason."""
+"""The plan's table: for each world, what is done about serving and about training, and why."""
 
 import json
 from dataclasses import replace
@@ -6,6 +6,7 @@ from datetime import date
 
 import pytest
 
+from conceptry.actions import Action
 from conceptry.desired import Desired, DesiredConcept, ImageRef
 from conceptry.errors import Problem, SpecError
 from conceptry.fingerprint import training_fingerprint
@@ -34,9 +35,13 @@ EVERY_30_DAYS = {"retrain": {"every_days": 30}}
 RETRAINED = version_of(2, retrain="2026-12-01", created="2026-12-03T00:00:00Z")
 STEPS = {"training": {"max_steps": 3000}}
 TITLE = {"space": {"title": "My cat"}}
+PRIVATE = {"space": {"private": True}}
+REJECTED_V1 = version_of(1, gate="rejected")
+BROKEN = DesiredConcept("my-cat", None, SpecError([Problem(4, "release", "'x'")] * 2, "c.yaml"), None, None)
 
 
 BRANCH_GONE = Drift(DriftReason.BRANCH_MISSING, "the branch v1 was deleted")
+EDITED = Drift(DriftReason.SPACE_EDITED, "the Space was edited manually (app.py)")
 TAG_GONE = Drift(DriftReason.TAG_MISSING, "the tag fp-1 was deleted")
 
 
@@ -45,224 +50,298 @@ def drifted(*drift: Drift) -> LiveConcept:
     return LiveConcept("my-cat", (V1,), serving_of(V1), drift=drift)
 
 
+def in_words(action: Action) -> str:
+    deferral = f" ({action.deferral})" if action.deferral else ""
+    return f"{action.kind} {action.reason} {action.version or '-'}{deferral}"
+
+
 def fingerprint(letters: str = "abc", retrain: str | None = None, **changes: object) -> str:
     return training_fingerprint(spec_of(**changes), images_of(letters), TINY, retrain)
 
 
-# Each world in words, its action, and "KIND REASON VERSION SYNC HEALTH".
+# Each world in words, its plan, and "SERVING | TRAINING | SYNC HEALTH"; an action is "KIND REASON VERSION (DEFERRAL)".
 # fmt: off
 CASES = {
-    "a first version": (act(wanted_of()), "train FirstVersion - OutOfSync Missing"),
+    "a first version": (act(wanted_of()),
+        "nothing AwaitingVersion - | train FirstVersion - | OutOfSync Missing"),
     "images added and removed": (
         act(wanted_of("acde"), V1, space=serving_of(V1)),
-        "train ImagesChanged - OutOfSync Healthy"),
-    "an image added": (act(wanted_of("abcd"), V1, space=serving_of(V1)), "train ImagesChanged - OutOfSync Healthy"),
+        "nothing InSync v1 | train ImagesChanged - | OutOfSync Healthy"),
+    "an image added": (act(wanted_of("abcd"), V1, space=serving_of(V1)),
+        "nothing InSync v1 | train ImagesChanged - | OutOfSync Healthy"),
     "an image removed and a setting changed": (
         act(wanted_of("ab", **STEPS), V1, space=serving_of(V1)),
-        "train ImagesChanged - OutOfSync Healthy"),
+        "nothing InSync v1 | train ImagesChanged - | OutOfSync Healthy"),
     "a setting changed": (
         act(wanted_of(training={"early_stopping": False}), V1, space=serving_of(V1)),
-        "train SettingsChanged - OutOfSync Healthy"),
+        "nothing InSync v1 | train SettingsChanged - | OutOfSync Healthy"),
     "a newer recipe": (
         act(wanted_of(), V1, space=serving_of(V1), bases={"tiny": replace(TINY, recipe=4)}),
-        "train BaseModelChanged - OutOfSync Healthy"),
+        "nothing InSync v1 | train BaseModelChanged - | OutOfSync Healthy"),
     "other weights of the base model": (
         act(wanted_of(), V1, space=serving_of(V1), bases={"tiny": replace(TINY, digest="9" * 64)}),
-        "train BaseModelChanged - OutOfSync Healthy"),
+        "nothing InSync v1 | train BaseModelChanged - | OutOfSync Healthy"),
     "another base model": (
         act(wanted_of(base_model="sd-v1-4"), V1, space=serving_of(V1)),
-        "train BaseModelChanged - OutOfSync Healthy"),
+        "nothing InSync v1 | train BaseModelChanged - | OutOfSync Healthy"),
     "a caption added": (
         act(replace(wanted_of(), images=(*images_of("abc"), ImageRef("a.txt", "0" * 32))), V1),
-        "train ImagesChanged - OutOfSync Missing"),
+        "repair SpaceMissing v1 | train ImagesChanged - | OutOfSync Missing"),
     "an index entry without images": (
         act(wanted_of("abcd"), replace(V1, images=(), spec={})),
-        "train ImagesChanged - OutOfSync Missing"),
+        "repair SpaceMissing v1 | train ImagesChanged - | OutOfSync Missing"),
     "an index entry without settings": (
         act(wanted_of(**STEPS), replace(V1, spec={})),
-        "train SettingsChanged - OutOfSync Missing"),
+        "repair SpaceMissing v1 | train SettingsChanged - | OutOfSync Missing"),
     "a retraining that is due": (
         act(wanted_of(**EVERY_30_DAYS), V1, space=serving_of(V1), today=date(2026, 12, 3)),
-        "train RetrainDue - OutOfSync Healthy"),
+        "nothing InSync v1 | train RetrainDue - | OutOfSync Healthy"),
     "a pinned version of which nothing is published": (
         act(wanted_of(release="v1"), space=None),
-        "train FirstVersion - OutOfSync Missing"),
+        "nothing AwaitingVersion - | train FirstVersion - | OutOfSync Missing"),
     "a pinned older version": (
         act(wanted_of("abcd", release="v1"), V1, V2, space=serving_of(V2)),
-        "release ReleasePinned v1 OutOfSync Healthy"),
+        "release ReleasePinned v1 | nothing InputsTrained - | OutOfSync Healthy"),
     "a pinned version that its gate rejected": (
         act(wanted_of("abcd", release="v2"), V1, REJECTED, space=serving_of(V1)),
-        "release ReleasePinned v2 OutOfSync Healthy"),
+        "release ReleasePinned v2 | nothing InputsTrained - | OutOfSync Healthy"),
     "a paused Space that served nothing": (
         act(wanted_of("abcd"), V1, V2, space=SpaceState(None, None, paused=True)),
-        "release ReleaseLatest v2 OutOfSync Missing"),
+        "release ReleaseLatest v2 | nothing InputsTrained - | OutOfSync Missing"),
     "nothing is to be released": (
         act(wanted_of(release="none"), V1, space=serving_of(V1)),
-        "release ReleaseNone - OutOfSync Healthy"),
+        "release ReleaseNone - | nothing InputsTrained - | OutOfSync Healthy"),
     "a retraining that passed": (
         act(wanted_of(**EVERY_30_DAYS), V1, RETRAINED, space=serving_of(V1)),
-        "release ReleaseLatest v2 OutOfSync Healthy"),
+        "release ReleaseLatest v2 | nothing InputsTrained - | OutOfSync Healthy"),
     "a Space that serves a version which is gone": (
         act(wanted_of(), V1, space=SpaceState("v9", "x=1")),
-        "release ReleaseLatest v1 OutOfSync Healthy"),
+        "release ReleaseLatest v1 | nothing InputsTrained - | OutOfSync Healthy"),
     "git went back to published inputs": (
         act(wanted_of("abc"), V1, V2, space=serving_of(V2)),
-        "adopt InputsPublished v1 OutOfSync Healthy"),
+        "adopt InputsPublished v1 | nothing InputsTrained - | OutOfSync Healthy"),
     "git went forward to published inputs": (
         act(wanted_of("abcd"), V1, V2, space=serving_of(V1)),
-        "adopt InputsPublished v2 OutOfSync Healthy"),
+        "adopt InputsPublished v2 | nothing InputsTrained - | OutOfSync Healthy"),
     "published inputs whose images are no longer pushed": (
         act(replace(wanted_of("abc"), missing=images_of("a")), V1, V2, space=serving_of(V2)),
-        "adopt InputsPublished v1 OutOfSync Healthy"),
+        "adopt InputsPublished v1 | nothing InputsTrained - | OutOfSync Healthy"),
     "published inputs whose listing is no longer pushed": (
         act(replace(wanted_of("abc"), images=None), V1, V2, space=serving_of(V2)),
-        "adopt InputsPublished v1 OutOfSync Healthy"),
-    "another title": (act(wanted_of(**TITLE), V1, space=serving_of(V1)), "render SpaceOutdated v1 OutOfSync Healthy"),
+        "adopt InputsPublished v1 | nothing InputsTrained - | OutOfSync Healthy"),
+    "another title": (act(wanted_of(**TITLE), V1, space=serving_of(V1)),
+        "render SpaceOutdated v1 | nothing InputsTrained - | OutOfSync Healthy"),
     "another emoji and other hardware": (
         act(wanted_of(space={"emoji": "🐈", "hardware": "t4-small"}), V1, space=serving_of(V1)),
-        "render SpaceOutdated v1 OutOfSync Healthy"),
+        "render SpaceOutdated v1 | nothing InputsTrained - | OutOfSync Healthy"),
     "newer templates": (
         act(wanted_of(), V1, space=serving_of(V1, templates="older")),
-        "render SpaceOutdated v1 OutOfSync Healthy"),
+        "render TemplatesChanged v1 | nothing InputsTrained - | OutOfSync Healthy"),
     "another title while a training runs": (
         act(wanted_of("abcd", **TITLE), V1, space=serving_of(V1), attempts={fingerprint("abcd"): "running"}),
-        "render SpaceOutdated v1 OutOfSync Healthy"),
+        "render SpaceOutdated v1 | nothing TrainingRunning - | OutOfSync Progressing"),
     "a listing that was not pushed": (
         act(replace(wanted_of(), images=None)),
-        "wait ListingNotPushed - OutOfSync Missing"),
+        "nothing AwaitingVersion - | wait ListingNotPushed - | OutOfSync Missing"),
     "images that were not pushed": (
         act(replace(wanted_of("abcdefg"), missing=images_of("defg")), V1, space=serving_of(V1)),
-        "wait ImagesNotPushed - OutOfSync Healthy"),
+        "nothing InSync v1 | wait ImagesNotPushed - | OutOfSync Healthy"),
     "a suspended concept in sync": (
         act(wanted_of(suspend=True), V1, space=serving_of(V1)),
-        "hold Suspended v1 Synced Suspended"),
+        "hold Suspended v1 | nothing InputsTrained - | Synced Suspended"),
     "a suspended concept with other images": (
         act(wanted_of("abcd", suspend=True), V1, space=serving_of(V1)),
-        "hold Suspended - OutOfSync Suspended"),
+        "hold Suspended v1 | hold Suspended - | OutOfSync Suspended"),
     "a failed training": (
         act(wanted_of("abcd"), V1, space=serving_of(V1), attempts={fingerprint("abcd"): "failed"}),
-        "hold TrainingFailed - OutOfSync Degraded"),
+        "nothing InSync v1 | hold TrainingFailed - | OutOfSync Degraded"),
     "a failed first training": (
         act(wanted_of(), attempts={fingerprint(): "failed"}),
-        "hold TrainingFailed - OutOfSync Degraded"),
+        "nothing AwaitingVersion - | hold TrainingFailed - | OutOfSync Degraded"),
     "a broken concept.yaml": (
-        act(DesiredConcept("my-cat", None, SpecError([Problem(4, "release", "'x'")] * 2, "c.yaml"), None, None)),
-        "hold SpecInvalid - Unknown Degraded"),
+        act(BROKEN),
+        "hold SpecInvalid - | hold SpecInvalid - | Unknown Degraded"),
     "a base model that is not available": (
         act(wanted_of(base_model="sd-v1-4"), bases={"tiny": TINY}),
-        "hold BaseModelUnavailable - Unknown Degraded"),
+        "nothing AwaitingVersion - | hold BaseModelUnavailable - | Unknown Degraded"),
     "an initializer that the base model does not know": (
         act(wanted_of(), initializers={"my-cat": "'cat' is 3 tokens"}),
-        "hold InitializerUnknown - OutOfSync Degraded"),
+        "nothing AwaitingVersion - | hold InitializerUnknown - | OutOfSync Degraded"),
     "an unknown initializer of a version that is published": (
         act(wanted_of(), V1, space=serving_of(V1), initializers={"my-cat": "'cat' is 3 tokens"}),
-        "nothing InSync v1 Synced Healthy"),
-    "an empty images folder": (act(wanted_of("")), "hold NoImages - OutOfSync Degraded"),
+        "nothing InSync v1 | nothing InputsTrained - | Synced Healthy"),
+    "an empty images folder": (act(wanted_of("")),
+        "nothing AwaitingVersion - | hold NoImages - | OutOfSync Degraded"),
     "a rejected version beside a released one": (
         act(wanted_of("abcd"), V1, REJECTED, space=serving_of(V1)),
-        "hold GateRejected v1 Synced Degraded"),
+        "hold GateRejected v1 | nothing InputsTrained - | Synced Degraded"),
     "a version that is no better than the released one": (
         act(wanted_of("abcd"), V1, NO_BETTER, space=serving_of(V1)),
-        "hold NotBetter v1 Synced Healthy"),
+        "hold NotBetter v1 | nothing InputsTrained - | Synced Healthy"),
     "a first version that the gate could not decide about": (
-        act(wanted_of("abcd"), UNDECIDED), "hold GateUndecided - Synced Degraded"),
+        act(wanted_of("abcd"), UNDECIDED),
+        "hold GateUndecided - | nothing InputsTrained - | Synced Degraded"),
     "an undecided version beside a released one": (
         act(wanted_of("abcd"), V1, UNDECIDED, space=serving_of(V1)),
-        "hold GateUndecided v1 Synced Degraded"),
+        "hold GateUndecided v1 | nothing InputsTrained - | Synced Degraded"),
     "an undecided version that is pinned": (
         act(wanted_of("abcd", release="v2"), V1, UNDECIDED, space=serving_of(V1)),
-        "release ReleasePinned v2 OutOfSync Healthy"),
-    "a rejected first version": (act(wanted_of("abcd"), REJECTED), "hold GateRejected - Synced Degraded"),
+        "release ReleasePinned v2 | nothing InputsTrained - | OutOfSync Healthy"),
+    "a rejected first version": (act(wanted_of("abcd"), REJECTED),
+        "hold GateRejected - | nothing InputsTrained - | Synced Degraded"),
     "a pinned version that does not exist": (
         act(wanted_of(release="v7"), V1, space=serving_of(V1)),
-        "hold VersionNotPublished - OutOfSync Degraded"),
-    "a concept removed from git": (act(None, V1, space=serving_of(V1)), "archive RemovedFromGit - OutOfSync Healthy"),
-    "a deleted Space": (act(wanted_of(), V1), "repair SpaceMissing v1 OutOfSync Missing"),
+        "hold VersionNotPublished - | nothing InputsTrained - | OutOfSync Degraded"),
+    "a concept removed from git": (act(None, V1, space=serving_of(V1)),
+        "archive RemovedFromGit - | nothing Archived - | OutOfSync Healthy"),
+    "a deleted Space": (act(wanted_of(), V1),
+        "repair SpaceMissing v1 | nothing InputsTrained - | OutOfSync Missing"),
     "a paused Space": (
         act(wanted_of(), V1, space=replace(serving_of(V1), paused=True)),
-        "repair SpacePaused v1 OutOfSync Degraded"),
+        "repair SpacePaused v1 | nothing InputsTrained - | OutOfSync Degraded"),
     "a Space without a stamp": (
         act(wanted_of(), V1, space=SpaceState("v1", None)),
-        "repair SpaceUnstamped v1 OutOfSync Degraded"),
+        "repair SpaceUnstamped v1 | nothing InputsTrained - | OutOfSync Degraded"),
     "a Space with a stamp of another kind": (
         act(wanted_of(), V1, space=SpaceState("v1", "edited by hand")),
-        "repair SpaceUnstamped v1 OutOfSync Degraded"),
+        "repair SpaceUnstamped v1 | nothing InputsTrained - | OutOfSync Degraded"),
     "a deleted branch and a deleted tag": (
         act(wanted_of(), there=drifted(BRANCH_GONE, TAG_GONE)),
-        "repair Drifted v1 OutOfSync Degraded"),
+        "repair Drifted v1 | nothing InputsTrained - | OutOfSync Degraded"),
     "a deleted branch while other images are in git": (
         act(wanted_of("abcd"), there=drifted(BRANCH_GONE)),
-        "repair Drifted v1 OutOfSync Degraded"),
+        "repair Drifted v1 | train ImagesChanged - (RepairFirst) | OutOfSync Degraded"),
     "a card of another version": (
         act(wanted_of(), there=replace(drifted(), main=MainState("v9"))),
-        "repair CardOutdated v1 OutOfSync Healthy"),
+        "repair CardOutdated v1 | nothing InputsTrained - | OutOfSync Healthy"),
     "a card of no version": (
         act(wanted_of(), there=replace(drifted(), main=MainState(None))),
-        "repair CardOutdated v1 OutOfSync Healthy"),
+        "repair CardOutdated v1 | nothing InputsTrained - | OutOfSync Healthy"),
     "a card of a version that is not released": (
         act(wanted_of(release="none"), there=replace(drifted(), space=None, main=MainState("v1"))),
-        "repair CardOutdated - OutOfSync Missing"),
+        "repair CardOutdated - | nothing InputsTrained - | OutOfSync Missing"),
     "a repo that cannot be read": (
         act(wanted_of(), there=replace(drifted(), error="concept.json cannot be read")),
-        "hold RepoUnreadable - Unknown Degraded"),
+        "hold RepoUnreadable - | hold RepoUnreadable - | Unknown Degraded"),
     "an unreachable remote": (
         act(replace(wanted_of("abcd"), images=None, remote_error="no answer"), V1, space=serving_of(V1)),
-        "wait RemoteUnreachable - OutOfSync Healthy"),
+        "nothing InSync v1 | wait RemoteUnreachable - | OutOfSync Healthy"),
     "an unreachable remote and published inputs": (
         act(replace(wanted_of("abc"), images=None, remote_error="no answer"), V1, V2, space=serving_of(V2)),
-        "adopt InputsPublished v1 OutOfSync Healthy"),
-    "everything in sync": (act(wanted_of(), V1, space=serving_of(V1)), "nothing InSync v1 Synced Healthy"),
+        "adopt InputsPublished v1 | nothing InputsTrained - | OutOfSync Healthy"),
+    "everything in sync": (act(wanted_of(), V1, space=serving_of(V1)),
+        "nothing InSync v1 | nothing InputsTrained - | Synced Healthy"),
     "everything in sync, the card too": (
         act(wanted_of(), there=replace(drifted(), main=MainState("v1"))),
-        "nothing InSync v1 Synced Healthy"),
+        "nothing InSync v1 | nothing InputsTrained - | Synced Healthy"),
     "a deleted branch of a run that is still releasing": (
         act(wanted_of(), there=drifted(BRANCH_GONE), attempts={V1.fingerprint: "running"}),
-        "nothing ReleaseRunning - OutOfSync Progressing"),
+        "nothing ReleaseRunning - | nothing InputsTrained - | OutOfSync Progressing"),
     "nothing released, the Space paused": (
         act(wanted_of(release="none"), V1, space=SpaceState(None, None, paused=True)),
-        "nothing NothingReleased - Synced Suspended"),
-    "nothing released, no Space": (act(wanted_of(release="none"), V1), "nothing NothingReleased - Synced Suspended"),
+        "nothing NothingReleased - | nothing InputsTrained - | Synced Suspended"),
+    "nothing released, no Space": (act(wanted_of(release="none"), V1),
+        "nothing NothingReleased - | nothing InputsTrained - | Synced Suspended"),
     "a training that runs": (
         act(wanted_of("abcd"), V1, space=serving_of(V1), attempts={fingerprint("abcd"): "running"}),
-        "nothing TrainingRunning - OutOfSync Progressing"),
+        "nothing InSync v1 | nothing TrainingRunning - | OutOfSync Progressing"),
     "a version whose run is at the Space": (
         act(wanted_of("abcd"), V1, V2, space=serving_of(V1), attempts={V2.fingerprint: "running"}),
-        "nothing ReleaseRunning - OutOfSync Progressing"),
+        "nothing ReleaseRunning - | nothing InputsTrained - | OutOfSync Progressing"),
     "a retraining that is not due yet": (
         act(wanted_of(**EVERY_30_DAYS), V1, space=serving_of(V1), today=date(2026, 11, 30)),
-        "nothing InSync v1 Synced Healthy"),
+        "nothing InSync v1 | nothing InputsTrained - | Synced Healthy"),
     "a retraining without a date": (
         act(wanted_of(**EVERY_30_DAYS), V1, space=serving_of(V1)),
-        "nothing InSync v1 Synced Healthy"),
+        "nothing InSync v1 | nothing InputsTrained - | Synced Healthy"),
     "a retraining that was made": (
         act(wanted_of(**EVERY_30_DAYS), V1, RETRAINED, space=serving_of(RETRAINED), today=date(2026, 12, 30)),
-        "nothing InSync v2 Synced Healthy"),
+        "nothing InSync v2 | nothing InputsTrained - | Synced Healthy"),
     "a retraining of a pinned version": (
         act(wanted_of(release="v1", **EVERY_30_DAYS), V1, space=serving_of(V1), today=date(2027, 11, 30)),
-        "nothing InSync v1 Synced Healthy"),
+        "nothing InSync v1 | nothing InputsTrained - | Synced Healthy"),
     "another gate": (
         act(wanted_of("abc", gate={"min_improvement": 0.9}), V1, space=serving_of(V1)),
-        "nothing InSync v1 Synced Healthy"),
+        "nothing InSync v1 | nothing InputsTrained - | Synced Healthy"),
     "an archived concept with a paused Space": (
         act(None, V1, space=replace(serving_of(V1), paused=True)),
-        "nothing Archived - Synced Suspended"),
+        "nothing Archived - | nothing Archived - | Synced Suspended"),
     "an archived concept whose Space serves nothing": (
         act(None, V1, space=SpaceState(None, None)),
-        "nothing Archived - Synced Suspended"),
-    "an archived concept without a Space": (act(None, V1), "nothing Archived - Synced Suspended"),
+        "nothing Archived - | nothing Archived - | Synced Suspended"),
+    "an archived concept without a Space": (act(None, V1),
+        "nothing Archived - | nothing Archived - | Synced Suspended"),
+    "nothing is to be released while a training runs": (
+        act(wanted_of("abcd", release="none"), V1, space=serving_of(V1), attempts={fingerprint("abcd"): "running"}),
+        "release ReleaseNone - | nothing TrainingRunning - | OutOfSync Progressing"),
+    "nothing is to be released, and other images are in git": (
+        act(wanted_of("abcd", release="none"), V1, space=serving_of(V1)),
+        "release ReleaseNone - | train ImagesChanged - | OutOfSync Healthy"),
+    "another title while other images wait for dvc push": (
+        act(replace(wanted_of("abcd", **TITLE), images=None), V1, space=serving_of(V1)),
+        "render SpaceOutdated v1 | wait ListingNotPushed - | OutOfSync Healthy"),
+    "a pinned older version while a training failed": (
+        act(wanted_of("abcde", release="v1"), V1, V2, space=serving_of(V2), attempts={V3.fingerprint: "failed"}),
+        "release ReleasePinned v1 | hold TrainingFailed - | OutOfSync Degraded"),
+    "an edited Space while other images are in git": (
+        act(wanted_of("abcd"), there=drifted(EDITED)),
+        "repair Drifted v1 | train ImagesChanged - | OutOfSync Degraded"),
+    "latest again with other images after nothing was released": (
+        act(wanted_of("abcd"), V1, space=SpaceState(None, None, paused=True)),
+        "nothing AwaitingVersion - | train ImagesChanged - | OutOfSync Missing"),
+    "latest again with other images after nothing was released, the Space deleted": (
+        act(wanted_of("abcd"), there=replace(drifted(), space=None, main=MainState(None))),
+        "nothing AwaitingVersion - | train ImagesChanged - | OutOfSync Missing"),
+    "a deleted Space while other images are in git": (
+        act(wanted_of("abcde"), there=LiveConcept("my-cat", (V1, V2), None, MainState("v1"))),
+        "repair SpaceMissing v1 | train ImagesChanged - | OutOfSync Missing"),
+    "a private concept that is public": (
+        act(wanted_of(**PRIVATE), there=replace(drifted(), public=True)),
+        "hide Private - | nothing InputsTrained - | OutOfSync Healthy"),
+    "a private concept that is public, with a rejected version and a training that failed": (
+        act(wanted_of("abcd", **PRIVATE), there=LiveConcept("my-cat", (REJECTED_V1,), None, public=True),
+            attempts={fingerprint("abcd"): "failed"}),
+        "hide Private - | hold TrainingFailed - | OutOfSync Degraded"),
+    "a private suspended concept that is public and released": (
+        act(wanted_of(suspend=True, release="none", **PRIVATE), there=replace(drifted(), public=True)),
+        "hide Private - | nothing InputsTrained - | OutOfSync Healthy"),
+    "a private concept that is hidden": (
+        act(wanted_of(**PRIVATE), V1, space=serving_of(V1, **PRIVATE)),
+        "nothing InSync v1 | nothing InputsTrained - | Synced Healthy"),
+    "a suspended concept that is to be taken down": (
+        act(wanted_of(suspend=True, release="none"), V1, space=serving_of(V1)),
+        "release ReleaseNone - | nothing InputsTrained - | OutOfSync Healthy"),
+    "a suspended concept that is rolled back": (
+        act(wanted_of("abcd", suspend=True, release="v1"), V1, V2, space=serving_of(V2)),
+        "release ReleasePinned v1 | nothing InputsTrained - | OutOfSync Healthy"),
+    "a suspended concept with another title": (
+        act(wanted_of(suspend=True, **TITLE), V1, space=serving_of(V1)),
+        "hold Suspended v1 | nothing InputsTrained - | OutOfSync Suspended"),
+    "a broken concept.yaml that takes down": (
+        act(replace(BROKEN, taken_down=True), V1, space=serving_of(V1)),
+        "release ReleaseNone - | hold SpecInvalid - | Unknown Degraded"),
+    "a broken concept.yaml that hides": (
+        act(replace(BROKEN, hidden=True), there=replace(drifted(), public=True)),
+        "hide Private - | hold SpecInvalid - | Unknown Degraded"),
+    "a broken images.dvc and another title": (
+        act(replace(wanted_of(**TITLE), images=None, dvc_md5=None, error=BROKEN.error), V1, space=serving_of(V1)),
+        "render SpaceOutdated v1 | hold SpecInvalid - | Unknown Degraded"),
+    "a repo that cannot be read and nothing to be released": (
+        act(wanted_of(release="none"), there=replace(drifted(), error="concept.json cannot be read")),
+        "release ReleaseNone - | hold RepoUnreadable - | Unknown Degraded"),
 }
 # fmt: on
 
 
 @pytest.mark.parametrize("world", CASES)
 def test_action(world: str) -> None:
-    action, expected = CASES[world]
-    assert f"{action.kind} {action.reason} {action.version or '-'} {action.sync} {action.health}" == expected
+    one, expected = CASES[world]
+    assert f"{in_words(one.serving)} | {in_words(one.training)} | {one.sync} {one.health}" == expected
 
 
 def test_training_carries_the_fingerprint_of_what_it_will_make() -> None:
-    assert act(wanted_of("abcd"), V1).fingerprint == V2.fingerprint
-    retraining = act(wanted_of(**EVERY_30_DAYS), V1, space=serving_of(V1), today=date(2026, 12, 3))
+    assert act(wanted_of("abcd"), V1).training.fingerprint == V2.fingerprint
+    retraining = act(wanted_of(**EVERY_30_DAYS), V1, space=serving_of(V1), today=date(2026, 12, 3)).training
     assert retraining.retrain == "2026-12-01"
     assert retraining.fingerprint == fingerprint(retrain="2026-12-01")
 
@@ -270,46 +349,46 @@ def test_training_carries_the_fingerprint_of_what_it_will_make() -> None:
 def test_scheduled_retraining_that_fails_is_one_attempt_not_one_a_day() -> None:
     world = {"space": serving_of(V1), "attempts": {fingerprint(retrain="2026-12-01"): "failed"}}
     for day in (date(2026, 12, 3), date(2026, 12, 4), date(2027, 3, 1)):
-        assert act(wanted_of(**EVERY_30_DAYS), V1, today=day, **world).kind == "hold"
+        assert act(wanted_of(**EVERY_30_DAYS), V1, today=day, **world).training.kind == "hold"
 
 
 def test_renamed_images_are_the_same_images() -> None:
     renamed = tuple(replace(image, relpath=f"new/{image.relpath}") for image in reversed(images_of("abc")))
     wanted = replace(wanted_of(), images=renamed, dvc_md5="0" * 32 + ".dir")
-    assert act(wanted, V1, space=serving_of(V1)).kind == "nothing"
+    assert act(wanted, V1, space=serving_of(V1)).sync == "Synced"
 
 
 def test_writing_the_presets_own_resolution_trains_nothing() -> None:
-    assert act(wanted_of(resolution=64), V1, space=serving_of(V1)).kind == "nothing"
+    assert act(wanted_of(resolution=64), V1, space=serving_of(V1)).sync == "Synced"
 
 
 def test_latest_does_not_move_the_space_while_a_training_is_outstanding() -> None:
     # Somebody reverted to v1's images, then committed others: v2 must not flash up before v3 is there.
     for state in ("running", "failed"):
-        action = act(wanted_of("abcde"), V1, V2, space=serving_of(V1), attempts={V3.fingerprint: state})
-        assert action.kind in ("nothing", "hold")
+        one = act(wanted_of("abcde"), V1, V2, space=serving_of(V1), attempts={V3.fingerprint: state})
+        assert one.serving.reason == "InSync"
     waiting = act(replace(wanted_of("abcde"), images=None), V1, V2, space=serving_of(V1))
-    assert waiting.kind == "wait"
+    assert (waiting.serving.reason, waiting.training.kind) == ("InSync", "wait")
 
 
 def test_rollback_is_not_stopped_by_a_training_or_by_missing_images() -> None:
     for state in ("running", "failed"):
-        action = act(wanted_of("abcde", release="v1"), V1, V2, space=serving_of(V2), attempts={V3.fingerprint: state})
-        assert (action.kind, action.cause) == ("release", "v2 -> v1")
+        one = act(wanted_of("abcde", release="v1"), V1, V2, space=serving_of(V2), attempts={V3.fingerprint: state})
+        assert (one.serving.kind, one.serving.cause) == ("release", "v2 -> v1")
     unpushed = replace(wanted_of("abcde", release="v1"), images=None)
-    assert act(unpushed, V1, V2, space=serving_of(V2)).kind == "release"
+    assert act(unpushed, V1, V2, space=serving_of(V2)).serving.kind == "release"
 
 
 def test_a_plan_says_why_a_training_failed() -> None:
     failed = {"attempts": {fingerprint(): "failed"}, "failures": {fingerprint(): "tiny cannot draw photographs"}}
-    action = act(wanted_of(), **failed)
+    action = act(wanted_of(), **failed).training
     assert (action.reason, action.health) == ("TrainingFailed", "Degraded")
     assert action.cause.startswith("training failed (tiny cannot draw photographs); change the inputs, or `conceptry")
 
 
 def test_a_plan_says_what_a_verdict_rests_on_and_how_to_go_on() -> None:
     evidence = Evidence("empty_prompt", 0.08, 0.02, 0.14, 0.05, 0.95)
-    cause = act(wanted_of("abcd"), V1, replace(UNDECIDED, evidence=evidence), space=serving_of(V1)).cause
+    cause = act(wanted_of("abcd"), V1, replace(UNDECIDED, evidence=evidence), space=serving_of(V1)).serving.cause
     assert (
         "8.0% lower than with an empty prompt (lower by 2.0% to 14.0% with 95% confidence; more than 5.0% is" in cause
     )
@@ -319,7 +398,7 @@ def test_a_plan_says_what_a_verdict_rests_on_and_how_to_go_on() -> None:
 def test_a_plan_does_not_name_the_losses_where_something_else_decided() -> None:
     evidence = Evidence("initializer", 0.3, 0.2, 0.4, 0.05, 0.95)
     copied = replace(UNDECIDED, gate_reason=GateReason.COPIES, evidence=evidence)
-    cause = act(wanted_of("abcd"), V1, copied, space=serving_of(V1)).cause
+    cause = act(wanted_of("abcd"), V1, copied, space=serving_of(V1)).serving.cause
     assert "nearly equal images that were trained on" in cause
     assert "30.0%" not in cause
 
@@ -341,7 +420,7 @@ def test_one_bad_concept_does_not_stop_the_others() -> None:
     concepts = {"bad": bad, "my-cat": wanted_of()}
     live = Live({"gone": LiveConcept("gone", (V1,), serving_of(V1))})
     made = plan(Desired("r1", concepts), live, PlanInputs(BASES, TEMPLATES))
-    assert [(action.concept, action.kind) for action in made.actions] == [
+    assert [(one.concept, *(action.kind for action in one.listed)) for one in made.concepts] == [
         ("bad", "hold"),
         ("gone", "archive"),
         ("my-cat", "train"),
@@ -353,17 +432,33 @@ def test_plan_as_json() -> None:
     made = plan(Desired("r1", {"my-cat": wanted_of()}), Live({}), PlanInputs(BASES, TEMPLATES))
     assert json.loads(made.to_json()) == {
         "revision": "r1",
-        "actions": [
+        "concepts": [
             {
                 "concept": "my-cat",
-                "kind": "train",
-                "reason": "FirstVersion",
-                "cause": "first version",
-                "fingerprint": fingerprint(),
-                "version": None,
                 "sync": "OutOfSync",
                 "health": "Missing",
-                "retrain": None,
+                "serving": {
+                    "concept": "my-cat",
+                    "kind": "nothing",
+                    "reason": "AwaitingVersion",
+                    "cause": "serves nothing until v1 is published",
+                    "fingerprint": None,
+                    "version": None,
+                    "sync": "OutOfSync",
+                    "health": "Missing",
+                    "retrain": None,
+                },
+                "training": {
+                    "concept": "my-cat",
+                    "kind": "train",
+                    "reason": "FirstVersion",
+                    "cause": "first version",
+                    "fingerprint": fingerprint(),
+                    "version": None,
+                    "sync": "OutOfSync",
+                    "health": "Healthy",
+                    "retrain": None,
+                },
             }
         ],
     }

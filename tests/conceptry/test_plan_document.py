@@ -36,20 +36,20 @@ def plan_of(**knowledge: Any) -> Plan:
 
 def test_every_image_that_came_or_went_and_every_key_is_listed() -> None:
     b = images_of("b")[0]
-    action = act(wanted_of("acde", training={"max_steps": 3000}), V1, image_names={b.md5: "old/b.jpg"})
+    action = act(wanted_of("acde", training={"max_steps": 3000}), V1, image_names={b.md5: "old/b.jpg"}).training
     assert [str(change) for change in action.changes] == [
         "+ images/d.jpg",
         "+ images/e.jpg",
         "- images/old/b.jpg",
         "~ training.max_steps default -> 3000",
     ]
-    unknown = act(wanted_of("ac"), V1)
+    unknown = act(wanted_of("ac"), V1).training
     assert unknown.changes == (Change(f"image {b.md5[:12]}", b.md5, None),)
 
 
 def test_a_caption_is_a_change_of_its_image() -> None:
     wanted = replace(wanted_of(), images=(*images_of("abc"), ImageRef("a.txt", "0" * 32)))
-    assert act(wanted, V1).changes == (Change("caption of images/a.jpg", None, "0" * 32),)
+    assert act(wanted, V1).training.changes == (Change("caption of images/a.jpg", None, "0" * 32),)
 
 
 def test_an_estimate_is_the_presets_until_there_is_a_version() -> None:
@@ -86,7 +86,7 @@ def test_the_committed_schema_is_the_current_one(repo_root: Path) -> None:
         Draft202012Validator.check_schema(schema)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"revision": 3, "actions": []}', "\x00"])
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"revision": 3, "concepts": []}', "\x00"])
 def test_what_is_no_plan_is_refused(text: str) -> None:
     with pytest.raises(ConceptryError, match="not a saved plan"):
         Plan.from_json(text)
@@ -109,7 +109,8 @@ def test_markdown_of_a_thousand_concepts_fits_a_comment() -> None:
 
 
 def test_a_hostile_title_stays_text() -> None:
-    action = replace(act(wanted_of(base_model="sd-v1-4"), bases={"tiny": TINY}), cause="<img src=x> | a `b` @someone")
-    row = next(line for line in markdown(Plan("r" * 40, (action,))).splitlines() if line.startswith("| my"))
+    one = act(wanted_of(base_model="sd-v1-4"), bases={"tiny": TINY})
+    one = replace(one, training=replace(one.training, cause="<img src=x> | a `b` @someone"))
+    row = next(line for line in markdown(Plan("r" * 40, (one,))).splitlines() if line.startswith("| my"))
     assert row.count("|") - row.count("\\|") == 7
     assert "\\<img" in row

@@ -6,7 +6,7 @@ from datetime import date
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conceptry.actions import Action
+from conceptry.actions import IDLE, Action
 from conceptry.desired import DesiredConcept
 from conceptry.fingerprint import serving_fingerprint, training_fingerprint
 from conceptry.planner import choose_release
@@ -65,32 +65,47 @@ def test_carrying_out_the_plan_comes_to_rest(
     today = date(2026, 12, 24)
     kinds = []
     for _ in range(5):
-        action = act(wanted, *versions, space=space, today=today) if wanted or versions or space else None
-        if action is None or action.kind in ("nothing", "wait", "hold"):
+        one = act(wanted, *versions, space=space, today=today) if wanted or versions or space else None
+        todo = [action for action in one.actions if action.kind not in IDLE] if one else []
+        if not todo:
             break
-        kinds.append(action.kind)
-        versions, space = carry_out(action, wanted, versions, space)
+        for action in todo:
+            kinds.append(action.kind)
+            versions, space = carry_out(action, wanted, versions, space)
     else:
         raise AssertionError(f"the plan does not come to rest: {kinds}")
     assert kinds.count("train") <= 1
-    if wanted and wanted.spec and wanted.images and action and action.kind == "nothing":
+    if wanted and wanted.spec and wanted.images and one and {action.kind for action in one.actions} == {"nothing"}:
         release = choose_release(wanted.spec, versions, _inputs(wanted))
         assert (space.release if space else None) == (release.name if release else None)
 
 
 @given(WANTED | UNPUSHED | PARTLY, HISTORY, SPACES)
-def test_suspended_concepts_change_nothing(
+def test_suspended_concepts_change_only_what_is_urgent(
     wanted: DesiredConcept, versions: tuple[Version, ...], space: SpaceState | None
 ) -> None:
     spec = wanted.spec and wanted.spec.model_copy(update={"suspend": True})
-    assert act(replace(wanted, spec=spec), *versions, space=space).kind == "hold"
+    one = act(replace(wanted, spec=spec), *versions, space=space)
+    urgent = ("ReleaseNone", "ReleasePinned", "InputsPublished")
+    assert one.serving.kind == "hold" or one.serving.reason in urgent
+    assert one.training.kind != "train"
+
+
+@given(WANTED | UNPUSHED | PARTLY, HISTORY, SPACES, st.sampled_from(["running", "failed"]))
+def test_serving_does_not_depend_on_whether_a_training_runs_or_failed(
+    wanted: DesiredConcept, versions: tuple[Version, ...], space: SpaceState | None, attempt: str
+) -> None:
+    before = act(wanted, *versions, space=space)
+    fingerprint = before.training.fingerprint
+    after = act(wanted, *versions, space=space, attempts={fingerprint: attempt} if fingerprint else {})
+    assert after.serving == before.serving
 
 
 @given(WANTED, HISTORY, SPACES)
 def test_what_is_published_is_never_trained_again(
     wanted: DesiredConcept, versions: tuple[Version, ...], space: SpaceState | None
 ) -> None:
-    action = act(wanted, *versions, space=space)
+    action = act(wanted, *versions, space=space).training
     if action.kind == "train":
         assert action.fingerprint not in {version.fingerprint for version in versions}
 
@@ -99,6 +114,6 @@ def test_what_is_published_is_never_trained_again(
 def test_rejected_versions_are_only_released_by_name(
     letters: str, versions: tuple[Version, ...], space: SpaceState | None
 ) -> None:
-    action = act(wanted_of(letters), *versions, space=space)
+    action = act(wanted_of(letters), *versions, space=space).serving
     rejected = {version.name for version in versions if version.gate != "passed"}
     assert action.version not in rejected

@@ -17,7 +17,7 @@ from conceptry.policy import Policy, Window, load_policy
 from conceptry.reasons import GateReason
 from conceptry.rollout import Pace, defer_trainings
 from conceptry.version import Live, LiveConcept, Version
-from tests.support.plan_worlds import TEMPLATES, TINY, images_of, spec_of, version_of, wanted_of
+from tests.support.plan_worlds import TEMPLATES, TINY, images_of, serving_of, spec_of, version_of, wanted_of
 
 NEW = replace(TINY, recipe=2)
 NAMES = ("ant", "bee", "cat", "dog", "eel", "fox")
@@ -47,7 +47,8 @@ class Registry:
 
     def plan(self, policy: Policy | None = None, **how: Any) -> Plan:
         desired = Desired("r" * 40, self.wanted)
-        live = Live({name: LiveConcept(name, made, None) for name, made in self.versions.items()})
+        spaces = {name: serving_of(made[-1], placeholder_token=f"<{name}>") for name, made in self.versions.items()}
+        live = Live({name: LiveConcept(name, made, spaces[name]) for name, made in self.versions.items()})
         inputs = PlanInputs({"tiny": NEW}, TEMPLATES, attempts=self.attempts)
         pace = Pace(**{"policy": policy or Policy(), "now": MONDAY_NOON, **how})
         return defer_trainings(plan(desired, live, inputs), desired, live, inputs, pace=pace)
@@ -63,7 +64,7 @@ def registry() -> Registry:
 
 def test_one_goes_first_and_the_others_follow_when_it_passed(registry: Registry) -> None:
     assert registry.starts() == ["ant"]
-    held = {action.concept: (action.deferral, action.deferred) for action in registry.plan().actions}
+    held = {action.concept: (action.deferral, action.deferred) for action in registry.plan().changes}
     assert held["bee"] == ("CanaryFirst", "the canary ant is trained first with tiny recipe 2")
     assert len(registry.plan().changes) == 6, "they are still to be done"
     registry.attempts = {registry.fingerprint("ant"): "running"}
@@ -124,7 +125,7 @@ def test_a_few_at_a_time(registry: Registry) -> None:
     registry.trained("ant")
     registry.attempts = {registry.fingerprint("bee"): "running"}
     assert registry.starts(places=3) == ["cat", "dog"]
-    waiting = {action.deferral for action in registry.plan(places=3).actions if action.concept == "eel"}
+    waiting = {action.deferral for action in registry.plan(places=3).changes if action.concept == "eel"}
     assert waiting == {"NoFreePlace"}
 
 

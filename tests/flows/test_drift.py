@@ -40,7 +40,7 @@ def test_moved_and_deleted_refs_are_put_back(served: World) -> None:
     assert served.action("free-dog").cause == "the branch v1 was deleted"
     api.create_branch(repo, branch="v1", revision=main)
     api.delete_tag(repo, tag=tag)
-    action = served.action("free-dog")
+    action = served.planned("free-dog").serving
     assert (action.kind, action.version, action.health) == ("repair", "v1", "Degraded")
     assert action.cause == f"the branch v1 was moved from {version.commit[:8]} to {main[:8]}; the tag {tag} was deleted"
     watch()
@@ -162,7 +162,7 @@ def test_a_repo_that_cannot_be_understood_stops_no_other_one(served: World) -> N
     assert state.is_completed()
     assert "concept.json of local/free-dog" in served.action("free-dog").cause
     assert served.action("free-dog").kind == "hold"
-    assert served.action("good-dog").health == "Progressing"
+    assert served.planned("good-dog").health == "Progressing"
 
 
 def test_many_concepts_are_looked_at_in_turn(served: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -218,7 +218,7 @@ def test_hours_and_places_come_from_the_repository(world: World) -> None:
     (world.clone / "conceptry.yaml").unlink()
     world.push()
     watch()
-    states = {action.concept: action.health for action in world.plan().actions}
+    states = {one.concept: one.health for one in world.plan().concepts}
     assert list(states.values()).count("Progressing") == 2, "max_parallel is 1, and one more may wait"
 
 

@@ -105,7 +105,7 @@ def test_a_run_that_is_killed_at_any_stage_ends_in_one_version(world: World) -> 
     assert [version.fingerprint for version in there.versions] == [fingerprint]
     assert there.space is not None
     assert there.space.release == "v1"
-    assert world.action("nine-lives").health == "Healthy"
+    assert world.planned("nine-lives").health == "Healthy"
     # Told by the runs that came after those that had done it and were killed.
     judged = "published" if there.versions[0].gate == "passed" else "rejected"
     wait_until(lambda: {"training", judged, "released"} <= set(events_of("nine-lives")))

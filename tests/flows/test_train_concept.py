@@ -27,7 +27,7 @@ def test_a_run_publishes_one_version_with_its_space_and_tells_people(world: Worl
     assert there.space is not None
     assert there.space.release == "v1"
     assert world.branches("grey-cat") == ["main", "v1"]
-    assert world.action("grey-cat").health == "Healthy"
+    assert world.planned("grey-cat").health == "Healthy"
     assert [version.clip for version in there.versions] == [74.5]
     assert "Gate: passed" in artifact("grey-cat-metrics")
     assert "60.0 with the initializer, 74.5 with the token" in artifact("grey-cat-metrics")
@@ -93,7 +93,7 @@ def test_a_version_that_does_not_pass_its_gate_is_published_and_not_released(wor
     there = world.there("poor-cat")
     assert [version.gate for version in there.versions] == ["rejected"]
     assert there.space is None
-    assert world.action("poor-cat").health == "Degraded"
+    assert world.planned("poor-cat").health == "Degraded"
     assert "rejected" in artifact("poor-cat-metrics")
 
     world.write("poor-cat", release="v1")

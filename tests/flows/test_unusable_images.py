@@ -30,9 +30,9 @@ def test_a_plan_holds_what_the_trainer_would_refuse(world: World, monkeypatch: p
         world.write("noisy-dog", seed=next(SEEDS))
     world.push()
     compared, told = current_comparison(world.installation), []
-    assert {action.kind for action in compared.plan.actions} == {"train"}
+    assert {one.training.kind for one in compared.plan.concepts} == {"train"}
     checked = hold_unusable(compared.plan, compared.desired, world.installation, told.append)
-    actions = {action.concept: action for action in checked.actions}
+    actions = {one.concept: one.training for one in checked.concepts}
     assert (actions["clear-dog"].kind, actions["clear-dog"].reason) == ("train", "FirstVersion")
     held = actions["noisy-dog"]
     assert (held.kind, held.reason, held.health, held.estimate) == ("hold", "ImagesUnusable", "Degraded", None)

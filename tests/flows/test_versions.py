@@ -203,7 +203,7 @@ def test_a_concept_is_deleted_only_when_it_left_git(two: World) -> None:
     watch()
     assert two.action("tame-dog").cause == "archived"
     delete_concept(installation, "tame-dog")
-    assert two.plan().actions == ()
+    assert two.plan().concepts == ()
     with pytest.raises(ConceptryError, match="is not on the Hub"):
         delete_concept(installation, "tame-dog")
 

@@ -3,7 +3,7 @@
 from hashlib import md5
 from typing import Any
 
-from conceptry.actions import Action
+from conceptry.actions import ConceptPlan
 from conceptry.concept import BaseModel, ConceptSpec
 from conceptry.desired import Desired, DesiredConcept, ImageRef
 from conceptry.fingerprint import content_keys, serving_fingerprint, training_fingerprint, training_keys
@@ -63,12 +63,12 @@ def act(
     space: SpaceState | None = None,
     there: LiveConcept | None = None,
     **knowledge: Any,
-) -> Action:
+) -> ConceptPlan:
     """Plan for the one concept my-cat; `there` is the Hub's side as a whole."""
     desired = Desired("r" * 40, {} if wanted is None else {wanted.name: wanted})
     there = there or (LiveConcept("my-cat", versions, space) if versions or space else None)
     live = Live({"my-cat": there} if there else {})
     inputs = PlanInputs(**{"bases": BASES, "templates": TEMPLATES, **knowledge})
-    (action,) = plan(desired, live, inputs).actions
-    assert action.concept == "my-cat"
-    return action
+    (one,) = plan(desired, live, inputs).concepts
+    assert one.concept == "my-cat"
+    return one

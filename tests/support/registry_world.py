@@ -21,7 +21,7 @@ from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun, State
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.states import Completed, Pending, Running, Scheduled
 
-from conceptry.actions import Action, Plan
+from conceptry.actions import Action, ConceptPlan, Plan
 from conceptry.gate import GateFinding, GateResult
 from conceptry.installation import Installation
 from conceptry.reasons import GateReason
@@ -113,9 +113,13 @@ class World:
         """The plan as it is now."""
         return current_comparison(self.installation).plan
 
-    def action(self, name: str) -> Action:
+    def planned(self, name: str) -> ConceptPlan:
         """What the plan says about a concept now."""
-        return next(action for action in self.plan().actions if action.concept == name)
+        return next(one for one in self.plan().concepts if one.concept == name)
+
+    def action(self, name: str) -> Action:
+        """The last action that the plan lists for a concept now."""
+        return self.planned(name).listed[-1]
 
     def there(self, name: str) -> LiveConcept:
         """What the Hub holds of a concept, by the listing that everybody goes by."""

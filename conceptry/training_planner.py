@@ -1,0 +1,158 @@
+"""Decision about a concept's training: whether a version of the desired inputs is needed, and whether it can be made.
+
+When a needed training starts is decided by `conceptry/rollout.py`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from typing import Literal
+
+from conceptry.actions import Action, ActionKind, Change, Estimate
+from conceptry.changes import list_changes, training_changes
+from conceptry.concept import BaseModel, RetrainSpec
+from conceptry.errors import DataCorruptError
+from conceptry.estimate import estimate
+from conceptry.fingerprint import content_keys, training_fingerprint, training_keys
+from conceptry.planner import ConceptFacts
+from conceptry.reasons import ActionReason, DeferralReason, DriftReason
+
+
+@dataclass(frozen=True)
+class TrainingPlanner:
+    """Planner of one concept's training."""
+
+    facts: ConceptFacts
+
+    def decide(self) -> Action:
+        """Return the action about the training; `nothing` if a version of the desired inputs is published."""
+        if cannot := self._unknown():
+            return self._hold(*cannot, sync="Unknown")
+        due = self._due()
+        if self.facts.made and due is None:
+            cause = f"{self.facts.made[-1].name} was trained of these inputs"
+            return self.facts.act(
+                ActionKind.NOTHING, ActionReason.INPUTS_TRAINED, cause, sync="Synced", health="Healthy"
+            )
+        if missing := self.facts.desired.missing_images():
+            return self.facts.act(ActionKind.WAIT, *missing, fingerprint=self.facts.fingerprint, health="Healthy")
+        assert self.facts.base is not None, "a concept without a base model is held above"
+        return self._train(self.facts.base, due)
+
+    def _unknown(self) -> tuple[ActionReason, str] | None:
+        """Return why it is not known which versions are needed or exist, as reason and words; None if it is known."""
+        error, spec = self.facts.desired.error, self.facts.spec
+        if error is not None:
+            corrupt = isinstance(error, DataCorruptError)
+            reason = ActionReason.DATA_CORRUPT if corrupt else ActionReason.SPEC_INVALID
+            return reason, "; ".join(str(error).splitlines())
+        if self.facts.live.error is not None:
+            return ActionReason.REPO_UNREADABLE, self.facts.live.error
+        if self.facts.base is None:
+            available = ", ".join(sorted(self.facts.inputs.bases))
+            cause = f"base model {spec.base_model} is not available here; available: {available}"
+            return ActionReason.BASE_MODEL_UNAVAILABLE, cause
+        return None
+
+    def _train(self, base: BaseModel, due: tuple[date, str] | None) -> Action:
+        """Return the action for a needed training whose images are in the remote."""
+        facts, images = self.facts, self.facts.desired.images or ()
+        keys = content_keys(images)
+        retrain = due and due[0].isoformat()
+        fingerprint = training_fingerprint(facts.spec, images, base, retrain)
+        if cannot := self._cannot_train(keys):
+            return self._hold(*cannot, fingerprint=fingerprint)
+        reason, cause = (
+            (ActionReason.RETRAIN_DUE, due[1])
+            if due
+            else training_changes(keys, training_keys(facts.spec, base), facts.live.versions)
+        )
+        attempt = facts.inputs.attempts.get(fingerprint)
+        if attempt == "running":
+            return facts.act(
+                ActionKind.NOTHING,
+                ActionReason.TRAINING_RUNNING,
+                f"is being trained: {cause}",
+                fingerprint=fingerprint,
+                health="Progressing",
+            )
+        if attempt == "failed":
+            because = facts.inputs.failures.get(fingerprint, cause)
+            retry = f"change the inputs, or `conceptry train {facts.desired.name}` to retry"
+            failed = f"training failed ({because}); {retry}"
+            return self._hold(ActionReason.TRAINING_FAILED, failed, fingerprint=fingerprint)
+        if facts.spec.suspend:
+            return self._suspended(cause, fingerprint)
+        action = facts.act(ActionKind.TRAIN, reason, cause, fingerprint=fingerprint, health="Healthy")
+        action = replace(action, retrain=retrain, changes=self._changes(base), estimate=self._estimate(base))
+        return self._after_repair(action)
+
+    def _suspended(self, cause: str, fingerprint: str) -> Action:
+        return self.facts.act(
+            ActionKind.HOLD,
+            ActionReason.SUSPENDED,
+            f"suspended; would train: {cause}",
+            fingerprint=fingerprint,
+            health="Suspended",
+        )
+
+    def _after_repair(self, action: Action) -> Action:
+        """Defer a training until deleted branches and tags are back: one may be of the very version to train."""
+        moved = [drift for drift in self.facts.live.drift if drift.reason is not DriftReason.SPACE_EDITED]
+        if not moved:
+            return action
+        return replace(action, deferral=DeferralReason.REPAIR_FIRST, deferred=f"repaired first: {moved[0]}")
+
+    def _cannot_train(self, images: Sequence[str]) -> tuple[ActionReason, str] | None:
+        """Return why these inputs cannot be trained, as reason and words; None if they can."""
+        if not images:
+            cause = "the images folder contains no image; add some, then `dvc add` and `dvc push` them"
+            return ActionReason.NO_IMAGES, cause
+        problem = self.facts.inputs.initializers.get(self.facts.desired.name)
+        return (ActionReason.INITIALIZER_UNKNOWN, f"initializer_token: {problem}") if problem else None
+
+    def _hold(
+        self,
+        reason: ActionReason,
+        cause: str,
+        *,
+        fingerprint: str | None = None,
+        sync: Literal["OutOfSync", "Unknown"] = "OutOfSync",
+    ) -> Action:
+        return self.facts.act(ActionKind.HOLD, reason, cause, fingerprint=fingerprint, sync=sync, health="Degraded")
+
+    def _changes(self, base: BaseModel) -> tuple[Change, ...]:
+        """Return each difference from the newest version."""
+        newest = self.facts.newest
+        if newest is None:
+            return ()
+        images = self.facts.desired.images or ()
+        names = {**self.facts.inputs.image_names, **{image.md5: image.relpath for image in images}}
+        return list_changes(
+            old_images=newest.images,
+            new_images=content_keys(images),
+            old_keys=newest.spec,
+            new_keys=training_keys(self.facts.spec, base),
+            names=names,
+        )
+
+    def _estimate(self, base: BaseModel) -> Estimate | None:
+        """Estimate duration and price of the training; None if no rate is known."""
+        rate = self.facts.inputs.rate(self.facts.spec)
+        keys = training_keys(self.facts.spec, base)
+        return estimate(keys, self.facts.live.versions, rate) if rate else None
+
+    def _due(self) -> tuple[date, str] | None:
+        """Return the day on which a scheduled retraining fell due, and the cause; None if none is due.
+
+        The day is counted from the last version, so it stays the same on later days: a failed retraining remains one
+        attempt with one fingerprint.
+        """
+        retrain, today = self.facts.spec.retrain, self.facts.inputs.today
+        made = self.facts.made
+        if not isinstance(retrain, RetrainSpec) or self.facts.spec.release != "latest" or today is None or not made:
+            return None
+        newest = max(made, key=lambda version: version.number)
+        day = newest.day + timedelta(days=retrain.every_days)
+        elapsed = (today - newest.day).days
+        return (day, f"scheduled ({elapsed} days since {newest.name})") if day <= today else None
