@@ -1,7 +1,7 @@
 """Content of a plan: per concept one action for what is served and one for what is trained, each with its reason."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 from typing import Any, Literal
 
@@ -14,6 +14,7 @@ from conceptry.version import Drift
 Sync = Literal["Synced", "OutOfSync", "Unknown"]
 Health = Literal["Healthy", "Progressing", "Degraded", "Suspended", "Missing"]
 Attempt = Literal["running", "failed"]
+Concern = Literal["serving", "training"]
 
 
 class ActionKind(StrEnum):
@@ -120,6 +121,12 @@ class ConceptPlan:
         return "Degraded" if "Degraded" in both else "Progressing" if "Progressing" in both else self.serving.health
 
     @property
+    def concerns(self) -> tuple[tuple[Concern, Action], ...]:
+        """Both actions with their concerns; the one that a table lists, or lists first, comes first."""
+        both: tuple[tuple[Concern, Action], ...] = (("serving", self.serving), ("training", self.training))
+        return both if self.serving in self.listed else both[::-1]
+
+    @property
     def listed(self) -> tuple[Action, ...]:
         """The actions that a table lists, one or two: none that does nothing beside one that does, none twice."""
         busy = tuple(action for action in self.actions if action.kind is not ActionKind.NOTHING)
@@ -167,20 +174,15 @@ class Plan:
         return Estimate(round(minutes, 1), round(usd, 2), f"{len(each)} trainings")
 
     def to_json(self) -> str:
-        """Return the JSON that `conceptry plan --json` prints; empty optional fields are left out."""
-        data = asdict(self)
-        data["concepts"] = [
-            {
-                "concept": one.concept,
-                "sync": one.sync,
-                "health": one.health,
-                "serving": _without_empty(asdict(one.serving)),
-                "training": _without_empty(asdict(one.training)),
-            }
-            for one in self.concepts
-        ]
-        if not self.hub:
-            del data["hub"]
+        """Return the JSON that `conceptry plan --json` prints; empty optional fields are left out.
+
+        Of a concept's two actions the one that a table lists first comes first.
+        """
+        data: dict[str, Any] = {"revision": self.revision}
+        if self.hub:
+            data["hub"] = self.hub
+        data["concepts"] = {one.concept: {"sync": one.sync, "health": one.health} for one in self.concepts}
+        data["actions"] = [_dump(concern, action) for one in self.concepts for concern, action in one.concerns]
         if total := self.estimate:
             data["estimate"] = asdict(total)
         return json.dumps(data, indent=2, ensure_ascii=False)
@@ -193,13 +195,17 @@ class Plan:
             ConceptryError: the text is not a saved plan.
         """
         try:
-            data = json.loads(text)
-            return _PLAN.validate_python(data)
-        except (ValueError, ValidationError, AttributeError, TypeError) as error:
+            saved = _SAVED.validate_json(text)
+            actions = {(one.concept, one.concern): one.action() for one in saved.actions}
+            concepts = tuple(
+                ConceptPlan(name, actions[name, "serving"], actions[name, "training"]) for name in saved.concepts
+            )
+        except (ValidationError, KeyError) as error:
             first = str(error).splitlines()[0]
             raise ConceptryError(
                 f"the file is not a saved plan: {first}", next_step="save one with `conceptry plan --out FILE`"
             ) from None
+        return Plan(saved.revision, concepts, saved.hub)
 
 
 def urgency(action: Action) -> int:
@@ -213,16 +219,39 @@ def urgency(action: Action) -> int:
     return 4 if action.kind is ActionKind.TRAIN else 3
 
 
+@dataclass(frozen=True)
+class Status:
+    """Status of a concept in both of its concerns together."""
+
+    sync: Sync
+    health: Health
+
+
+@dataclass(frozen=True)
+class SavedAction(Action):
+    """Action in the JSON of a plan, with its concern."""
+
+    concern: Concern = "serving"
+
+    def action(self) -> Action:
+        """Return the action without its concern."""
+        return Action(**{each.name: getattr(self, each.name) for each in fields(Action)})
+
+
+@dataclass(frozen=True)
+class SavedPlan:
+    """JSON of a plan."""
+
+    revision: str
+    concepts: dict[str, Status]
+    actions: tuple[SavedAction, ...]
+    estimate: Estimate | None = None
+    hub: str = ""
+
+
 def plan_schema() -> dict[str, Any]:
     """Return the JSON Schema of `conceptry plan --json`, committed as docs/plan.schema.json."""
-    schema = _PLAN.json_schema(mode="serialization")
-    schema["properties"]["estimate"] = {
-        "anyOf": [{"$ref": "#/$defs/Estimate"}, {"type": "null"}],
-        "description": "All trainings together.",
-    }
-    both = schema["$defs"]["ConceptPlan"]["properties"]
-    for status in ("sync", "health"):
-        both[status] = {**schema["$defs"]["Action"]["properties"][status], "description": "Of both concerns."}
+    schema = _SAVED.json_schema(mode="serialization")
     for definition in (schema, *schema["$defs"].values()):
         definition.pop("title", None)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Conceptry plan", **schema}
@@ -231,8 +260,9 @@ def plan_schema() -> dict[str, Any]:
 _OPTIONAL = ("changes", "estimate", "deferred", "deferral", "drift")
 
 
-def _without_empty(action: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in action.items() if value or key not in _OPTIONAL}
+def _dump(concern: Concern, action: Action) -> dict[str, Any]:
+    values = {"concept": action.concept, "concern": concern, **asdict(action)}
+    return {key: value for key, value in values.items() if value or key not in _OPTIONAL}
 
 
-_PLAN = TypeAdapter(Plan)
+_SAVED = TypeAdapter(SavedPlan)

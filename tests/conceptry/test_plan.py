@@ -432,34 +432,32 @@ def test_plan_as_json() -> None:
     made = plan(Desired("r1", {"my-cat": wanted_of()}), Live({}), PlanInputs(BASES, TEMPLATES))
     assert json.loads(made.to_json()) == {
         "revision": "r1",
-        "concepts": [
+        "concepts": {"my-cat": {"sync": "OutOfSync", "health": "Missing"}},
+        "actions": [
             {
                 "concept": "my-cat",
+                "concern": "training",
+                "kind": "train",
+                "reason": "FirstVersion",
+                "cause": "first version",
+                "fingerprint": fingerprint(),
+                "version": None,
+                "sync": "OutOfSync",
+                "health": "Healthy",
+                "retrain": None,
+            },
+            {
+                "concept": "my-cat",
+                "concern": "serving",
+                "kind": "nothing",
+                "reason": "AwaitingVersion",
+                "cause": "serves nothing until v1 is published",
+                "fingerprint": None,
+                "version": None,
                 "sync": "OutOfSync",
                 "health": "Missing",
-                "serving": {
-                    "concept": "my-cat",
-                    "kind": "nothing",
-                    "reason": "AwaitingVersion",
-                    "cause": "serves nothing until v1 is published",
-                    "fingerprint": None,
-                    "version": None,
-                    "sync": "OutOfSync",
-                    "health": "Missing",
-                    "retrain": None,
-                },
-                "training": {
-                    "concept": "my-cat",
-                    "kind": "train",
-                    "reason": "FirstVersion",
-                    "cause": "first version",
-                    "fingerprint": fingerprint(),
-                    "version": None,
-                    "sync": "OutOfSync",
-                    "health": "Healthy",
-                    "retrain": None,
-                },
-            }
+                "retrain": None,
+            },
         ],
     }
 

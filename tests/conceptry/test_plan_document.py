@@ -72,7 +72,8 @@ def test_the_plan_sums_its_trainings_up() -> None:
 
 
 def test_json_follows_its_schema_and_comes_back() -> None:
-    for made in (plan_of(rates={"tiny": GPU}), plan_of(), Plan("r1", ())):
+    archived = Plan("r1", (act(None, V1),))
+    for made in (plan_of(rates={"tiny": GPU}), plan_of(), Plan("r1", ()), archived):
         text = made.to_json()
         Draft202012Validator(plan_schema()).validate(json.loads(text))
         assert Plan.from_json(text) == made

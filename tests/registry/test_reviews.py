@@ -65,7 +65,7 @@ def test_the_workflow_plans_what_is_checked_out_and_comments_it_once(
     assert comment.startswith("<!-- conceptry plan -->\n### Plan\n")
     assert "| red\\-dog | train | first version |" in comment
     assert "USD" in comment
-    assert json.loads((world.clone / "plan.json").read_text())["concepts"][0]["concept"] == "red-dog"
+    assert json.loads((world.clone / "plan.json").read_text())["actions"][0]["concept"] == "red-dog"
 
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "gh").write_text(GH)
