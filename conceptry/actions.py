@@ -13,7 +13,7 @@ from conceptry.version import Drift
 
 Sync = Literal["Synced", "OutOfSync", "Unknown"]
 Health = Literal["Healthy", "Progressing", "Degraded", "Suspended", "Missing"]
-Attempt = Literal["running", "failed"]
+Attempt = Literal["running", "interrupted", "failed"]
 Concern = Literal["serving", "training"]
 
 

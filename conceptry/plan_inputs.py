@@ -16,7 +16,8 @@ class PlanInputs:
     Attributes:
         bases: Base models by name.
         templates: Identity of the templates of Space and handler; part of the serving fingerprint.
-        attempts: State of the newest run of each training fingerprint, if that is running or failed.
+        attempts: State of the newest run of each training fingerprint, if that is running, was interrupted by the loss
+            of its process and may go on, or failed.
         failures: Why the newest run of a training fingerprint failed, in words.
         initializers: What is wrong with the initializer of a concept, in words, by its name.
         today: Date by which scheduled retrainings are due; None plans no retraining.

@@ -29,6 +29,7 @@ class ActionReason(Reason):
     SETTINGS_CHANGED = "SettingsChanged", "train: concept.yaml has other training settings than the newest version."
     BASE_MODEL_CHANGED = "BaseModelChanged", "train: base model, its weights, or the trainer's RECIPE changed."
     RETRAIN_DUE = "RetrainDue", "train: a scheduled retraining is due."
+    TRAINING_INTERRUPTED = "TrainingInterrupted", "train: the process of a started training was lost; it goes on."
     # hide
     PRIVATE = "Private", "hide: concept.yaml says `space.private: true`, and its model repo or its Space is public."
     # release, adopt

@@ -14,7 +14,7 @@ from conceptry.concept import BaseModel
 from conceptry.desired import Desired
 from conceptry.plan_inputs import PlanInputs
 from conceptry.policy import Policy
-from conceptry.reasons import DeferralReason, GateReason
+from conceptry.reasons import ActionReason, DeferralReason, GateReason
 from conceptry.version import Live, LiveConcept, Version
 
 FEW = 2
@@ -89,14 +89,19 @@ class Pace:
 
 def defer_trainings(plan: Plan, desired: Desired, live: Live, inputs: PlanInputs, *, pace: Pace) -> Plan:
     """Return the plan with a deferral on each training that must not start now."""
+    # A training that was interrupted goes on: it was started when it was allowed to.
     trainings = [
-        one.training for one in plan.concepts if one.training.kind is ActionKind.TRAIN and not one.training.deferral
+        one.training
+        for one in plan.concepts
+        if one.training.kind is ActionKind.TRAIN
+        and one.training.deferral is None
+        and one.training.reason is not ActionReason.TRAINING_INTERRUPTED
     ]
     if not trainings:
         return plan
     closed = pace.closed()
     by_rollout = {name: rollout for rollout in rollouts(plan, desired, live, inputs) for name in rollout.pending}
-    running = sum(attempt == "running" for attempt in inputs.attempts.values())
+    running = sum(attempt != "failed" for attempt in inputs.attempts.values())
     free = len(trainings) if pace.places is None else max(0, pace.places - running)
     deferred: dict[str, Deferral] = {}
     # Trainings that an edit of a concept needs come before those of a rollout.
@@ -149,9 +154,9 @@ def _stage(kind: ActionKind, live: LiveConcept, base: BaseModel, attempt: Attemp
     if _is_of(newest, base):
         moved = any(not _is_of(version, base) for version in versions)
         return _verdict(newest) if moved else None
-    if kind is ActionKind.TRAIN:
-        return "pending"
-    return {"running": "running", "failed": "failed", None: None}[attempt]
+    if attempt is not None:
+        return "failed" if attempt == "failed" else "running"
+    return "pending" if kind is ActionKind.TRAIN else None
 
 
 def _verdict(newest: Version) -> str | None:

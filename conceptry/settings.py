@@ -62,6 +62,11 @@ class Settings(BaseWeightsSettings):
     )
     backend: Literal["local", "vertex"] = Field("local", description="Where training runs.")
     max_parallel: int = Field(1, ge=1, description="Trainings at the same time.")
+    start_minutes: float = Field(
+        20.0,
+        gt=0,
+        description="Minutes in which a worker has to start a training; more where a machine has to start first.",
+    )
     poll_seconds: float = Field(
         5.0, ge=0.5, description="Seconds between two requests to the origin for the head of its branch."
     )

@@ -76,6 +76,16 @@ class TrainingPlanner:
                 fingerprint=fingerprint,
                 health="Progressing",
             )
+        if attempt == "interrupted":
+            going_on = f"goes on after its process was lost: {cause}"
+            action = facts.act(
+                ActionKind.TRAIN,
+                ActionReason.TRAINING_INTERRUPTED,
+                going_on,
+                fingerprint=fingerprint,
+                health="Progressing",
+            )
+            return replace(action, retrain=retrain)
         if attempt == "failed":
             because = facts.inputs.failures.get(fingerprint, cause)
             retry = f"change the inputs, or `conceptry train {facts.desired.name}` to retry"

@@ -41,7 +41,7 @@ def apply(saved: str) -> State[Any]:
     context = Context.of(installation, PREFECT if server else DIRECT)
     with (
         hold(installation.work.watch_lock, run_id()),
-        training_runs(installation) if server else nullcontext() as runs,
+        training_runs(installation, settle=True) if server else nullcontext() as runs,
     ):
         comparison = compare(context, observe(context), runs)
         try:

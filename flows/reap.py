@@ -1,10 +1,15 @@
 """Reap: cancel jobs on Vertex AI that no run owns. Scheduled every ten minutes.
 
-A job outlives the process that follows it, so that a restarted run finds it again. This flow ends the jobs of runs that
-do not restart: runs that failed, were cancelled or were deleted while their job was live.
+A job outlives the process that follows it, so that a restarted run finds it again. This flow ends the jobs that nobody
+will follow again. In doubt a job continues, because its time-out limits what it costs:
+
+    a run is scheduled or running                                          kept
+    its inputs are the desired ones in git, and their training may go on   kept: the watcher starts or resumes a run
+    the run was cancelled                                                  cancelled
+    otherwise                                                              cancelled once nobody reported for GRACE
 """
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from prefect import flow, get_run_logger
@@ -12,17 +17,20 @@ from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.states import Completed
 from prefect.types._datetime import now
 
+from conceptry.actions import Plan
 from flows.current_installation import current_installation
-from flows.training_runs import MAX_RUNS, training_runs
+from flows.observe import Context, observe
+from flows.reconcile import compare
+from flows.steps import PREFECT
+from flows.training_runs import training_runs
 from tasks.events import emit
 from tasks.training.tasks import TERMINAL
 
 if TYPE_CHECKING:
     from tasks.training.job_snapshot import Job
 
-MAX_CRASHED = timedelta(minutes=30)
-"""Time for which the job of a crashed run is kept, because the watcher schedules the run again."""
-_OVER = frozenset({StateType.COMPLETED, StateType.FAILED, StateType.CANCELLED})
+GRACE = timedelta(minutes=10)
+"""Time since the last sign of a run, or since the creation of a job without one, in which the job is kept."""
 
 
 @flow(name="reap")
@@ -36,19 +44,32 @@ def reap() -> State[Any]:
     cloud = vertex.open_cloud(installation.vertex_settings(), logger.warning)
     # Jobs are listed before runs: the run of every listed job existed when the job was created.
     jobs = cloud.jobs.live(installation.id)
+    if not jobs:
+        return Completed(message="0 live, 0 cancelled")
+    context = Context.of(installation, PREFECT)
     with training_runs(installation) as known:
         runs = known.latest(fingerprint_of(job) for job in jobs)
+        owned = {str(run.parameters.get("fingerprint")) for run in known.active()}
+        owned |= wanted(compare(context, observe(context), known).plan)
+        moment = known.server_time()
     ended = []
     for job in jobs:
-        if is_owned(job, runs.get(fingerprint_of(job))):
+        fingerprint = fingerprint_of(job)
+        if fingerprint in owned or not is_ownerless(job, runs.get(fingerprint), moment):
             continue
         logger.warning("cancelling job %s (%s): no live run owns it", job.short, job.display_name)
         cloud.jobs.cancel(job)
         concept = job.home.rstrip("/").split("/")[-2]
-        emit(concept, "reaped", job=job.short, fingerprint=fingerprint_of(job))
+        emit(concept, "reaped", job=job.short, fingerprint=fingerprint)
         ended.append(job.short)
     message = f"{len(jobs)} live, {len(ended)} cancelled" + (f": {', '.join(ended)}" if ended else "")
     return Completed(message=message)
+
+
+def wanted(plan: Plan) -> set[str]:
+    """Return the fingerprints whose trainings may start or go on, now or later."""
+    open_ = (one.training for one in plan.concepts if one.training.health != "Degraded")
+    return {training.fingerprint for training in open_ if training.fingerprint}
 
 
 def fingerprint_of(job: "Job") -> str:
@@ -56,12 +77,15 @@ def fingerprint_of(job: "Job") -> str:
     return job.home.rstrip("/").rpartition("/")[2]
 
 
-def is_owned(job: "Job", run: FlowRun | None) -> bool:
-    """Whether a run follows a job, or will do so when it is retried."""
+def is_ownerless(job: "Job", run: FlowRun | None, moment: datetime) -> bool:
+    """Whether nobody will follow a job again whose inputs nobody wants; `moment` is the server's time.
+
+    A process that still follows its job renews its run, in whatever state the server has it.
+    """
     if job.labels.get("conceptry_run", "").startswith(TERMINAL):
-        return True
-    if run is None or run.state is None or run.state_type in _OVER:
         return False
-    if run.state_type == StateType.CRASHED:
-        return run.run_count < MAX_RUNS and now("UTC") - run.state.timestamp < MAX_CRASHED
-    return True
+    if run is None:
+        return now("UTC") - job.created > GRACE
+    if run.state_type is StateType.CANCELLED:
+        return True
+    return run.updated is not None and moment - run.updated > GRACE

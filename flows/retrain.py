@@ -25,7 +25,7 @@ def retrain() -> State[Any]:
     """Start the retrainings that are due today."""
     installation = current_installation()
     context = Context.of(installation, PREFECT)
-    with training_runs(installation) as runs:
+    with training_runs(installation, settle=True) as runs:
         comparison = compare(context, observe(context), runs, today=now("UTC").date())
         start = scheduled(runs)
 

@@ -8,9 +8,12 @@ runs of one fingerprint the second waits for the first, finds the version on the
 
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
+from uuid import UUID
 
 from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import FlowRun, State
+from prefect.runtime import flow_run
+from prefect.settings import get_current_settings
 from prefect.states import Cancelled
 
 from conceptry.errors import TrainingCancelled
@@ -19,6 +22,7 @@ from conceptry.training_job import TrainingJob, training_job
 from conceptry.version import Manifest, Version
 from flows import artifacts
 from flows.current_installation import current_installation
+from flows.keep_alive import keep_alive, place_of
 from flows.release import release
 from flows.training_runs import training_runs
 from flows.vertex_hooks import cancel_jobs
@@ -56,7 +60,11 @@ def train_concept(name: str, revision: str, fingerprint: str, retrain: str | Non
     """
     installation, logger = current_installation(), get_run_logger()
     session, folder = HubSession(installation.hub), RunFolder(installation.work.run(fingerprint))
-    with folder.lock(run_id(), lambda: logger.info("waiting for another run of %s", fingerprint[:8])) as lock:
+
+    def wait() -> None:
+        logger.info("waiting for another run of %s", fingerprint[:8])
+
+    with sign_of_life(installation), folder.lock(run_id(), wait) as lock:
         version = find_published(session, name, fingerprint)
         if version is None:
             desired = list_images_task(installation, read_git(installation, revision, only=name))
@@ -90,6 +98,13 @@ def train_concept(name: str, revision: str, fingerprint: str, retrain: str | Non
         release(name)
         folder.clear()
     return version.name
+
+
+def sign_of_life(installation: Installation) -> AbstractContextManager[None]:
+    """Renew the sign of life of the current run, if a Prefect server schedules it."""
+    if flow_run.id is None or not get_current_settings().api.url:
+        return nullcontext()
+    return keep_alive(UUID(flow_run.id), place_of(installation.work.root))
 
 
 def place_to_train(installation: Installation, job: TrainingJob) -> AbstractContextManager[None]:

@@ -1,17 +1,19 @@
 """Training runs on the Prefect server: one run per fingerprint, found by its tag.
 
-    running     scheduled, pending, running, or crashed and to be resumed        -> no action
-    failed      ended by an error, or cancelled by the user                     -> hold until the user retries the run
-    crashed     its process was killed: the watcher schedules the same run again, MAX_RUNS times in total
+    running       scheduled, pending or running                            -> no action
+    interrupted   its process was lost (flows/liveness.py), or it crashed  -> the watcher schedules the same run again
+    failed        ended by an error, cancelled by the user, or             -> hold until the user retries the run
+                  interrupted more than MAX_RESUMED times since a user started it
 
-A run keeps its id through every retry, so that a retry finds its finished tasks. The lock on its folder (tasks.locks)
-shows whether a run in state Running is alive or died together with its worker.
+A run keeps its id through every retry, so that a retry finds its finished tasks.
 """
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime, timedelta
+from uuid import UUID, uuid5
 
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import (
@@ -27,19 +29,20 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.client.schemas.sorting import FlowRunSort
-from prefect.states import AwaitingRetry, Completed, Crashed
+from prefect.states import AwaitingRetry, Completed
 from prefect.types._datetime import now
 
 from conceptry.actions import Attempt
 from conceptry.installation import Installation
-from conceptry.work_folder import WorkFolder
+from conceptry.reasons import ActionReason
+from flows.liveness import Deadlines, Liveness, server_time
+from tasks.events import emit
 from tasks.prefect_client import connected
-from tasks.run_folder import RunFolder
 
 TRAINING = "train-concept"
-MAX_RUNS = 4
-# A worker starts the process of a run within seconds; a run that stays pending longer has lost its worker.
-MAX_PENDING = timedelta(minutes=3)
+MAX_RESUMED = 3
+RESUMED = "Resumes at the first unfinished task."
+"""Message of the state that the watcher gives to an interrupted run; a user's retry has another one."""
 PAGE = 100
 _PREFIX = re.compile(r"^Flow run encountered an exception: (\w+: )?")
 
@@ -60,21 +63,24 @@ class TrainingRuns:
     Args:
         client: Client of the Prefect server.
         installation: Id of the installation; runs of others on the same server are not seen.
-        work: Scratch folder, whose locks show which runs were killed on this machine.
         since: Moment at which the caller read the Hub; runs that completed later count as running.
+        liveness: Judge of active runs, which ends lost ones; None leaves them as they are.
     """
 
-    def __init__(self, client: SyncPrefectClient, installation: str, work: WorkFolder, since: datetime) -> None:
-        self._client, self._work, self._since = client, work, since
-        self._installation = installation
+    def __init__(
+        self, client: SyncPrefectClient, installation: str, since: datetime, liveness: Liveness | None = None
+    ) -> None:
+        self._client, self._installation, self._since = client, installation, since
+        self._liveness = liveness
 
     def attempts(self, fingerprints: Iterable[str]) -> dict[str, Attempt]:
         """Return the state of the runs of these fingerprints, and of all that are active.
 
-        A fingerprint that may be trained, or trained again, is left out.
+        A fingerprint that may be trained is left out.
         """
+        active = {str(run.parameters.get("fingerprint")): run for run in self.active()}
         states = {fingerprint: self._attempt(run) for fingerprint, run in self._newest(fingerprints).items()}
-        states |= {str(run.parameters.get("fingerprint")): "running" for run in self.active()}
+        states |= dict.fromkeys(active, "running")
         return {fingerprint: attempt for fingerprint, attempt in states.items() if attempt is not None}
 
     def failures(self, attempts: Mapping[str, Attempt]) -> dict[str, str]:
@@ -84,32 +90,43 @@ class TrainingRuns:
         return {fingerprint: cause for fingerprint, run in newest.items() if (cause := _cause(run))}
 
     def active(self) -> list[FlowRun]:
-        """Return the runs that are scheduled or running, without those that were killed."""
+        """Return the runs that are scheduled or running; runs that lost their process are ended and left out."""
         states = [StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
         runs = self._read([], FlowRunFilterState(type=FlowRunFilterStateType(any_=states)))
-        return [run for run in runs if not self._crash_if_abandoned(run)]
+        if self._liveness is None:
+            return runs
+        lost = {loss.run.id: loss for loss in self._liveness.settle(runs)}
+        for loss in lost.values():
+            name, words = str(loss.run.parameters.get("name")), loss.words
+            state, reason = loss.run.state_name, ActionReason.TRAINING_INTERRUPTED
+            emit(name, "interrupted", run=str(loss.run.id), state=state, reason=reason, cause=words)
+        return [run for run in runs if run.id not in lost]
 
     def latest(self, fingerprints: Iterable[str]) -> dict[str, FlowRun]:
-        """Return the newest run of each fingerprint that has one; a killed run has the state Crashed."""
-        newest = self._newest(fingerprints)
-        for run in newest.values():
-            self._crash_if_abandoned(run)
-        return newest
+        """Return the newest run of each fingerprint that has one."""
+        return self._newest(fingerprints)
+
+    def server_time(self) -> datetime:
+        """Return the clock of the Prefect server."""
+        return server_time(self._client)
 
     def start(
         self, name: str, revision: str, fingerprint: str, retrain: str | None = None, *, again: bool = False
     ) -> FlowRun:
         """Schedule the training of a fingerprint: one run, however many processes call this.
 
-        A crashed run is scheduled again; with `again`, a user's request, also one that failed or was cancelled.
+        An interrupted run is scheduled again; with `again`, a user's request, also one that failed or was cancelled.
         """
         run = self._newest([fingerprint]).get(fingerprint)
         if run is not None and self._attempt(run) == "running":
             return run
         dead = (StateType.CRASHED, StateType.FAILED, StateType.CANCELLED) if again else (StateType.CRASHED,)
-        if run is not None and run.state_type in dead:
-            retry: State[None] = AwaitingRetry(message="Resumes at the first unfinished task.")
-            self._client.set_flow_run_state(run.id, retry, force=True)
+        if run is not None and run.state is not None and run.state_type in dead:
+            retry: State[None] = AwaitingRetry(message="Retried by a user." if again else RESUMED)
+            # Two watches that read the same state make one transition of it.
+            retry.state_details.transition_id = uuid5(run.state.id, retry.message or "")
+            if self._client.read_flow_run(run.id).state_type in dead:
+                self._client.set_flow_run_state(run.id, retry)
             return self._client.read_flow_run(run.id)
         # The version of a completed run may have been deleted from the Hub; a new training then needs a new run.
         key = fingerprint if run is None else f"{fingerprint}/{run.id}"
@@ -122,29 +139,19 @@ class TrainingRuns:
         )
 
     def _attempt(self, run: FlowRun) -> Attempt | None:
-        self._crash_if_abandoned(run)
         if run.state_type == StateType.COMPLETED:
             return "running" if run.end_time is None or run.end_time > self._since else None
         if run.state_type == StateType.CRASHED:
-            return None if run.run_count < MAX_RUNS else "failed"
+            return "interrupted" if self._resumed(run.id) < MAX_RESUMED else "failed"
         return "failed" if run.state_type in (StateType.FAILED, StateType.CANCELLED) else "running"
 
-    def _crash_if_abandoned(self, run: FlowRun) -> bool:
-        """Set CRASHED on a run whose process and runner were killed; return whether that is so."""
-        if not self._is_abandoned(run):
-            return False
-        state: State[None] = Crashed(message="The process of this run was killed, and so was its runner.")
-        self._client.set_flow_run_state(run.id, state, force=True)
-        run.state, run.state_type, run.state_name = state, state.type, state.name
-        return True
-
-    def _is_abandoned(self, run: FlowRun) -> bool:
-        if run.state is None:
-            return False
-        if run.state_type in (StateType.PENDING, StateType.CANCELLING):
-            return now("UTC") - run.state.timestamp > MAX_PENDING
-        fingerprint = str(run.parameters.get("fingerprint", ""))
-        return run.state_type == StateType.RUNNING and RunFolder(self._work.run(fingerprint)).abandoned_by(str(run.id))
+    def _resumed(self, run: UUID) -> int:
+        """Return how often the watcher resumed a run since a user started or retried it."""
+        count = 0
+        for state in sorted(self._client.read_flow_run_states(run), key=lambda state: state.timestamp):
+            if state.type is StateType.SCHEDULED:
+                count = count + 1 if state.message == RESUMED else 0
+        return count
 
     def _newest(self, fingerprints: Iterable[str]) -> dict[str, FlowRun]:
         unique = sorted(set(fingerprints))
@@ -182,10 +189,25 @@ def _cause(run: FlowRun) -> str:
 
 
 @contextmanager
-def training_runs(installation: Installation, since: datetime | None = None) -> Iterator[TrainingRuns]:
-    """Yield the training runs of the Prefect server in Prefect's settings."""
+def training_runs(
+    installation: Installation,
+    since: datetime | None = None,
+    *,
+    settle: bool = False,
+    deadlines: Deadlines | None = None,
+) -> Iterator[TrainingRuns]:
+    """Yield the training runs of the Prefect server in Prefect's settings.
+
+    Args:
+        installation: Installation whose runs are meant.
+        since: Moment at which the caller read the Hub; now, if left out.
+        settle: Whether to end runs that lost their process, which only flows do.
+        deadlines: Time after which silence counts; the setting `start_minutes` and the defaults, if left out.
+    """
+    start = timedelta(minutes=installation.settings.start_minutes)
     with connected() as client:
-        yield TrainingRuns(client, installation.id, installation.work, since or now("UTC"))
+        judge = Liveness(client, installation.work, deadlines or replace(Deadlines(), pending=start))
+        yield TrainingRuns(client, installation.id, since or now("UTC"), judge if settle else None)
 
 
 def skip_late(flow_name: str) -> None:

@@ -33,7 +33,7 @@ def watch() -> State[Any]:
             return Completed(name="Skipped", message="Another watch is running on this machine.")
         skip_late(watch.name)
         context = Context.of(installation, PREFECT)
-        with training_runs(installation) as runs:
+        with training_runs(installation, settle=True) as runs:
             comparison = compare(context, observe(context), runs)
             logger.info("%s", artifacts.plan_lines(comparison.plan))
             if emit_changes(comparison.plan, installation.work.plan):

@@ -27,6 +27,7 @@ EventName = Literal[
     "degraded",
     "waiting",
     "healthy",
+    "interrupted",
     "reaped",
 ]
 EVENTS: dict[EventName, str] = {
@@ -42,6 +43,7 @@ EVENTS: dict[EventName, str] = {
     "degraded": "The concept needs a user's action.",
     "waiting": "Images are missing in the DVC remote.",
     "healthy": "The concept is healthy again.",
+    "interrupted": "The process of a training was lost; the training goes on, unless it was being cancelled.",
     "reaped": "A job on Vertex AI was cancelled because no run owned it.",
 }
 

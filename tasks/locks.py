@@ -79,6 +79,11 @@ def is_held(path: Path) -> bool:
         return not _try(file.fileno(), fcntl.LOCK_SH)
 
 
+def holder_of(path: Path) -> str | None:
+    """Return the name of the process or run that holds the lock file at `path`; None if it is free."""
+    return path.read_text(encoding="utf-8", errors="replace") if is_held(path) else None
+
+
 def abandoned(path: Path, holder: str) -> bool:
     """Whether `holder` held this lock and was killed before it released it."""
     if not path.is_file():

@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.locks import abandoned, hold
+from tasks.locks import abandoned, hold, holder_of
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,10 @@ class RunFolder:
     def lock(self, holder: str, on_wait: Callable[[], None] = lambda: None) -> AbstractContextManager[int]:
         """Return a context that holds this folder's lock and yields its file descriptor, which the trainer inherits."""
         return hold(self.root / "lock", holder, on_wait)
+
+    def holder(self) -> str | None:
+        """Return the run that holds this folder's lock on this machine; None if it is free."""
+        return holder_of(self.root / "lock")
 
     def abandoned_by(self, holder: str) -> bool:
         """Whether `holder` held this folder's lock on this machine and was killed."""

@@ -22,7 +22,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.client.schemas.sorting import LogSort
-from prefect.states import Cancelling, Failed
+from prefect.states import Cancelled, Cancelling, Crashed, Failed
 
 import cli.setup_gcp
 from cli.setup_gcp import register_blocks
@@ -259,23 +259,32 @@ def test_the_reaper_ends_jobs_that_no_run_owns(vertex_world: World, cloud: Cloud
     def job_of(fingerprint: str, run_label: str, whose: str = ours) -> Any:
         return cloud_clients.jobs.find_or_create(JobSpec("lost-cat", fingerprint, whose, run_label, cloud.bucket))
 
-    fingerprints = {name: md5(name.encode()) * 2 for name in ("running", "failed", "unknown", "terminal", "others")}
+    # The training of a concept in git, which was interrupted while conceptry.yaml allows no start.
+    vertex_world.write("lost-cat")
+    (vertex_world.clone / "conceptry.yaml").write_text("suspend: true\n")
+    revision = vertex_world.push()
+    wanted = job_at_head(vertex_world.installation, "lost-cat").fingerprint
+    fingerprints = {name: md5(name.encode()) * 2 for name in ("running", "failed", "cancelled", "terminal", "others")}
+    fingerprints["crashed"] = wanted
+    on_server = ("running", "failed", "cancelled", "crashed")
     with runs_on_server(vertex_world.installation) as runs:
-        owned = {name: runs.start("lost-cat", "0" * 40, fingerprints[name]) for name in ("running", "failed")}
+        owned = {name: runs.start("lost-cat", revision, fingerprints[name]) for name in on_server}
     for flow_run in owned.values():
         set_state(flow_run, "run")
     jobs = {name: job_of(fingerprints[name], str(owned[name].id)) for name in owned}
-    jobs["unknown"] = job_of(fingerprints["unknown"], "a-run-of-a-lost-database")
     jobs["terminal"] = job_of(fingerprints["terminal"], f"{TERMINAL}laptop")
     jobs["others"] = job_of(fingerprints["others"], "x", whose="another-installation")
-    set_state(owned["failed"], Failed(message="credentials expired"))
+    for name, ended in {"failed": Failed(), "cancelled": Cancelled(), "crashed": Crashed()}.items():
+        set_state(owned[name], ended)
     state: State[Any] = reap(return_state=True)
-    assert (state.message or "").startswith("4 live, 2 cancelled")
-    wait_until(lambda: states_of(cloud, fingerprints["failed"]) == ["CANCELLED"])
+    assert (state.message or "").startswith("5 live, 1 cancelled")
+    wait_until(lambda: states_of(cloud, fingerprints["cancelled"]) == ["CANCELLED"])
     found = {name: states_of(cloud, fingerprint)[0] for name, fingerprint in fingerprints.items()}
-    assert found == {"running": "PENDING", "failed": "CANCELLED", "unknown": "CANCELLED", "terminal": "PENDING",
-                     "others": "PENDING"}  # fmt: skip
-    set_state(owned["running"], Cancelling())
+    assert found == dict.fromkeys(found, "PENDING") | {"cancelled": "CANCELLED"}
+    action = vertex_world.action("lost-cat")
+    assert (action.reason, action.deferred) == ("TrainingInterrupted", None), "going on is not starting"
+    for flow_run in owned.values():
+        set_state(flow_run, Cancelling())
     for each in jobs.values():
         cloud_clients.jobs.end(each)
 

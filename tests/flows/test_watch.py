@@ -6,7 +6,7 @@ from prefect.states import Crashed, Failed, Scheduled
 from prefect.types._datetime import now
 
 from flows.train_concept import schedule_training, train_concept
-from flows.training_runs import MAX_RUNS
+from flows.training_runs import MAX_RESUMED
 from flows.watch import watch
 from tests.support.registry_world import World, artifact, events_of, last_run, python, run, set_state, training_runs
 from tests.support.wait import wait_until
@@ -181,10 +181,9 @@ def test_a_training_that_was_killed_goes_on_by_itself_but_not_for_ever(world: Wo
     watch()
     revived = training_runs(fingerprint)
     assert [(each.id, each.state_name) for each in revived] == [(flow_run.id, "AwaitingRetry")]
-    for _ in range(MAX_RUNS):
-        set_state(flow_run, "run")
-    set_state(flow_run, Crashed(message="killed again"))
-    watch()
+    for _ in range(MAX_RESUMED):
+        set_state(flow_run, Crashed(message="killed again"))
+        watch()
     assert world.action("dead-dog").kind == "hold"
 
 
