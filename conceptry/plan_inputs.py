@@ -18,7 +18,7 @@ class PlanInputs:
         templates: Identity of the templates of Space and handler; part of the serving fingerprint.
         attempts: State of the newest run of each training fingerprint, if that is running, was interrupted by the loss
             of its process and may go on, or failed.
-        failures: Why the newest run of a training fingerprint failed, in words.
+        because: Why the newest run of a training fingerprint failed, or when it is tried again, in words.
         initializers: What is wrong with the initializer of a concept, in words, by its name.
         today: Date by which scheduled retrainings are due; None plans no retraining.
         image_names: Path of an image by its md5, for images that are no longer in git.
@@ -28,7 +28,7 @@ class PlanInputs:
     bases: Mapping[str, BaseModel]
     templates: str
     attempts: Mapping[str, Attempt] = field(default_factory=dict)
-    failures: Mapping[str, str] = field(default_factory=dict)
+    because: Mapping[str, str] = field(default_factory=dict)
     initializers: Mapping[str, str] = field(default_factory=dict)
     today: date | None = None
     image_names: Mapping[str, str] = field(default_factory=dict)

@@ -67,15 +67,11 @@ class TrainingPlanner:
             if due
             else training_changes(keys, training_keys(facts.spec, base), facts.live.versions)
         )
-        attempt = facts.inputs.attempts.get(fingerprint)
+        attempt, because = facts.inputs.attempts.get(fingerprint), facts.inputs.because.get(fingerprint)
         if attempt == "running":
-            return facts.act(
-                ActionKind.NOTHING,
-                ActionReason.TRAINING_RUNNING,
-                f"is being trained: {cause}",
-                fingerprint=fingerprint,
-                health="Progressing",
-            )
+            running = ActionReason.TRAINING_RETRIED if because else ActionReason.TRAINING_RUNNING
+            words = f"{because} ({cause})" if because else f"is being trained: {cause}"
+            return facts.act(ActionKind.NOTHING, running, words, fingerprint=fingerprint, health="Progressing")
         if attempt == "interrupted":
             going_on = f"goes on after its process was lost: {cause}"
             action = facts.act(
@@ -87,9 +83,8 @@ class TrainingPlanner:
             )
             return replace(action, retrain=retrain)
         if attempt == "failed":
-            because = facts.inputs.failures.get(fingerprint, cause)
             retry = f"change the inputs, or `conceptry train {facts.desired.name}` to retry"
-            failed = f"training failed ({because}); {retry}"
+            failed = f"training failed ({because or cause}); {retry}"
             return self._hold(ActionReason.TRAINING_FAILED, failed, fingerprint=fingerprint)
         if facts.spec.suspend:
             return self._suspended(cause, fingerprint)

@@ -61,7 +61,7 @@ def compare(
     inputs = replace(plan_inputs(installation), today=today, initializers=_initializers(desired, live, installation))
     if runs is not None:
         attempts = runs.attempts(open_fingerprints(desired, live, inputs))
-        inputs = replace(inputs, attempts=attempts, failures=runs.failures(attempts))
+        inputs = replace(inputs, attempts=attempts, because=runs.words(attempts))
     pending = pending_trainings(desired, live, inputs)
     if pending:
         desired = context.steps.list_images(installation, desired, pending)

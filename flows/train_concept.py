@@ -7,16 +7,18 @@ runs of one fingerprint the second waits for the first, finds the version on the
 """
 
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import FlowRun, State
+from prefect.exceptions import TerminationSignal
 from prefect.runtime import flow_run
 from prefect.settings import get_current_settings
-from prefect.states import Cancelled
+from prefect.states import Cancelled, Failed
 
-from conceptry.errors import TrainingCancelled
+from conceptry.errors import ConceptryError, TrainingCancelled
 from conceptry.installation import Installation
 from conceptry.training_job import TrainingJob, training_job
 from conceptry.version import Manifest, Version
@@ -24,7 +26,7 @@ from flows import artifacts
 from flows.current_installation import current_installation
 from flows.keep_alive import keep_alive, place_of
 from flows.release import release
-from flows.training_runs import training_runs
+from flows.training_runs import INTERRUPTED, training_runs
 from flows.vertex_hooks import cancel_jobs
 from tasks import training
 from tasks.dvc.tasks import fetch_job_images, list_desired_images, list_images_task
@@ -41,16 +43,20 @@ from tasks.hub.tasks import (
     publish_version,
 )
 from tasks.locks import run_id, slot
+from tasks.prefect_client import SERVER_ERRORS
 from tasks.records.tasks import write_records
 from tasks.run_folder import RunFolder
-from tasks.training.tasks import read_cost, train
+from tasks.training.tasks import is_cancelled, read_cost, train
 from tasks.training.training_request import read_results
 from trainer.metrics import TrainingMetrics
 
 
 @flow(name="train-concept", flow_run_name="{name} {fingerprint:.8}", on_cancellation=[cancel_jobs])
 def train_concept(name: str, revision: str, fingerprint: str, retrain: str | None = None) -> str | State[Any]:
-    """Publish the version of one fingerprint, once, and return its name; end as Cancelled if the user cancelled it.
+    """Publish the version of one fingerprint, once, and return its name.
+
+    The run ends as Cancelled if the user cancelled it, and as Interrupted, to be tried again by the watcher, after an
+    error that passes.
 
     Args:
         name: The concept.
@@ -59,45 +65,80 @@ def train_concept(name: str, revision: str, fingerprint: str, retrain: str | Non
         retrain: ISO date on which a scheduled retraining was due; None for other trainings.
     """
     installation, logger = current_installation(), get_run_logger()
-    session, folder = HubSession(installation.hub), RunFolder(installation.work.run(fingerprint))
+    folder = RunFolder(installation.work.run(fingerprint))
 
     def wait() -> None:
         logger.info("waiting for another run of %s", fingerprint[:8])
 
-    with sign_of_life(installation), folder.lock(run_id(), wait) as lock:
-        version = find_published(session, name, fingerprint)
-        if version is None:
-            desired = list_images_task(installation, read_git(installation, revision, only=name))
-            bases = training.base_models()
-            job = training_job(desired, name, bases, retrain=retrain, expected=fingerprint)
-            fetch_job_images(folder, installation, job)
-            write_records(folder, job)
-            fetch_released(session, job, folder.released)
-            words = fetch_initial(session, job, folder.initial)
-            try:
-                with place_to_train(installation, job):
-                    train(folder, installation, job, lock, words)
-            except TrainingCancelled as error:
-                return Cancelled(message=str(error))
-            # Read from the folder, because an older release may have written the record of the task.
-            metrics = read_results(folder.output, name)
-            assemble_version(
-                folder,
-                job,
-                metrics,
-                lineage_of(job, folder, metrics),
-                repo=session.target.repo(name),
+    try:
+        with sign_of_life(installation), folder.lock(run_id(), wait) as lock:
+            return publish_and_release(
+                installation, folder, lock, TrainingParameters(name, revision, fingerprint, retrain)
             )
-            version = publish_version(session, job, folder)
-        else:
-            logger.info("%s is already published as %s", fingerprint[:8], version.name)
-            delete_staging(session, name, version)
-        if folder.bundle.is_dir():
-            # An earlier run may have been killed after publishing and before this release.
-            announce(session, folder, version)
-        release(name)
-        folder.clear()
+    except TrainingCancelled as error:
+        return Cancelled(message=str(error))
+    except TerminationSignal:
+        if is_cancelled():
+            return Cancelled(message="The run was cancelled.")
+        raise
+    except (ConceptryError, *SERVER_ERRORS) as error:
+        if isinstance(error, ConceptryError) and not error.retryable:
+            raise
+        logger.warning("interrupted by an error that passes", exc_info=True)
+        return Failed(name=INTERRUPTED, message=" ".join(str(error).split()) or type(error).__name__)
+
+
+@dataclass(frozen=True)
+class TrainingParameters:
+    """Parameters of the flow `train_concept`."""
+
+    name: str
+    revision: str
+    fingerprint: str
+    retrain: str | None = None
+
+
+def publish_and_release(installation: Installation, folder: RunFolder, lock: int, wanted: TrainingParameters) -> str:
+    """Train and publish the version unless it is published, release it, and return its name.
+
+    Raises:
+        TrainingCancelled: the user cancelled the run.
+        ConceptryError: a step failed.
+    """
+    name, fingerprint = wanted.name, wanted.fingerprint
+    session = HubSession(installation.hub)
+    version = find_published(session, name, fingerprint)
+    if version is None:
+        desired = list_images_task(installation, read_git(installation, wanted.revision, only=name))
+        job = training_job(desired, name, training.base_models(), retrain=wanted.retrain, expected=fingerprint)
+        metrics = trained(installation, session, folder, lock, job)
+        lineage = lineage_of(job, folder, metrics)
+        assemble_version(folder, job, metrics, lineage, repo=session.target.repo(name))
+        version = publish_version(session, job, folder)
+    else:
+        get_run_logger().info("%s is already published as %s", fingerprint[:8], version.name)
+        delete_staging(session, name, version)
+    # An earlier run may have been killed after publishing and before it told of it.
+    told = announced(session, folder, version)
+    release(name)
+    if not told:
+        announced(session, folder, version)
+    folder.clear()
     return version.name
+
+
+def trained(
+    installation: Installation, session: HubSession, folder: RunFolder, lock: int, job: TrainingJob
+) -> TrainingMetrics:
+    """Fetch the images, write the records, train, and return the metrics; finished steps are not done again."""
+    fetch_job_images(folder, installation, job)
+    write_records(folder, job)
+    fetch_released(session, job, folder.released)
+    words = fetch_initial(session, job, folder.initial)
+    with place_to_train(installation, job):
+        train(folder, installation, job, lock, words)
+    # Read from the folder, because an older release may have written the record of the task.
+    return read_results(folder.output, job.name)
 
 
 def sign_of_life(installation: Installation) -> AbstractContextManager[None]:
@@ -131,14 +172,24 @@ def lineage_of(job: TrainingJob, folder: RunFolder, metrics: TrainingMetrics) ->
     )
 
 
-def announce(session: HubSession, folder: RunFolder, version: Version) -> None:
-    """Emit the event of a version that this run published, and attach its artifacts to the run."""
+def announced(session: HubSession, folder: RunFolder, version: Version) -> bool:
+    """Emit the event of a version that this run published, and attach its artifacts to the run.
+
+    Returns False if the Prefect server did not take them; there is nothing to tell if the bundle is gone.
+    """
+    if not folder.bundle.is_dir():
+        return True
     manifest = Manifest.model_validate_json((folder.bundle / MANIFEST).read_bytes())
     address = session.target.url(manifest.name)
     event: EventName = "published" if manifest.gate == "passed" else manifest.gate
     codes = [str(reason) for reason in manifest.gate_reasons]
+    try:
+        artifacts.show_version(version, manifest, address)
+    except SERVER_ERRORS as error:
+        get_run_logger().warning("the Prefect server does not take artifacts (%s)", error)
+        return False
     emit(manifest.name, event, version=version.name, reason=codes, cause=manifest.reasons, model=address)
-    artifacts.show_version(version, manifest, address)
+    return True
 
 
 def schedule_training(installation: Installation, name: str) -> FlowRun | None:

@@ -1,9 +1,10 @@
 """Training runs on the Prefect server: one run per fingerprint, found by its tag.
 
     running       scheduled, pending or running                            -> no action
-    interrupted   its process was lost (flows/liveness.py), or it crashed  -> the watcher schedules the same run again
+    interrupted   its process was lost (flows/liveness.py), it crashed,    -> the watcher schedules the same run again,
+                  or an error that passes ended it                            after an error with increasing pauses
     failed        ended by an error, cancelled by the user, or             -> hold until the user retries the run
-                  interrupted more than MAX_RESUMED times since a user started it
+                  interrupted too often since a user started it
 
 A run keeps its id through every retry, so that a retry finds its finished tasks.
 """
@@ -40,9 +41,15 @@ from tasks.events import emit
 from tasks.prefect_client import connected
 
 TRAINING = "train-concept"
+INTERRUPTED = "Interrupted"
+"""Name of the final state of a run that an error ended which passes."""
 MAX_RESUMED = 3
+"""How often a crashed run is scheduled again."""
+PAUSES = tuple(timedelta(minutes=minutes) for minutes in (1, 5, 15, 30, *[60] * 24))
+"""Pauses before each new attempt after an error that passes: more than a day in total."""
 RESUMED = "Resumes at the first unfinished task."
-"""Message of the state that the watcher gives to an interrupted run; a user's retry has another one."""
+TRIED_AGAIN = "Tried again after: "
+"""Messages of the states that the watcher gives to an interrupted run; a user's retry has another one."""
 PAGE = 100
 _PREFIX = re.compile(r"^Flow run encountered an exception: (\w+: )?")
 
@@ -72,22 +79,24 @@ class TrainingRuns:
     ) -> None:
         self._client, self._installation, self._since = client, installation, since
         self._liveness = liveness
+        self._seen: dict[str, FlowRun] = {}
 
     def attempts(self, fingerprints: Iterable[str]) -> dict[str, Attempt]:
         """Return the state of the runs of these fingerprints, and of all that are active.
 
         A fingerprint that may be trained is left out.
         """
-        active = {str(run.parameters.get("fingerprint")): run for run in self.active()}
+        self._seen = active = {str(run.parameters.get("fingerprint")): run for run in self.active()}
         states = {fingerprint: self._attempt(run) for fingerprint, run in self._newest(fingerprints).items()}
         states |= dict.fromkeys(active, "running")
         return {fingerprint: attempt for fingerprint, attempt in states.items() if attempt is not None}
 
-    def failures(self, attempts: Mapping[str, Attempt]) -> dict[str, str]:
-        """Return why the failed ones of these fingerprints failed, in one line each."""
+    def words(self, attempts: Mapping[str, Attempt]) -> dict[str, str]:
+        """Return, in one line for each fingerprint, why its run failed, or when and why it is tried again."""
         failed = [fingerprint for fingerprint, attempt in attempts.items() if attempt == "failed"]
         newest = self._newest(failed) if failed else {}
-        return {fingerprint: cause for fingerprint, run in newest.items() if (cause := _cause(run))}
+        words = {fingerprint: cause for fingerprint, run in newest.items() if (cause := _cause(run))}
+        return words | {fingerprint: when for fingerprint, run in self._seen.items() if (when := _waits(run))}
 
     def active(self) -> list[FlowRun]:
         """Return the runs that are scheduled or running; runs that lost their process are ended and left out."""
@@ -120,12 +129,12 @@ class TrainingRuns:
         run = self._newest([fingerprint]).get(fingerprint)
         if run is not None and self._attempt(run) == "running":
             return run
-        dead = (StateType.CRASHED, StateType.FAILED, StateType.CANCELLED) if again else (StateType.CRASHED,)
-        if run is not None and run.state is not None and run.state_type in dead:
-            retry: State[None] = AwaitingRetry(message="Retried by a user." if again else RESUMED)
+        retry = None if run is None else self._retry(run, again=again)
+        if run is not None and run.state is not None and retry is not None:
             # Two watches that read the same state make one transition of it.
-            retry.state_details.transition_id = uuid5(run.state.id, retry.message or "")
-            if self._client.read_flow_run(run.id).state_type in dead:
+            retry.state_details.transition_id = uuid5(run.state.id, "retry")
+            current = self._client.read_flow_run(run.id).state
+            if current is not None and current.id == run.state.id:
                 self._client.set_flow_run_state(run.id, retry)
             return self._client.read_flow_run(run.id)
         # The version of a completed run may have been deleted from the Hub; a new training then needs a new run.
@@ -138,20 +147,45 @@ class TrainingRuns:
             idempotency_key=f"{self._installation}/{key}",
         )
 
+    def _retry(self, run: FlowRun, *, again: bool) -> State[None] | None:
+        """Return the state in which a run is tried again; None if it has no end that allows it."""
+        if again and run.state_type in (StateType.CRASHED, StateType.FAILED, StateType.CANCELLED):
+            return AwaitingRetry(message="Retried by a user.")
+        return self._next_state(run)
+
     def _attempt(self, run: FlowRun) -> Attempt | None:
         if run.state_type == StateType.COMPLETED:
             return "running" if run.end_time is None or run.end_time > self._since else None
-        if run.state_type == StateType.CRASHED:
-            return "interrupted" if self._resumed(run.id) < MAX_RESUMED else "failed"
-        return "failed" if run.state_type in (StateType.FAILED, StateType.CANCELLED) else "running"
+        if run.state_type in (StateType.CRASHED, StateType.FAILED):
+            return "interrupted" if self._next_state(run) else "failed"
+        return "failed" if run.state_type == StateType.CANCELLED else "running"
 
-    def _resumed(self, run: UUID) -> int:
-        """Return how often the watcher resumed a run since a user started or retried it."""
-        count = 0
+    def _next_state(self, run: FlowRun) -> State[None] | None:
+        """Return the state in which an interrupted run goes on; None if it failed, or was interrupted too often."""
+        crashed = run.state_type == StateType.CRASHED
+        if run.state is None or not (crashed or run.state_name == INTERRUPTED):
+            return None
+        often = self._resumed(run.id, RESUMED if crashed else TRIED_AGAIN)
+        if often is None or often >= (MAX_RESUMED if crashed else len(PAUSES)):
+            return None
+        if crashed:
+            return AwaitingRetry(message=RESUMED)
+        moment = self.server_time() + PAUSES[often]
+        return AwaitingRetry(message=f"{TRIED_AGAIN}{run.state.message}", scheduled_time=moment)
+
+    def _resumed(self, run: UUID, message: str) -> int | None:
+        """Return how often the watcher resumed a run with a message since a user started or retried it.
+
+        Returns None if a user cancelled it, and it crashed while it ended.
+        """
+        count, cancelled = 0, False
         for state in sorted(self._client.read_flow_run_states(run), key=lambda state: state.timestamp):
             if state.type is StateType.SCHEDULED:
-                count = count + 1 if state.message == RESUMED else 0
-        return count
+                said, cancelled = state.message or "", False
+                ours = said.startswith((RESUMED, TRIED_AGAIN))
+                count = count + said.startswith(message) if ours else 0
+            cancelled = cancelled or state.type is StateType.CANCELLING
+        return None if cancelled else count
 
     def _newest(self, fingerprints: Iterable[str]) -> dict[str, FlowRun]:
         unique = sorted(set(fingerprints))
@@ -186,6 +220,14 @@ def _cause(run: FlowRun) -> str:
     lines = (run.state.message or "").splitlines() if run.state else []
     text = _PREFIX.sub("", lines[0]) if lines else ""
     return text.removeprefix(f"{run.parameters.get('name')}: ")
+
+
+def _waits(run: FlowRun) -> str | None:
+    """Return when and why a run is tried again, in words; None if it was not ended by an error that passes."""
+    said, when = (run.state.message or "") if run.state else "", run.next_scheduled_start_time
+    if when is None or run.state_type is not StateType.SCHEDULED or not said.startswith(TRIED_AGAIN):
+        return None
+    return f"tried again at {when:%Y-%m-%d %H:%M} UTC after: {said.removeprefix(TRIED_AGAIN)}"
 
 
 @contextmanager

@@ -40,10 +40,12 @@ class Child:
     ready: Callable[[], bool]
     folder: Path
     _process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+    _logged: int = field(default=0, repr=False)
 
     def start(self) -> None:
         """Start the command in the background."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
+        self._logged = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 python_module("local.process_guard", str(GRACE), *self.command),
@@ -55,14 +57,23 @@ class Child:
                 start_new_session=True,
             )
 
+    @property
+    def output(self) -> bytes:
+        """What the command has printed since it was last started."""
+        return self.log.read_bytes()[self._logged :]
+
+    @property
+    def ended(self) -> bool:
+        """Whether the command was started and has ended."""
+        return self._process is not None and self._process.poll() is not None
+
     def check(self) -> None:
         """Raise StackError if the command has ended."""
-        if self._process is None or self._process.poll() is None:
-            return
-        raise StackError(
-            f"{self.title} ended with exit code {self._process.returncode}.\n"
-            f"{_last_lines(self.log)}\nThe whole log: {self.log}"
-        )
+        if self.ended:
+            raise StackError(
+                f"{self.title} ended with exit code {self._process.returncode if self._process else None}.\n"
+                f"{_last_lines(self.log)}\nThe whole log: {self.log}"
+            )
 
     def wait_until_ready(self, timeout: float) -> float:
         """Block until the command is ready; return the seconds it took.

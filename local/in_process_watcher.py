@@ -16,7 +16,7 @@ from uuid import UUID
 import httpx
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import State
-from prefect.exceptions import PrefectException
+from prefect.exceptions import PrefectException, PrefectSignal
 from prefect.flow_engine import run_flow
 from prefect.states import Pending
 from prefect.types._datetime import now
@@ -64,8 +64,8 @@ class InProcessWatcher:
                 with connected() as client:
                     while not self._stop.wait(min(LOOK_FOR_RUNS, self._patience)):
                         self._turn(client)
-            except Exception as error:
-                passing = isinstance(error, (httpx.HTTPError, PrefectException))
+            except (Exception, PrefectSignal) as error:
+                passing = isinstance(error, (httpx.HTTPError, PrefectException, PrefectSignal))
                 self._logger.warning("watching continues after: %s", error, exc_info=not passing)
                 self._stop.wait(self._settings.poll_seconds)
 

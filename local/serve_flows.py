@@ -20,7 +20,6 @@ from typing import Any
 import yaml
 from prefect.deployments.runner import RunnerDeployment
 from prefect.events import DeploymentTriggerTypes
-from prefect.runner import Runner
 from prefect.schedules import Schedule
 from prefect.settings import get_current_settings
 from pydantic import TypeAdapter
@@ -32,6 +31,7 @@ from conceptry.settings import Settings
 from flows.current_installation import build_installation
 from flows.training_runs import TRAINING
 from local.in_process_watcher import InProcessWatcher
+from local.steady_runner import SteadyRunner
 
 FILE = Path(conceptry.__path__[0]).parent / "prefect.yaml"
 WATCH, REAP = "watch", "reap"
@@ -73,8 +73,8 @@ def _schedule(declared: Mapping[str, Any]) -> Schedule:
 async def serve(installation: Installation, watch_every: float) -> None:
     """Register the deployments, print that the server is ready, and run scheduled runs until this task is cancelled."""
     poll = get_current_settings().runner.poll_frequency
-    trainings = Runner("trainings", query_seconds=poll, limit=installation.settings.max_parallel + 1)
-    others = Runner("others", query_seconds=poll, limit=OTHERS)
+    trainings = SteadyRunner("trainings", query_seconds=poll, limit=installation.settings.max_parallel + 1)
+    others = SteadyRunner("others", query_seconds=poll, limit=OTHERS)
     watcher: InProcessWatcher | None = None
     for deployment in deployments(watch_every):
         if deployment.name == WATCH:
@@ -95,7 +95,7 @@ async def serve(installation: Installation, watch_every: float) -> None:
             await asyncio.shield(asyncio.to_thread(watcher.stop, PATIENCE))
 
 
-async def _run_until_cancelled(trainings: Runner, others: Runner) -> None:
+async def _run_until_cancelled(trainings: SteadyRunner, others: SteadyRunner) -> None:
     async with asyncio.TaskGroup() as group:
         for runner in (trainings, others):
             group.create_task(runner.start())

@@ -24,6 +24,8 @@ from tasks.processes import python_module
 
 START_TIMEOUT = 600.0
 """Seconds until a server must respond. Prefect needs 15 to 30 s on two idle cores and minutes on busy ones."""
+RESTARTS = 5
+"""Servers that are started again within an hour before `up` gives up."""
 LOCK = "lock"
 """Name of the lock in a set-up's folder, held by the process that serves it."""
 
@@ -104,14 +106,23 @@ class Stack:
             child.check()
 
     def run_until_interrupted(self) -> None:
-        """Block until Ctrl-C or SIGTERM.
+        """Block until Ctrl-C or SIGTERM. A server that ended is started again; trainings go on meanwhile.
 
         Raises:
-            StackError: a server ended unexpectedly.
+            StackError: a server ended RESTARTS times within an hour, or does not start again.
             KeyboardInterrupt: the normal end.
         """
+        restarts: list[float] = []
         while True:
-            self.check()
+            for child in self._children:
+                if child.ended:
+                    restarts = [moment for moment in restarts if time.monotonic() - moment < 3600]
+                    if len(restarts) >= RESTARTS:
+                        child.check()
+                    restarts.append(time.monotonic())
+                    child.start()
+                    self._report(f"{child.title} had ended and is started again, see {child.log}")
+                    self._await(child)
             time.sleep(0.5)
 
     def stop(self) -> None:
@@ -219,9 +230,8 @@ def open_running(root: Path | None) -> Iterator[Installation]:
 
 
 def _says(words: str, child: Child) -> Child:
-    """Make a child ready once new lines of its log contain `words`; earlier starts wrote to the same log."""
-    seen = child.log.stat().st_size if child.log.exists() else 0
-    child.ready = lambda: words.encode() in child.log.read_bytes()[seen:]
+    """Make a child ready once it has printed `words`."""
+    child.ready = lambda: words.encode() in child.output
     return child
 
 

@@ -11,10 +11,14 @@ from typing import Any
 
 import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.concurrency.asyncio import ConcurrencySlotAcquisitionError
 from prefect.context import SyncClientContext
+from prefect.exceptions import PrefectException
 from prefect.settings import get_current_settings
 from tenacity import RetryCallState, Retrying, retry_if_result, stop_after_attempt, wait_chain, wait_fixed
 
+SERVER_ERRORS = (httpx.HTTPError, PrefectException, ConcurrencySlotAcquisitionError)
+"""What Prefect's client raises when the server does not respond, or does not do what is asked."""
 PAUSES = (0.02, 0.05, 0.1, 0.2, 0.4)
 """Seconds before each retry; after the last one the retries of Prefect's client apply."""
 

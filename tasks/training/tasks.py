@@ -2,29 +2,29 @@
 
 import json
 import socket
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
 from prefect import get_run_logger
-from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.client.schemas.objects import StateType
 from prefect.concurrency.sync import concurrency
 from prefect.runtime import flow_run
-from prefect.settings import get_current_settings
+from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, get_current_settings, temporary_settings
 
+from conceptry.errors import TransientError
 from conceptry.installation import Installation
 from conceptry.training_job import TrainingJob
 from tasks.cached_task import cached_task
 from tasks.events import emit
 from tasks.locks import run_id
-from tasks.prefect_client import connected
+from tasks.prefect_client import SERVER_ERRORS, connected
 from tasks.run_folder import RunFolder
 from tasks.training.local_trainer import train_local
-from tasks.training.training_request import Progress, TrainingRequest
+from tasks.training.progress_artifact import ProgressArtifact
+from tasks.training.training_request import TrainingRequest
 
 CREATING = "conceptry-vertex-create"
 """Name of Prefect's global concurrency limit under which one run at a time, on any machine, finds or creates a job."""
@@ -48,7 +48,6 @@ def train(
             names words.
     """
     emit(job.name, "training", fingerprint=job.fingerprint, revision=job.revision, retrain=job.retrain)
-    progress = ProgressArtifact(job.name)
     request = TrainingRequest(
         job.name,
         job.config | ({"initializer_token": initial_words} if initial_words else {}),
@@ -58,11 +57,11 @@ def train(
         needs_clip=job.needs_clip,
         vectors={folder.name: path for folder in (run.released, run.initial) for path in folder.glob("*.safetensors")},
     )
-    if job.backend(installation.settings.backend) == "vertex":
-        _train_on_vertex(request, installation, job, progress)
-    else:
-        train_local(request, on_progress=progress.show, on_event=progress.log, keep_open=(lock,))
-    progress.finish()
+    with ProgressArtifact(job.name) as progress:
+        if job.backend(installation.settings.backend) == "vertex":
+            _train_on_vertex(request, installation, job, progress)
+        else:
+            train_local(request, on_progress=progress.show, on_event=progress.log, keep_open=(lock,))
     return str(run.output)
 
 
@@ -70,36 +69,6 @@ def read_cost(output: Path) -> dict[str, Any] | None:
     """Return the cost of a training, for the manifest; None if it ran on this machine."""
     path = output / "cost.json"
     return json.loads(path.read_bytes()) if path.is_file() else None
-
-
-class ProgressArtifact:
-    """Progress of a training on the run's page: a progress bar, and a log line every few seconds."""
-
-    EVERY = 5.0
-
-    def __init__(self, name: str) -> None:
-        self._logger = get_run_logger()
-        artifact = create_progress_artifact(0.0, key=f"{name}-training", description=f"Training {name}")
-        self._artifact = cast(UUID, artifact)
-        self._last = 0.0
-
-    def show(self, progress: Progress) -> None:
-        """Update the bar and the log, at most once every few seconds."""
-        if time.monotonic() - self._last < self.EVERY and progress.step < progress.of:
-            return
-        self._last = time.monotonic()
-        done, seconds = f"step {progress.step} of {progress.of}", f"{progress.seconds:.0f} s"
-        self._logger.info("%s, loss %.4f, %s", done, progress.loss, seconds)
-        update_progress_artifact(self._artifact, progress=100 * progress.step / max(1, progress.of))
-
-    def log(self, event: Mapping[str, Any]) -> None:
-        """Log an event of the trainer."""
-        details = ", ".join(f"{key} {value}" for key, value in event.items() if key != "event")
-        self._logger.info("trainer: %s%s", event.get("event"), f" ({details})" if details else "")
-
-    def finish(self) -> None:
-        """Set the bar to 100 %, because a training may stop early."""
-        update_progress_artifact(self._artifact, progress=100.0)
 
 
 def _train_on_vertex(
@@ -135,7 +104,8 @@ def is_cancelled() -> bool:
     if flow_run.id is None:
         return False
     try:
-        with connected() as client:
+        # Without the client's retries, which would take a minute of each look at the job.
+        with temporary_settings(updates={PREFECT_CLIENT_MAX_RETRIES: 0}), connected() as client:
             state = client.read_flow_run(UUID(flow_run.id)).state
     except Exception:  # noqa: BLE001 - no failure of this request may end a paid job
         return False
@@ -151,7 +121,15 @@ def _owner() -> str:
 
 @contextmanager
 def _one_creation_at_a_time() -> Iterator[None]:
-    with connected() as client:
-        client.upsert_global_concurrency_limit_by_name(CREATING, 1)
-    with concurrency(CREATING, occupy=1, lease_duration=_LEASE):
+    held = ExitStack()
+    try:
+        with connected() as client:
+            client.upsert_global_concurrency_limit_by_name(CREATING, 1)
+        held.enter_context(concurrency(CREATING, occupy=1, lease_duration=_LEASE))
+    except SERVER_ERRORS as error:
+        raise TransientError(f"the Prefect server does not respond: {error or type(error).__name__}") from error
+    try:
         yield
+    finally:
+        with suppress(*SERVER_ERRORS):  # the lease ends by itself
+            held.close()

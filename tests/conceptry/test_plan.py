@@ -329,6 +329,13 @@ CASES = {
     "a repo that cannot be read and nothing to be released": (
         act(wanted_of(release="none"), there=replace(drifted(), error="concept.json cannot be read")),
         "release ReleaseNone - | hold RepoUnreadable - | Unknown Degraded"),
+    "a training that is tried again": (
+        act(wanted_of("abcd"), V1, space=serving_of(V1), attempts={fingerprint("abcd"): "running"},
+            because={fingerprint("abcd"): "tried again at 12:00"}),
+        "nothing InSync v1 | nothing TrainingRetried - | OutOfSync Progressing"),
+    "a training whose process was lost": (
+        act(wanted_of("abcd", suspend=True), V1, space=serving_of(V1), attempts={fingerprint("abcd"): "interrupted"}),
+        "hold Suspended v1 | train TrainingInterrupted - | OutOfSync Progressing"),
 }
 # fmt: on
 
@@ -380,7 +387,7 @@ def test_rollback_is_not_stopped_by_a_training_or_by_missing_images() -> None:
 
 
 def test_a_plan_says_why_a_training_failed() -> None:
-    failed = {"attempts": {fingerprint(): "failed"}, "failures": {fingerprint(): "tiny cannot draw photographs"}}
+    failed = {"attempts": {fingerprint(): "failed"}, "because": {fingerprint(): "tiny cannot draw photographs"}}
     action = act(wanted_of(), **failed).training
     assert (action.reason, action.health) == ("TrainingFailed", "Degraded")
     assert action.cause.startswith("training failed (tiny cannot draw photographs); change the inputs, or `conceptry")

@@ -3,18 +3,19 @@
 from collections.abc import Callable
 from datetime import timedelta
 from itertools import count
+from threading import Event
 from uuid import UUID
 
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun, State, StateType
-from prefect.states import AwaitingRetry, Cancelled, Cancelling, Completed, Crashed, Pending, Running
+from prefect.states import AwaitingRetry, Cancelled, Cancelling, Completed, Crashed, Failed, Pending, Running
 
 from conceptry.installation import Installation
 from flows.keep_alive import PLACE, keep_alive, place_of
 from flows.liveness import Deadlines, Liveness
 from flows.train_concept import schedule_training
-from flows.training_runs import MAX_RESUMED, training_runs
+from flows.training_runs import INTERRUPTED, MAX_RESUMED, training_runs
 from flows.watch import watch
 from tests.support.registry_world import World, events_of, set_state
 from tests.support.registry_world import training_runs as runs_of
@@ -113,13 +114,35 @@ def test_a_run_that_no_worker_started_crashes(world: World, run: FlowRun) -> Non
 
 def test_a_cancelled_run_never_comes_back_however_slow_it_ends(world: World, run: FlowRun) -> None:
     set_state(run, Cancelling())
-    with keep_alive(run.id, ELSEWHERE, every=0.1):
+    asked = Event()
+    with keep_alive(run.id, ELSEWHERE, every=0.1, end=asked.set):
+        assert asked.wait(20), "its runner did not see that it was cancelled"
         assert [each.id for each in settled(world.installation)] == [run.id], "it is still ending its job"
     assert settled(world.installation) == []
     watch()
     watch()
     assert [each.state_name for each in runs_of(str(run.parameters["fingerprint"]))] == ["Cancelled"]
     assert world.action("far-dog").reason == "TrainingFailed"
+
+
+def test_a_run_that_crashed_while_it_was_cancelled_does_not_come_back(world: World, run: FlowRun) -> None:
+    set_state(run, Cancelling())
+    set_state(run, Crashed(message="ended by SIGTERM"))
+    watch()
+    assert read(run.id).state_type is StateType.CRASHED
+    assert world.action("far-dog").reason == "TrainingFailed"
+
+
+def test_an_error_that_passes_is_tried_again_later(world: World, run: FlowRun) -> None:
+    set_state(run, Failed(name=INTERRUPTED, message="the Hub answered 429"))
+    assert world.action("far-dog").reason == "TrainingInterrupted"
+    watch()
+    again = read(run.id)
+    assert (again.state_name, again.next_scheduled_start_time is not None) == ("AwaitingRetry", True)
+    action = world.action("far-dog")
+    assert (action.kind, action.reason) == ("nothing", "TrainingRetried")
+    assert action.cause.startswith("tried again at ")
+    assert "after: the Hub answered 429" in action.cause
 
 
 def test_an_empty_lock_file_says_nothing(world: World, run: FlowRun) -> None:

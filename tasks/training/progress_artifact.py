@@ -1,0 +1,85 @@
+"""Progress of a training in Prefect's UI, told by a thread of its own.
+
+Nothing of the training waits for the Prefect server: during an outage its reports are dropped, and the next one after
+it shows the progress of that moment.
+"""
+
+import contextvars
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any, cast
+from uuid import UUID
+
+from prefect import get_run_logger
+from prefect.artifacts import create_progress_artifact, update_progress_artifact
+from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+
+from tasks.prefect_client import SERVER_ERRORS
+from tasks.training.training_request import Progress
+
+EVERY = 5.0
+"""Seconds between two reports."""
+LAST = 10.0
+"""Seconds for which the end of a training waits for its last report."""
+
+
+class ProgressArtifact:
+    """Progress bar on the run's page, and a log line every few seconds; use it as a context manager.
+
+    Args:
+        name: Name of the concept.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name, self._logger = name, get_run_logger()
+        self._percent, self._told, self._logged = 0.0, -1.0, 0.0
+        self._over = threading.Event()
+        # The artifact belongs to the run and the task of the context.
+        context = contextvars.copy_context()
+        self._thread = threading.Thread(target=context.run, args=(self._tell,), name="progress", daemon=True)
+
+    def __enter__(self) -> "ProgressArtifact":
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        if kind is None:
+            self._percent = 100.0  # a training may stop early
+        self._over.set()
+        self._thread.join(LAST)
+
+    def show(self, progress: Progress) -> None:
+        """Take note of the progress, and log it at most once every few seconds."""
+        self._percent = 100 * progress.step / max(1, progress.of)
+        if time.monotonic() - self._logged < EVERY and progress.step < progress.of:
+            return
+        self._logged = time.monotonic()
+        done, seconds = f"step {progress.step} of {progress.of}", f"{progress.seconds:.0f} s"
+        self._logger.info("%s, loss %.4f, %s", done, progress.loss, seconds)
+
+    def log(self, event: Mapping[str, Any]) -> None:
+        """Log an event of the trainer."""
+        details = ", ".join(f"{key} {value}" for key, value in event.items() if key != "event")
+        self._logger.info("trainer: %s%s", event.get("event"), f" ({details})" if details else "")
+
+    def _tell(self) -> None:
+        """Report the progress whenever it has changed, until the training is over."""
+        artifact: UUID | None = None
+        with temporary_settings(updates={PREFECT_CLIENT_MAX_RETRIES: 0}):
+            while True:
+                over, percent = self._over.is_set(), self._percent
+                try:
+                    if artifact is None:
+                        made = create_progress_artifact(
+                            percent, key=f"{self._name}-training", description=f"Training {self._name}"
+                        )
+                        artifact = cast(UUID, made)
+                    elif percent != self._told:
+                        update_progress_artifact(artifact, progress=percent)
+                    self._told = percent
+                except SERVER_ERRORS:
+                    pass  # the next report shows the progress of its moment
+                if over:
+                    return
+                self._over.wait(EVERY)
