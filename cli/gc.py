@@ -1,8 +1,4 @@
-"""`conceptry gc`: show and delete versions that need not be kept.
-
-A version is removed from the index on main before its branch and tag are deleted; in the reverse order a watcher would
-repair them.
-"""
+"""`conceptry gc`: show and delete versions that need not be kept; `tasks/hub/deletion.py` says how."""
 
 from __future__ import annotations
 
@@ -66,7 +62,7 @@ def command(
         keep = Keep(last=default.last if last is None else last, days=default.days if days is None else days)
     with open_running(root) as installation, prefect_of(root):
         verdicts = judge(installation, names or [], keep)
-        deleted = delete_versions(installation, verdicts) if apply else 0
+        deleted = delete_versions(installation, verdicts, keep) if apply else 0
         bucket = {}
         if not names and installation.vertex is not None:
             bucket = clean_bucket(installation, Keep().days if days is None else days, delete=apply)
@@ -148,22 +144,32 @@ def _history(installation: Installation, revision: str, name: str, since: dateti
     return history
 
 
-def delete_versions(installation: Installation, verdicts: Collection[RetentionVerdict]) -> int:
-    """Delete the versions that are not kept, and return their number.
+def delete_versions(
+    installation: Installation, verdicts: Collection[RetentionVerdict], keep: Keep | None = None
+) -> int:
+    """Delete the versions that are not kept, and return their number; finish deletions that were interrupted.
+
+    Each concept is judged again while its lock is held, because a release may have happened since.
+
+    Args:
+        installation: Installation, for git and Hub.
+        verdicts: What `judge` returned; other versions are not deleted.
+        keep: Retention policy, as for `judge`.
 
     Raises:
         HubError, TransientError: the Hub refused, or could not be reached; the next call deletes the rest.
     """
     session, deleted = hub.HubSession(installation.hub), 0
-    for name in sorted({verdict.concept for verdict in verdicts if verdict.kept is None}):
-        deletable = [verdict.version for verdict in verdicts if verdict.concept == name and verdict.kept is None]
+    for name in sorted({verdict.concept for verdict in verdicts}):
+        chosen = {one.version.fingerprint for one in verdicts if one.concept == name and one.kept is None}
         with hold(installation.work.concept_lock(name), run_id()):
-            main = hub.read_live(session, name).main
-            without = {version.number for version in deletable}
-            hub.update_main(session, name, main.release if main else None, without=without)
-            for version in deletable:
-                hub.delete_version(session, name, version)
-        deleted += len(deletable)
+            versions: list[Version] = []
+            if chosen:
+                desired = read_desired(installation)
+                policy = keep or read_policy(installation, desired.revision)[0].keep
+                now = _judge_one(installation, desired, hub.read_live(session, name), policy)
+                versions = [one.version for one in now if one.kept is None and one.version.fingerprint in chosen]
+            deleted += len(hub.delete_versions(session, name, versions))
     return deleted
 
 

@@ -93,6 +93,7 @@ class DriftReason(Reason):
     TAG_MISSING = "TagMissing", "The fingerprint tag of a version was deleted."
     TAG_MOVED = "TagMoved", "The fingerprint tag of a version points at another commit."
     REPO_MISSING = "RepoMissing", "The model repo was deleted."
+    DELETION_UNFINISHED = "DeletionUnfinished", "The deletion of a version was interrupted; the repair finishes it."
     SPACE_EDITED = "SpaceEdited", "Files of the Space differ from those that were pushed."
 
 

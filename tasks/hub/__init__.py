@@ -8,7 +8,7 @@ version. `tasks` contains the Prefect tasks.
 
 from tasks.hub.bundle import Lineage, assemble
 from tasks.hub.client import translate_errors
-from tasks.hub.deletion import delete_concept, delete_version
+from tasks.hub.deletion import delete_concept, delete_versions
 from tasks.hub.find import FoundVersion, find_by_ref, pull
 from tasks.hub.index import update_main
 from tasks.hub.live_state import list_live, read_live
@@ -25,7 +25,7 @@ __all__ = [
     "RenderedSpace",
     "assemble",
     "delete_concept",
-    "delete_version",
+    "delete_versions",
     "differing_files",
     "download",
     "edited_files",

@@ -1,6 +1,6 @@
 """Card on main of the model repo: the released version's description and the index of all versions."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 from huggingface_hub.errors import HfHubHTTPError
@@ -10,9 +10,8 @@ from conceptry.markdown import split_front_matter
 from conceptry.version import Version
 from tasks.hub.card import BEFORE, EMBEDS, GRID, render_card, render_unreleased
 from tasks.hub.client import translate_errors
-from tasks.hub.live_state import KEY
-from tasks.hub.repo_versions import read_manifest, versions_at
-from tasks.hub.session import HubSession
+from tasks.hub.repo_versions import deletion_mark, read_manifest, versions_at
+from tasks.hub.session import KEY, HubSession, Refs
 
 README = "README.md"
 SHOWN = (GRID, BEFORE, EMBEDS)
@@ -21,7 +20,7 @@ LOOKS = 8
 
 
 def update_main(
-    session: HubSession, name: str, release: str | None, *, without: Collection[int] = ()
+    session: HubSession, name: str, release: str | None = None, *, keep: bool = False
 ) -> tuple[Version, ...]:
     """Reconcile main with the branches: the index of all versions, and the card and files of the released one.
 
@@ -32,7 +31,7 @@ def update_main(
         session: Session with the Hub.
         name: Name of the concept.
         release: Name of the released version, vN; None if no version is released.
-        without: Numbers of versions to leave out, which the caller is about to delete.
+        keep: Describe the version that main describes already, whatever `release` is; its deletion is withdrawn.
 
     Returns:
         All versions, sorted by number.
@@ -43,7 +42,7 @@ def update_main(
     """
     with translate_errors(session.target, "updating its card", name=name):
         for _ in range(LOOKS):
-            versions = _update(session, name, release, without)
+            versions = _update(session, name, release, keep=keep)
             if versions is not None:
                 return versions
             session.forget(name)
@@ -51,9 +50,7 @@ def update_main(
     raise PublishConflictError(what, concept=name, next_step="try again; flows do so by themselves")
 
 
-def _update(
-    session: HubSession, name: str, release: str | None, without: Collection[int]
-) -> tuple[Version, ...] | None:
+def _update(session: HubSession, name: str, release: str | None, *, keep: bool) -> tuple[Version, ...] | None:
     """Try once; return None if another process changed main at the same time."""
     repo, refs = session.target.repo(name), session.refs(name)
     if refs is None:
@@ -63,8 +60,12 @@ def _update(
     head = refs.branches["main"]
     files = session.files(name, head)
     old = (session.read(name, README, head) or b"").decode("utf-8", "replace") if README in files else ""
-    versions = versions_at(session, name, refs, _known(repo, name, old))
-    versions = tuple(version for version in versions if version.number not in without)
+    known = _known(repo, name, old)
+    if keep:
+        release, refs = _said_release(old), _withdraw(session, name, refs, known, release=_said_release(old))
+    versions = versions_at(session, name, refs, known)
+    if keep and release not in {version.name for version in versions}:
+        release = None
     version = _released(repo, name, versions, release)
     manifest = read_manifest(session, name, version) if version else None
     shown = [path for path in SHOWN if manifest and path in manifest.files]
@@ -94,6 +95,25 @@ def _update(
             return None
         raise
     return versions
+
+
+def listed_versions(session: HubSession, name: str, refs: Refs) -> tuple[Version, ...]:
+    """Return the versions that the card on main lists; none if it cannot be read."""
+    head = refs.branches.get("main")
+    readme = session.read(name, README, head) if head else None
+    try:
+        return tuple(_known(name, name, (readme or b"").decode("utf-8", "replace")).values())
+    except HubError:
+        return ()
+
+
+def _withdraw(session: HubSession, name: str, refs: Refs, known: Mapping[int, Version], *, release: str | None) -> Refs:
+    """Withdraw the deletion of the version that main describes; return the refs afterwards."""
+    version = next((version for version in known.values() if version.name == release), None)
+    if version is None or refs.branches.get(version.name) != version.commit or not refs.is_deleted(version.commit):
+        return refs
+    session.delete_tag(name, deletion_mark(version))
+    return session.refs(name) or refs
 
 
 def _known(repo: str, name: str, readme: str) -> dict[int, Version]:

@@ -8,11 +8,10 @@ from huggingface_hub.hf_api import ModelInfo, SpaceInfo
 from conceptry.errors import HubError
 from conceptry.version import Live, LiveConcept, MainState, SpaceState, Version
 from tasks.hub.client import translate_errors
-from tasks.hub.repair import moved_refs
+from tasks.hub.repair import drift_of_refs
 from tasks.hub.repo_versions import read_versions, versions_at
-from tasks.hub.session import HubSession, Refs
+from tasks.hub.session import KEY, HubSession, Refs
 
-KEY = "conceptry"
 PAUSED = frozenset({"PAUSED", "PAUSING"})
 
 
@@ -62,11 +61,11 @@ def read_live(session: HubSession, name: str) -> LiveConcept:
         if model is None or refs is None:
             return LiveConcept(name, (), state)
         index = _index(model) if isinstance(_data(model), dict) else ()
-        listed = {version.number: version for version in index or ()}
+        listed = {one.number: one for one in index or () if not refs.is_deleted(one.commit, one.number)}
         # For a branch in the index, the commit in the index counts; that the branch was moved is drift.
         unlisted = Refs({f"v{number}": commit for number, commit in refs.versions.items() if number not in listed})
         versions = listed | {version.number: version for version in versions_at(session, name, unlisted, {})}
-        drift = tuple(ref.drift() for ref in moved_refs(refs, [*listed.values()]))
+        drift = drift_of_refs(session, name, refs, index or ())
     return LiveConcept(name, tuple(versions[number] for number in sorted(versions)), state, _main(model), drift)
 
 

@@ -14,6 +14,8 @@ from conceptry.version import Manifest, Version
 from tasks.hub.client import translate_errors
 from tasks.hub.session import HubSession, Refs
 
+STAGING = "staging/"
+
 
 def tag_name(fingerprint: str) -> str:
     """Return the tag that permanently marks the commit of a fingerprint."""
@@ -22,7 +24,21 @@ def tag_name(fingerprint: str) -> str:
 
 def staging_name(fingerprint: str) -> str:
     """Return the branch on which a version is staged before it is published."""
-    return f"staging/{fingerprint}"
+    return f"{STAGING}{fingerprint}"
+
+
+def deletion_mark(version: Version) -> str:
+    """Return the tag that records that the deletion of a version has begun; `Refs.deleted` reads it."""
+    return f"deleted-{version.name}-{version.commit[:12]}"
+
+
+def manifest_of_tag(session: HubSession, name: str, tag: str, commit: str) -> Manifest | None:
+    """Return the manifest at the commit of a tag fp-..., None if it is not of that fingerprint: a tag made by hand."""
+    try:
+        manifest = session.manifest(name, commit)
+    except HubError:
+        return None
+    return manifest if manifest is not None and tag_name(manifest.fingerprint) == tag else None
 
 
 def version_of(manifest: Manifest, number: int, revision: str) -> Version:
@@ -72,7 +88,7 @@ def find_version(session: HubSession, name: str, fingerprint: str) -> Version | 
         number = refs.number_at(commit) if refs and commit else None
         if commit is None or number is None:
             return None
-        manifest = session.manifest(name, commit)
+        manifest = manifest_of_tag(session, name, tag_name(fingerprint), commit)
     return version_of(manifest, number, commit) if manifest and manifest.fingerprint == fingerprint else None
 
 

@@ -186,7 +186,7 @@ def test_gc_keeps_what_is_needed_and_says_why(two: World) -> None:
     assert verdicts["v1"] == "wild-dog starts from it"
     run(two.clone, "git", "rm", "-rq", "concepts/wild-dog")
     two.push("It does not any more")
-    assert delete_versions(installation, judge(installation, keep=few)) == 1
+    assert delete_versions(installation, judge(installation, keep=few), few) == 1
     assert two.branches("tame-dog") == ["main", "v2"]
     assert [version.name for version in two.there("tame-dog").versions] == ["v2"]
     assert two.action("tame-dog").kind == "nothing", "nobody takes it for damage"
