@@ -93,7 +93,8 @@ def judge(installation: Installation, names: Collection[str] = (), keep: Keep | 
     policy, error = read_policy(installation, desired.revision)
     if error and keep is None:
         raise ConceptryError(error, next_step="correct conceptry.yaml first: it contains the retention policy")
-    live = hub.list_live(hub.HubSession(installation.hub))
+    session = hub.HubSession(installation.hub)
+    live = hub.list_live(session, tuple(desired.concepts))
     unknown = sorted(set(names) - live.concepts.keys())
     if unknown:
         raise ConceptryError(
@@ -101,7 +102,7 @@ def judge(installation: Installation, names: Collection[str] = (), keep: Keep | 
             concept=", ".join(unknown),
             next_step="check the name: `conceptry plan` lists all concepts",
         )
-    selected = [live.concepts[name] for name in sorted(live.concepts) if not names or name in names]
+    selected = [hub.complete(session, live.concepts[name]) for name in sorted(set(names) or live.concepts)]
     return [verdict for one in selected for verdict in _judge_one(installation, desired, one, keep or policy.keep)]
 
 

@@ -18,6 +18,7 @@ from conceptry.fingerprint import (
     serving_fingerprint,
     training_fingerprint,
     training_keys,
+    was_trained_with,
 )
 from conceptry.plan_inputs import PlanInputs
 from conceptry.reasons import ActionReason, GateReason
@@ -86,7 +87,7 @@ class ConceptPlanner:
         same = (
             version.inputs
             for version in self.live.versions
-            if version.dvc_md5 == self.desired.dvc_md5 and dict(version.spec) == keys
+            if version.dvc_md5 == self.desired.dvc_md5 and was_trained_with(version, keys)
         )
         return next(same, None)
 

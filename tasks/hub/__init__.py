@@ -11,7 +11,8 @@ from tasks.hub.client import translate_errors
 from tasks.hub.deletion import delete_concept, delete_versions
 from tasks.hub.find import FoundVersion, find_by_ref, pull
 from tasks.hub.index import update_main
-from tasks.hub.live_state import list_live, read_live
+from tasks.hub.live_state import complete, list_live, read_live
+from tasks.hub.main_card import find_card_edits, recover_card
 from tasks.hub.publish import download, publish
 from tasks.hub.repair import find_moved_refs, repair_refs
 from tasks.hub.repo_versions import find_version, read_bytes, read_manifest, read_versions, releases
@@ -24,12 +25,14 @@ __all__ = [
     "Lineage",
     "RenderedSpace",
     "assemble",
+    "complete",
     "delete_concept",
     "delete_versions",
     "differing_files",
     "download",
     "edited_files",
     "find_by_ref",
+    "find_card_edits",
     "find_moved_refs",
     "find_version",
     "list_live",
@@ -41,6 +44,7 @@ __all__ = [
     "read_live",
     "read_manifest",
     "read_versions",
+    "recover_card",
     "releases",
     "repair_refs",
     "translate_errors",

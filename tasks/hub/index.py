@@ -1,21 +1,33 @@
 """Card on main of the model repo: the released version's description and the index of all versions."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 from huggingface_hub.errors import HfHubHTTPError
 
 from conceptry.errors import HubError, PublishConflictError
-from conceptry.markdown import split_front_matter
-from conceptry.version import Version
+from conceptry.version import Manifest, Version
+from conceptry.version_index import FILE, dump_file, dump_index
 from tasks.hub.card import BEFORE, EMBEDS, GRID, render_card, render_unreleased
 from tasks.hub.client import translate_errors
-from tasks.hub.repo_versions import deletion_mark, read_manifest, versions_at
+from tasks.hub.file_record import FileHashes
+from tasks.hub.main_card import (
+    README,
+    MainCard,
+    differing_main_files,
+    listed_versions,
+    read_card,
+    recorded_versions,
+    recover_versions,
+    sealed,
+)
+from tasks.hub.repo_versions import RELEASED, deletion_mark, read_manifest, versions_at
 from tasks.hub.session import KEY, HubSession, Refs
 
-README = "README.md"
 SHOWN = (GRID, BEFORE, EMBEDS)
 """Files of the released version that main contains as well: the card's images and the vectors."""
+_FEW = 3
+"""Versions that are rather read one by one than searched for in the history of main."""
 LOOKS = 8
 
 
@@ -59,32 +71,29 @@ def _update(session: HubSession, name: str, release: str | None, *, keep: bool) 
         )
     head = refs.branches["main"]
     files = session.files(name, head)
-    old = (session.read(name, README, head) or b"").decode("utf-8", "replace") if README in files else ""
-    known = _known(repo, name, old)
+    old = read_card(session, name, head) if README in files else MainCard("", None)
+    known = _known(session, name, old, head, refs=refs)
     if keep:
-        release, refs = _said_release(old), _withdraw(session, name, refs, known, release=_said_release(old))
+        release, refs = old.release, _withdraw(session, name, refs, known, release=old.release)
     versions = versions_at(session, name, refs, known)
     if keep and release not in {version.name for version in versions}:
         release = None
-    version = _released(repo, name, versions, release)
-    manifest = read_manifest(session, name, version) if version else None
-    shown = [path for path in SHOWN if manifest and path in manifest.files]
-    if version and manifest:
-        card = render_card(manifest, repo=repo, files=shown, version=version, versions=versions)
+    main = _Main(session, name, versions, _released(repo, name, versions, release))
+    trusted = old.files if old.release == release and not old.edited else {}
+    contents = main.contents([path for path in main.paths if path not in trusted or path not in files])
+    card = main.card({**trusted, **{path: FileHashes.of(content) for path, content in contents.items()}})
+    if card == old.text:
+        contents = main.contents(differing_main_files(session, name, old, head))
     else:
-        card = render_unreleased(name, versions)
-    moved = _said_release(old) != release
-    fetched = [path for path in shown if moved or path not in files]
-    if card == old and not fetched:
+        contents[README] = card.encode()
+    gone = [path for path in (*SHOWN, FILE) if path in files and path not in main.paths]
+    if not contents and not gone:
         return versions
-    contents = {path: session.read(name, path, version.commit) or b"" for path in fetched if version}
-    gone = [path for path in SHOWN if path in files and path not in shown]
     try:
         session.commit(
             name,
-            f"Release {release}" if release else "Release nothing",
+            f"{RELEASED}{release or 'nothing'}",
             [
-                CommitOperationAdd(README, card.encode()),
                 *(CommitOperationAdd(path, content) for path, content in contents.items()),
                 *(CommitOperationDelete(path) for path in gone),
             ],
@@ -97,14 +106,41 @@ def _update(session: HubSession, name: str, release: str | None, *, keep: bool) 
     return versions
 
 
-def listed_versions(session: HubSession, name: str, refs: Refs) -> tuple[Version, ...]:
-    """Return the versions that the card on main lists; none if it cannot be read."""
-    head = refs.branches.get("main")
-    readme = session.read(name, README, head) if head else None
-    try:
-        return tuple(_known(name, name, (readme or b"").decode("utf-8", "replace")).values())
-    except HubError:
-        return ()
+class _Main:
+    """Content of main: card, files of the released version, and versions.json if the card cannot hold the index."""
+
+    def __init__(self, session: HubSession, name: str, versions: tuple[Version, ...], version: Version | None) -> None:
+        self._session, self._name, self._versions, self._version = session, name, versions, version
+        self._manifest: Manifest | None = read_manifest(session, name, version) if version else None
+        self._shown = [path for path in SHOWN if self._manifest and path in self._manifest.files]
+        complete = set(dump_index(versions)) == {"versions"}
+        self.paths = [*self._shown, *([] if complete else [FILE])]
+
+    def contents(self, paths: Collection[str]) -> dict[str, bytes]:
+        """Return the content of these files."""
+        found = {}
+        for path in self.paths:
+            if path in paths and path == FILE:
+                found[path] = dump_file(self._name, self._versions)
+            elif path in paths and self._version:
+                found[path] = self._session.read(self._name, path, self._version.commit) or b""
+        return found
+
+    def card(self, hashes: Mapping[str, FileHashes]) -> str:
+        """Return README.md; `hashes` are those of the other files."""
+        record = {path: hashes[path].model_dump() for path in self.paths}
+        if self._version is None or self._manifest is None:
+            return sealed(render_unreleased(self._name, self._versions, record))
+        repo = self._session.target.repo(self._name)
+        card = render_card(
+            self._manifest,
+            repo=repo,
+            files=self._shown,
+            version=self._version,
+            versions=self._versions,
+            record=record,
+        )
+        return sealed(card)
 
 
 def _withdraw(session: HubSession, name: str, refs: Refs, known: Mapping[int, Version], *, release: str | None) -> Refs:
@@ -116,30 +152,29 @@ def _withdraw(session: HubSession, name: str, refs: Refs, known: Mapping[int, Ve
     return session.refs(name) or refs
 
 
-def _known(repo: str, name: str, readme: str) -> dict[int, Version]:
-    """Return the index on main by number; empty if it cannot be parsed.
+def _known(session: HubSession, name: str, old: MainCard, head: str, *, refs: Refs) -> dict[int, Version]:
+    """Return the versions whose manifests need not be read, by number, from the card or from the history of main.
 
     Raises:
-        HubError: main has a card that Conceptry did not write.
+        HubError: main has a card that Conceptry did not write, and never had one of its own.
     """
-    if not readme:
-        return {}
-    data, _ = split_front_matter(readme)
-    ours = data.get(KEY)
-    if not isinstance(ours, Mapping):
-        what = f"{repo} has a README.md on main that Conceptry did not write"
-        raise HubError(what, concept=name, next_step="choose another name for the concept, or delete that file")
-    try:
-        versions = [Version.from_index(entry) for entry in ours.get("versions") or []]
-    except (HubError, TypeError):
-        return {}
-    return {version.number: version for version in versions}
+    versions: tuple[Version, ...] | None = ()
+    if old.data is not None and not old.edited:
+        versions = listed_versions(session, name, old.data, head)
+    elif old.text and old.data is None:
+        versions = recover_versions(session, name, refs, ours=_serves(session, name))
+        if versions is None:
+            what = f"{session.target.repo(name)} has a README.md on main that Conceptry did not write"
+            raise HubError(what, concept=name, next_step="choose another name for the concept, or delete that file")
+    elif len(refs.versions) > _FEW:
+        versions = recorded_versions(session, name)
+    return {version.number: version for version in versions or ()}
 
 
-def _said_release(readme: str) -> str | None:
-    data = split_front_matter(readme)[0].get(KEY)
-    release = data.get("release") if isinstance(data, Mapping) else None
-    return release if isinstance(release, str) else None
+def _serves(session: HubSession, name: str) -> bool:
+    """Whether the Space of that name is Conceptry's."""
+    space = session.space(name)
+    return space is not None and space.card_data is not None and KEY in space.card_data
 
 
 def _released(repo: str, name: str, versions: tuple[Version, ...], release: str | None) -> Version | None:

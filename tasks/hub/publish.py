@@ -21,7 +21,7 @@ from huggingface_hub.errors import HfHubHTTPError, RevisionNotFoundError
 from conceptry.errors import HubError, PublishConflictError
 from conceptry.version import Manifest, Version
 from tasks.hub.client import translate_errors
-from tasks.hub.index import listed_versions
+from tasks.hub.main_card import listed_versions, read_card
 from tasks.hub.repo_versions import manifest_of_tag, staging_name, tag_name, version_of
 from tasks.hub.session import GITATTRIBUTES, MANIFEST, HubSession, Refs
 
@@ -105,8 +105,10 @@ def _listed_number(session: HubSession, name: str, refs: Refs, commit: str) -> i
     """Return the number that the index gives a tagged commit whose branch was deleted manually, if it is free."""
     if commit not in refs.tags.values():
         return None
-    listed = (version for version in listed_versions(session, name, refs) if version.commit == commit)
-    return next((version.number for version in listed if version.name not in refs.branches), None)
+    main = refs.branches["main"]
+    listed = listed_versions(session, name, read_card(session, name, main).data, main, in_full=False) or ()
+    same = (version for version in listed if version.commit == commit)
+    return next((version.number for version in same if version.name not in refs.branches), None)
 
 
 def clean_up(session: HubSession, name: str, version: Version) -> None:

@@ -15,6 +15,8 @@ from tasks.hub.client import translate_errors
 from tasks.hub.session import HubSession, Refs
 
 STAGING = "staging/"
+RELEASED = "Release "
+"""Start of the title of each commit of Conceptry on main."""
 
 
 def tag_name(fingerprint: str) -> str:
@@ -162,5 +164,5 @@ def releases(session: HubSession, name: str) -> list[tuple[str, datetime, str, s
     return [
         (commit.commit_id, commit.created_at, commit.title, ", ".join(commit.authors))
         for commit in commits
-        if commit.title.startswith("Release ")
+        if commit.title.startswith(RELEASED)
     ]
