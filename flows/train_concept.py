@@ -3,9 +3,11 @@
     fetch images -> write records -> train -> judge and assemble -> publish -> release (card, Space)
 
 The tasks write to the run's folder (tasks.run_folder), so a retried run resumes at the first unfinished task. Of two
-runs of one fingerprint the second waits for the first, finds the version on the Hub and updates the Space only.
+runs of one fingerprint the second waits for the first, finds the version on the Hub and updates the Space only. If the
+concept was renamed since the run was started, the version is published under the new name.
 """
 
+import shutil
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -20,6 +22,7 @@ from conceptry.version import Manifest, Version
 from flows import artifacts
 from flows.current_installation import current_installation
 from flows.release import release
+from flows.renamed_concept import name_at_head, renamed_job
 from flows.training_runs import training_runs
 from flows.vertex_hooks import cancel_jobs
 from tasks import training
@@ -57,7 +60,8 @@ def train_concept(name: str, revision: str, fingerprint: str, retrain: str | Non
     installation, logger = current_installation(), get_run_logger()
     session, folder = HubSession(installation.hub), RunFolder(installation.work.run(fingerprint))
     with folder.lock(run_id(), lambda: logger.info("waiting for another run of %s", fingerprint[:8])) as lock:
-        version = find_published(session, name, fingerprint)
+        published = name_at_head(installation, name, revision)
+        version = find_published(session, published, fingerprint)
         if version is None:
             desired = list_images_task(installation, read_git(installation, revision, only=name))
             bases = training.base_models()
@@ -73,21 +77,25 @@ def train_concept(name: str, revision: str, fingerprint: str, retrain: str | Non
                 return Cancelled(message=str(error))
             # Read from the folder, because an older release may have written the record of the task.
             metrics = read_results(folder.output, name)
+            job = renamed_job(installation, job)
+            published = job.name
+            discard_bundle_of_another(folder, published)
             assemble_version(
                 folder,
                 job,
                 metrics,
                 lineage_of(job, folder, metrics),
-                repo=session.target.repo(name),
+                repo=session.target.repo(published),
             )
             version = publish_version(session, job, folder)
         else:
             logger.info("%s is already published as %s", fingerprint[:8], version.name)
-            delete_staging(session, name, version)
+            delete_staging(session, published, version)
+            discard_bundle_of_another(folder, published)
         if folder.bundle.is_dir():
             # An earlier run may have been killed after publishing and before this release.
             announce(session, folder, version)
-        release(name)
+        release(published)
         folder.clear()
     return version.name
 
@@ -99,6 +107,17 @@ def place_to_train(installation: Installation, job: TrainingJob) -> AbstractCont
     logger = get_run_logger()
     places, count = installation.work.places, installation.settings.max_parallel
     return slot(places, count, run_id(), lambda: logger.info("waiting for a free training slot"))
+
+
+def discard_bundle_of_another(folder: RunFolder, name: str) -> None:
+    """Delete the bundle that an earlier attempt assembled before the concept was renamed; it holds the old name."""
+    if folder.bundle.is_dir() and bundled(folder).name != name:
+        shutil.rmtree(folder.bundle)
+
+
+def bundled(folder: RunFolder) -> Manifest:
+    """Return the manifest of the assembled version."""
+    return Manifest.model_validate_json((folder.bundle / MANIFEST).read_bytes())
 
 
 def lineage_of(job: TrainingJob, folder: RunFolder, metrics: TrainingMetrics) -> Lineage:
@@ -118,7 +137,7 @@ def lineage_of(job: TrainingJob, folder: RunFolder, metrics: TrainingMetrics) ->
 
 def announce(session: HubSession, folder: RunFolder, version: Version) -> None:
     """Emit the event of a version that this run published, and attach its artifacts to the run."""
-    manifest = Manifest.model_validate_json((folder.bundle / MANIFEST).read_bytes())
+    manifest = bundled(folder)
     address = session.target.url(manifest.name)
     event: EventName = "published" if manifest.gate == "passed" else manifest.gate
     codes = [str(reason) for reason in manifest.gate_reasons]
