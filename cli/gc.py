@@ -21,6 +21,7 @@ from conceptry.policy import Keep
 from conceptry.retention import PastDesired, reasons_to_keep
 from conceptry.version import LiveConcept, Version
 from flows.reconcile import read_policy
+from flows.staging_branches import clean_staging
 from flows.vertex_hooks import clean_bucket
 from local.console import out
 from local.servers import open_running
@@ -54,7 +55,8 @@ def command(
     """Show which versions may be deleted, and with --apply delete them.
 
     Released versions, the newest ones, and those whose inputs were in git recently are kept; see `keep` in
-    conceptry.yaml.
+    conceptry.yaml. Left-overs of trainings that were interrupted go as well: staging branches older than a day, and
+    objects in the bucket.
     """
     keep = None
     if last is not None or days is not None:
@@ -63,6 +65,8 @@ def command(
     with open_running(root) as installation, prefect_of(root):
         verdicts = judge(installation, names or [], keep)
         deleted = delete_versions(installation, verdicts, keep) if apply else 0
+        concepts = names or {one.concept for one in verdicts} | read_desired(installation).concepts.keys()
+        staging = clean_staging(installation, concepts, delete=apply)
         bucket = {}
         if not names and installation.vertex is not None:
             bucket = clean_bucket(installation, Keep().days if days is None else days, delete=apply)
@@ -71,11 +75,15 @@ def command(
             {"concept": one.concept, "version": one.version.name, "created": one.version.created, "kept": one.kept}
             for one in verdicts
         ]
-        print_json({"deleted": deleted, "versions": versions, "bucket": bucket})
+        print_json({"deleted": deleted, "versions": versions, "staging": staging, "bucket": bucket})
         return
     print_verdicts(verdicts, apply=apply)
+    verdict = "deleted" if apply else "would be deleted"
+    for name, branches in staging.items():
+        for branch in branches:
+            out().print(f"{name}: {branch} {verdict}", soft_wrap=True)
     for uri, size in bucket.items():
-        out().print(f"{uri} {size / 1e6:.1f} MB {'deleted' if apply else 'would be deleted'}", soft_wrap=True)
+        out().print(f"{uri} {size / 1e6:.1f} MB {verdict}", soft_wrap=True)
 
 
 def judge(installation: Installation, names: Collection[str] = (), keep: Keep | None = None) -> list[RetentionVerdict]:

@@ -18,6 +18,7 @@ from tasks.hub.repair import find_moved_refs, repair_refs
 from tasks.hub.repo_versions import find_version, read_bytes, read_manifest, read_versions, releases
 from tasks.hub.session import HubSession
 from tasks.hub.space_repo import RenderedSpace, differing_files, edited_files, pause_space, push_space
+from tasks.hub.staging import delete_stale_staging
 
 __all__ = [
     "FoundVersion",
@@ -27,6 +28,7 @@ __all__ = [
     "assemble",
     "complete",
     "delete_concept",
+    "delete_stale_staging",
     "delete_versions",
     "differing_files",
     "download",

@@ -22,7 +22,7 @@ from conceptry.errors import HubError, PublishConflictError
 from conceptry.version import Manifest, Version
 from tasks.hub.client import translate_errors
 from tasks.hub.main_card import listed_versions, read_card
-from tasks.hub.repo_versions import manifest_of_tag, staging_name, tag_name, version_of
+from tasks.hub.repo_versions import is_deleted, published_commit, staging_name, tag_name, version_of
 from tasks.hub.session import GITATTRIBUTES, MANIFEST, HubSession, Refs
 
 LOOKS = 12
@@ -67,13 +67,13 @@ def _publish(session: HubSession, name: str, bundle: Path, fingerprint: str, *, 
         session.create_repo(name, private=private)
         refs = _refs(session, name)
     tag, staging = tag_name(fingerprint), staging_name(fingerprint)
-    commit = _published(session, name, refs, fingerprint)
+    commit = published_commit(session, name, refs, fingerprint)
     if commit is None:
         staged = _stage(session, name, bundle, fingerprint, refs=refs)
         # If another process cleaned up before this one staged, the tag exists now.
         session.forget(name)
         refs = _refs(session, name)
-        commit = _published(session, name, refs, fingerprint) or staged
+        commit = published_commit(session, name, refs, fingerprint) or staged
     manifest = _manifest_of(session, name, commit, fingerprint)
     number = refs.number_at(commit)
     if number is None:
@@ -86,19 +86,6 @@ def _publish(session: HubSession, name: str, bundle: Path, fingerprint: str, *, 
     if staging in refs.branches:
         session.delete_branch(name, staging)
     return version_of(manifest, number, commit)
-
-
-def _published(session: HubSession, name: str, refs: Refs, fingerprint: str) -> str | None:
-    """Return the commit of a fingerprint's tag; None without one, if a person made it, or if its version is deleted."""
-    tag = tag_name(fingerprint)
-    commit = refs.tags.get(tag)
-    if commit is None or _is_deleted(refs, commit):
-        return None
-    return commit if manifest_of_tag(session, name, tag, commit) else None
-
-
-def _is_deleted(refs: Refs, commit: str) -> bool:
-    return refs.is_deleted(commit) and refs.number_at(commit) is None
 
 
 def _listed_number(session: HubSession, name: str, refs: Refs, commit: str) -> int | None:
@@ -136,7 +123,7 @@ def _stage(session: HubSession, name: str, bundle: Path, fingerprint: str, *, re
     staging = staging_name(fingerprint)
     head = refs.branches.get(staging)
     if head is not None:
-        if _is_deleted(refs, head):
+        if is_deleted(refs, head):
             session.delete_branch(name, staging)
             raise _RefMovedError
         staged = session.manifest(name, head)

@@ -15,6 +15,7 @@ from conceptry.version import Drift, Version
 from tasks.hub.client import translate_errors
 from tasks.hub.repo_versions import STAGING, manifest_of_tag, tag_name, versions_at
 from tasks.hub.session import KEY, HubSession, Refs
+from tasks.hub.staging import delete_stale_staging
 
 _FINGERPRINT_TAG = "fp-"
 _REASONS = {
@@ -95,8 +96,8 @@ def repair_refs(
 ) -> tuple[tuple[Drift, ...], tuple[Version, ...]]:
     """Reset branches and tags to the commits of their versions, as far as these exist; finish interrupted deletions.
 
-    The commit that a moved branch points at is kept on a branch `rescued/...`. A version whose deletion has begun is
-    left out, even if `versions` were listed before that.
+    Stale staging branches are deleted. The commit that a moved branch points at is kept on a branch `rescued/...`. A
+    version whose deletion has begun is left out, even if `versions` were listed before that.
 
     Args:
         session: Session with the Hub.
@@ -117,6 +118,7 @@ def repair_refs(
             refs = session.refs(name)
         if refs is None:
             return (), ()
+        delete_stale_staging(session, name)
         finished = finish_deletions(session, name)
         moved = moved_refs(session, name, session.refs(name) or refs, versions)
         repaired = tuple(ref.drift() for ref in moved if _repair(session, name, ref))

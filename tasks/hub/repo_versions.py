@@ -43,6 +43,20 @@ def manifest_of_tag(session: HubSession, name: str, tag: str, commit: str) -> Ma
     return manifest if manifest is not None and tag_name(manifest.fingerprint) == tag else None
 
 
+def published_commit(session: HubSession, name: str, refs: Refs, fingerprint: str) -> str | None:
+    """Return the commit of a fingerprint's tag; None without one, if a person made it, or if its version is deleted."""
+    tag = tag_name(fingerprint)
+    commit = refs.tags.get(tag)
+    if commit is None or is_deleted(refs, commit):
+        return None
+    return commit if manifest_of_tag(session, name, tag, commit) else None
+
+
+def is_deleted(refs: Refs, commit: str) -> bool:
+    """Whether a commit is that of a deleted version, and of no other one."""
+    return refs.is_deleted(commit) and refs.number_at(commit) is None
+
+
 def version_of(manifest: Manifest, number: int, revision: str) -> Version:
     """Return the entry of the index for a manifest; `revision` is the Hub's commit of the branch vN."""
     images = [ImageRef(path, md5) for path, md5 in manifest.images.items()]

@@ -1,5 +1,6 @@
 """Deletion of versions: wherever it stops, a deleted version comes back under no number, and is not released."""
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from conceptry.installation import HubTarget
 from conceptry.version import Version
 from tasks.hub import (
     HubSession,
+    delete_stale_staging,
     delete_versions,
     find_moved_refs,
     find_version,
@@ -160,3 +162,21 @@ def test_a_lost_branch_keeps_its_number(hub: HubTarget, tmp_path: Path) -> None:
 
     assert publish(HubSession(hub), "lost", tmp_path / "2") == versions[1]
     assert set(refs_of(hub, "lost").versions) == {1, 2, 3}
+
+
+def test_staging_branches_go_when_nobody_goes_on_with_them(hub: HubTarget, tmp_path: Path) -> None:
+    """Published ones at once, others when they are old and their run is not active."""
+    versions = three(hub, "staged", tmp_path)
+    session = HubSession(hub)
+    main = str(session.refs("staged").branches["main"])  # type: ignore[union-attr]
+    published, waiting, old = (staging_name(digit * 64) for digit in "367")
+    for branch, commit in ((published, versions[2].commit), (waiting, main), (old, main)):
+        session.create_branch("staged", branch, commit)
+
+    assert delete_stale_staging(HubSession(hub), "staged", delete=False) == (published,)
+    repair_refs(HubSession(hub), "staged", versions)
+    assert set(refs_of(hub, "staged").branches) == {"main", "v1", "v2", "v3", waiting, old}
+    now = timedelta(0)
+    assert delete_stale_staging(HubSession(hub), "staged", lambda: {"6" * 64}, older_than=now) == (old,)
+    assert set(refs_of(hub, "staged").branches) == {"main", "v1", "v2", "v3", waiting}
+    assert delete_stale_staging(HubSession(hub), "nobody") == ()
