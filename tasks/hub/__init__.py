@@ -2,8 +2,9 @@
 
 `session` caches the reads of one run, `client` translates errors, `repo_versions` reads versions, `live_state` the
 state of all concepts or of one, `find` resolves a version by name, `publish` and `index` write versions and cards,
-`repair` resets branches and tags that were moved manually, `space_repo` pushes Spaces, `bundle` and `card` assemble a
-version. `tasks` contains the Prefect tasks.
+`main_card` reads cards and recovers changed ones, `repair` resets branches and tags that were moved manually,
+`deletion` and `staging` delete, `space_repo` pushes Spaces, `bundle` and `card` assemble a version. `tasks` contains
+the Prefect tasks.
 """
 
 from tasks.hub.bundle import Lineage, assemble

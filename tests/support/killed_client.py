@@ -1,4 +1,4 @@
-"""A client of the Hub that dies: the process ends after a chosen request."""
+"""A client of the Hub to which something happens after a chosen request: its process dies, or another one writes."""
 
 import threading
 from collections.abc import Callable
@@ -18,18 +18,33 @@ def kill_client_after(k: int) -> list[str]:
 
     Dying before a request is sent leaves the same behind as dying after the one before it.
     """
+
+    def die() -> None:
+        raise Killed
+
+    return interrupt_client_after(k, die)
+
+
+def interrupt_client_after(k: int, act: Callable[[], None]) -> list[str]:
+    """Let something happen when the client's k-th request has been carried out; requests of `act` are not counted."""
     seen: list[str] = []
-    lock = threading.Lock()
+    lock, acting = threading.Lock(), threading.local()
 
     class Transport(httpx2.HTTPTransport):
         def handle_request(self, request: httpx2.Request) -> httpx2.Response:
             response = super().handle_request(request)
+            if getattr(acting, "now", False):
+                return response
             with lock:
                 seen.append(f"{request.method} {request.url.path}")
                 number = len(seen)
             if number == k:
-                response.close()
-                raise Killed
+                response.read()
+                acting.now = True
+                try:
+                    act()
+                finally:
+                    acting.now = False
             return response
 
     set_client_factory(lambda: httpx2.Client(transport=Transport(), follow_redirects=True))

@@ -1,10 +1,12 @@
 """Deletion of versions: wherever it stops, a deleted version comes back under no number, and is not released."""
 
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from conceptry.errors import HubError
 from conceptry.installation import HubTarget
 from conceptry.version import Version
 from tasks.hub import (
@@ -22,7 +24,7 @@ from tasks.hub import (
 from tasks.hub.repo_versions import staging_name, tag_name
 from tasks.hub.session import Refs
 from tests.support.bundles import make_bundle
-from tests.support.killed_client import KillAfter, Killed
+from tests.support.killed_client import KillAfter, Killed, interrupt_client_after
 
 
 def three(hub: HubTarget, name: str, folder: Path) -> tuple[Version, ...]:
@@ -77,6 +79,49 @@ def test_a_deletion_that_was_killed_anywhere_is_finished(hub: HubTarget, tmp_pat
             break
         deaths += begun
     assert deaths > 5
+
+
+@pytest.mark.parametrize("interrupted", ["deletion", "watch"])
+def test_a_watch_beside_a_deletion(hub: HubTarget, tmp_path: Path, kill_after: KillAfter, interrupted: str) -> None:
+    """A watch that listed before releases the very version, between any two requests of the deletion, or vice versa.
+
+    The version is released and stays, or it is gone and not released.
+    """
+    outcomes = set()
+    for k in range(1, 60):
+        name = f"{interrupted}-{k}"
+        versions = three(hub, name, tmp_path)
+        HubSession(hub).api.delete_tag(hub.repo(name), tag=tag_name(versions[1].fingerprint))
+        listed = list_live(HubSession(hub)).concepts[name].versions
+
+        def watch(name: str = name, listed: tuple[Version, ...] = listed) -> None:
+            session = HubSession(hub)
+            _, left = repair_refs(session, name, listed)
+            if any(version.name == "v1" for version in left):
+                with suppress(HubError):
+                    update_main(session, name, "v1")
+
+        def delete(name: str = name, listed: tuple[Version, ...] = listed) -> None:
+            delete_versions(HubSession(hub), name, [listed[0]])
+
+        first, second = (delete, watch) if interrupted == "deletion" else (watch, delete)
+        seen = interrupt_client_after(k, second)
+        first()
+        kill_after(0)
+        if len(seen) < k:
+            break
+        session = HubSession(hub)
+        repair_refs(session, name, listed)
+        update_main(session, name, keep=True)
+        refs, live = refs_of(hub, name), list_live(HubSession(hub)).concepts[name]
+        assert live.main is not None
+        kept = live.main.release == "v1"
+        outcomes.add(kept)
+        assert set(refs.branches) == {"main", "v2", "v3", *(["v1"] if kept else [])}, seen[-1]
+        assert [one.number for one in live.versions] == sorted(refs.versions), seen[-1]
+        assert set(refs.deleted) == (set() if kept else {1}), seen[-1]
+        assert find_moved_refs(HubSession(hub), name, live.versions) == ()
+    assert outcomes == {True, False}
 
 
 @pytest.mark.parametrize("seen", ["everything", "the index"])
