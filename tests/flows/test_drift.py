@@ -53,6 +53,23 @@ def test_moved_and_deleted_refs_are_put_back(served: World) -> None:
     assert training_runs(version.fingerprint) == []
 
 
+def test_a_moved_tag_and_a_deleted_space_are_put_back(served: World) -> None:
+    api, repo, version = served.api(), "local/free-dog", served.there("free-dog").versions[0]
+    tag = tag_name(version.fingerprint)
+    api.delete_tag(repo, tag=tag)
+    api.create_tag(repo, tag=tag, revision="main")
+    api.create_tag(repo, tag="mine", revision="main")
+    assert [str(drift.reason) for drift in served.action("free-dog").drift] == ["TagMoved"]
+    watch()
+    tags = {found.name: found.target_commit for found in api.list_repo_refs(repo).tags}
+    assert (tags[tag], set(tags)) == (version.commit, {tag, "mine"})
+    api.delete_repo(repo, repo_type="space")
+    assert served.action("free-dog").reason == "SpaceMissing"
+    watch()
+    assert served.action("free-dog").kind == "nothing"
+    assert training_runs(version.fingerprint) == []
+
+
 def test_a_moved_branch_leaves_what_it_held(served: World) -> None:
     api, repo = served.api(), "local/free-dog"
     theirs = api.upload_file(path_or_fileobj=b"x", path_in_repo="mine.txt", repo_id=repo, revision="v1").oid
