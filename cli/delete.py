@@ -48,7 +48,7 @@ def delete_concept(installation: Installation, name: str) -> None:
             next_step=f"remove concepts/{name} and push first",
         )
     session = hub.HubSession(installation.hub)
-    if name not in hub.list_live(session).concepts:
+    if name not in hub.list_live(session, [name]).concepts:
         raise ConceptryError(
             "is not on the Hub", concept=name, next_step="check the name: `conceptry plan` lists all concepts"
         )

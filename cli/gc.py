@@ -1,8 +1,4 @@
-"""`conceptry gc`: show and delete versions that need not be kept.
-
-A version is removed from the index on main before its branch and tag are deleted; in the reverse order a watcher would
-repair them.
-"""
+"""`conceptry gc`: show and delete versions that need not be kept; `tasks/hub/deletion.py` says how."""
 
 from __future__ import annotations
 
@@ -25,6 +21,7 @@ from conceptry.policy import Keep
 from conceptry.retention import PastDesired, reasons_to_keep
 from conceptry.version import LiveConcept, Version
 from flows.reconcile import read_policy
+from flows.staging_branches import clean_staging
 from flows.vertex_hooks import clean_bucket
 from local.console import out
 from local.servers import open_running
@@ -58,7 +55,8 @@ def command(
     """Show which versions may be deleted, and with --apply delete them.
 
     Released versions, the newest ones, and those whose inputs were in git recently are kept; see `keep` in
-    conceptry.yaml.
+    conceptry.yaml. Left-overs of trainings that were interrupted go as well: staging branches older than a day, and
+    objects in the bucket.
     """
     keep = None
     if last is not None or days is not None:
@@ -66,7 +64,9 @@ def command(
         keep = Keep(last=default.last if last is None else last, days=default.days if days is None else days)
     with open_running(root) as installation, prefect_of(root):
         verdicts = judge(installation, names or [], keep)
-        deleted = delete_versions(installation, verdicts) if apply else 0
+        deleted = delete_versions(installation, verdicts, keep) if apply else 0
+        concepts = names or {one.concept for one in verdicts} | read_desired(installation).concepts.keys()
+        staging = clean_staging(installation, concepts, delete=apply)
         bucket = {}
         if not names and installation.vertex is not None:
             bucket = clean_bucket(installation, Keep().days if days is None else days, delete=apply)
@@ -75,11 +75,15 @@ def command(
             {"concept": one.concept, "version": one.version.name, "created": one.version.created, "kept": one.kept}
             for one in verdicts
         ]
-        print_json({"deleted": deleted, "versions": versions, "bucket": bucket})
+        print_json({"deleted": deleted, "versions": versions, "staging": staging, "bucket": bucket})
         return
     print_verdicts(verdicts, apply=apply)
+    verdict = "deleted" if apply else "would be deleted"
+    for name, branches in staging.items():
+        for branch in branches:
+            out().print(f"{name}: {branch} {verdict}", soft_wrap=True)
     for uri, size in bucket.items():
-        out().print(f"{uri} {size / 1e6:.1f} MB {'deleted' if apply else 'would be deleted'}", soft_wrap=True)
+        out().print(f"{uri} {size / 1e6:.1f} MB {verdict}", soft_wrap=True)
 
 
 def judge(installation: Installation, names: Collection[str] = (), keep: Keep | None = None) -> list[RetentionVerdict]:
@@ -97,7 +101,8 @@ def judge(installation: Installation, names: Collection[str] = (), keep: Keep | 
     policy, error = read_policy(installation, desired.revision)
     if error and keep is None:
         raise ConceptryError(error, next_step="correct conceptry.yaml first: it contains the retention policy")
-    live = hub.list_live(hub.HubSession(installation.hub))
+    session = hub.HubSession(installation.hub)
+    live = hub.list_live(session, tuple(desired.concepts))
     unknown = sorted(set(names) - live.concepts.keys())
     if unknown:
         raise ConceptryError(
@@ -105,7 +110,7 @@ def judge(installation: Installation, names: Collection[str] = (), keep: Keep | 
             concept=", ".join(unknown),
             next_step="check the name: `conceptry plan` lists all concepts",
         )
-    selected = [live.concepts[name] for name in sorted(live.concepts) if not names or name in names]
+    selected = [hub.complete(session, live.concepts[name]) for name in sorted(set(names) or live.concepts)]
     return [verdict for one in selected for verdict in _judge_one(installation, desired, one, keep or policy.keep)]
 
 
@@ -148,22 +153,32 @@ def _history(installation: Installation, revision: str, name: str, since: dateti
     return history
 
 
-def delete_versions(installation: Installation, verdicts: Collection[RetentionVerdict]) -> int:
-    """Delete the versions that are not kept, and return their number.
+def delete_versions(
+    installation: Installation, verdicts: Collection[RetentionVerdict], keep: Keep | None = None
+) -> int:
+    """Delete the versions that are not kept, and return their number; finish deletions that were interrupted.
+
+    Each concept is judged again while its lock is held, because a release may have happened since.
+
+    Args:
+        installation: Installation, for git and Hub.
+        verdicts: What `judge` returned; other versions are not deleted.
+        keep: Retention policy, as for `judge`.
 
     Raises:
         HubError, TransientError: the Hub refused, or could not be reached; the next call deletes the rest.
     """
     session, deleted = hub.HubSession(installation.hub), 0
-    for name in sorted({verdict.concept for verdict in verdicts if verdict.kept is None}):
-        deletable = [verdict.version for verdict in verdicts if verdict.concept == name and verdict.kept is None]
+    for name in sorted({verdict.concept for verdict in verdicts}):
+        chosen = {one.version.fingerprint for one in verdicts if one.concept == name and one.kept is None}
         with hold(installation.work.concept_lock(name), run_id()):
-            main = hub.read_live(session, name).main
-            without = {version.number for version in deletable}
-            hub.update_main(session, name, main.release if main else None, without=without)
-            for version in deletable:
-                hub.delete_version(session, name, version)
-        deleted += len(deletable)
+            versions: list[Version] = []
+            if chosen:
+                desired = read_desired(installation)
+                policy = keep or read_policy(installation, desired.revision)[0].keep
+                now = _judge_one(installation, desired, hub.read_live(session, name), policy)
+                versions = [one.version for one in now if one.kept is None and one.version.fingerprint in chosen]
+            deleted += len(hub.delete_versions(session, name, versions))
     return deleted
 
 

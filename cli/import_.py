@@ -143,8 +143,7 @@ def publish_embeds(installation: Installation, top: Path, name: str, embeds: Emb
             repo=session.target.repo(name),
         )
         version = hub.publish(session, name, bundle, private=spec.space.private)
-    live = hub.read_live(session, name)
-    hub.update_main(session, name, live.main.release if live.main else None)
+    hub.update_main(session, name, keep=True)
     return Imported(version, existed=False)
 
 

@@ -233,7 +233,8 @@ def _versions(checkout: Checkout, installation: Installation) -> Iterable[Findin
     if not pinned and not starting:
         return []
     try:
-        live = hub.list_live(hub.HubSession(installation.hub))
+        starts = {spec.initial_version.name for spec in starting.values() if spec.initial_version}
+        live = hub.list_live(hub.HubSession(installation.hub), {*pinned, *starts})
     except ConceptryError as error:
         return [Finding("warning", "concepts", None, f"the Hub was not checked: {error}")]
     unpublished = [

@@ -86,11 +86,11 @@ def verify(
         ConceptryError: a concept or version does not exist.
     """
     desired, session = read_desired(installation), hub.HubSession(installation.hub)
-    live, verifier = hub.list_live(session), _Verifier(installation, session, desired)
+    live, verifier = hub.list_live(session, tuple(desired.concepts)), _Verifier(installation, session, desired)
     selected = _selected(names, {*desired.concepts, *live.concepts})
     findings = []
     for name, versions in sorted(selected.items()):
-        live_concept = live.concepts.get(name, LiveConcept(name, (), None))
+        live_concept = hub.complete(session, live.concepts.get(name, LiveConcept(name, (), None)))
         missing = versions - {version.name for version in live_concept.versions}
         if missing:
             raise ConceptryError(f"there is no version {', '.join(sorted(missing))}", concept=name)
@@ -135,6 +135,9 @@ class _Verifier:
             return
         moved = hub.find_moved_refs(self.session, name, live.versions)
         yield Finding(name, None, "branches and tags", "; ".join(map(str, moved)) or None)
+        if live.main is not None and live.main.sha is not None:
+            changed = hub.find_card_edits(self.session, name, live.main.sha)
+            yield Finding(name, None, "card", "; ".join(map(str, changed)) or None)
         edits = find_edits(self.session, self.desired, live)
         if edits is not None:
             yield Finding(name, None, "Space", "; ".join(map(str, edits)) or None)

@@ -11,14 +11,16 @@ from conceptry.errors import ConceptryError
 from conceptry.version import Evidence, LiveConcept, Version
 from local.console import out
 from local.servers import open_running
-from tasks.hub import HubSession, list_live
+from tasks.hub import HubSession, complete, list_live
 
 
 def command(name: Name, root: Root = None, json: Json = False) -> None:
     """List the published versions of a concept, and which one its Space serves."""
     with open_running(root) as installation:
-        concepts = list_live(HubSession(installation.hub)).concepts
-    if name not in concepts:
+        session = HubSession(installation.hub)
+        concepts = list_live(session, [name]).concepts
+        concept = complete(session, concepts[name]) if name in concepts else None
+    if concept is None:
         known = ", ".join(sorted(concepts)) or "none"
         raise ConceptryError(
             f"has no published version at {installation.hub.endpoint}/{installation.hub.owner}; published: {known}",
@@ -26,9 +28,9 @@ def command(name: Name, root: Root = None, json: Json = False) -> None:
             next_step="see its next action with `conceptry plan`",
         )
     if json:
-        print_json(as_dict(concepts[name]))
+        print_json(as_dict(concept))
     else:
-        out().print(table(concepts[name]))
+        out().print(table(concept))
 
 
 def as_dict(concept: LiveConcept) -> dict[str, object]:

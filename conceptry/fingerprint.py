@@ -50,6 +50,16 @@ def training_keys(spec: ConceptSpec, base: BaseModel) -> dict[str, Any]:
     return keys
 
 
+def keys_digest(keys: Mapping[str, Any]) -> str:
+    """Return a short digest of training keys, 12 hex digits; "" of none."""
+    return _sha256(dict(keys))[:12] if keys else ""
+
+
+def was_trained_with(version: Version, keys: Mapping[str, Any]) -> bool:
+    """Whether a version was trained with these training keys, also if it is not in full."""
+    return dict(version.spec) == dict(keys) if version.keys is None else version.keys == keys_digest(keys)
+
+
 def trainer_config(spec: ConceptSpec) -> dict[str, Any]:
     """Return the part of concept.yaml that the trainer reads from its `--config` file."""
     keys = {*TRAINING_KEYS, "base_model", "resolution", "training", "gate"}

@@ -10,7 +10,7 @@ from functools import cached_property
 from conceptry.actions import Action, ActionKind, Health, Sync
 from conceptry.concept import BaseModel, ConceptSpec
 from conceptry.desired import DesiredConcept
-from conceptry.fingerprint import training_fingerprint, training_keys
+from conceptry.fingerprint import training_fingerprint, training_keys, was_trained_with
 from conceptry.plan_inputs import PlanInputs
 from conceptry.reasons import ActionReason
 from conceptry.version import LiveConcept, Version
@@ -59,7 +59,7 @@ class ConceptFacts:
         same = (
             version.inputs
             for version in self.live.versions
-            if version.dvc_md5 == self.desired.dvc_md5 and dict(version.spec) == keys
+            if version.dvc_md5 == self.desired.dvc_md5 and was_trained_with(version, keys)
         )
         return next(same, None)
 

@@ -101,6 +101,9 @@ class DriftReason(Reason):
     TAG_MISSING = "TagMissing", "The fingerprint tag of a version was deleted."
     TAG_MOVED = "TagMoved", "The fingerprint tag of a version points at another commit."
     REPO_MISSING = "RepoMissing", "The model repo was deleted."
+    CARD_MISSING = "CardMissing", "The card on main of the model repo was deleted."
+    CARD_EDITED = "CardEdited", "The card on main, or a file beside it, differs from what was written."
+    DELETION_UNFINISHED = "DeletionUnfinished", "The deletion of a version was interrupted; the repair finishes it."
     SPACE_EDITED = "SpaceEdited", "Files of the Space differ from those that were pushed."
 
 

@@ -66,7 +66,9 @@ class Version:
     of the same inputs share. `loss` is its mean held-out loss. `images` (`content_keys` of conceptry.fingerprint) and
     `spec` (`training_keys`) are kept so that a plan can say what changed. `created` is an ISO date and time in UTC.
     `seconds` is the duration of the training. `clip` is the CLIP score of the samples with the images, if computed.
-    `gate_reason` is the code that decided the gate's verdict, `evidence` the comparison that it rests on.
+    `gate_reason` is the code that decided the gate's verdict, `evidence` the comparison that it rests on. `keys` is set
+    on a version that was read from a line of the index (conceptry.version_index) and so is not in full: the digest of
+    its training keys, "" if unknown.
     """
 
     number: int
@@ -84,6 +86,7 @@ class Version:
     evidence: Evidence | None = None
     images: tuple[str, ...] = ()
     spec: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    keys: str | None = None
 
     @property
     def name(self) -> str:

@@ -139,13 +139,17 @@ class VertexSettings(VertexBasics):
     @property
     def endpoint(self) -> str:
         """Address of JobService in the region."""
-        return self.api_endpoint or f"{self.region}-aiplatform.googleapis.com"
+        return self.endpoint_in(self.region)
+
+    def endpoint_in(self, region: str) -> str:
+        """Return the address of JobService in another region."""
+        return self.api_endpoint or f"{region}-aiplatform.googleapis.com"
 
     def job_link(self, name: str) -> str:
         """Return the address of a job's page in the console, by its resource name."""
-        job = name.rpartition("/")[2]
+        region, job = name.split("/")[3::2]
         if self.console == type(self).model_fields["console"].default:
-            return f"{self.console}/vertex-ai/training/{self.region}/{job}/cpu?project={self.project}"
+            return f"{self.console}/vertex-ai/training/{region}/{job}/cpu?project={self.project}"
         return f"{self.console}/jobs/{job}"
 
     def _problems(self) -> Iterator[str]:

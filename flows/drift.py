@@ -1,8 +1,8 @@
 """Drift: manual changes on the Hub, found by inspecting single repos. Writes nothing to the Hub.
 
-A listing contains the commit of every Space, so a Space is inspected only if its commit has changed since the last
-inspection. Branches and tags are in no listing: of a few concepts they are inspected every time, of many the watcher
-inspects some in turn. The record of inspections, drift.json in the scratch folder, only saves requests.
+A listing contains the commits of Space and main, so Space and card are inspected only if their commit has changed since
+the last inspection. Branches and tags are in no listing: of a few concepts they are inspected every time, of many the
+watcher inspects some in turn. The record of inspections, drift.json in the scratch folder, only saves requests.
 """
 
 import json
@@ -27,15 +27,16 @@ from tasks.file_io import write_atomically
 FEW = 20
 """Maximum of repos that one run inspects."""
 _JOBS = 8
+_OF_CARDS = (DriftReason.CARD_EDITED, DriftReason.CARD_MISSING)
 _logger = logging.getLogger(__name__)
 
-Inspect = Callable[[str], tuple[Drift, ...]]
+Inspect = Callable[[str], LiveConcept]
 
 
 def find_drift(
     installation: Installation, session: hub.HubSession, desired: Desired, live: Live, *, in_turn: bool = False
 ) -> Live:
-    """Return the live state with `drift` filled in for the inspected concepts.
+    """Return the live state with the drift of the inspected concepts added.
 
     Args:
         installation: Installation, for its scratch folder.
@@ -46,18 +47,25 @@ def find_drift(
     """
     memory = _Memory.load(installation.work.drift)
     ours = [name for name, there in sorted(live.concepts.items()) if there.error is None]
-    repos = memory.choose(ours, in_turn=in_turn)
+    # The listing itself shows that a card is unusable; then its refs were inspected, too.
+    sound = [name for name in ours if not live.concepts[name].drift]
+    repos = memory.choose(sound, in_turn=in_turn)
     spaces = memory.choose([name for name in ours if memory.space_moved(live.concepts[name])], in_turn=in_turn)
+    cards = memory.choose([name for name in sound if memory.card_moved(live.concepts[name])], in_turn=in_turn)
 
-    def inspect(name: str) -> tuple[Drift, ...]:
+    def inspect(name: str) -> LiveConcept:
         there = live.concepts[name]
+        main = hub.find_card_edits(session, name, str(there.main and there.main.sha)) if name in cards else ()
+        if main:
+            there = replace(there, versions=hub.recover_card(session, name))
         moved = hub.find_moved_refs(session, name, there.versions) if name in repos else ()
         edited = find_edits(session, desired, there) if name in spaces else None
-        return moved + (edited or ())
+        return replace(there, drift=(*there.drift, *moved, *main, *(edited or ())))
 
-    found = _each(inspect, sorted({*repos, *spaces}))
-    memory.save(installation.work.drift, live, found, repos=repos, spaces=spaces)
-    return Live({name: replace(there, drift=found.get(name, there.drift)) for name, there in live.concepts.items()})
+    found = _each(inspect, sorted({*repos, *spaces, *cards}))
+    drift = {name: one.drift for name, one in found.items()}
+    memory.save(installation.work.drift, live, drift, repos=repos, spaces=spaces, cards=cards)
+    return Live({**live.concepts, **found})
 
 
 def find_edits(session: hub.HubSession, desired: Desired, live: LiveConcept) -> tuple[Drift, ...] | None:
@@ -92,7 +100,7 @@ def find_edits(session: hub.HubSession, desired: Desired, live: LiveConcept) -> 
 
 @dataclass(frozen=True)
 class _Memory:
-    """Record of each concept's last inspection (`turn`, a counter) and of the commit of its unchanged Space."""
+    """Record of each concept's last inspection (`turn`, a counter), and the commits of its unchanged Space and card."""
 
     entries: Mapping[str, Mapping[str, Any]]
 
@@ -109,6 +117,10 @@ class _Memory:
         known = self.entries.get(live.name, {}).get("space")
         return shown is not None and shown.sha is not None and known != shown.sha
 
+    def card_moved(self, live: LiveConcept) -> bool:
+        known = self.entries.get(live.name, {}).get("card")
+        return live.main is not None and live.main.sha is not None and known != live.main.sha
+
     def choose(self, names: list[str], *, in_turn: bool) -> list[str]:
         if len(names) <= FEW:
             return names
@@ -124,6 +136,7 @@ class _Memory:
         *,
         repos: Iterable[str],
         spaces: Iterable[str],
+        cards: Iterable[str],
     ) -> None:
         """Write the record of inspections; if a plan and a watch write at once, the last one wins."""
         if not found:
@@ -137,13 +150,16 @@ class _Memory:
             edited = any(one.reason is DriftReason.SPACE_EDITED for one in drift)
             if name in spaces and shown and not edited:
                 entries[name]["space"] = shown.sha
+            main = live.concepts[name].main
+            if name in cards and main and not any(one.reason in _OF_CARDS for one in drift):
+                entries[name]["card"] = main.sha
         write_atomically(file, json.dumps(entries).encode())
 
 
-def _each(inspect: Inspect, names: Iterable[str]) -> dict[str, tuple[Drift, ...]]:
+def _each(inspect: Inspect, names: Iterable[str]) -> dict[str, LiveConcept]:
     """Inspect concepts in parallel; leave one that cannot be inspected for the next run."""
 
-    def attempt(name: str) -> tuple[str, tuple[Drift, ...]] | None:
+    def attempt(name: str) -> tuple[str, LiveConcept] | None:
         try:
             return name, inspect(name)
         except ConceptryError as error:

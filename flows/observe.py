@@ -46,7 +46,7 @@ def observe(context: Context, revision: str | None = None) -> Observation:
     """
     steps, installation = context.steps, context.installation
     desired = steps.list_images(installation, steps.read_git(installation, revision), ())
-    live = steps.list_hub(context.session)
+    live = steps.list_hub(context.session, tuple(desired.concepts))
     return Observation(desired, steps.find_drift(installation, context.session, desired, live))
 
 

@@ -56,7 +56,7 @@ class Steps:
     Attributes:
         read_git: Reads the concepts in git.
         list_images: Fills in the images of the concepts.
-        list_hub: Reads the live state of all concepts, from paged listings.
+        list_hub: Reads the live state of all concepts, from paged listings; takes the names of those in git.
         read_hub: Reads the live state of one concept, from its own repos.
         find_drift: Inspects single repos for manual changes.
         repair: Resets branches and tags; returns what was repaired, and the versions afterwards.
@@ -70,7 +70,7 @@ class Steps:
 
     read_git: ReadGit
     list_images: Callable[[Installation, Desired, Collection[str]], Desired]
-    list_hub: Callable[[hub.HubSession], Live]
+    list_hub: Callable[[hub.HubSession, Collection[str]], Live]
     read_hub: Callable[[hub.HubSession, str], LiveConcept]
     find_drift: Callable[[Installation, hub.HubSession, Desired, Live], Live]
     repair: Callable[[hub.HubSession, str, Sequence[Version]], tuple[tuple[Drift, ...], tuple[Version, ...]]]

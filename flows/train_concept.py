@@ -3,9 +3,11 @@
     fetch images -> write records -> train -> judge and assemble -> publish -> release (card, Space)
 
 The tasks write to the run's folder (tasks.run_folder), so a retried run resumes at the first unfinished task. Of two
-runs of one fingerprint the second waits for the first, finds the version on the Hub and updates the Space only.
+runs of one fingerprint the second waits for the first, finds the version on the Hub and updates the Space only. If the
+concept was renamed since the run was started, the version is published under the new name.
 """
 
+import shutil
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +28,7 @@ from flows import artifacts
 from flows.current_installation import current_installation
 from flows.keep_alive import keep_alive, place_of
 from flows.release import release
+from flows.renamed_concept import name_at_head, renamed_job
 from flows.training_runs import INTERRUPTED, training_runs
 from flows.vertex_hooks import cancel_jobs
 from tasks import training
@@ -105,22 +108,26 @@ def publish_and_release(installation: Installation, folder: RunFolder, lock: int
         TrainingCancelled: the user cancelled the run.
         ConceptryError: a step failed.
     """
-    name, fingerprint = wanted.name, wanted.fingerprint
-    session = HubSession(installation.hub)
-    version = find_published(session, name, fingerprint)
+    fingerprint, session = wanted.fingerprint, HubSession(installation.hub)
+    published = name_at_head(installation, wanted.name, wanted.revision)
+    version = find_published(session, published, fingerprint)
     if version is None:
-        desired = list_images_task(installation, read_git(installation, wanted.revision, only=name))
-        job = training_job(desired, name, training.base_models(), retrain=wanted.retrain, expected=fingerprint)
+        desired = list_images_task(installation, read_git(installation, wanted.revision, only=wanted.name))
+        job = training_job(desired, wanted.name, training.base_models(), retrain=wanted.retrain, expected=fingerprint)
         metrics = trained(installation, session, folder, lock, job)
+        job = renamed_job(installation, job)
+        published = job.name
+        discard_bundle_of_another(folder, published)
         lineage = lineage_of(job, folder, metrics)
-        assemble_version(folder, job, metrics, lineage, repo=session.target.repo(name))
+        assemble_version(folder, job, metrics, lineage, repo=session.target.repo(published))
         version = publish_version(session, job, folder)
     else:
         get_run_logger().info("%s is already published as %s", fingerprint[:8], version.name)
-        delete_staging(session, name, version)
+        delete_staging(session, published, version)
+        discard_bundle_of_another(folder, published)
     # An earlier run may have been killed after publishing and before it told of it.
     told = announced(session, folder, version)
-    release(name)
+    release(published)
     if not told:
         announced(session, folder, version)
     folder.clear()
@@ -157,6 +164,17 @@ def place_to_train(installation: Installation, job: TrainingJob) -> AbstractCont
     return slot(places, count, run_id(), lambda: logger.info("waiting for a free training slot"))
 
 
+def discard_bundle_of_another(folder: RunFolder, name: str) -> None:
+    """Delete the bundle that an earlier attempt assembled before the concept was renamed; it holds the old name."""
+    if folder.bundle.is_dir() and bundled(folder).name != name:
+        shutil.rmtree(folder.bundle)
+
+
+def bundled(folder: RunFolder) -> Manifest:
+    """Return the manifest of the assembled version."""
+    return Manifest.model_validate_json((folder.bundle / MANIFEST).read_bytes())
+
+
 def lineage_of(job: TrainingJob, folder: RunFolder, metrics: TrainingMetrics) -> Lineage:
     """Return the lineage of the version that a training makes."""
     return Lineage(
@@ -179,7 +197,7 @@ def announced(session: HubSession, folder: RunFolder, version: Version) -> bool:
     """
     if not folder.bundle.is_dir():
         return True
-    manifest = Manifest.model_validate_json((folder.bundle / MANIFEST).read_bytes())
+    manifest = bundled(folder)
     address = session.target.url(manifest.name)
     event: EventName = "published" if manifest.gate == "passed" else manifest.gate
     codes = [str(reason) for reason in manifest.gate_reasons]

@@ -4,10 +4,12 @@ Strings of a concept are displayed literally: see conceptry.markdown for the esc
 """
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from conceptry.markdown import code, code_block, dump_front_matter, literal, plain, table
 from conceptry.version import Manifest, Version
+from conceptry.version_index import dump_index
 
 EMBEDS = "learned_embeds.safetensors"
 GRID = "samples/grid.png"
@@ -22,6 +24,7 @@ def render_card(
     files: Sequence[str],
     version: Version | None = None,
     versions: Sequence[Version] = (),
+    record: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
 ) -> str:
     """Return the README.md of a version, or of main.
 
@@ -31,6 +34,7 @@ def render_card(
         files: Paths of the files beside the card; it shows only images among them.
         version: On main, the version to describe; None inside a version, whose number is assigned later.
         versions: On main, all versions, for the index.
+        record: On main, the hashes of the files beside the card, by path.
     """
     sections = [
         f"# {plain(_title(manifest))}\n",
@@ -43,24 +47,25 @@ def render_card(
     ]
     front = front_matter(manifest)
     if versions:
-        front["conceptry"] = index(manifest.name, versions, version)
+        front["conceptry"] = index(manifest.name, versions, version, record)
     return dump_front_matter(front) + "\n" + "\n".join(section for section in sections if section)
 
 
-def render_unreleased(name: str, versions: Sequence[Version]) -> str:
+def render_unreleased(
+    name: str, versions: Sequence[Version], record: Mapping[str, Mapping[str, str]] = MappingProxyType({})
+) -> str:
     """Return the README.md of main while no version is released."""
-    front = {"tags": ["conceptry"], "conceptry": index(name, versions, None)}
+    front = {"tags": ["conceptry"], "conceptry": index(name, versions, None, record)}
     text = f"# {plain(name)}\n\nNo version is released.\n"
     return dump_front_matter(front) + "\n" + text + "\n" + _versions(versions, None)
 
 
-def index(name: str, versions: Sequence[Version], released: Version | None) -> dict[str, Any]:
+def index(
+    name: str, versions: Sequence[Version], released: Version | None, record: Mapping[str, Mapping[str, str]]
+) -> dict[str, Any]:
     """Return the index of versions in the card's metadata, which `list_live` reads."""
-    return {
-        "concept": name,
-        "release": released.name if released else None,
-        "versions": [version.to_index() for version in versions],
-    }
+    own = {"concept": name, "release": released.name if released else None, **dump_index(versions)}
+    return {**own, "files": {path: dict(hashes) for path, hashes in record.items()}} if record else own
 
 
 def front_matter(manifest: Manifest) -> dict[str, Any]:

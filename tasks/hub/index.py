@@ -6,22 +6,33 @@ from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 from huggingface_hub.errors import HfHubHTTPError
 
 from conceptry.errors import HubError, PublishConflictError
-from conceptry.markdown import split_front_matter
-from conceptry.version import Version
+from conceptry.version import Manifest, Version
+from conceptry.version_index import FILE, dump_file, dump_index
 from tasks.hub.card import BEFORE, EMBEDS, GRID, render_card, render_unreleased
 from tasks.hub.client import translate_errors
-from tasks.hub.live_state import KEY
-from tasks.hub.repo_versions import read_manifest, versions_at
-from tasks.hub.session import HubSession
+from tasks.hub.file_record import FileHashes
+from tasks.hub.main_card import (
+    README,
+    MainCard,
+    differing_main_files,
+    listed_versions,
+    read_card,
+    recorded_versions,
+    recover_versions,
+    sealed,
+)
+from tasks.hub.repo_versions import RELEASED, deletion_mark, read_manifest, versions_at
+from tasks.hub.session import KEY, HubSession, Refs
 
-README = "README.md"
 SHOWN = (GRID, BEFORE, EMBEDS)
 """Files of the released version that main contains as well: the card's images and the vectors."""
+_FEW = 3
+"""Versions that are rather read one by one than searched for in the history of main."""
 LOOKS = 8
 
 
 def update_main(
-    session: HubSession, name: str, release: str | None, *, without: Collection[int] = ()
+    session: HubSession, name: str, release: str | None = None, *, keep: bool = False
 ) -> tuple[Version, ...]:
     """Reconcile main with the branches: the index of all versions, and the card and files of the released one.
 
@@ -32,7 +43,7 @@ def update_main(
         session: Session with the Hub.
         name: Name of the concept.
         release: Name of the released version, vN; None if no version is released.
-        without: Numbers of versions to leave out, which the caller is about to delete.
+        keep: Describe the version that main describes already, whatever `release` is; its deletion is withdrawn.
 
     Returns:
         All versions, sorted by number.
@@ -43,7 +54,7 @@ def update_main(
     """
     with translate_errors(session.target, "updating its card", name=name):
         for _ in range(LOOKS):
-            versions = _update(session, name, release, without)
+            versions = _update(session, name, release, keep=keep)
             if versions is not None:
                 return versions
             session.forget(name)
@@ -51,9 +62,7 @@ def update_main(
     raise PublishConflictError(what, concept=name, next_step="try again; flows do so by themselves")
 
 
-def _update(
-    session: HubSession, name: str, release: str | None, without: Collection[int]
-) -> tuple[Version, ...] | None:
+def _update(session: HubSession, name: str, release: str | None, *, keep: bool) -> tuple[Version, ...] | None:
     """Try once; return None if another process changed main at the same time."""
     repo, refs = session.target.repo(name), session.refs(name)
     if refs is None:
@@ -62,28 +71,29 @@ def _update(
         )
     head = refs.branches["main"]
     files = session.files(name, head)
-    old = (session.read(name, README, head) or b"").decode("utf-8", "replace") if README in files else ""
-    versions = versions_at(session, name, refs, _known(repo, name, old))
-    versions = tuple(version for version in versions if version.number not in without)
-    version = _released(repo, name, versions, release)
-    manifest = read_manifest(session, name, version) if version else None
-    shown = [path for path in SHOWN if manifest and path in manifest.files]
-    if version and manifest:
-        card = render_card(manifest, repo=repo, files=shown, version=version, versions=versions)
+    old = read_card(session, name, head) if README in files else MainCard("", None)
+    known = _known(session, name, old, head, refs=refs)
+    if keep:
+        release, refs = old.release, _withdraw(session, name, refs, known, release=old.release)
+    versions = versions_at(session, name, refs, known)
+    if keep and release not in {version.name for version in versions}:
+        release = None
+    main = _Main(session, name, versions, _released(repo, name, versions, release))
+    trusted = old.files if old.release == release and not old.edited else {}
+    contents = main.contents([path for path in main.paths if path not in trusted or path not in files])
+    card = main.card({**trusted, **{path: FileHashes.of(content) for path, content in contents.items()}})
+    if card == old.text:
+        contents = main.contents(differing_main_files(session, name, old, head))
     else:
-        card = render_unreleased(name, versions)
-    moved = _said_release(old) != release
-    fetched = [path for path in shown if moved or path not in files]
-    if card == old and not fetched:
+        contents[README] = card.encode()
+    gone = [path for path in (*SHOWN, FILE) if path in files and path not in main.paths]
+    if not contents and not gone:
         return versions
-    contents = {path: session.read(name, path, version.commit) or b"" for path in fetched if version}
-    gone = [path for path in SHOWN if path in files and path not in shown]
     try:
         session.commit(
             name,
-            f"Release {release}" if release else "Release nothing",
+            f"{RELEASED}{release or 'nothing'}",
             [
-                CommitOperationAdd(README, card.encode()),
                 *(CommitOperationAdd(path, content) for path, content in contents.items()),
                 *(CommitOperationDelete(path) for path in gone),
             ],
@@ -96,30 +106,75 @@ def _update(
     return versions
 
 
-def _known(repo: str, name: str, readme: str) -> dict[int, Version]:
-    """Return the index on main by number; empty if it cannot be parsed.
+class _Main:
+    """Content of main: card, files of the released version, and versions.json if the card cannot hold the index."""
+
+    def __init__(self, session: HubSession, name: str, versions: tuple[Version, ...], version: Version | None) -> None:
+        self._session, self._name, self._versions, self._version = session, name, versions, version
+        self._manifest: Manifest | None = read_manifest(session, name, version) if version else None
+        self._shown = [path for path in SHOWN if self._manifest and path in self._manifest.files]
+        complete = set(dump_index(versions)) == {"versions"}
+        self.paths = [*self._shown, *([] if complete else [FILE])]
+
+    def contents(self, paths: Collection[str]) -> dict[str, bytes]:
+        """Return the content of these files."""
+        found = {}
+        for path in self.paths:
+            if path in paths and path == FILE:
+                found[path] = dump_file(self._name, self._versions)
+            elif path in paths and self._version:
+                found[path] = self._session.read(self._name, path, self._version.commit) or b""
+        return found
+
+    def card(self, hashes: Mapping[str, FileHashes]) -> str:
+        """Return README.md; `hashes` are those of the other files."""
+        record = {path: hashes[path].model_dump() for path in self.paths}
+        if self._version is None or self._manifest is None:
+            return sealed(render_unreleased(self._name, self._versions, record))
+        repo = self._session.target.repo(self._name)
+        card = render_card(
+            self._manifest,
+            repo=repo,
+            files=self._shown,
+            version=self._version,
+            versions=self._versions,
+            record=record,
+        )
+        return sealed(card)
+
+
+def _withdraw(session: HubSession, name: str, refs: Refs, known: Mapping[int, Version], *, release: str | None) -> Refs:
+    """Withdraw the deletion of the version that main describes; return the refs afterwards."""
+    version = next((version for version in known.values() if version.name == release), None)
+    if version is None or refs.branches.get(version.name) != version.commit or not refs.is_deleted(version.commit):
+        return refs
+    session.delete_tag(name, deletion_mark(version))
+    return session.refs(name) or refs
+
+
+def _known(session: HubSession, name: str, old: MainCard, head: str, *, refs: Refs) -> dict[int, Version]:
+    """Return the versions whose manifests need not be read, by number, from the card or from the history of main.
 
     Raises:
-        HubError: main has a card that Conceptry did not write.
+        HubError: main has a card that Conceptry did not write, and never had one of its own.
     """
-    if not readme:
-        return {}
-    data, _ = split_front_matter(readme)
-    ours = data.get(KEY)
-    if not isinstance(ours, Mapping):
-        what = f"{repo} has a README.md on main that Conceptry did not write"
-        raise HubError(what, concept=name, next_step="choose another name for the concept, or delete that file")
-    try:
-        versions = [Version.from_index(entry) for entry in ours.get("versions") or []]
-    except (HubError, TypeError):
-        return {}
-    return {version.number: version for version in versions}
+    versions: tuple[Version, ...] | None = ()
+    if old.data is not None and not old.edited:
+        versions = listed_versions(session, name, old.data, head)
+    elif old.text and old.data is None:
+        versions = recover_versions(session, name, refs, ours=_serves(session, name))
+        if versions is None:
+            what = f"{session.target.repo(name)} has a README.md on main that Conceptry did not write"
+            raise HubError(what, concept=name, next_step="choose another name for the concept, or delete that file")
+    elif len(refs.versions) > _FEW:
+        versions = recorded_versions(session, name)
+    return {version.number: version for version in versions or ()}
 
 
-def _said_release(readme: str) -> str | None:
-    data = split_front_matter(readme)[0].get(KEY)
-    release = data.get("release") if isinstance(data, Mapping) else None
-    return release if isinstance(release, str) else None
+def _serves(session: HubSession, name: str) -> bool:
+    """Whether the Space of that name is Conceptry's."""
+    space = session.space(name)
+    return space is not None and space.card_data is not None and KEY in space.card_data
 
 
 def _released(repo: str, name: str, versions: tuple[Version, ...], release: str | None) -> Version | None:

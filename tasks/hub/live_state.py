@@ -1,27 +1,32 @@
 """Live state of all concepts from two paged listings, and of one concept from its own repos."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 from huggingface_hub.hf_api import ModelInfo, SpaceInfo
 
 from conceptry.errors import HubError
 from conceptry.version import Live, LiveConcept, MainState, SpaceState, Version
 from tasks.hub.client import translate_errors
-from tasks.hub.repair import moved_refs
-from tasks.hub.repo_versions import read_versions, versions_at
-from tasks.hub.session import HubSession, Refs
+from tasks.hub.main_card import card_drift, listed_versions, recover_versions, with_unlisted
+from tasks.hub.repair import drift_of_refs
+from tasks.hub.session import KEY, HubSession, Refs
 
-KEY = "conceptry"
 PAUSED = frozenset({"PAUSED", "PAUSING"})
 
 
-def list_live(session: HubSession) -> Live:
+def list_live(session: HubSession, names: Collection[str] = ()) -> Live:
     """Return the live state from one listing of models with their cards and one of Spaces, for any number of concepts.
 
-    Repos without Conceptry's key in their card are left out. If an index was edited and cannot be parsed, the branches
-    of that repo are read instead, so that no version is trained twice. If these cannot be read either, the concept
-    carries the `error`, and the other concepts are unaffected.
+    Repos without Conceptry's key in their card are left out, unless the card was deleted or replaced: of the concepts
+    in `names` and of those that have a Space, the history of main shows that. If an index cannot be read, the history
+    and the branches of that repo are read instead, so that no version is trained twice. If these cannot be read either,
+    the concept carries the `error`, and the other concepts are unaffected.
+
+    Args:
+        session: Session with the Hub.
+        names: Names of the concepts in git.
 
     Raises:
         HubError, TransientError: the Hub refused, or could not be reached.
@@ -29,8 +34,9 @@ def list_live(session: HubSession) -> Live:
     target, api = session.target, session.api
     with translate_errors(target, f"listing the repos of {target.owner}"), ThreadPoolExecutor(1) as second:
         pages = api.list_spaces(author=target.owner, expand=["cardData", "private", "runtime", "sha"])
-        listed = second.submit(lambda: dict(_ours(target.owner, pages)))
-        models = dict(_ours(target.owner, api.list_models(author=target.owner, expand=["cardData", "private", "sha"])))
+        listed = second.submit(lambda: {name: info for name, info in _named(target.owner, pages) if _is_ours(info)})
+        found = api.list_models(author=target.owner, expand=["cardData", "private", "sha"])
+        models = dict(_named(target.owner, found))
         spaces = listed.result()
     concepts = {}
     for name in sorted(models.keys() | spaces.keys()):
@@ -38,19 +44,48 @@ def list_live(session: HubSession) -> Live:
         public = any(not repos[name].private for repos in (models, spaces) if name in repos)
         if name not in models:
             concepts[name] = LiveConcept(name, (), space, public=public)
-            continue
-        try:
-            versions = _index(models[name])
-            versions = read_versions(session, name) if versions is None else versions
-        except HubError as error:
-            concepts[name] = LiveConcept(name, (), space, error=str(error), public=public)
-        else:
-            concepts[name] = LiveConcept(name, versions, space, _main(models[name]), public=public)
+        elif _is_ours(models[name]) or space is not None or name in names:
+            concept = _listed_concept(session, name, models[name], space)
+            if concept is not None:
+                concepts[name] = replace(concept, public=public)
     return Live(concepts)
 
 
+def _listed_concept(
+    session: HubSession, name: str, info: ModelInfo | SpaceInfo, space: SpaceState | None
+) -> LiveConcept | None:
+    """Return a concept of the listing; None for a repo of someone else that has a concept's name."""
+    data = _data(info)
+    try:
+        with translate_errors(session.target, "reading its versions", name=name):
+            versions = listed_versions(session, name, data, info.sha, in_full=False)
+            if versions is not None:
+                return LiveConcept(name, versions, space, _main(data, info.sha, versions))
+            return _recovered(session, name, info, space)
+    except HubError as error:
+        return LiveConcept(name, (), space, error=str(error))
+
+
+def _recovered(
+    session: HubSession, name: str, info: ModelInfo | SpaceInfo, space: SpaceState | None
+) -> LiveConcept | None:
+    """Return a concept whose card was deleted, replaced or edited so that it cannot be read; None if it is no concept.
+
+    Raises:
+        HubError: a version's manifest cannot be read.
+    """
+    refs = session.refs(name) or Refs({})
+    versions = recover_versions(session, name, refs, ours=_is_ours(info) or space is not None)
+    if versions is None or not (versions or _is_ours(info)):
+        return None if space is None else LiveConcept(name, (), space)
+    drift = (card_drift(bool(info.card_data)), *drift_of_refs(session, name, refs, versions))
+    return LiveConcept(name, versions, space, _main(_data(info), info.sha, ()), drift)
+
+
 def read_live(session: HubSession, name: str) -> LiveConcept:
-    """Return the live state of one concept from its repos: index, versions missing in it, moved refs, and the Space.
+    """Return the live state of one concept from its repos: index, versions missing in it, drift, and the Space.
+
+    All versions are in full.
 
     Raises:
         HubError: a version's manifest cannot be read, or the Hub refused.
@@ -58,25 +93,35 @@ def read_live(session: HubSession, name: str) -> LiveConcept:
     """
     with translate_errors(session.target, "reading its repos", name=name):
         model, space = session.model(name), session.space(name)
-        state = _space(space) if space is not None and isinstance(_data(space), dict) else None
+        state = _space(space) if space is not None and _is_ours(space) else None
         refs = session.refs(name) if model is not None else None
         public = any(not info.private for info in (model, space) if info is not None)
         if model is None or refs is None:
             return LiveConcept(name, (), state, public=public)
-        index = _index(model) if isinstance(_data(model), dict) else ()
-        listed = {version.number: version for version in index or ()}
-        # For a branch in the index, the commit in the index counts; that the branch was moved is drift.
-        unlisted = Refs({f"v{number}": commit for number, commit in refs.versions.items() if number not in listed})
-        versions = listed | {version.number: version for version in versions_at(session, name, unlisted, {})}
-        drift = tuple(ref.drift() for ref in moved_refs(refs, [*listed.values()]))
-    ordered = tuple(versions[number] for number in sorted(versions))
-    return LiveConcept(name, ordered, state, _main(model), drift, public=public)
+        data = _data(model)
+        listed = listed_versions(session, name, data, model.sha) if _is_ours(model) else ()
+        if listed is None or (not _is_ours(model) and (state is not None or _has_card(model))):
+            found = _recovered(session, name, model, state)
+            if found is not None:
+                return replace(found, public=public)
+        versions = with_unlisted(session, name, refs, listed or ())
+        drift = drift_of_refs(session, name, refs, listed or ())
+    return LiveConcept(name, versions, state, _main(data, model.sha, listed or ()), drift, public=public)
 
 
-def _ours(owner: str, repos: Iterable[ModelInfo] | Iterable[SpaceInfo]) -> Iterator[tuple[str, ModelInfo | SpaceInfo]]:
+def complete(session: HubSession, live: LiveConcept) -> LiveConcept:
+    """Return the live state of a concept with all versions in full.
+
+    Raises:
+        HubError, TransientError: the Hub refused, or could not be reached.
+    """
+    return read_live(session, live.name) if any(version.keys is not None for version in live.versions) else live
+
+
+def _named(owner: str, repos: Iterable[ModelInfo] | Iterable[SpaceInfo]) -> Iterator[tuple[str, ModelInfo | SpaceInfo]]:
     for info in repos:
         namespace, _, name = info.id.partition("/")
-        if namespace == owner and isinstance(_data(info), dict):
+        if namespace == owner:
             yield name, info
 
 
@@ -84,23 +129,17 @@ def _data(info: ModelInfo | SpaceInfo) -> object:
     return info.card_data.get(KEY) if info.card_data else None
 
 
-def _index(info: ModelInfo | SpaceInfo) -> tuple[Version, ...] | None:
-    """Return the versions that a card lists, sorted by number; None if the index cannot be parsed."""
-    data = _data(info)
-    entries = data.get("versions", []) if isinstance(data, dict) else []
-    try:
-        if not isinstance(entries, list):
-            return None
-        return tuple(sorted((Version.from_index(entry) for entry in entries), key=lambda version: version.number))
-    except HubError:
-        return None
+def _is_ours(info: ModelInfo | SpaceInfo) -> bool:
+    return isinstance(_data(info), dict)
 
 
-def _main(info: ModelInfo | SpaceInfo) -> MainState:
-    data = _data(info)
+def _has_card(info: ModelInfo | SpaceInfo) -> bool:
+    return any(sibling.rfilename == "README.md" for sibling in info.siblings or ())
+
+
+def _main(data: object, sha: str | None, listed: Iterable[Version]) -> MainState:
     release = data.get("release") if isinstance(data, dict) else None
-    listed = tuple(version.number for version in _index(info) or ())
-    return MainState(release if isinstance(release, str) else None, info.sha, listed)
+    return MainState(release if isinstance(release, str) else None, sha, tuple(version.number for version in listed))
 
 
 def _space(info: ModelInfo | SpaceInfo) -> SpaceState:

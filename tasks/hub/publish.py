@@ -1,6 +1,6 @@
 """Publishing of a version: atomic, and exactly once under concurrency, crashes and retries.
 
-    1. read      list the refs; a tag fp-... means that this fingerprint is published
+    1. read      list the refs; a tag fp-... means that this fingerprint is published, unless a person made it
     2. stage     branch staging/FINGERPRINT off main, ONE commit with the whole version, its parent compared
     3. read      the refs again: a process that staged after another one's clean-up finds the tag now
     4. number    create vN at the staged commit; 409 means that N is taken: read again
@@ -21,7 +21,8 @@ from huggingface_hub.errors import HfHubHTTPError, RevisionNotFoundError
 from conceptry.errors import HubError, PublishConflictError
 from conceptry.version import Manifest, Version
 from tasks.hub.client import translate_errors
-from tasks.hub.repo_versions import staging_name, tag_name, version_of
+from tasks.hub.main_card import listed_versions, read_card
+from tasks.hub.repo_versions import is_deleted, published_commit, staging_name, tag_name, version_of
 from tasks.hub.session import GITATTRIBUTES, MANIFEST, HubSession, Refs
 
 LOOKS = 12
@@ -46,7 +47,7 @@ def publish(session: HubSession, name: str, bundle: Path, *, private: bool = Fal
 
     Raises:
         PublishConflictError: other processes wrote first in every attempt; a retry may succeed.
-        HubError: the Hub refused, or the fingerprint's tag points at something other than its version.
+        HubError: the Hub refused, or the tag's commit holds a version with another fingerprint of the same start.
         TransientError: the network or the Hub failed; a retry resumes.
     """
     manifest = Manifest.model_validate_json((bundle / MANIFEST).read_bytes())
@@ -66,23 +67,35 @@ def _publish(session: HubSession, name: str, bundle: Path, fingerprint: str, *, 
         session.create_repo(name, private=private)
         refs = _refs(session, name)
     tag, staging = tag_name(fingerprint), staging_name(fingerprint)
-    commit = refs.tags.get(tag)
+    commit = published_commit(session, name, refs, fingerprint)
     if commit is None:
-        commit = _stage(session, name, bundle, fingerprint, refs=refs)
+        staged = _stage(session, name, bundle, fingerprint, refs=refs)
         # If another process cleaned up before this one staged, the tag exists now.
         session.forget(name)
         refs = _refs(session, name)
-        commit = refs.tags.get(tag, commit)
+        commit = published_commit(session, name, refs, fingerprint) or staged
     manifest = _manifest_of(session, name, commit, fingerprint)
     number = refs.number_at(commit)
     if number is None:
-        number = refs.next_number
+        number = _listed_number(session, name, refs, commit) or refs.next_number
         _create_branch(session, name, f"v{number}", commit)
-    if tag not in refs.tags:
+    if refs.tags.get(tag) != commit:
+        if tag in refs.tags:
+            session.delete_tag(name, tag)
         session.create_tag(name, tag, commit)
     if staging in refs.branches:
         session.delete_branch(name, staging)
     return version_of(manifest, number, commit)
+
+
+def _listed_number(session: HubSession, name: str, refs: Refs, commit: str) -> int | None:
+    """Return the number that the index gives a tagged commit whose branch was deleted manually, if it is free."""
+    if commit not in refs.tags.values():
+        return None
+    main = refs.branches["main"]
+    listed = listed_versions(session, name, read_card(session, name, main).data, main, in_full=False) or ()
+    same = (version for version in listed if version.commit == commit)
+    return next((version.number for version in same if version.name not in refs.branches), None)
 
 
 def clean_up(session: HubSession, name: str, version: Version) -> None:
@@ -110,6 +123,9 @@ def _stage(session: HubSession, name: str, bundle: Path, fingerprint: str, *, re
     staging = staging_name(fingerprint)
     head = refs.branches.get(staging)
     if head is not None:
+        if is_deleted(refs, head):
+            session.delete_branch(name, staging)
+            raise _RefMovedError
         staged = session.manifest(name, head)
         if staged is not None and staged.fingerprint == fingerprint:
             return head
@@ -146,9 +162,9 @@ def _manifest_of(session: HubSession, name: str, commit: str, fingerprint: str) 
     """Return the manifest at a commit, which may be that of an earlier attempt."""
     manifest = session.manifest(name, commit)
     if manifest is None or manifest.fingerprint != fingerprint:
-        tag, repo = tag_name(fingerprint), session.target.repo(name)
-        what = f"{tag} of {repo} is at {commit[:10]}, which does not hold the version {fingerprint}"
-        raise HubError(what, next_step="delete that tag, or move it back")
+        repo = session.target.repo(name)
+        what = f"{repo} at {commit[:10]} does not hold the version {fingerprint}"
+        raise HubError(what, next_step=f"delete the tag {tag_name(fingerprint)} and the branch of that commit")
     return manifest
 
 

@@ -13,8 +13,9 @@ from huggingface_hub.errors import RevisionNotFoundError
 from conceptry.reasons import DriftReason
 from conceptry.version import Drift, Version
 from tasks.hub.client import translate_errors
-from tasks.hub.repo_versions import tag_name, versions_at
-from tasks.hub.session import HubSession, Refs
+from tasks.hub.repo_versions import STAGING, manifest_of_tag, tag_name, versions_at
+from tasks.hub.session import KEY, HubSession, Refs
+from tasks.hub.staging import delete_stale_staging
 
 _FINGERPRINT_TAG = "fp-"
 _REASONS = {
@@ -48,17 +49,33 @@ class MovedRef:
         return Drift(_REASONS[self.kind, self.found is not None], words)
 
 
-def moved_refs(refs: Refs, versions: Iterable[Version]) -> tuple[MovedRef, ...]:
-    """Return the branches and tags of a repo that differ from the versions in its index."""
+def moved_refs(session: HubSession, name: str, refs: Refs, versions: Iterable[Version]) -> tuple[MovedRef, ...]:
+    """Return the branches and tags of a repo that differ from the versions in its index, and branches known by tag.
+
+    A tag fp-... at a commit without that fingerprint was made by hand, and is left alone.
+    """
+    versions = [version for version in versions if not refs.is_deleted(version.commit, version.number)]
     found = []
     for version in versions:
         found.append(MovedRef("branch", version.name, version.commit, refs.branches.get(version.name)))
         tag = tag_name(version.fingerprint)
         found.append(MovedRef("tag", tag, version.commit, refs.tags.get(tag)))
-    known = {version.commit for version in versions} | set(refs.branches.values())
-    orphans = (tag for tag, commit in refs.tags.items() if tag.startswith(_FINGERPRINT_TAG) and commit not in known)
-    lost = (MovedRef("branch", None, refs.tags[tag], None, tag) for tag in sorted(orphans))
+    known = {version.commit for version in versions} | set(refs.versions.values())
+    orphans = (
+        MovedRef("branch", None, commit, None, tag)
+        for tag, commit in sorted(refs.tags.items())
+        if tag.startswith(_FINGERPRINT_TAG) and commit not in known and not refs.is_deleted(commit)
+    )
+    lost = [ref for ref in orphans if manifest_of_tag(session, name, ref.tag, ref.expected)]
     return (*(ref for ref in found if ref.found != ref.expected), *lost)
+
+
+def drift_of_refs(session: HubSession, name: str, refs: Refs, versions: Iterable[Version]) -> tuple[Drift, ...]:
+    """Return the drift of a concept's branches and tags, and its deletions that were interrupted."""
+    versions = tuple(versions)
+    listed = {one.number for one in versions if refs.is_deleted(one.commit, one.number)}
+    moved = (ref.drift() for ref in moved_refs(session, name, refs, versions))
+    return (*moved, *(_unfinished(number) for number in sorted(listed | _leftovers(refs).keys())))
 
 
 def find_moved_refs(session: HubSession, name: str, versions: Sequence[Version]) -> tuple[Drift, ...]:
@@ -69,17 +86,18 @@ def find_moved_refs(session: HubSession, name: str, versions: Sequence[Version])
     """
     with translate_errors(session.target, "reading its branches and tags", name=name):
         refs = session.refs(name)
-    if refs is None:
-        return (Drift(DriftReason.REPO_MISSING, "the model repo was deleted"),) if versions else ()
-    return tuple(ref.drift() for ref in moved_refs(refs, versions))
+        if refs is None:
+            return (Drift(DriftReason.REPO_MISSING, "the model repo was deleted"),) if versions else ()
+        return drift_of_refs(session, name, refs, versions)
 
 
 def repair_refs(
     session: HubSession, name: str, versions: Sequence[Version]
 ) -> tuple[tuple[Drift, ...], tuple[Version, ...]]:
-    """Reset branches and tags to the commits of their versions, as far as these commits exist.
+    """Reset branches and tags to the commits of their versions, as far as these exist; finish interrupted deletions.
 
-    The commit that a moved branch points at is kept on a branch `rescued/...`.
+    Stale staging branches are deleted. The commit that a moved branch points at is kept on a branch `rescued/...`. A
+    version whose deletion has begun is left out, even if `versions` were listed before that.
 
     Args:
         session: Session with the Hub.
@@ -94,11 +112,65 @@ def repair_refs(
     """
     with translate_errors(session.target, "repairing its branches and tags", name=name):
         refs = session.refs(name)
+        if refs is not None and drift_of_refs(session, name, refs, versions):
+            # What the session remembers may be older than a deletion.
+            session.forget(name)
+            refs = session.refs(name)
         if refs is None:
             return (), ()
-        repaired = tuple(ref.drift() for ref in moved_refs(refs, versions) if _repair(session, name, ref))
-        now = session.refs(name)
-        return repaired, versions_at(session, name, now, {one.number: one for one in versions}) if now else ()
+        delete_stale_staging(session, name)
+        finished = finish_deletions(session, name)
+        moved = moved_refs(session, name, session.refs(name) or refs, versions)
+        repaired = tuple(ref.drift() for ref in moved if _repair(session, name, ref))
+        now = session.refs(name) or refs
+        return (*finished, *repaired), versions_at(session, name, now, {one.number: one for one in versions})
+
+
+def finish_deletions(session: HubSession, name: str) -> tuple[Drift, ...]:
+    """Delete the branches and tags that interrupted deletions left; return what was done.
+
+    The version that main describes was released while its deletion began: it keeps its branch and loses its mark.
+
+    Raises:
+        HfHubHTTPError: the Hub refused, or could not be reached.
+    """
+    refs = session.refs(name)
+    left = _leftovers(refs) if refs else {}
+    if not refs or not left:
+        return ()
+    model = session.model(name)
+    data = model.card_data.get(KEY) if model and model.card_data else None
+    release = data.get("release") if isinstance(data, dict) else None
+    done = []
+    for number, names in left.items():
+        if release == f"v{number}" and release in names:
+            session.delete_tag(name, f"deleted-v{number}-{refs.deleted[number]}")
+            continue
+        for ref in names:
+            if ref.startswith(_FINGERPRINT_TAG):
+                session.delete_tag(name, ref)
+            else:
+                session.delete_branch(name, ref)
+        done.append(_unfinished(number))
+    return tuple(done)
+
+
+def _leftovers(refs: Refs) -> dict[int, list[str]]:
+    """Return the branches and tags at the commits of deleted versions, by number."""
+    alive = set(refs.versions.values())
+    found: dict[int, list[str]] = {}
+    for number, start in refs.deleted.items():
+        own = [f"v{number}", *(branch for branch in refs.branches if branch.startswith(STAGING))]
+        names = [branch for branch in own if refs.branches.get(branch, "").startswith(start)]
+        names += [tag for tag, commit in refs.tags.items() if tag.startswith(_FINGERPRINT_TAG) and commit[:12] == start]
+        names = [ref for ref in names if ref == f"v{number}" or (refs.branches | refs.tags)[ref] not in alive]
+        if names:
+            found[number] = names
+    return found
+
+
+def _unfinished(number: int) -> Drift:
+    return Drift(DriftReason.DELETION_UNFINISHED, f"the deletion of v{number} was interrupted")
 
 
 def _repair(session: HubSession, name: str, ref: MovedRef) -> bool:
@@ -111,11 +183,7 @@ def _repair(session: HubSession, name: str, ref: MovedRef) -> bool:
         session.create_tag(name, str(ref.name), ref.expected)
         return True
     refs = session.refs(name) or Refs({})
-    branch = ref.name
-    if branch is None:
-        if session.manifest(name, ref.expected) is None:
-            return False
-        branch = f"v{refs.next_number}"
+    branch = ref.name or f"v{refs.next_number}"
     if ref.found is not None:
         if not any(commit == ref.found for other, commit in refs.branches.items() if other != branch):
             session.create_branch(name, f"rescued/{branch}-{ref.found[:8]}", ref.found, exist_ok=True)

@@ -14,6 +14,10 @@ from conceptry.version import Manifest, Version
 from tasks.hub.client import translate_errors
 from tasks.hub.session import HubSession, Refs
 
+STAGING = "staging/"
+RELEASED = "Release "
+"""Start of the title of each commit of Conceptry on main."""
+
 
 def tag_name(fingerprint: str) -> str:
     """Return the tag that permanently marks the commit of a fingerprint."""
@@ -22,7 +26,35 @@ def tag_name(fingerprint: str) -> str:
 
 def staging_name(fingerprint: str) -> str:
     """Return the branch on which a version is staged before it is published."""
-    return f"staging/{fingerprint}"
+    return f"{STAGING}{fingerprint}"
+
+
+def deletion_mark(version: Version) -> str:
+    """Return the tag that records that the deletion of a version has begun; `Refs.deleted` reads it."""
+    return f"deleted-{version.name}-{version.commit[:12]}"
+
+
+def manifest_of_tag(session: HubSession, name: str, tag: str, commit: str) -> Manifest | None:
+    """Return the manifest at the commit of a tag fp-..., None if it is not of that fingerprint: a tag made by hand."""
+    try:
+        manifest = session.manifest(name, commit)
+    except HubError:
+        return None
+    return manifest if manifest is not None and tag_name(manifest.fingerprint) == tag else None
+
+
+def published_commit(session: HubSession, name: str, refs: Refs, fingerprint: str) -> str | None:
+    """Return the commit of a fingerprint's tag; None without one, if a person made it, or if its version is deleted."""
+    tag = tag_name(fingerprint)
+    commit = refs.tags.get(tag)
+    if commit is None or is_deleted(refs, commit):
+        return None
+    return commit if manifest_of_tag(session, name, tag, commit) else None
+
+
+def is_deleted(refs: Refs, commit: str) -> bool:
+    """Whether a commit is that of a deleted version, and of no other one."""
+    return refs.is_deleted(commit) and refs.number_at(commit) is None
 
 
 def version_of(manifest: Manifest, number: int, revision: str) -> Version:
@@ -72,7 +104,7 @@ def find_version(session: HubSession, name: str, fingerprint: str) -> Version | 
         number = refs.number_at(commit) if refs and commit else None
         if commit is None or number is None:
             return None
-        manifest = session.manifest(name, commit)
+        manifest = manifest_of_tag(session, name, tag_name(fingerprint), commit)
     return version_of(manifest, number, commit) if manifest and manifest.fingerprint == fingerprint else None
 
 
@@ -146,5 +178,5 @@ def releases(session: HubSession, name: str) -> list[tuple[str, datetime, str, s
     return [
         (commit.commit_id, commit.created_at, commit.title, ", ".join(commit.authors))
         for commit in commits
-        if commit.title.startswith("Release ")
+        if commit.title.startswith(RELEASED)
     ]

@@ -28,10 +28,13 @@ from tasks.hub.client import client
 T = TypeVar("T")
 Kind = Literal["model", "space"]
 MANIFEST = "concept.json"
+KEY = "conceptry"
+"""Key of Conceptry's own data in the front matter of a card or a Space."""
 GITATTRIBUTES = ".gitattributes"
 """The only file of a new repo."""
 
 _BRANCH = re.compile(r"v([1-9][0-9]*)")
+_DELETED = re.compile(r"deleted-v([1-9][0-9]*)-([0-9a-f]{12})")
 _MODEL_FIELDS: list[Any] = ["cardData", "private", "sha", "siblings"]
 _SPACE_FIELDS: list[Any] = ["cardData", "private", "runtime", "sha", "siblings"]
 
@@ -45,9 +48,19 @@ class Refs:
 
     @property
     def versions(self) -> dict[int, str]:
-        """Commit of each branch vN, by number, in ascending order."""
-        numbers = {int(match[1]): name for name in self.branches if (match := _BRANCH.fullmatch(name))}
-        return {number: self.branches[numbers[number]] for number in sorted(numbers)}
+        """Commit of each branch vN whose deletion has not begun, by number, in ascending order."""
+        numbers = {int(match[1]): self.branches[match[0]] for match in map(_BRANCH.fullmatch, self.branches) if match}
+        return {number: numbers[number] for number in sorted(numbers) if not self.is_deleted(numbers[number], number)}
+
+    @property
+    def deleted(self) -> dict[int, str]:
+        """First 12 digits of the commit of each version whose deletion has begun, by number."""
+        return {int(match[1]): match[2] for match in map(_DELETED.fullmatch, self.tags) if match}
+
+    def is_deleted(self, commit: str, number: int | None = None) -> bool:
+        """Whether the deletion of the version at a commit has begun; with `number`, of the one of that number."""
+        deleted = self.deleted
+        return commit[:12] in (deleted.values() if number is None else [deleted.get(number)])
 
     def number_at(self, commit: str) -> int | None:
         """Return the number of the version whose branch points at a commit; None if there is none."""
@@ -55,8 +68,8 @@ class Refs:
 
     @property
     def next_number(self) -> int:
-        """The number after the highest one."""
-        return max(self.versions, default=0) + 1
+        """The number after the highest one that was ever given."""
+        return max([*self.versions, *self.deleted], default=0) + 1
 
 
 class HubSession:

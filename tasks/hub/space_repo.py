@@ -16,8 +16,8 @@ from conceptry.markdown import dump_front_matter, split_front_matter
 from conceptry.space_settings import hardware
 from tasks.hub.client import translate_errors
 from tasks.hub.file_record import README, RECORD, FileHashes, dump_record, load_record, without_record
-from tasks.hub.live_state import KEY, PAUSED
-from tasks.hub.session import GITATTRIBUTES, HubSession
+from tasks.hub.live_state import PAUSED
+from tasks.hub.session import GITATTRIBUTES, KEY, HubSession
 
 TOKEN_SECRET = "HF_TOKEN"
 FREE_HARDWARE = "cpu-basic"

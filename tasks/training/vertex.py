@@ -22,6 +22,7 @@ from tasks.training.bucket import METRICS, PROGRESS, Store, Tail, storage_errors
 from tasks.training.custom_job import JobSpec
 from tasks.training.job_failure import is_machine_lost, job_failure
 from tasks.training.job_logs import last_lines
+from tasks.training.job_places import Places
 from tasks.training.job_snapshot import Job
 from tasks.training.training_request import Progress, TrainingRequest, read_results, relay
 from tasks.training.vertex_jobs import VertexJobs
@@ -74,21 +75,21 @@ def open_cloud(settings: VertexSettings, warn: Callable[[str], None] = lambda _:
     from prefect_gcp import GcpCredentials
     from prefect_gcp.cloud_storage import GcsBucket
 
-    def connect() -> Any:
+    def connect(endpoint: str) -> Any:
         credentials = _load(GcpCredentials, settings.credentials)
-        return credentials.get_job_service_client({"api_endpoint": settings.endpoint})
+        return credentials.get_job_service_client({"api_endpoint": endpoint})
 
     return make_cloud(settings, connect, _load(GcsBucket, settings.bucket), warn)
 
 
 def make_cloud(
-    settings: VertexSettings, connect: Callable[[], Any], block: Any, warn: Callable[[str], None] = lambda _: None
+    settings: VertexSettings, connect: Callable[[str], Any], block: Any, warn: Callable[[str], None] = lambda _: None
 ) -> Cloud:
     """Return the clients of a training.
 
     Args:
         settings: Settings of training on Vertex AI.
-        connect: Returns a JobService client; called again if the credentials are refused.
+        connect: Returns a JobService client for an address; called again if the credentials are refused.
         block: Prefect block GcsBucket.
         warn: Called with warnings for the user.
 
@@ -102,7 +103,8 @@ def make_cloud(
     def read_lines(job_id: str) -> list[str]:
         return last_lines(block.gcp_credentials.get_credentials_from_service_account(), settings, job_id)
 
-    return Cloud(settings, VertexJobs(settings, connect, warn), bucket, read_lines)
+    jobs = VertexJobs(settings, connect, warn, places=lambda installation: Places(bucket, installation))
+    return Cloud(settings, jobs, bucket, read_lines)
 
 
 def train_vertex(request: TrainingRequest, spec: JobSpec, cloud: Cloud, callbacks: Callbacks) -> TrainingMetrics:
@@ -117,11 +119,11 @@ def train_vertex(request: TrainingRequest, spec: JobSpec, cloud: Cloud, callback
         SettingsError: the settings or the credentials are not usable.
         DataCorruptError: a result does not have the digest that the trainer recorded.
     """
-    store = Store(cloud.bucket, spec.prefix, request.concept)
     if not request.output.is_dir():
-        if not store.has(METRICS):
+        store = _finished(spec, cloud)
+        if store is None:
             _check_weights(request, cloud.settings)
-            _make(request, spec, cloud, store, callbacks=callbacks)
+            store = _make(request, spec, cloud, callbacks=callbacks)
         callbacks.log(f"downloading the results from {store.uri}output/")
         store.download_output(request.output)
     _write_cost(request.output, spec, cloud)
@@ -146,15 +148,38 @@ def _check_weights(request: TrainingRequest, settings: VertexSettings) -> None:
         raise request.no_clip("CONCEPTRY_VERTEX_BASE")
 
 
-def _make(request: TrainingRequest, spec: JobSpec, cloud: Cloud, store: Store, *, callbacks: Callbacks) -> None:
-    """Run jobs one after the other until the results are in the bucket; another one follows if a machine is lost."""
+def _store(spec: JobSpec, cloud: Cloud, job: Job | None = None) -> Store:
+    """Return the objects of a job, which may have been created under an earlier name of the concept or in another
+    bucket; without a job, of a new one.
+    """
+    if job is None or not job.home.startswith("gs://"):
+        return Store(cloud.bucket, spec.prefix, spec.concept)
+    name, _, prefix = job.home.removeprefix("gs://").partition("/")
+    bucket = cloud.bucket if name == cloud.bucket.name else cloud.bucket.client.bucket(name)
+    return Store(bucket, prefix.rstrip("/") + "/", spec.concept)
+
+
+def _finished(spec: JobSpec, cloud: Cloud) -> Store | None:
+    """Return where the results of a training are; None if they do not exist."""
+    own = _store(spec, cloud)
+    if own.has(METRICS):
+        return own
+    ended = (_store(spec, cloud, job) for job in cloud.jobs.of(spec) if job.state == "SUCCEEDED")
+    return next((store for store in ended if store.uri != own.uri and store.has(METRICS)), None)
+
+
+def _make(request: TrainingRequest, spec: JobSpec, cloud: Cloud, *, callbacks: Callbacks) -> Store:
+    """Run jobs one after the other until the results are in the bucket, and return where; another one follows if a
+    machine is lost.
+    """
     for attempt in range(cloud.settings.max_attempts):
-        begun = _begin(request, spec, cloud, store, callbacks=callbacks)
+        begun = _begin(request, spec, cloud, callbacks=callbacks)
         if begun is None:
-            return
+            return _finished(spec, cloud) or _store(spec, cloud)
+        store = _store(spec, cloud, begun)
         job = _watch(begun, spec, cloud, store, callbacks=callbacks)
         if job.state == "SUCCEEDED":
-            return
+            return store
         if not is_machine_lost(job):
             raise job_failure(request.concept, job, cloud.settings, cloud.last_lines(job.short))
         callbacks.log(f"job {job.short} lost its machine ({job.message or job.state}); attempt {attempt + 2} resumes")
@@ -166,7 +191,7 @@ def _make(request: TrainingRequest, spec: JobSpec, cloud: Cloud, store: Store, *
     )
 
 
-def _begin(request: TrainingRequest, spec: JobSpec, cloud: Cloud, store: Store, *, callbacks: Callbacks) -> Job | None:
+def _begin(request: TrainingRequest, spec: JobSpec, cloud: Cloud, *, callbacks: Callbacks) -> Job | None:
     """Return the live job of this training, else upload its data and create one; None if the results exist already."""
     live = [job for job in cloud.jobs.of(spec) if job.live]
     job: Job | None
@@ -174,15 +199,16 @@ def _begin(request: TrainingRequest, spec: JobSpec, cloud: Cloud, store: Store, 
         job = cloud.jobs.keep_one(live)
         callbacks.log(f"found its live job {job.short}")
     else:
+        store = _store(spec, cloud)
         sent = store.upload(_inputs(request), "records")
         callbacks.log(f"uploaded {len(sent)} files to {store.uri}" if sent else f"the data is already in {store.uri}")
-        job = _find_or_create(spec, cloud, store, callbacks=callbacks)
+        job = _find_or_create(spec, cloud, callbacks=callbacks)
     if job is not None:
         callbacks.log(f"job {job.short}: {cloud.settings.job_link(job.name)}")
     return job
 
 
-def _find_or_create(spec: JobSpec, cloud: Cloud, store: Store, *, callbacks: Callbacks) -> Job | None:
+def _find_or_create(spec: JobSpec, cloud: Cloud, *, callbacks: Callbacks) -> Job | None:
     def stop() -> None:
         """Raise TrainingCancelled if the run was cancelled."""
         if callbacks.is_cancelled():
@@ -194,7 +220,7 @@ def _find_or_create(spec: JobSpec, cloud: Cloud, store: Store, *, callbacks: Cal
         )
 
     return cloud.jobs.find_or_create(
-        spec, guard=callbacks.creation_guard, on_wait=wait, stop=stop, done=lambda: store.has(METRICS)
+        spec, guard=callbacks.creation_guard, on_wait=wait, stop=stop, done=lambda: _finished(spec, cloud) is not None
     )
 
 

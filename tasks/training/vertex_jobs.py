@@ -18,6 +18,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_bef
 from conceptry.errors import ConceptryError, SettingsError, TrainingError, TransientError
 from conceptry.vertex_settings import VertexSettings
 from tasks.training.custom_job import ATTEMPT, FINGERPRINT, INSTALLATION, JobSpec, custom_job, label
+from tasks.training.job_places import Place, Places
 from tasks.training.job_snapshot import ENDED, Job, snapshot
 
 T = TypeVar("T")
@@ -43,27 +44,35 @@ UNKNOWN_CALLER = (google.Unauthenticated, GoogleAuthError)
 
 
 class VertexJobs:
-    """Jobs of one project and region.
+    """Jobs in the project and region of the settings, and in those of earlier settings.
 
     Args:
         settings: Settings of training on Vertex AI.
-        connect: Returns a client; called again if the credentials are refused, because they may have been renewed.
+        connect: Returns a client for the address of JobService in a region; called again if the credentials are
+            refused, because they may have been renewed.
         warn: Called with warnings for the user.
+        places: Returns the record of the places in which an installation created jobs.
     """
 
     def __init__(
-        self, settings: VertexSettings, connect: Callable[[], Any], warn: Callable[[str], None] = lambda _: None
+        self,
+        settings: VertexSettings,
+        connect: Callable[[str], Any],
+        warn: Callable[[str], None] = lambda _: None,
+        *,
+        places: Callable[[str], Places],
     ) -> None:
-        self._settings, self._connect, self._warn = settings, connect, warn
-        self._connected: Any = None
+        self._settings, self._connect, self._warn, self._places = settings, connect, warn, places
+        self._place = Place(settings.project, settings.region)
+        self._connected: dict[str, Any] = {}
 
     def of(self, spec: JobSpec) -> list[Job]:
         """Return all jobs of a training, in any state, the oldest first."""
-        return self._list(f'labels.{FINGERPRINT}="{label(spec.fingerprint)}" AND {_ours(spec.installation)}')
+        return self._list(f'labels.{FINGERPRINT}="{label(spec.fingerprint)}"', spec.installation)
 
     def live(self, installation: str) -> list[Job]:
         """Return all live jobs of an installation, the oldest first."""
-        return [job for job in self._list(f"{_ours(installation)} AND {_LIVE}") if job.live]
+        return [job for job in self._list(_LIVE, installation) if job.live]
 
     def find_or_create(
         self,
@@ -108,7 +117,10 @@ class VertexJobs:
             TrainingError: the job was deleted.
             TransientError, SettingsError: as `find_or_create`.
         """
-        return self._patiently("read a job", lambda client: client.get_custom_job(name=name, timeout=CALL_SECONDS))
+        place = Place.of_job(name)
+        return self._call(
+            "read a job", lambda client: snapshot(client.get_custom_job(name=name, timeout=CALL_SECONDS)), place
+        )
 
     def end(self, job: Job) -> Job:
         """Cancel a job, wait until it has ended, and return its final state; do nothing if it has ended already."""
@@ -129,16 +141,17 @@ class VertexJobs:
             except google.FailedPrecondition:
                 return
 
-        self._call("cancel a job", call)
+        self._call("cancel a job", call, Place.of_job(job.name))
 
     def _create(self, spec: JobSpec) -> Job:
+        self._places(spec.installation).add(self._place)
         attempt = uuid.uuid4().hex[:12]
         payload = custom_job(spec, self._settings, attempt)
 
         def create(client: Any) -> Job:
             try:
                 made = client.create_custom_job(
-                    parent=self._settings.parent, custom_job=payload, timeout=CALL_SECONDS, retry=None
+                    parent=self._place.parent, custom_job=payload, timeout=CALL_SECONDS, retry=None
                 )
             except AMBIGUOUS as error:
                 if found := self._look_again(spec, attempt, error):
@@ -146,14 +159,14 @@ class VertexJobs:
                 raise
             return self.keep_one([snapshot(made), *(job for job in self.of(spec) if job.live)])
 
-        return self._call("create a job", create)
+        return self._call("create a job", create, self._place)
 
     def _look_again(self, spec: JobSpec, attempt: str, error: Exception) -> list[Job]:
         """Search repeatedly for the job of a create whose response was lost, because a listing may lag behind."""
         self._warn(f"the response to create was lost ({_first_line(error)}); searching for the job")
         for pause in self._settings.look_again_seconds:
             time.sleep(pause)
-            found = self._list(f'labels.{ATTEMPT}="{attempt}" AND {_ours(spec.installation)}')
+            found = self._list(f'labels.{ATTEMPT}="{attempt}"', spec.installation)
             if found:
                 return found
         return []
@@ -168,18 +181,28 @@ class VertexJobs:
                 self.cancel(job)
         return first
 
-    def _list(self, text: str) -> list[Job]:
-        request = {"parent": self._settings.parent, "filter": text, "page_size": 100}
-        found = self._call(
-            "list jobs",
-            lambda client: [snapshot(job) for job in client.list_custom_jobs(request=request, timeout=CALL_SECONDS)],
-        )
+    def _list(self, text: str, installation: str) -> list[Job]:
+        """Return the jobs of an installation that match a filter, the oldest first."""
+        text = f"{text} AND {_ours(installation)}"
+        found = self._list_in(self._place, text)
+        for place in self._places(installation).read():
+            if place != self._place:
+                try:
+                    found += self._list_in(place, text)
+                except SettingsError as error:
+                    # A project that was deleted, or that the account may not see any more.
+                    self._warn(f"jobs in {place.project}, {place.region} were not looked for: {error}")
         return sorted(found, key=lambda job: (job.created, job.name))
 
-    def _patiently(self, what: str, call: Callable[[Any], Any]) -> Job:
-        return self._call(what, lambda client: snapshot(call(client)))
+    def _list_in(self, place: Place, text: str) -> list[Job]:
+        request = {"parent": place.parent, "filter": text, "page_size": 100}
+        return self._call(
+            "list jobs",
+            lambda client: [snapshot(job) for job in client.list_custom_jobs(request=request, timeout=CALL_SECONDS)],
+            place,
+        )
 
-    def _call(self, what: str, call: Callable[[Any], T]) -> T:
+    def _call(self, what: str, call: Callable[[Any], T], place: Place) -> T:
         """Make a call, and retry it with exponential back-off while its error is transient.
 
         Raises:
@@ -190,7 +213,7 @@ class VertexJobs:
         def before_sleep(state: RetryCallState) -> None:
             error = _error(state)
             if isinstance(error, UNKNOWN_CALLER):
-                self._connected = None
+                self._connected.pop(self._endpoint(place), None)
             pause = state.next_action.sleep if state.next_action else 0.0
             self._warn(f"could not {what} ({_first_line(error)}); retrying in {pause:.0f} s")
 
@@ -207,14 +230,18 @@ class VertexJobs:
             retry_error_callback=give_up,
         )
         try:
-            return retrying(lambda: call(self._client()))
+            return retrying(lambda: call(self._client(place)))
         except google.GoogleAPICallError as error:
             raise self._refused(what, error) from error
 
-    def _client(self) -> Any:
-        if self._connected is None:
-            self._connected = self._connect()
-        return self._connected
+    def _client(self, place: Place) -> Any:
+        endpoint = self._endpoint(place)
+        if endpoint not in self._connected:
+            self._connected[endpoint] = self._connect(endpoint)
+        return self._connected[endpoint]
+
+    def _endpoint(self, place: Place) -> str:
+        return self._settings.endpoint_in(place.region)
 
     def _refused(self, what: str, error: Exception) -> ConceptryError:
         message = f"Vertex AI refused to {what}: {_first_line(error)}"

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
+from cli.verify import verify
 from conceptry.actions import Plan
 from conceptry.errors import ConceptryError
 from flows.apply_plan import apply
@@ -14,12 +15,13 @@ from flows.drift import find_drift
 from flows.train_concept import job_at_head, train_concept
 from flows.watch import watch
 from tasks.git.tasks import read_desired
-from tasks.hub import RenderedSpace, list_live, push_space
+from tasks.hub import RenderedSpace, list_live, push_space, update_main
 from tasks.hub.repo_versions import tag_name
 from tests.support.registry_world import World, set_state, training_runs
 from trainer.recipe import RECIPE
 
 SEEDS = count(1000, 100)
+MINE = b"---\nlicense: mit\n---\n# My dog\n"
 
 
 @pytest.fixture
@@ -47,6 +49,23 @@ def test_moved_and_deleted_refs_are_put_back(served: World) -> None:
     refs = api.list_repo_refs(repo)
     assert {branch.name: branch.target_commit for branch in refs.branches}["v1"] == version.commit
     assert {tag.name: tag.target_commit for tag in refs.tags} == {tag: version.commit}
+    assert served.action("free-dog").kind == "nothing"
+    assert training_runs(version.fingerprint) == []
+
+
+def test_a_moved_tag_and_a_deleted_space_are_put_back(served: World) -> None:
+    api, repo, version = served.api(), "local/free-dog", served.there("free-dog").versions[0]
+    tag = tag_name(version.fingerprint)
+    api.delete_tag(repo, tag=tag)
+    api.create_tag(repo, tag=tag, revision="main")
+    api.create_tag(repo, tag="mine", revision="main")
+    assert [str(drift.reason) for drift in served.action("free-dog").drift] == ["TagMoved"]
+    watch()
+    tags = {found.name: found.target_commit for found in api.list_repo_refs(repo).tags}
+    assert (tags[tag], set(tags)) == (version.commit, {tag, "mine"})
+    api.delete_repo(repo, repo_type="space")
+    assert served.action("free-dog").reason == "SpaceMissing"
+    watch()
     assert served.action("free-dog").kind == "nothing"
     assert training_runs(version.fingerprint) == []
 
@@ -142,21 +161,104 @@ def test_a_space_without_a_record_is_compared_in_what_its_concept_decides(served
 
 
 def test_main_follows_the_space(served: World) -> None:
-    api, repo = served.api(), "local/free-dog"
-    card = api.hf_hub_download(repo, "README.md", local_dir=served.root / "card")
-    with open(card, encoding="utf-8") as file:  # noqa: PTH123 - the client gives a string
-        text = file.read().replace("release: v1", "release: null").replace("release: 'v1'", "release: null")
-    api.upload_file(path_or_fileobj=text.encode(), path_in_repo="README.md", repo_id=repo)
+    update_main(served.session, "free-dog", None)
     assert served.action("free-dog").cause == "the card on main describes no version instead of v1"
     watch()
     assert served.action("free-dog").kind == "nothing"
+
+
+@pytest.mark.parametrize("change", ["deleted", "replaced", "text", "index", "picture", "picture deleted"])
+@pytest.mark.parametrize("release", ["latest", "none"])
+def test_a_card_that_was_changed_is_put_back(served: World, change: str, release: str) -> None:
+    """No version is trained again meanwhile, and none is lost."""
+    api, repo = served.api(), "local/free-dog"
+    if release == "none":
+        file = served.clone / "concepts" / "free-dog" / "concept.yaml"
+        file.write_text(file.read_text() + "release: none\n")
+        served.push()
+        watch()
+        assert served.action("free-dog").kind == "nothing"
+        if "picture" in change:
+            return
+    before = served.there("free-dog")
+    card = Path(api.hf_hub_download(repo, "README.md", local_dir=served.root / "card")).read_bytes()
+    changed = {
+        "replaced": MINE,
+        "text": card + b"\nMine.\n",
+        "index": card.replace(b"gate: passed", b"gate: rejected"),
+    }
+    if change == "deleted":
+        api.delete_file("README.md", repo)
+    elif change == "picture deleted":
+        api.delete_file("samples/grid.png", repo)
+    elif change == "picture":
+        api.upload_file(path_or_fileobj=b"mine", path_in_repo="samples/grid.png", repo_id=repo)
+    else:
+        assert changed[change] != card
+        api.upload_file(path_or_fileobj=changed[change], path_in_repo="README.md", repo_id=repo)
+
+    action = served.action("free-dog")
+    reason = "CardMissing" if change == "deleted" else "CardEdited"
+    assert (action.kind, [str(drift.reason) for drift in action.drift]) == ("repair", [reason])
+    watch()
+    assert Path(api.hf_hub_download(repo, "README.md", local_dir=served.root / "card")).read_bytes() == card
+    assert served.there("free-dog").versions == before.versions
+    assert served.action("free-dog").kind == "nothing"
+    assert verify(served.installation, ["free-dog"])
+    assert training_runs(before.versions[0].fingerprint) == []
+
+
+def test_branches_are_put_back_under_their_numbers_when_the_card_is_gone_as_well(served: World) -> None:
+    api, repo, before = served.api(), "local/free-dog", served.there("free-dog")
+    api.delete_file("README.md", repo)
+    api.delete_branch(repo, branch="v1")
+    watch()
+    assert served.branches("free-dog") == ["main", "v1"]
+    assert served.there("free-dog").versions == before.versions
+    assert served.action("free-dog").kind == "nothing"
+
+
+def test_another_branch_of_a_space_or_a_model_is_not_main(served: World) -> None:
+    api, repo = served.api(), "local/free-dog"
+    before = served.there("free-dog")
+    for kind in ("space", "model"):
+        for name in ("dev", "x/main"):
+            api.create_branch(repo, branch=name, repo_type=kind)
+            api.upload_file(
+                path_or_fileobj=b"---\nsdk: gradio\nconceptry: {release: v7}\n---\n", path_in_repo="README.md",
+                repo_id=repo, repo_type=kind, revision=name,
+            )  # fmt: skip
+        api.create_tag(repo, tag="main", repo_type=kind, revision="dev")
+    assert served.there("free-dog") == before
+    assert served.action("free-dog").kind == "nothing"
+    title_only(served)
+    served.push()
+    watch()
+    assert served.action("free-dog").kind == "nothing"
+    assert b"title: Another\n" in served.space_file("free-dog", "README.md")
+    for kind in ("space", "model"):
+        assert {"dev", "x/main"} <= {branch.name for branch in api.list_repo_refs(repo, repo_type=kind).branches}
+
+
+def test_a_repo_of_somebody_else_with_a_concepts_name_is_not_taken(served: World) -> None:
+    """Neither by the listing, nor when the concept's first version is released."""
+    api, repo = served.api(), "local/good-dog"
+    api.create_repo(repo)
+    api.upload_file(path_or_fileobj=MINE, path_in_repo="README.md", repo_id=repo)
+    served.write("good-dog", seed=next(SEEDS))
+    served.push()
+    assert served.action("good-dog").cause == "first version"
+    with pytest.raises(ConceptryError, match="that Conceptry did not write"):
+        train_concept(**served.trained("good-dog"))
+    assert Path(api.hf_hub_download(repo, "README.md", local_dir=served.root / "card")).read_bytes() == MINE
 
 
 def test_a_repo_that_cannot_be_understood_stops_no_other_one(served: World) -> None:
     served.write("good-dog")
     served.push()
     api, repo = served.api(), "local/free-dog"
-    api.upload_file(path_or_fileobj=b"{}", path_in_repo="concept.json", repo_id=repo, revision="v1")
+    api.create_branch(repo, branch="v2")
+    api.upload_file(path_or_fileobj=b"{}", path_in_repo="concept.json", repo_id=repo, revision="v2")
     api.upload_file(path_or_fileobj=b"---\nconceptry:\n  versions: 7\n---\n", path_in_repo="README.md", repo_id=repo)
     state = watch(return_state=True)
     assert state.is_completed()

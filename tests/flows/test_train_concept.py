@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 from safetensors.numpy import load_file
 
+from cli.verify import verify
 from conceptry.errors import ConceptryError, DataCorruptError, TrainingError
 from flows.release import release
 from flows.train_concept import job_at_head, train_concept
 from tasks.hub.version_vectors import fetch_initial_vectors, fetch_released_vectors
-from tests.support.registry_world import World, artifact, last_run, tasks_of
+from tests.support.registry_world import World, artifact, last_run, run, tasks_of
 
 
 def test_a_run_publishes_one_version_with_its_space_and_tells_people(world: World) -> None:
@@ -172,3 +173,43 @@ def test_a_run_refuses_what_the_plan_did_not_see(world: World) -> None:
     with pytest.raises(ConceptryError, match="not 0000"):
         train_concept("odd-cat", revision, "0" * 64)
     assert world.there("odd-cat").versions == ()
+
+
+def rename(world: World, old: str, new: str) -> None:
+    run(world.clone, "git", "mv", f"concepts/{old}", f"concepts/{new}")
+    world.push(f"{old} is {new}")
+
+
+def test_a_concept_that_is_renamed_before_its_run_is_published_under_its_new_name(world: World) -> None:
+    world.write("young-cat", seed=8100)
+    world.push()
+    parameters = world.trained("young-cat")
+    rename(world, "young-cat", "aged-cat")
+    assert train_concept(**parameters) == "v1"
+    aged = world.there("aged-cat")
+    assert [version.fingerprint for version in aged.versions] == [parameters["fingerprint"]]
+    assert world.there("young-cat").versions == ()
+    assert {action.concept: action.kind for action in world.plan().actions} == {"aged-cat": "nothing"}
+    assert [finding.wrong for finding in verify(world.installation) if finding.wrong] == []
+    assert train_concept(**parameters) == "v1", "the run again"
+    assert world.branches("aged-cat") == ["main", "v1"]
+
+
+def test_a_concept_that_is_renamed_after_its_bundle_was_assembled_gets_another_one(world: World) -> None:
+    """The first attempt fails at the release, because the old name is a repo of somebody else."""
+    world.write("plain-cat", seed=8200)
+    world.push()
+    parameters = world.trained("plain-cat")
+    api, repo = world.api(), "local/plain-cat"
+    api.create_repo(repo)
+    mine = b"---\nlicense: mit\n---\n"
+    api.upload_file(path_or_fileobj=mine, path_in_repo="README.md", repo_id=repo)
+    with pytest.raises(ConceptryError, match="did not write"):
+        train_concept(**parameters)
+    rename(world, "plain-cat", "fancy-cat")
+    assert train_concept(**parameters) == "v1"
+    version = world.there("fancy-cat").versions[0]
+    manifest = world.session.manifest("fancy-cat", version.commit)
+    assert manifest is not None
+    assert (manifest.name, version.fingerprint) == ("fancy-cat", parameters["fingerprint"])
+    assert tasks_of(last_run("train-concept"))["train"] == "Cached"

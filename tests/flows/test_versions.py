@@ -29,10 +29,12 @@ from cli.verify import Finding, verify
 from conceptry.errors import ConceptryError, DataCorruptError
 from conceptry.policy import Keep
 from conceptry.version_ref import VersionRef
+from flows.staging_branches import clean_staging
 from flows.train_concept import train_concept
 from flows.watch import watch
 from tasks.embeds import read_embeds
 from tasks.hub import FoundVersion, find_by_ref, pull
+from tasks.hub.repo_versions import deletion_mark, tag_name
 from tests.support.registry_world import World, md5, run
 
 SEEDS = count(5000, 100)
@@ -186,12 +188,46 @@ def test_gc_keeps_what_is_needed_and_says_why(two: World) -> None:
     assert verdicts["v1"] == "wild-dog starts from it"
     run(two.clone, "git", "rm", "-rq", "concepts/wild-dog")
     two.push("It does not any more")
-    assert delete_versions(installation, judge(installation, keep=few)) == 1
+    assert delete_versions(installation, judge(installation, keep=few), few) == 1
     assert two.branches("tame-dog") == ["main", "v2"]
     assert [version.name for version in two.there("tame-dog").versions] == ["v2"]
     assert two.action("tame-dog").kind == "nothing", "nobody takes it for damage"
+    version = two.there("tame-dog").versions[0]
+    staging = f"staging/{version.fingerprint}"
+    two.api().create_branch("local/tame-dog", branch=staging, revision=version.commit)
+    assert clean_staging(installation, ["tame-dog"], delete=True) == {"tame-dog": (staging,)}
+    assert two.branches("tame-dog") == ["main", "v2"]
     with pytest.raises(ConceptryError, match="has no published version"):
         judge(installation, ["no-dog"])
+
+
+def test_what_was_released_meanwhile_is_not_deleted(two: World) -> None:
+    installation, few = two.installation, Keep(last=1, days=0)
+    two.push("A day later, as it were")
+    verdicts = judge(installation, keep=few)
+    assert [one.version.name for one in verdicts if one.kept is None] == ["v1"]
+    file = two.clone / "concepts" / "tame-dog" / "concept.yaml"
+    file.write_text(file.read_text() + "release: v1\n")
+    two.push("The old one is wanted again")
+    watch()
+    assert delete_versions(installation, verdicts, few) == 0
+    assert two.branches("tame-dog") == ["main", "v1", "v2"]
+
+
+def test_a_watch_finishes_a_deletion_that_was_killed(two: World) -> None:
+    v1, v2 = two.there("tame-dog").versions
+    session, plan = two.session, two.plan()
+    session.create_tag("tame-dog", deletion_mark(v1), v2.commit)
+    assert plan.hub == two.plan().hub, "no listing shows it"
+    action = two.action("tame-dog")
+    assert (action.kind, [str(drift.reason) for drift in action.drift]) == ("repair", ["DeletionUnfinished"])
+    watch()
+    assert two.branches("tame-dog") == ["main", "v2"]
+    assert [version.name for version in two.there("tame-dog").versions] == ["v2"]
+    assert two.action("tame-dog").kind == "nothing"
+    refs = two.session.refs("tame-dog")
+    assert refs is not None
+    assert (refs.next_number, set(refs.tags)) == (3, {tag_name(v2.fingerprint), deletion_mark(v1)})
 
 
 def test_a_concept_is_deleted_only_when_it_left_git(two: World) -> None:

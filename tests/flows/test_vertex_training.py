@@ -38,7 +38,7 @@ from tasks.training import vertex
 from tasks.training.custom_job import FINGERPRINT, JobSpec, label
 from tasks.training.tasks import TERMINAL
 from tests.support.clouds import IMAGE
-from tests.support.registry_world import World, last_run, md5, set_state, training_runs
+from tests.support.registry_world import World, last_run, md5, run, set_state, training_runs
 from tests.support.trained import make_trained
 from tests.support.wait import wait_until
 
@@ -234,6 +234,30 @@ def test_two_runs_on_two_machines_have_one_job(
     assert states_of(cloud, job.fingerprint) == ["SUCCEEDED"]
     assert cloud.jobs.most_live(FINGERPRINT, label(job.fingerprint)) == 1
     assert vertex_world.branches("twin-cat") == ["main", "v1"]
+
+
+def test_a_concept_that_is_renamed_while_its_job_runs_pays_once(
+    vertex_world: World, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And changes of region do not make a second job either."""
+    stand_in(cloud, vertex_world, "wed-cat", 3, monkeypatch)
+    vertex_world.write("wed-cat", seed=8300)
+    vertex_world.push()
+    watch()
+    (scheduled,) = training_runs(vertex_world.action("wed-cat").fingerprint or "")
+    started = Started(scheduled.parameters)
+    fingerprint = str(scheduled.parameters["fingerprint"])
+    wait_until(lambda: states_of(cloud, fingerprint) == ["RUNNING"])
+    run(vertex_world.clone, "git", "mv", "concepts/wed-cat", "concepts/wife-cat")
+    vertex_world.push("Renamed")
+    monkeypatch.setenv("CONCEPTRY_VERTEX_REGION", "europe-west4")
+    watch()
+    assert vertex_world.action("wife-cat").reason == "TrainingRunning"
+    assert started.end() == "v1"
+    assert [version.fingerprint for version in vertex_world.there("wife-cat").versions] == [fingerprint]
+    assert vertex_world.action("wife-cat").kind == "nothing"
+    assert states_of(cloud, fingerprint) == ["SUCCEEDED"]
+    assert len(training_runs(fingerprint)) == 1
 
 
 def test_a_concept_chooses_where_it_is_trained(

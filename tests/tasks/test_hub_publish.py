@@ -1,13 +1,10 @@
 """Publishing against the local Hub: one vN whatever happens, wherever it stops."""
 
 import threading
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import httpx2
 import pytest
-from huggingface_hub import HfApi, set_client_factory
-from huggingface_hub.utils._http import default_client_factory
+from huggingface_hub import HfApi
 
 from conceptry.errors import HubError, TransientError
 from conceptry.installation import HubTarget
@@ -15,10 +12,7 @@ from tasks.hub import HubSession, download, find_version, publish, read_versions
 from tasks.hub.publish import clean_up
 from tasks.hub.session import Refs
 from tests.support.bundles import make_bundle, make_spec
-
-
-class Killed(BaseException):
-    """The process died here; nothing in between may handle it."""
+from tests.support.killed_client import KillAfter, Killed
 
 
 def refs_of(hub: HubTarget, repo: str) -> Refs:
@@ -26,35 +20,6 @@ def refs_of(hub: HubTarget, repo: str) -> Refs:
     refs = HubSession(hub).refs(repo.rpartition("/")[2])
     assert refs is not None
     return refs
-
-
-@pytest.fixture
-def kill_after() -> Iterator[Callable[[int], list[str]]]:
-    """Make the client die when its k-th request has been carried out and its answer is lost; gives the requests made.
-
-    Dying before a request is sent leaves the same behind as dying after the one before it.
-    """
-
-    def arm(k: int) -> list[str]:
-        seen: list[str] = []
-        lock = threading.Lock()
-
-        class Transport(httpx2.HTTPTransport):
-            def handle_request(self, request: httpx2.Request) -> httpx2.Response:
-                response = super().handle_request(request)
-                with lock:
-                    seen.append(f"{request.method} {request.url.path}")
-                    number = len(seen)
-                if number == k:
-                    response.close()
-                    raise Killed
-                return response
-
-        set_client_factory(lambda: httpx2.Client(transport=Transport(), follow_redirects=True))
-        return seen
-
-    yield arm
-    set_client_factory(default_client_factory)
 
 
 def test_a_version_is_one_commit_whole_and_tagged(hub: HubTarget, tmp_path: Path) -> None:
@@ -93,9 +58,7 @@ def test_the_same_fingerprint_again_is_the_same_version(hub: HubTarget, tmp_path
     assert read_versions(HubSession(hub), "again") == (first, other)
 
 
-def test_dying_at_any_request_leaves_exactly_one_version(
-    hub: HubTarget, tmp_path: Path, kill_after: Callable[[int], list[str]]
-) -> None:
+def test_dying_at_any_request_leaves_exactly_one_version(hub: HubTarget, tmp_path: Path, kill_after: KillAfter) -> None:
     bundle = make_bundle(tmp_path / "bundle", "x", fingerprint="c" * 64)
     deaths = 0
     for k in range(1, 100):
@@ -166,16 +129,6 @@ def test_a_version_holds_nothing_of_main(hub: HubTarget, tmp_path: Path) -> None
 
     assert "notes/old.txt" not in api.list_repo_files(hub.repo("stale"), revision=version.commit)
     assert "notes/old.txt" in api.list_repo_files(hub.repo("stale"))
-
-
-def test_a_tag_that_somebody_moved_is_refused(hub: HubTarget, tmp_path: Path) -> None:
-    bundle = make_bundle(tmp_path / "b", "moved", fingerprint="5" * 64)
-    api = HubSession(hub).api
-    api.create_repo(hub.repo("moved"))
-    api.create_tag(hub.repo("moved"), tag="fp-" + "5" * 16)
-
-    with pytest.raises(HubError, match=r"moved: fp-5+ of local/moved .* does not hold"):
-        publish(HubSession(hub), "moved", bundle)
 
 
 def test_refusals_say_what_to_do(hub: HubTarget, tmp_path: Path) -> None:
