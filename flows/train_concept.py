@@ -56,7 +56,7 @@ def train_concept(name: str, revision: str, fingerprint: str, retrain: str | Non
     """
     installation, logger = current_installation(), get_run_logger()
     session, folder = HubSession(installation.hub), RunFolder(installation.work.run(fingerprint))
-    with folder.lock(run_id(), lambda: logger.info("waiting for another run of %s", fingerprint[:8])) as lock:
+    with folder.lock(run_id(), lambda other: logger.info("waiting for %s, which trains the same", other)) as lock:
         version = find_published(session, name, fingerprint)
         if version is None:
             desired = list_images_task(installation, read_git(installation, revision, only=name))

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from conceptry.concept import ConceptSpec, load_spec, spec_path
 from conceptry.errors import ConceptryError, SettingsError
+from conceptry.git_address import without_login
 from conceptry.installation import Installation
 from conceptry.settings import ServingSettings
 from conceptry.version import Version
@@ -115,7 +116,7 @@ def spec_of_today(installation: Installation, name: str) -> ConceptSpec | None:
     """
     here = Path(spec_path(name))
     with suppress(SettingsError):
-        if here.is_file() and origin_of(Path.cwd()) == installation.settings.repo:
+        if here.is_file() and without_login(origin_of(Path.cwd())) == installation.settings.repo:
             return load_spec(here.read_text(encoding="utf-8"), str(here))
     with suppress(ConceptryError):
         concept = read_desired(installation, only=name).concepts.get(name)

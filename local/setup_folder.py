@@ -16,11 +16,12 @@ import os
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from conceptry.errors import SettingsError
+from conceptry.git_address import split_login
 from conceptry.installation import Installation
 from conceptry.settings import PREFIX, Settings
 from flows.current_installation import build_installation, using
@@ -118,12 +119,16 @@ class Folder:
 
 @dataclass(frozen=True)
 class Setup:
-    """Content of `conceptry.toml`. `watch_every` is in seconds; ports are on 127.0.0.1."""
+    """Content of `conceptry.toml`. `watch_every` is in seconds; ports are on 127.0.0.1.
+
+    A login in `repo` is moved to `repo_login`, so that the address can be printed.
+    """
 
     repo: str
+    repo_login: str = field(default="", repr=False)
     branch: str = "main"
     hub_owner: str = LOCAL_OWNER
-    hub_token: str = LOCAL_TOKEN
+    hub_token: str = field(default=LOCAL_TOKEN, repr=False)
     hub_port: int = HUB_PORT
     prefect_port: int = PREFECT_PORT
     watch_every: int = 30
@@ -133,6 +138,12 @@ class Setup:
     vertex_port: int = VERTEX_PORT
     cloud_port: int = CLOUD_PORT
     storage_port: int = STORAGE_PORT
+
+    def __post_init__(self) -> None:
+        address, login = split_login(self.repo)
+        object.__setattr__(self, "repo", address)
+        if login is not None:
+            object.__setattr__(self, "repo_login", login.get_secret_value())
 
     @property
     def cloud_pages(self) -> str:
@@ -158,6 +169,7 @@ class Setup:
         """Return the settings of the installation, by field."""
         return {
             "repo": self.repo,
+            "repo_login": self.repo_login or None,
             "branch": self.branch,
             "work": folder.work,
             "hub_endpoint": self.hub_endpoint,
@@ -194,7 +206,7 @@ class Setup:
 
     def variables(self, folder: Folder) -> dict[str, str]:
         """Return the set-up as environment variables, for child processes."""
-        ours = {f"CONCEPTRY_{name.upper()}": str(value) for name, value in self.settings(folder).items()}
+        ours = {f"CONCEPTRY_{name.upper()}": str(value) for name, value in self.settings(folder).items() if value}
         vertex = {f"CONCEPTRY_VERTEX_{name.upper()}": str(value) for name, value in self.vertex_settings().items()}
         return ours | vertex | self.google_variables(folder)
 

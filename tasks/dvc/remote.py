@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 import pygit2
 
 from conceptry.errors import ConceptryError, SettingsError, TransientError
+from tasks.mirror_objects import commit_at, look_up, open_mirror
 
 T = TypeVar("T")
 S = TypeVar("S")
@@ -159,17 +160,15 @@ def open_remote(mirror: Path, revision: str) -> Remote:
 
 
 def _config_at(mirror: Path, revision: str) -> bytes:
-    try:
-        repository = pygit2.Repository(str(mirror), pygit2.enums.RepositoryOpenFlag.NO_SEARCH)
-        return bytes(repository.revparse_single(revision).peel(pygit2.Tree)[CONFIG].data)
-    except pygit2.GitError as error:
-        raise SettingsError(f"{mirror} is not a mirror of the repository: {error}") from error
-    except (KeyError, AttributeError) as error:
+    repository = open_mirror(mirror)
+    entry = look_up(repository, commit_at(repository, revision), CONFIG)
+    if not isinstance(entry, pygit2.Blob):
         raise SettingsError(
             f"is not in git at {revision[:8]}",
             file=CONFIG,
             next_step="run `dvc init` and `dvc remote add -d NAME URL`, and commit .dvc/config",
-        ) from error
+        )
+    return bytes(entry.data)
 
 
 def _refuse_relative(name: str, settings: dict[str, Any], place: str) -> None:

@@ -7,17 +7,15 @@ Linux). The trainer inherits the run's lock, so that no second trainer starts wh
 
 import json
 import os
-import platform
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
 from conceptry.errors import TrainingError, TransientError
-from tasks.processes import child_environment, python_module
+from tasks.processes import child_environment, leashed, python_module
 from tasks.training.training_request import Progress, TrainingRequest, read_results, relay
 from trainer.base_weights import presets
 from trainer.metrics import METRICS_FILE, TrainingMetrics
@@ -28,14 +26,6 @@ GRACE = 20.0
 LAST_LINES = 12
 REFUSED = "trainer: "
 """How the trainer's line begins that says why it refused its input."""
-
-# Runs in the child process before the trainer. Unlike a preexec_fn, this way to set the death signal is safe in a
-# parent with threads; the last line handles a parent that died before the second line.
-_LEASH = """\
-import ctypes, os, signal, sys
-ctypes.CDLL(None).prctl(1, signal.SIGTERM)
-sys.exit(75) if os.getppid() != int(sys.argv[1]) else os.execv(sys.argv[2], sys.argv[2:])
-"""
 
 
 def train_local(
@@ -152,10 +142,7 @@ def _command(request: TrainingRequest, config: Path, output: Path) -> list[str]:
         **{f"--{option}": path for option, path in request.vectors.items()},
     }
     given = [text for name, path in arguments.items() if path is not None for text in (name, str(path.absolute()))]
-    command = python_module("trainer", *given)
-    if platform.system() == "Linux":
-        return [sys.executable, "-S", "-c", _LEASH, str(os.getpid()), *command]
-    return command
+    return leashed(python_module("trainer", *given))
 
 
 def _start(command: list[str], stderr: IO[bytes], keep_open: Sequence[int]) -> subprocess.Popen[bytes]:
