@@ -67,7 +67,9 @@ class Settings(BaseWeightsSettings):
         None, description="Name of a Prefect Secret block that holds the Hub token, instead of hub_token."
     )
     space_token: SecretStr | None = Field(
-        None, description="Hub token with which private Spaces read their model; left out, hub_token. Never printed."
+        None,
+        description="Hub token with which private Spaces read their model; it should only read. Left out, they get no "
+        "token: hub_token never goes to a Space. Never printed.",
     )
     backend: Literal["local", "vertex"] = Field("local", description="Where training runs.")
     max_parallel: int = Field(1, ge=1, description="Trainings at the same time.")

@@ -99,8 +99,10 @@ def _page(installation: Installation, session: HubSession, name: str, version: V
         "TF_CPP_MIN_LOG_LEVEL": "2",
     }
     environment |= weights_of(installation)
-    if session.target.token is not None:
-        environment["HF_TOKEN"] = session.target.token.get_secret_value()
+    token = installation.settings.space_token
+    if token is not None and token != session.target.token:
+        # The page runs code of `space.override`, so it gets no token that may write.
+        environment["HF_TOKEN"] = token.get_secret_value()
     log = place.with_suffix(".log")
     address = f"http://127.0.0.1:{port}"
     return Child(address, [sys.executable, "app.py"], environment, log, lambda: answers(address), place)

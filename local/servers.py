@@ -27,6 +27,9 @@ START_TIMEOUT = 600.0
 LOCK = "lock"
 """Name of the lock in a set-up's folder, held by the process that serves it."""
 
+SECRET_VARIABLES = ("_TOKEN", "_LOGIN")
+"""How the names of variables end that only the flows and commands get."""
+
 _PREFECT = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
@@ -148,12 +151,19 @@ class Stack:
         seconds = child.wait_until_ready(START_TIMEOUT)
         self._report(f"{child.title} is up ({seconds:.0f} s)")
 
-    def _child(self, title: str, name: str, command: list[str], ready: Callable[[], bool]) -> Child:
+    def _child(
+        self, title: str, name: str, command: list[str], ready: Callable[[], bool], *, secrets: bool = False
+    ) -> Child:
+        """Return a child process; with `secrets`, its environment contains the tokens and logins of the set-up.
+
+        The Hub and the emulated cloud run the code of Spaces and trainings as the same user, who may read theirs.
+        """
+        ours = self.setup.variables(self.folder)
         environment = (
             clean_environment()
             | _QUIET
             | _PREFECT
-            | self.setup.variables(self.folder)
+            | {key: value for key, value in ours.items() if secrets or not key.endswith(SECRET_VARIABLES)}
             | {"PREFECT_HOME": str(self.folder.prefect), "PREFECT_API_URL": self.setup.prefect_api}
         )
         log = self.folder.logs / f"{name}.log"
@@ -183,7 +193,7 @@ class Stack:
         """Run `conceptry setup gcp`, as the user does for a real cloud."""
         key, log = self.setup.cloud_key(self.folder), self.folder.logs / "setup.log"
         options = ["setup", "gcp", "--credentials", str(key), "--bucket", CLOUD_BUCKET]
-        child = self._child("setup gcp", "setup", ["cli", *options], bool)
+        child = self._child("setup gcp", "setup", ["cli", *options], bool, secrets=True)
         done = subprocess.run(child.command, env=dict(child.environment), cwd=child.folder, capture_output=True)
         log.write_bytes(done.stdout + done.stderr)
         if done.returncode != 0:
@@ -191,7 +201,7 @@ class Stack:
 
     def _flows(self) -> Child:
         command = ["local.serve_flows", "--watch-every", str(self.setup.watch_every)]
-        child = self._child("the watcher", "flows", command, bool)
+        child = self._child("the watcher", "flows", command, bool, secrets=True)
         # Prefect's runner starts runs with `python -m` in this folder, which may hold folders of any name.
         child.environment = {**child.environment, "PYTHONSAFEPATH": "1"}
         return _says("serve: ready", child)

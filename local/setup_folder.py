@@ -35,8 +35,8 @@ CLOUD_PROJECT = CLOUD_BUCKET = "conceptry-local"
 """Project and bucket of the emulated cloud."""
 CLOUD_IMAGE = f"us-central1-docker.pkg.dev/{CLOUD_PROJECT}/conceptry/trainer@sha256:" + "0" * 64
 """Image that is unknown to the emulated cloud, which then runs jobs in the environment of its own process."""
-LOCAL_OWNER, LOCAL_TOKEN = "local", "hf_local"
-"""Default account of the local Hub."""
+LOCAL_OWNER, LOCAL_TOKEN, LOCAL_READ_TOKEN = "local", "hf_local", "hf_local_read"
+"""Default account of the local Hub, and its tokens that may write and read."""
 
 _HEADER = (
     "# Written by Conceptry. `conceptry up --root {root}` opens this folder; other commands take the same --root.\n"
@@ -175,6 +175,7 @@ class Setup:
             "hub_endpoint": self.hub_endpoint,
             "hub_owner": self.hub_owner,
             "hub_token": self.hub_token,
+            "space_token": LOCAL_READ_TOKEN,
             "backend": "vertex" if self.cloud_emulated else self.backend,
             "max_parallel": self.max_parallel,
         }

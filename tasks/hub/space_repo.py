@@ -20,6 +20,9 @@ from tasks.hub.live_state import KEY, PAUSED
 from tasks.hub.session import GITATTRIBUTES, HubSession
 
 TOKEN_SECRET = "HF_TOKEN"
+HIDDEN_VARIABLE = "CONCEPTRY_PRIVATE"
+"""Variable of a Space that `space.private` of concept.yaml made private, and that may be made public again."""
+_SECRET_BY_US = "Reads the model. By Conceptry."
 FREE_HARDWARE = "cpu-basic"
 _RUNS_NO_SPACES = (404, 501)
 
@@ -204,7 +207,8 @@ def equip_space(
         name: Name of the concept.
         info: The Hub's info on the Space.
         spec: Spec of the concept.
-        token: Token with which a private Space reads its model.
+        token: Token with which a private Space reads its model. It may read only: the Space runs code of
+            `space.override`. None takes away one that Conceptry gave it; a secret that the user added stays.
 
     Returns:
         The changes, in words.
@@ -216,8 +220,8 @@ def equip_space(
     changed = _hide(session, name, info) if spec.space.private else []
     if info.runtime is None:  # a Hub that runs no Spaces
         return changed
-    # A Space that the user made private manually has no secret of Conceptry and stays private.
-    if info.private and not spec.space.private and TOKEN_SECRET in api.get_space_secrets(repo):
+    # A Space that the user made private manually has no mark of Conceptry and stays private.
+    if info.private and not spec.space.private and _hidden_by_us(session, name):
         changed += _show(session, name)
     expected, sleep = hardware(spec), spec.space.sleep_minutes * 60
     # The free hardware has a fixed sleep time.
@@ -228,10 +232,33 @@ def equip_space(
     elif rented and info.runtime.sleep_time != sleep:
         api.set_space_sleep_time(repo, sleep)
         changed.append(f"sleeps after {spec.space.sleep_minutes} minutes")
-    if spec.space.private and token is not None:
-        api.add_space_secret(repo, TOKEN_SECRET, token.get_secret_value(), description="Reads the model. By Conceptry.")
-        changed.append(f"secret {TOKEN_SECRET}")
+    if spec.space.private:
+        changed += _entrust(session, name, token)
     return changed
+
+
+def _entrust(session: HubSession, name: str, token: SecretStr | None) -> list[str]:
+    """Mark a private Space as hidden by Conceptry, and give it its token, or take away that of an earlier push."""
+    api, repo = session.api, session.target.repo(name)
+    if HIDDEN_VARIABLE not in api.get_space_variables(repo):
+        api.add_space_variable(repo, HIDDEN_VARIABLE, "true", description="space.private in concept.yaml.")
+    if token is not None:
+        api.add_space_secret(repo, TOKEN_SECRET, token.get_secret_value(), description=_SECRET_BY_US)
+        return [f"secret {TOKEN_SECRET}"]
+    if _has_our_secret(session, name):
+        api.delete_space_secret(repo, TOKEN_SECRET)
+        return [f"no secret {TOKEN_SECRET}"]
+    return []
+
+
+def _has_our_secret(session: HubSession, name: str) -> bool:
+    secret = session.api.get_space_secrets(session.target.repo(name)).get(TOKEN_SECRET)
+    return secret is not None and secret.description == _SECRET_BY_US
+
+
+def _hidden_by_us(session: HubSession, name: str) -> bool:
+    marked = HIDDEN_VARIABLE in session.api.get_space_variables(session.target.repo(name))
+    return marked or _has_our_secret(session, name)  # an older release left the secret only
 
 
 def _hide(session: HubSession, name: str, space: SpaceInfo) -> list[str]:
@@ -245,12 +272,15 @@ def _hide(session: HubSession, name: str, space: SpaceInfo) -> list[str]:
 
 
 def _show(session: HubSession, name: str) -> list[str]:
-    """Make model repo and Space public, and delete the secret, which is no longer needed."""
+    """Make model repo and Space public, and delete Conceptry's secret and mark, which are no longer needed."""
     repo = session.target.repo(name)
     if session.model(name) is not None:
         session.api.update_repo_settings(repo, private=False, repo_type="model")
     session.api.update_repo_settings(repo, private=False, repo_type="space")
-    session.api.delete_space_secret(repo, TOKEN_SECRET)
+    if _has_our_secret(session, name):
+        session.api.delete_space_secret(repo, TOKEN_SECRET)
+    if HIDDEN_VARIABLE in session.api.get_space_variables(repo):
+        session.api.delete_space_variable(repo, HIDDEN_VARIABLE)
     return ["public"]
 
 
