@@ -80,7 +80,7 @@ LOCAL_READER = Account(name="local", fullname="This machine", token="hf_local_re
 
 
 class Accounts:
-    """All accounts of a Hub; without a file there is one, `local`, with a publicly known token to write, one to read."""
+    """All accounts of a Hub; without a file there is one, `local`, with publicly known tokens that write and read."""
 
     def __init__(self, accounts: Iterable[Account] = (LOCAL, LOCAL_READER)) -> None:
         # A lookup by digest takes a time that says nothing about the tokens.
