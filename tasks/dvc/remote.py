@@ -17,6 +17,7 @@ from typing import Any
 import pygit2
 
 from conceptry.errors import ConceptryError, SettingsError, TransientError
+from tasks.disk_full import disk_full
 from tasks.dvc.deadlines import call_within, in_parallel
 from tasks.dvc.remote_guard import CREDENTIALS, check_remote
 from tasks.mirror_objects import commit_at, look_up, open_mirror
@@ -87,7 +88,7 @@ class Remote:
         except (ConceptryError, FileNotFoundError):
             raise
         except Exception as error:
-            translated = _translate(error, self.name, self.secrets)
+            translated = disk_full(error, arguments[-1]) or _translate(error, self.name, self.secrets)
             if translated is None:
                 raise
         # Outside of the handler: errors of clients carry the request with its headers.

@@ -15,6 +15,7 @@ from pydantic import SecretStr
 
 from conceptry.errors import ConceptryError, SettingsError, TransientError
 from conceptry.git_address import split_login
+from tasks.disk_full import DiskFullError, says_disk_full
 from tasks.processes import child_environment, run_to_end
 
 # Variables that git sets while it runs a hook, which would direct our commands to another repository; and those that
@@ -32,10 +33,11 @@ _LOGIN = re.compile(r"://[^/@\s]+@")
 _REFUSED = re.compile(
     r"Authentication failed|could not read (Username|Password)|Permission denied \(|Host key verification failed"
 )
-_DISK_FULL = re.compile(r"No space left on device|Disk quota exceeded|quota exceeded", re.IGNORECASE)
 
 
-def run_git(*arguments: str, timeout: float, address: str = "", login: SecretStr | None = None) -> bytes:
+def run_git(
+    *arguments: str, timeout: float, address: str = "", login: SecretStr | None = None, folder: Path | None = None
+) -> bytes:
     """Run git and return its output.
 
     Args:
@@ -44,6 +46,7 @@ def run_git(*arguments: str, timeout: float, address: str = "", login: SecretStr
         address: Address of the repository that git connects to, without a login.
         login: `USER:PASSWORD` or `USER`, percent-encoded, for an http(s) address. With a password the user's own
             credential helpers are not asked for this host; without one they are, for this user.
+        folder: Repository that git writes to, for the message of a full disk.
 
     Raises:
         SettingsError: git is not installed, or the origin refuses the login.
@@ -64,7 +67,7 @@ def run_git(*arguments: str, timeout: float, address: str = "", login: SecretStr
         raise TransientError(f"git did not answer for {timeout:.0f} s", next_step="check the network")
     if done.returncode != 0:
         words = done.stderr.decode(errors="replace").strip() or f"exit code {done.returncode}"
-        raise _failure(_masked(words, login, user, password))
+        raise _failure(_masked(words, login, user, password), str(folder or "the temporary files"))
     return done.stdout
 
 
@@ -106,11 +109,11 @@ def _masked(words: str, login: SecretStr | None, user: str, password: str) -> st
     return _LOGIN.sub("://***@", words)
 
 
-def _failure(words: str) -> ConceptryError:
+def _failure(words: str, folder: str) -> ConceptryError:
     """Return the error for git's message; git has one exit code for all failures."""
     what = f"git could not fetch the repository: {words}"
-    if _DISK_FULL.search(words):
-        return TransientError(f"the disk is full: {words}", next_step="free some space; flows try again by themselves")
+    if says_disk_full(words):
+        return DiskFullError(folder)
     if _REFUSED.search(words):
         return SettingsError(
             what,

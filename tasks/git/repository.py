@@ -18,6 +18,7 @@ from pydantic import SecretStr
 
 from conceptry.desired import ConceptSource
 from conceptry.errors import SettingsError, TransientError
+from tasks.disk_full import DiskFullError, disk_errors
 from tasks.git.git_program import run_git, without_login
 from tasks.locks import hold
 from tasks.mirror_objects import commit_at, entries, is_marked, look_up, open_mirror, tip
@@ -59,8 +60,8 @@ def mirror(url: str, folder: Path, *, login: SecretStr | None = None, timeout: f
     """
     address, login = without_login(url, login)
     address = _address(address)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with hold(folder.with_name(f"{folder.name}.lock"), f"git fetch of process {os.getpid()}", timeout=timeout):
+    lock, holder = folder.with_name(f"{folder.name}.lock"), f"git fetch of process {os.getpid()}"
+    with disk_errors(folder), hold(lock, holder, timeout=timeout):
         _fetch_or_start_again(Origin(address, login), folder, time.monotonic() + timeout)
     return folder
 
@@ -156,6 +157,8 @@ def _fetch_or_start_again(origin: Origin, folder: Path, deadline: float) -> None
         try:
             _fetch(origin, folder, deadline)
             return
+        except DiskFullError:
+            raise
         except TransientError:
             if not existed or time.monotonic() > deadline:
                 raise
@@ -178,7 +181,7 @@ def _fetch_or_start_again(origin: Origin, folder: Path, deadline: float) -> None
 def _fetch(origin: Origin, folder: Path, deadline: float) -> None:
     def git(*arguments: str) -> None:
         remaining = max(1.0, deadline - time.monotonic())
-        run_git(*arguments, timeout=remaining, address=origin.address, login=origin.login)
+        run_git(*arguments, timeout=remaining, address=origin.address, login=origin.login, folder=folder)
 
     inside = f"--git-dir={folder}"
     if not (folder / "HEAD").is_file():

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from conceptry.errors import TrainingError, TransientError
+from tasks.disk_full import DiskFullError, says_disk_full
 from tasks.processes import child_environment, leashed, python_module
 from tasks.training.training_request import Progress, TrainingRequest, read_results, relay
 from trainer.base_weights import presets
@@ -121,6 +122,8 @@ def failure(
         return TransientError(
             f"the trainer {how}{hint}", concept=concept, next_step="its checkpoint is kept; a retry resumes from it"
         )
+    if link is None and any(says_disk_full(line) for line in last_lines):
+        return DiskFullError("the trainer's output")
     refusal = next((line for line in reversed(last_lines) if line.startswith(REFUSED)), None)
     if code == BAD_INPUT and refusal:
         next_step, lines = "nothing was trained; change it and try again", [link] if link else []
