@@ -20,6 +20,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydantic import SecretStr
+
 from conceptry.errors import SettingsError
 from conceptry.git_address import split_login
 from conceptry.installation import Installation
@@ -249,7 +251,11 @@ def installation_if_any(root: Path | None) -> Installation | None:
 def installation_of(folder: Folder, setup: Setup) -> Installation:
     """Return the installation of a set-up; other settings come from the environment."""
     _prepare_clients(folder, setup)
-    return build_installation(Settings(**setup.settings(folder)), **setup.vertex_settings())
+
+    def renew() -> SecretStr:
+        return SecretStr(folder.read().hub_token)
+
+    return build_installation(Settings(**setup.settings(folder)), renew=renew, **setup.vertex_settings())
 
 
 def folder_in_use(root: Path | None) -> Folder | None:
