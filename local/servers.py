@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shlex
 import signal
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -20,7 +19,7 @@ from local.child_process import Child, StackError, answers, clean_environment, f
 from local.hub_config import hub_arguments
 from local.setup_folder import CLOUD_BUCKET, CLOUD_PROJECT, Folder, Setup, folder_in_use, open_installation
 from tasks.locks import is_held, try_hold
-from tasks.processes import python_module
+from tasks.processes import python_module, run_to_end
 
 START_TIMEOUT = 600.0
 """Seconds until a server must respond. Prefect needs 15 to 30 s on two idle cores and minutes on busy ones."""
@@ -194,7 +193,10 @@ class Stack:
         key, log = self.setup.cloud_key(self.folder), self.folder.logs / "setup.log"
         options = ["setup", "gcp", "--credentials", str(key), "--bucket", CLOUD_BUCKET]
         child = self._child("setup gcp", "setup", ["cli", *options], bool, secrets=True)
-        done = subprocess.run(child.command, env=dict(child.environment), cwd=child.folder, capture_output=True)
+        try:
+            done = run_to_end(child.command, timeout=START_TIMEOUT, environment=child.environment, folder=child.folder)
+        except TimeoutError as error:
+            raise StackError(f"`conceptry setup gcp` did not end within {START_TIMEOUT:.0f} s") from error
         log.write_bytes(done.stdout + done.stderr)
         if done.returncode != 0:
             raise StackError(f"`conceptry setup gcp` found something missing in the emulated cloud; see {log}")

@@ -16,7 +16,7 @@ from typing import IO, Any
 
 from conceptry.errors import TrainingError, TransientError
 from tasks.disk_full import DiskFullError, says_disk_full
-from tasks.processes import child_environment, leashed, python_module
+from tasks.processes import child_environment, leashed, python_module, run_to_end
 from tasks.training.training_request import Progress, TrainingRequest, read_results, relay
 from trainer.base_weights import presets
 from trainer.metrics import METRICS_FILE, TrainingMetrics
@@ -25,6 +25,8 @@ BAD_INPUT, WENT_WRONG, INTERRUPTED = 2, 3, 75
 # Seconds between SIGTERM and SIGKILL: enough to write a checkpoint of a few kilobytes.
 GRACE = 20.0
 LAST_LINES = 12
+# Seconds for the base model to look at a concept's images.
+CHECK_TIMEOUT = 1800.0
 REFUSED = "trainer: "
 """How the trainer's line begins that says why it refused its input."""
 
@@ -84,6 +86,7 @@ def check_images(concept: str, records: Path, config: Mapping[str, Any], base_di
 
     Raises:
         TrainingError: it cannot, or the configuration is invalid; the message says what to change.
+        TransientError: the check was interrupted, or did not end.
     """
     if presets.PRESETS[config["base_model"]].max_loss is None:
         return
@@ -91,10 +94,12 @@ def check_images(concept: str, records: Path, config: Mapping[str, Any], base_di
     file.write_text(json.dumps(dict(config)), encoding="utf-8")
     arguments = ["--check", "--records", str(records), "--config", str(file)]
     arguments += ["--base", str(base_dir)] if base_dir else []
-    command = python_module("trainer", *arguments)
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=_environment())
+    try:
+        done = run_to_end(python_module("trainer", *arguments), timeout=CHECK_TIMEOUT, environment=_environment())
+    except TimeoutError as error:
+        raise TransientError(f"the check of its images took over {CHECK_TIMEOUT:.0f} s", concept=concept) from error
     if done.returncode != 0:
-        raise failure(concept, done.returncode, done.stderr.splitlines()[-LAST_LINES:])
+        raise failure(concept, done.returncode, done.stderr.decode(errors="replace").splitlines()[-LAST_LINES:])
 
 
 def stop(child: subprocess.Popen[bytes], grace: float = GRACE) -> None:
