@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import Context, ContextVar, copy_context
 from functools import partial
 
 from pydantic import SecretStr, ValidationError
@@ -49,7 +49,9 @@ def build_installation(
     """
     token, block = settings.hub_token, settings.hub_token_block
     if token is None and block:
-        token, renew = _load_secret(block), partial(_load_secret, block)
+        # In this context, because threads do not have Prefect's settings that a command set for itself.
+        token, context = _load_secret(block), copy_context()
+        renew = partial(_in_copy, context, block)
     hub = HubTarget(settings.hub_endpoint, settings.hub_owner, token, renew)
     try:
         basics = VertexBasics(**vertex)  # type: ignore[arg-type]
@@ -65,6 +67,10 @@ def _vertex(values: dict[str, object]) -> VertexSettings | SettingsError | None:
         return VertexSettings(**values)
     except SettingsError as error:
         return error
+
+
+def _in_copy(context: Context, block: str) -> SecretStr:
+    return context.copy().run(_load_secret, block)
 
 
 def _load_secret(block: str) -> SecretStr:

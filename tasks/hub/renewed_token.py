@@ -36,9 +36,14 @@ class TokenRenewal(httpx2.Auth):
 
     def register(self, target: HubTarget) -> None:
         """Register how the token of a target is read again; its successors are sent to that Hub only."""
-        if target.token is not None and target.renew is not None:
-            with self._lock:
-                self._sources[_origin(target.endpoint), target.token.get_secret_value()] = target.renew
+        if target.token is None:
+            return
+        key = (_origin(target.endpoint), target.token.get_secret_value())
+        with self._lock:
+            if target.renew is None:
+                self._sources.pop(key, None)
+            else:
+                self._sources[key] = target.renew
 
     def auth_flow(self, request: httpx2.Request) -> Generator[httpx2.Request, httpx2.Response, None]:
         """Send a request with the newest known token, and once more if the Hub refuses it and another one is set."""
@@ -64,8 +69,9 @@ class TokenRenewal(httpx2.Auth):
             if time.monotonic() - self._tried.get(given, -_PAUSE) < _PAUSE:
                 return None
             self._tried[given] = time.monotonic()
+            renew = self._sources.get(given)
             try:
-                token = self._sources[given]()
+                token = renew() if renew else None
             except Exception as error:  # noqa: BLE001 - the Hub's 401 is what the caller has to know
                 _LOG.warning("the Hub's token could not be read again (%s)", type(error).__name__)
                 return None

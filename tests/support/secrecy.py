@@ -1,10 +1,12 @@
 """Where a secret may have been written: chains of exceptions, command lines, folders."""
 
+import threading
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
+import pygit2
 
 
 def chain(error: BaseException | None) -> Iterator[BaseException]:
@@ -28,6 +30,38 @@ def commands() -> list[str]:
             found.append(" ".join(child.cmdline()))
         except psutil.Error:
             continue
+    return found
+
+
+class CommandWatch(threading.Thread):
+    """Collects the command lines of all processes below this one while the block runs."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.seen: set[str] = set()
+        self._ended = threading.Event()
+
+    def __enter__(self) -> "CommandWatch":
+        self.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._ended.set()
+        self.join()
+
+    def run(self) -> None:
+        while not self._ended.wait(0.005):
+            self.seen.update(commands())
+
+
+def objects_with(secret: str, *repos: Path) -> list[str]:
+    """The objects of bare repositories that contain a secret; their files are compressed."""
+    found = []
+    for repo in repos:
+        opened = pygit2.Repository(str(repo))
+        for oid in opened:
+            if secret.encode() in opened.get(oid).read_raw():
+                found.append(f"{repo.name} {oid}")
     return found
 
 

@@ -1,15 +1,13 @@
 """What a `.dvc/config` of git may do with the credentials of this machine, and with its time."""
 
-import http.server
 import os
 import re
 import shlex
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ import pytest
 from conceptry.errors import SettingsError, TransientError
 from tasks.dvc import deadlines, open_remote, remote
 from tasks.dvc.remote_guard import check_remote
+from tests.support.dvc_storage import Storage, serving_storage
 from tests.support.secrecy import words
 from tests.tasks.test_dvc import PICTURES, World
 
@@ -32,47 +31,10 @@ GIT = """\
 """
 
 
-@dataclass
-class Storage:
-    """A remote over HTTP, and what it was sent."""
-
-    url: str
-    seen: list[str | None] = field(default_factory=list)
-
-
 @pytest.fixture
 def make_storage(tmp_path: Path) -> Iterator[Callable[[], Storage]]:
-    servers = []
-
-    def make() -> Storage:
-        told = Storage("")
-
-        class Handler(http.server.SimpleHTTPRequestHandler):
-            def __init__(self, *arguments: object) -> None:
-                super().__init__(*arguments, directory=str(tmp_path / "remote"))  # type: ignore[arg-type]
-
-            def send_head(self) -> object:  # type: ignore[override]
-                told.seen.append(self.headers.get("X-Token"))
-                if told.seen[-1] != PASSWORD:
-                    self.send_error(401)
-                    return None
-                return super().send_head()
-
-            def log_message(self, *arguments: object) -> None:
-                pass
-
-        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        told.url = f"http://127.0.0.1:{server.server_port}/"
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        servers.append((server, thread))
-        return told
-
-    yield make
-    for server, thread in servers:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with ExitStack() as servers:
+        yield lambda: servers.enter_context(serving_storage(tmp_path / "remote", PASSWORD))
 
 
 @pytest.fixture
