@@ -63,7 +63,7 @@ def open_emulator(
     warn = warnings.append if warnings is not None else lambda _: None
     block = GcsBucket(bucket=bucket, gcp_credentials=credentials)
     return make_cloud(
-        settings, lambda: credentials.get_job_service_client({"api_endpoint": settings.endpoint}), block, warn
+        settings, lambda: credentials.get_job_service_client({"api_endpoint": settings.endpoint}), lambda: block, warn
     )
 
 

@@ -32,8 +32,11 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from google.cloud import storage
+from google.oauth2.service_account import Credentials
 
 from conceptry.errors import (
     ConceptryError,
@@ -44,7 +47,8 @@ from conceptry.errors import (
     TransientError,
 )
 from emulators.vertex.cloud import Cloud
-from tasks.training.bucket import METRICS
+from tasks.training.bucket import METRICS, Store
+from tasks.training.renewed_bucket import RenewedBucket
 from tests.support.vertex_trainings import Training
 from tests.support.wait import wait_until
 
@@ -344,3 +348,24 @@ def test_credentials_are_refused_by_the_bucket(cloud: Cloud, tmp_path: Path) -> 
     with pytest.raises(SettingsError, match="invalid_grant"):
         training.run()
     ended(training, [], most_live=0)
+
+
+def test_credentials_of_the_bucket_are_read_again(cloud: Cloud) -> None:
+    opened: list[Any] = []
+
+    def open_bucket() -> Any:
+        scopes = ["https://www.googleapis.com/auth/cloud-platform"]
+        credentials = Credentials.from_service_account_info(cloud.service_account, scopes=scopes)
+        client = storage.Client(project=cloud.project.name, credentials=credentials)
+        opened.append(client.bucket(cloud.bucket))  # without a token, which the first request fetches
+        return opened[-1]
+
+    store = Store(RenewedBucket(open_bucket(), open_bucket), "conceptry/none/", "grey-cat")
+    cloud.faults.refuse("token", "UNAUTHENTICATED")
+    assert not store.has(METRICS)
+    assert len(opened) == 2
+    cloud.faults.refuse("token", "UNAUTHENTICATED", 100)
+    broken = Store(RenewedBucket(open_bucket(), open_bucket), "conceptry/none/", "grey-cat")
+    with pytest.raises(SettingsError, match="invalid_grant"):
+        broken.has(METRICS)
+    assert len(opened) == 4, "once more, and no more"
