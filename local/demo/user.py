@@ -62,11 +62,10 @@ class User:
             )
         except TimeoutError as error:
             raise ConceptryError(f"`{shlex.join(command)}` did not end within an hour") from error
-        output = done.stdout.decode(errors="replace").strip()
+        said = "\n".join(filter(None, (part.decode(errors="replace").strip() for part in (done.stdout, done.stderr))))
         if done.returncode != 0:
-            said = "\n".join(filter(None, (output, done.stderr.decode(errors="replace").strip())))
             raise ConceptryError(f"`{shlex.join(command)}` ended with exit code {done.returncode}:\n{said}")
-        return output
+        return said
 
     def commit_and_push(self, message: str, *paths: str) -> str:
         """Commit `paths`, push, and return the new revision."""

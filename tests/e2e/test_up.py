@@ -2,6 +2,7 @@
 
 import re
 
+import psutil
 import pytest
 
 from local.child_process import answers
@@ -22,3 +23,11 @@ def test_a_second_up_is_refused(library: Library) -> None:
     again = library.result("up")
     assert again.returncode == 1
     assert "open in another terminal" in again.stderr
+
+
+def test_the_hub_runs_without_the_secrets_of_the_set_up(library: Library) -> None:
+    hub = str(library.clone / ".conceptry" / "hub")
+    found = [one for one in psutil.process_iter() if hub in one.cmdline() and "emulators.hub" in one.cmdline()]
+    assert found
+    for process in found:
+        assert [name for name in process.environ() if name.endswith(("_TOKEN", "_LOGIN"))] == []
