@@ -36,17 +36,19 @@ def client(target: HubTarget) -> HfApi:
     return HfApi(endpoint=target.endpoint, token=target.token.get_secret_value() if target.token else False)
 
 
+def new_client() -> httpx2.Client:
+    """Return the library's HTTP client with time-outs, and with the renewal of rotated tokens."""
+    session = default_client_factory()
+    session.timeout = TIMEOUT
+    session.auth = RENEWAL
+    return session
+
+
 @functools.cache
 def _configure() -> None:
     """Set the process-wide options of the library once: time-outs, renewed tokens, no progress bars, fewer warnings."""
 
-    def client() -> httpx2.Client:
-        session = default_client_factory()
-        session.timeout = TIMEOUT
-        session.auth = RENEWAL
-        return session
-
-    set_client_factory(client)
+    set_client_factory(new_client)
     # The library warns twice of each of its attempts; what it raises after the last one says the same.
     logging.getLogger("huggingface_hub.utils._http").setLevel(logging.ERROR)
     if constants.HF_HUB_DISABLE_PROGRESS_BARS is None:

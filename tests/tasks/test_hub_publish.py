@@ -7,11 +7,11 @@ from pathlib import Path
 import httpx2
 import pytest
 from huggingface_hub import HfApi, set_client_factory
-from huggingface_hub.utils._http import default_client_factory
 
 from conceptry.errors import HubError, TransientError
 from conceptry.installation import HubTarget
 from tasks.hub import HubSession, download, find_version, publish, read_versions
+from tasks.hub.client import new_client
 from tasks.hub.publish import clean_up
 from tasks.hub.session import Refs
 from tests.support.bundles import make_bundle, make_spec
@@ -54,7 +54,7 @@ def kill_after() -> Iterator[Callable[[int], list[str]]]:
         return seen
 
     yield arm
-    set_client_factory(default_client_factory)
+    set_client_factory(new_client)
 
 
 def test_a_version_is_one_commit_whole_and_tagged(hub: HubTarget, tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -351,21 +352,21 @@ def test_credentials_are_refused_by_the_bucket(cloud: Cloud, tmp_path: Path) -> 
 
 
 def test_credentials_of_the_bucket_are_read_again(cloud: Cloud) -> None:
-    opened: list[Any] = []
+    revoked, opened = {"token_uri": f"{cloud.web}/no-such-page"}, list[Any]()
 
-    def open_bucket() -> Any:
+    def open_bucket(**other: str) -> Any:
+        """Without a token, which the first request fetches."""
         scopes = ["https://www.googleapis.com/auth/cloud-platform"]
-        credentials = Credentials.from_service_account_info(cloud.service_account, scopes=scopes)
-        client = storage.Client(project=cloud.project.name, credentials=credentials)
-        opened.append(client.bucket(cloud.bucket))  # without a token, which the first request fetches
+        account = {**cloud.service_account, **other}
+        credentials = Credentials.from_service_account_info(account, scopes=scopes)
+        opened.append(storage.Client(project=cloud.project.name, credentials=credentials).bucket(cloud.bucket))
         return opened[-1]
 
-    store = Store(RenewedBucket(open_bucket(), open_bucket), "conceptry/none/", "grey-cat")
-    cloud.faults.refuse("token", "UNAUTHENTICATED")
+    store = Store(RenewedBucket(open_bucket(**revoked), open_bucket), "conceptry/none/", "grey-cat")
     assert not store.has(METRICS)
     assert len(opened) == 2
-    cloud.faults.refuse("token", "UNAUTHENTICATED", 100)
-    broken = Store(RenewedBucket(open_bucket(), open_bucket), "conceptry/none/", "grey-cat")
-    with pytest.raises(SettingsError, match="invalid_grant"):
+    reopen = partial(open_bucket, **revoked)
+    broken = Store(RenewedBucket(reopen(), reopen), "conceptry/none/", "grey-cat")
+    with pytest.raises(SettingsError, match="Cloud Storage refused"):
         broken.has(METRICS)
     assert len(opened) == 4, "once more, and no more"
