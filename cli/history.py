@@ -61,7 +61,7 @@ def history(installation: Installation, name: str) -> list[Event]:
         HubError, TransientError: the origin or the Hub could not be reached.
     """
     session = hub.HubSession(installation.hub)
-    bare = git.mirror(installation.settings.repo, installation.work.mirror)
+    bare = git.mirror(installation.settings.repo, installation.work.mirror, login=installation.settings.repo_login)
     live = hub.read_live(session, name)
     events = [
         *_commits(list(git.edits(bare, git.head(bare, installation.settings.branch), name))),

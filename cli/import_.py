@@ -6,7 +6,6 @@ push the plan finds the inputs published already and starts no training.
 
 from __future__ import annotations
 
-import subprocess
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -25,7 +24,7 @@ from cli.new import Added, NewConcept, add_concept, commands
 from cli.options import Root
 from conceptry.concept import ConceptSpec
 from conceptry.desired import DesiredConcept
-from conceptry.errors import ConceptryError
+from conceptry.errors import ConceptryError, TransientError
 from conceptry.fingerprint import training_fingerprint
 from conceptry.gate import GateFinding, GateResult
 from conceptry.installation import Installation
@@ -37,7 +36,7 @@ from tasks import dvc, hub, training
 from tasks.embeds import BASE_MODEL_OF_WIDTH, Embeds, read_embeds, write_imported_metrics
 from tasks.git.checkout import commit_of, find_top
 from tasks.hub.card import EMBEDS
-from tasks.processes import child_environment, python_module
+from tasks.processes import child_environment, python_module, run_to_end
 
 _EXPORT_TIMEOUT = 1800.0
 """Seconds; the full-size encoder is written in about a minute."""
@@ -177,17 +176,13 @@ def _write_trained(
     write_imported_metrics(folder, spec.base_model, **source)
     arguments = ["--base-model", spec.base_model, "--embeds", str(folder / EMBEDS)]
     arguments += ["--output", str(folder / "text_encoder"), *(["--base", str(base_dir)] if base_dir else [])]
-    done = subprocess.run(
-        python_module("trainer.export", *arguments),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=_EXPORT_TIMEOUT,
-        env=child_environment(TF_CPP_MIN_LOG_LEVEL="3"),
-        check=False,
-    )
+    environment = child_environment(TF_CPP_MIN_LOG_LEVEL="3")
+    try:
+        done = run_to_end(python_module("trainer.export", *arguments), timeout=_EXPORT_TIMEOUT, environment=environment)
+    except TimeoutError as error:
+        raise TransientError(f"the text encoder was not written within {_EXPORT_TIMEOUT:.0f} s") from error
     if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        last = (done.stderr.decode(errors="replace").strip().splitlines() or ["no message"])[-1]
         raise ConceptryError(
             f"the text encoder could not be written: {last}",
             next_step=f"the vectors must fit {spec.base_model}, and its weights must be there (CONCEPTRY_BASE_DIR)",

@@ -58,7 +58,8 @@ def command(
 def first_setup(here: Path) -> Setup:
     """Return the set-up for the current repository, unless CONCEPTRY_REPO and CONCEPTRY_BRANCH name another."""
     chosen = OriginSettings()
-    return Setup(repo=chosen.repo or origin_of(here), branch=chosen.branch or branch_of(here))
+    login = chosen.repo_login.get_secret_value() if chosen.repo_login else ""
+    return Setup(repo=chosen.repo or origin_of(here), repo_login=login, branch=chosen.branch or branch_of(here))
 
 
 def panel(folder: Folder, setup: Setup) -> Panel:

@@ -90,6 +90,9 @@ def serving_fingerprint(spec: ConceptSpec, version: Version | None, templates: s
     parts: dict[str, Any] = {**spec.space.model_dump(), "endpoint": spec.endpoint.model_dump(exclude={"override"})}
     parts["version"] = None if version is None else [version.number, version.fingerprint]
     parts["templates"] = templates
+    if spec.space.private:
+        # Release 0.1 stored the registry's own token in private Spaces: each is pushed once more, which deletes it.
+        parts["private"] = "with a token that reads"
     return ".".join(f"{key}={_sha256(value)[:8]}" for key, value in sorted(parts.items()))
 
 

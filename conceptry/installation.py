@@ -3,7 +3,8 @@
 No other code reads the environment or constructs settings.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -23,11 +24,13 @@ class HubTarget:
         endpoint: Address of the Hub, without a slash at the end.
         owner: User or organization that owns the concepts' repos.
         token: Access token; None reads what is public. Never printed.
+        renew: Returns the token as it is set now, after the Hub refused `token`; None if it cannot change.
     """
 
     endpoint: str
     owner: str
     token: SecretStr | None = None
+    renew: Callable[[], SecretStr | None] | None = field(default=None, repr=False, compare=False)
 
     def repo(self, name: str) -> str:
         """Return the id of a concept's model repo, which is that of its Space, too."""

@@ -6,10 +6,11 @@ A `.env` file is deliberately not read: a cloned repository must not be able to 
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from conceptry.errors import SettingsError
+from conceptry.git_address import split_login
 
 PREFIX = "CONCEPTRY_"
 
@@ -27,9 +28,12 @@ class BaseWeightsSettings(BaseSettings):
 class OriginSettings(BaseSettings):
     """Repository of a new set-up; None for a variable that is not set."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True
+    )
 
-    repo: str | None = Field(None, description="URL or path of the git repo that holds concepts/.")
+    repo: str | None = Field(None, description="URL or path of the git repo that holds concepts/.", repr=False)
+    repo_login: SecretStr | None = Field(None, description="Login for that repo, if it is at an http(s) address.")
     branch: str | None = Field(None, description="Branch of that repo that says what should exist.")
 
 
@@ -49,6 +53,11 @@ class Settings(BaseWeightsSettings):
     """
 
     repo: str = Field(description="URL or path of the git repo that holds concepts/.")
+    repo_login: SecretStr | None = Field(
+        None,
+        description="USER:PASSWORD, percent-encoded, for a repo at an http(s) address; a login in repo is moved here. "
+        "Never printed.",
+    )
     branch: str = Field("main", description="Branch of that repo that says what should exist.")
     work: Path = Field(Path(".conceptry/work"), description="Scratch folder for mirrors, images and runs.")
     hub_endpoint: str = Field("https://huggingface.co", description="Address of the Hub.")
@@ -58,7 +67,9 @@ class Settings(BaseWeightsSettings):
         None, description="Name of a Prefect Secret block that holds the Hub token, instead of hub_token."
     )
     space_token: SecretStr | None = Field(
-        None, description="Hub token with which private Spaces read their model; left out, hub_token. Never printed."
+        None,
+        description="Hub token with which private Spaces read their model; it should only read. Left out, they get no "
+        "token: hub_token never goes to a Space. Never printed.",
     )
     backend: Literal["local", "vertex"] = Field("local", description="Where training runs.")
     max_parallel: int = Field(1, ge=1, description="Trainings at the same time.")
@@ -86,6 +97,15 @@ class Settings(BaseWeightsSettings):
             "settings are not usable: " + "; ".join(problems),
             next_step="set these environment variables, or name the folder of `conceptry up` with --root",
         )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _separate_login(cls, values: Any) -> Any:
+        """Move the login of the repo's address to `repo_login`, so that the address can be printed."""
+        if isinstance(values, dict) and isinstance(values.get("repo"), str):
+            address, login = split_login(values["repo"])
+            return {**values, "repo": address, **({"repo_login": login} if login else {})}
+        return values
 
     @field_validator("hub_endpoint")
     @classmethod

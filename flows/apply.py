@@ -6,12 +6,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from prefect import get_run_logger
+from pydantic import SecretStr
 
 from conceptry.actions import Action, ActionKind
 from conceptry.concept import ConceptSpec
 from conceptry.desired import DesiredConcept
 from conceptry.errors import ConceptryError
 from conceptry.fingerprint import serving_changes, serving_fingerprint
+from conceptry.installation import Installation
 from conceptry.version import LiveConcept, Version
 from flows.observe import Context
 from flows.reconcile import Comparison
@@ -126,11 +128,28 @@ def _push_space(context: Context, name: str, spec: ConceptSpec, version: Version
     session, installation = context.session, context.installation
     trained, settings = space_of(session, name, spec, version)
     serving = serving_fingerprint(spec, version, TEMPLATES_REVISION)
-    token = installation.settings.space_token or installation.hub.token
+    token = _space_token(installation, spec, name)
     with TemporaryDirectory(prefix="conceptry-space-") as folder:
         rendered = context.steps.render(Path(folder) / "space", trained, settings)
         space = RenderedSpace(rendered, version.name, version.commit, serving)
         return context.steps.push(session, name, space, spec, token=token)
+
+
+def _space_token(installation: Installation, spec: ConceptSpec, name: str) -> SecretStr | None:
+    """Return the token that a private Space may have: one that reads, and never the registry's own.
+
+    Whoever may change `space.override` in git runs code in the Space, and must not get write access to the Hub by it.
+    """
+    token, own = installation.settings.space_token, installation.hub.token
+    if not spec.space.private or (token is not None and token != own):
+        return token
+    problem = "is not set" if token is None else "is the registry's own, which may write"
+    get_run_logger().warning(
+        "%s: its private Space cannot read the model: CONCEPTRY_SPACE_TOKEN %s; set it to a token that may only read "
+        "the repos of %s, or add the secret HF_TOKEN in the Space's settings",
+        name, problem, installation.hub.owner,
+    )  # fmt: skip
+    return None
 
 
 def _card_is_current(

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from typing import Any
 
-from prefect import flow
+from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.settings import get_current_settings
 from prefect.states import Failed
@@ -35,12 +35,12 @@ def apply(saved: str) -> State[Any]:
     Args:
         saved: Content of the file.
     """
-    installation, agreed = current_installation(), Plan.from_json(saved)
+    installation, agreed, logger = current_installation(), Plan.from_json(saved), get_run_logger()
     # Without a Prefect server, trainings run in this process, one after the other.
     server = bool(get_current_settings().api.url)
     context = Context.of(installation, PREFECT if server else DIRECT)
     with (
-        hold(installation.work.watch_lock, run_id()),
+        hold(installation.work.watch_lock, run_id(), lambda other: logger.info("waiting for %s to end", other)),
         training_runs(installation, settle=True) if server else nullcontext() as runs,
     ):
         comparison = compare(context, observe(context), runs)

@@ -1,8 +1,9 @@
 """Construction of the Installation at an entry point, from the environment or from given settings."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import Context, ContextVar, copy_context
+from functools import partial
 
 from pydantic import SecretStr, ValidationError
 
@@ -33,18 +34,25 @@ def using(installation: Installation) -> Iterator[None]:
         _CURRENT.reset(token)
 
 
-def build_installation(settings: Settings, **vertex: object) -> Installation:
+def build_installation(
+    settings: Settings, *, renew: Callable[[], SecretStr | None] | None = None, **vertex: object
+) -> Installation:
     """Build an installation from settings; read the Hub token from its Prefect block if the settings name one.
 
     Args:
         settings: Settings of the installation.
+        renew: Returns the Hub token as it is set now; used instead of the Prefect block after the Hub refused a token.
         vertex: Settings of Vertex AI, by field, which take precedence over the environment.
 
     Raises:
         SettingsError: the Prefect block does not exist.
     """
-    token = settings.hub_token or (_load_secret(settings.hub_token_block) if settings.hub_token_block else None)
-    hub = HubTarget(settings.hub_endpoint, settings.hub_owner, token)
+    token, block = settings.hub_token, settings.hub_token_block
+    if token is None and block:
+        # In this context, because threads do not have Prefect's settings that a command set for itself.
+        token, context = _load_secret(block), copy_context()
+        renew = partial(_in_copy, context, block)
+    hub = HubTarget(settings.hub_endpoint, settings.hub_owner, token, renew)
     try:
         basics = VertexBasics(**vertex)  # type: ignore[arg-type]
     except ValidationError as error:
@@ -59,6 +67,10 @@ def _vertex(values: dict[str, object]) -> VertexSettings | SettingsError | None:
         return VertexSettings(**values)
     except SettingsError as error:
         return error
+
+
+def _in_copy(context: Context, block: str) -> SecretStr:
+    return context.copy().run(_load_secret, block)
 
 
 def _load_secret(block: str) -> SecretStr:

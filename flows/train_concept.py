@@ -70,8 +70,8 @@ def train_concept(name: str, revision: str, fingerprint: str, retrain: str | Non
     installation, logger = current_installation(), get_run_logger()
     folder = RunFolder(installation.work.run(fingerprint))
 
-    def wait() -> None:
-        logger.info("waiting for another run of %s", fingerprint[:8])
+    def wait(other: str) -> None:
+        logger.info("waiting for %s, which trains the same", other)
 
     try:
         with sign_of_life(installation), folder.lock(run_id(), wait) as lock:

@@ -20,6 +20,17 @@ GRACE = 12.0
 """Seconds between SIGTERM and SIGKILL of a child."""
 
 
+_OPEN = frozenset(
+    {
+        "PATH", "HOME", "USER", "LANG", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "PYTHONPATH", "VIRTUAL_ENV", "DO_NOT_TRACK",
+        "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE",
+    }
+)  # fmt: skip
+_OPEN_PREFIXES = (
+    "CUDA_", "GRADIO_", "KERAS_", "LC_", "MKL_", "NVIDIA_", "OMP_", "OPENBLAS_", "SSL_CERT_", "TF_", "XLA_",
+)  # fmt: skip
+
+
 class StackError(ConceptryError):
     """A server of the embedded set-up did not start, or ended unexpectedly."""
 
@@ -133,6 +144,12 @@ def clean_environment() -> dict[str, str]:
     """Return this process's environment without variables that name real accounts, and without a proxy on loopback."""
     dropped = ("PREFECT_", "CONCEPTRY_", "HF_", "HUGGING_FACE_", "HUGGINGFACE_")
     return child_environment(without=dropped, **loopback_without_proxy())
+
+
+def environment_without_credentials() -> dict[str, str]:
+    """Return the variables for code of a Space or an endpoint: those of the machine, none of an account."""
+    kept = {name: value for name, value in os.environ.items() if name in _OPEN or name.startswith(_OPEN_PREFIXES)}
+    return kept | loopback_without_proxy()
 
 
 def loopback_without_proxy() -> dict[str, str]:

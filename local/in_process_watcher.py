@@ -85,7 +85,7 @@ class InProcessWatcher:
 
     def _git_moved(self) -> bool:
         try:
-            head = git.remote_head(self._settings.repo, self._settings.branch)
+            head = git.remote_head(self._settings.repo, self._settings.branch, login=self._settings.repo_login)
         except ConceptryError as error:
             self._logger.warning("%s", error)
             return False

@@ -10,7 +10,7 @@ from conceptry.errors import ConceptryError
 from conceptry.installation import Installation
 from conceptry.version import Version
 from conceptry.version_ref import VersionRef
-from local.child_process import Child, answers, clean_environment, free_port
+from local.child_process import Child, answers, environment_without_credentials, free_port
 from local.serve_playground import run_version, weights_of
 from tasks.hub import HubSession, download
 from tasks.processes import python_module
@@ -59,7 +59,7 @@ def how_to_call(folder: Path, address: str) -> str:
 
 
 def _server(folder: Path, port: int, base_dir: dict[str, str]) -> Child:
-    environment = clean_environment() | base_dir | {"TF_CPP_MIN_LOG_LEVEL": "2", "PYTHONUNBUFFERED": "1"}
+    environment = environment_without_credentials() | base_dir | {"TF_CPP_MIN_LOG_LEVEL": "2", "PYTHONUNBUFFERED": "1"}
     address = f"http://127.0.0.1:{port}"
     command = python_module(_SERVER, "--model-dir", str(folder), "--port", str(port))
     log = folder.with_suffix(".log")

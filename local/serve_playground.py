@@ -13,12 +13,13 @@ from rich.console import Console
 
 from conceptry.concept import ConceptSpec, load_spec, spec_path
 from conceptry.errors import ConceptryError, SettingsError
+from conceptry.git_address import without_login
 from conceptry.installation import Installation
 from conceptry.settings import ServingSettings
 from conceptry.version import Version
 from conceptry.version_ref import VersionRef
 from flows.rendering import space_of
-from local.child_process import Child, answers, clean_environment, free_port
+from local.child_process import Child, answers, environment_without_credentials, free_port
 from local.console import out
 from local.servers import Stack, end_on_sigterm, is_open
 from local.setup_folder import folder_in_use, open_installation
@@ -88,21 +89,33 @@ def _page(installation: Installation, session: HubSession, name: str, version: V
         spec = ConceptSpec.model_validate(read_manifest(session, name, version).spec)
     place = installation.work.root / "playground" / f"{name}-{version.name}"
     render_space(place, *space_of(session, name, spec, version))
-    environment = clean_environment() | {
-        "GRADIO_SERVER_NAME": "127.0.0.1",
-        "GRADIO_SERVER_PORT": str(port),
-        "GRADIO_ANALYTICS_ENABLED": "False",
-        "HF_ENDPOINT": session.target.endpoint,
-        "HF_HUB_DISABLE_XET": "1",
-        "HF_HUB_CACHE": str(place.parent / "cache"),
-        "TF_CPP_MIN_LOG_LEVEL": "2",
-    }
-    environment |= weights_of(installation)
-    if session.target.token is not None:
-        environment["HF_TOKEN"] = session.target.token.get_secret_value()
+    environment = page_environment(installation, place.parent / "cache", port) | weights_of(installation)
     log = place.with_suffix(".log")
     address = f"http://127.0.0.1:{port}"
     return Child(address, [sys.executable, "app.py"], environment, log, lambda: answers(address), place)
+
+
+def page_environment(installation: Installation, cache: Path, port: int) -> dict[str, str]:
+    """Return the environment of a page, which runs code of `space.override`: no token that may write.
+
+    Args:
+        installation: Installation whose Hub the page reads.
+        cache: Folder for downloads from the Hub.
+        port: Port on 127.0.0.1.
+    """
+    environment = environment_without_credentials() | {
+        "GRADIO_SERVER_NAME": "127.0.0.1",
+        "GRADIO_SERVER_PORT": str(port),
+        "GRADIO_ANALYTICS_ENABLED": "False",
+        "HF_ENDPOINT": installation.hub.endpoint,
+        "HF_HUB_DISABLE_XET": "1",
+        "HF_HUB_CACHE": str(cache),
+        "TF_CPP_MIN_LOG_LEVEL": "2",
+    }
+    token = installation.settings.space_token
+    if token is not None and token != installation.hub.token:
+        environment["HF_TOKEN"] = token.get_secret_value()
+    return environment
 
 
 def spec_of_today(installation: Installation, name: str) -> ConceptSpec | None:
@@ -115,7 +128,7 @@ def spec_of_today(installation: Installation, name: str) -> ConceptSpec | None:
     """
     here = Path(spec_path(name))
     with suppress(SettingsError):
-        if here.is_file() and origin_of(Path.cwd()) == installation.settings.repo:
+        if here.is_file() and without_login(origin_of(Path.cwd())) == installation.settings.repo:
             return load_spec(here.read_text(encoding="utf-8"), str(here))
     with suppress(ConceptryError):
         concept = read_desired(installation, only=name).concepts.get(name)

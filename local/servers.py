@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shlex
 import signal
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -20,7 +19,7 @@ from local.child_process import Child, StackError, answers, clean_environment, f
 from local.hub_config import hub_arguments
 from local.setup_folder import CLOUD_BUCKET, CLOUD_PROJECT, Folder, Setup, folder_in_use, open_installation
 from tasks.locks import is_held, try_hold
-from tasks.processes import python_module
+from tasks.processes import python_module, run_to_end
 
 START_TIMEOUT = 600.0
 """Seconds until a server must respond. Prefect needs 15 to 30 s on two idle cores and minutes on busy ones."""
@@ -28,6 +27,9 @@ RESTARTS = 5
 """Servers that are started again within an hour before `up` gives up."""
 LOCK = "lock"
 """Name of the lock in a set-up's folder, held by the process that serves it."""
+
+SECRET_VARIABLES = ("_TOKEN", "_LOGIN")
+"""How the names of variables end that only the flows and commands get."""
 
 _PREFECT = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -159,12 +161,19 @@ class Stack:
         seconds = child.wait_until_ready(START_TIMEOUT)
         self._report(f"{child.title} is up ({seconds:.0f} s)")
 
-    def _child(self, title: str, name: str, command: list[str], ready: Callable[[], bool]) -> Child:
+    def _child(
+        self, title: str, name: str, command: list[str], ready: Callable[[], bool], *, secrets: bool = False
+    ) -> Child:
+        """Return a child process; with `secrets`, its environment contains the tokens and logins of the set-up.
+
+        The Hub and the emulated cloud run the code of Spaces and trainings as the same user, who may read theirs.
+        """
+        ours = self.setup.variables(self.folder)
         environment = (
             clean_environment()
             | _QUIET
             | _PREFECT
-            | self.setup.variables(self.folder)
+            | {key: value for key, value in ours.items() if secrets or not key.endswith(SECRET_VARIABLES)}
             | {"PREFECT_HOME": str(self.folder.prefect), "PREFECT_API_URL": self.setup.prefect_api}
         )
         log = self.folder.logs / f"{name}.log"
@@ -194,15 +203,18 @@ class Stack:
         """Run `conceptry setup gcp`, as the user does for a real cloud."""
         key, log = self.setup.cloud_key(self.folder), self.folder.logs / "setup.log"
         options = ["setup", "gcp", "--credentials", str(key), "--bucket", CLOUD_BUCKET]
-        child = self._child("setup gcp", "setup", ["cli", *options], bool)
-        done = subprocess.run(child.command, env=dict(child.environment), cwd=child.folder, capture_output=True)
+        child = self._child("setup gcp", "setup", ["cli", *options], bool, secrets=True)
+        try:
+            done = run_to_end(child.command, timeout=START_TIMEOUT, environment=child.environment, folder=child.folder)
+        except TimeoutError as error:
+            raise StackError(f"`conceptry setup gcp` did not end within {START_TIMEOUT:.0f} s") from error
         log.write_bytes(done.stdout + done.stderr)
         if done.returncode != 0:
             raise StackError(f"`conceptry setup gcp` found something missing in the emulated cloud; see {log}")
 
     def _flows(self) -> Child:
         command = ["local.serve_flows", "--watch-every", str(self.setup.watch_every)]
-        child = self._child("the watcher", "flows", command, bool)
+        child = self._child("the watcher", "flows", command, bool, secrets=True)
         # Prefect's runner starts runs with `python -m` in this folder, which may hold folders of any name.
         child.environment = {**child.environment, "PYTHONSAFEPATH": "1"}
         return _says("serve: ready", child)

@@ -16,11 +16,14 @@ import os
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydantic import SecretStr
+
 from conceptry.errors import SettingsError
+from conceptry.git_address import split_login
 from conceptry.installation import Installation
 from conceptry.settings import PREFIX, Settings
 from flows.current_installation import build_installation, using
@@ -34,8 +37,8 @@ CLOUD_PROJECT = CLOUD_BUCKET = "conceptry-local"
 """Project and bucket of the emulated cloud."""
 CLOUD_IMAGE = f"us-central1-docker.pkg.dev/{CLOUD_PROJECT}/conceptry/trainer@sha256:" + "0" * 64
 """Image that is unknown to the emulated cloud, which then runs jobs in the environment of its own process."""
-LOCAL_OWNER, LOCAL_TOKEN = "local", "hf_local"
-"""Default account of the local Hub."""
+LOCAL_OWNER, LOCAL_TOKEN, LOCAL_READ_TOKEN = "local", "hf_local", "hf_local_read"
+"""Default account of the local Hub, and its tokens that may write and read."""
 
 _HEADER = (
     "# Written by Conceptry. `conceptry up --root {root}` opens this folder; other commands take the same --root.\n"
@@ -118,12 +121,16 @@ class Folder:
 
 @dataclass(frozen=True)
 class Setup:
-    """Content of `conceptry.toml`. `watch_every` is in seconds; ports are on 127.0.0.1."""
+    """Content of `conceptry.toml`. `watch_every` is in seconds; ports are on 127.0.0.1.
+
+    A login in `repo` is moved to `repo_login`, so that the address can be printed.
+    """
 
     repo: str
+    repo_login: str = field(default="", repr=False)
     branch: str = "main"
     hub_owner: str = LOCAL_OWNER
-    hub_token: str = LOCAL_TOKEN
+    hub_token: str = field(default=LOCAL_TOKEN, repr=False)
     hub_port: int = HUB_PORT
     prefect_port: int = PREFECT_PORT
     watch_every: int = 30
@@ -133,6 +140,12 @@ class Setup:
     vertex_port: int = VERTEX_PORT
     cloud_port: int = CLOUD_PORT
     storage_port: int = STORAGE_PORT
+
+    def __post_init__(self) -> None:
+        address, login = split_login(self.repo)
+        object.__setattr__(self, "repo", address)
+        if login is not None:
+            object.__setattr__(self, "repo_login", login.get_secret_value())
 
     @property
     def cloud_pages(self) -> str:
@@ -158,11 +171,13 @@ class Setup:
         """Return the settings of the installation, by field."""
         return {
             "repo": self.repo,
+            "repo_login": self.repo_login or None,
             "branch": self.branch,
             "work": folder.work,
             "hub_endpoint": self.hub_endpoint,
             "hub_owner": self.hub_owner,
             "hub_token": self.hub_token,
+            "space_token": LOCAL_READ_TOKEN,
             "backend": "vertex" if self.cloud_emulated else self.backend,
             "max_parallel": self.max_parallel,
         }
@@ -194,7 +209,7 @@ class Setup:
 
     def variables(self, folder: Folder) -> dict[str, str]:
         """Return the set-up as environment variables, for child processes."""
-        ours = {f"CONCEPTRY_{name.upper()}": str(value) for name, value in self.settings(folder).items()}
+        ours = {f"CONCEPTRY_{name.upper()}": str(value) for name, value in self.settings(folder).items() if value}
         vertex = {f"CONCEPTRY_VERTEX_{name.upper()}": str(value) for name, value in self.vertex_settings().items()}
         return ours | vertex | self.google_variables(folder)
 
@@ -236,7 +251,11 @@ def installation_if_any(root: Path | None) -> Installation | None:
 def installation_of(folder: Folder, setup: Setup) -> Installation:
     """Return the installation of a set-up; other settings come from the environment."""
     _prepare_clients(folder, setup)
-    return build_installation(Settings(**setup.settings(folder)), **setup.vertex_settings())
+
+    def renew() -> SecretStr:
+        return SecretStr(folder.read().hub_token)
+
+    return build_installation(Settings(**setup.settings(folder)), renew=renew, **setup.vertex_settings())
 
 
 def folder_in_use(root: Path | None) -> Folder | None:

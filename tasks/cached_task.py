@@ -7,12 +7,14 @@ folder was cleared.
 
 import json
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from prefect import task
 from prefect.context import TaskRunContext
 
+from tasks.disk_full import disk_errors
 from tasks.retries import RETRIES
 from tasks.run_folder import RunFolder
 
@@ -36,7 +38,12 @@ def cached_task(
             del context, parameters
             return key
 
-        wrapped = task(name=name, cache_key_fn=cache_key, persist_result=True, **RETRIES)(function)
+        @wraps(function)
+        def told(folder: RunFolder, /, *args: P.args, **kwargs: P.kwargs) -> R:
+            with disk_errors(folder.root):
+                return function(folder, *args, **kwargs)
+
+        wrapped = task(name=name, cache_key_fn=cache_key, persist_result=True, **RETRIES)(told)
 
         def run(folder: RunFolder, /, *args: P.args, **kwargs: P.kwargs) -> R:
             done = made(folder).is_dir() and _readable(folder.results / key)

@@ -8,32 +8,38 @@ file names a run means that this run was killed.
 
 import fcntl
 import os
+import shlex
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from conceptry.errors import TransientError
+
+PATIENCE = 600.0
+"""Seconds to wait for a process that reads or writes; its own requests have deadlines far below."""
+# Seconds between two attempts, and between two calls of `on_wait`.
+_POLL, _REMIND = 0.1, 600.0
+
 
 @contextmanager
 def hold(
-    path: Path, holder: str, on_wait: Callable[[], None] = lambda: None, *, timeout: float | None = None
+    path: Path, holder: str, on_wait: Callable[[str], None] = lambda _: None, *, timeout: float | None = PATIENCE
 ) -> Iterator[int]:
     """Hold the lock file at `path` while the block runs; yields its file descriptor.
 
     Args:
         path: Lock file; it is created if necessary and never deleted.
         holder: Name of the run or process that holds it.
-        on_wait: Called once when another process holds the lock.
-        timeout: Seconds to wait for the lock; None for no limit.
+        on_wait: Called with the name of the other holder when the wait begins, and every ten minutes.
+        timeout: Seconds to wait for the lock; None for no limit, where a holder may train for hours.
 
     Raises:
-        TimeoutError: another process held the lock for the whole time.
+        TransientError: another process held the lock for the whole time; the message names it.
     """
     descriptor = _open(path)
     try:
-        if not _try(descriptor):
-            on_wait()
-            _wait(descriptor, path, timeout)
+        _wait(descriptor, path, on_wait, timeout)
         yield from _held(descriptor, holder)
     finally:
         os.close(descriptor)
@@ -114,15 +120,26 @@ def _try(descriptor: int, kind: int = fcntl.LOCK_EX) -> bool:
     return True
 
 
-def _wait(descriptor: int, path: Path, timeout: float | None) -> None:
-    if timeout is None:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        return
-    deadline = time.monotonic() + timeout
+def _wait(descriptor: int, path: Path, on_wait: Callable[[str], None], timeout: float | None) -> None:
+    """Try until the lock is free; unlike a blocking flock, this lets a signal end the wait in any thread."""
+    start = time.monotonic()
+    remind = start
     while not _try(descriptor):
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"another process has held {path} for {timeout:.0f} s")
-        time.sleep(0.05)
+        now = time.monotonic()
+        if timeout is not None and now - start > timeout:
+            raise TransientError(
+                f"{_holder(descriptor)} has held {path} for {timeout:.0f} s",
+                next_step=f"wait for its end and try again; `fuser {shlex.quote(str(path))}` names its process, "
+                "which may be ended if it hangs",
+            )
+        if now >= remind:
+            on_wait(_holder(descriptor))
+            remind += _REMIND
+        time.sleep(_POLL)
+
+
+def _holder(descriptor: int) -> str:
+    return os.pread(descriptor, 200, 0).decode(errors="replace") or "another process"
 
 
 def _held(descriptor: int, holder: str) -> Iterator[int]:

@@ -9,13 +9,16 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import exponential_backoff
 
 from conceptry.errors import ConceptryError
+from tasks.disk_full import disk_full
 
 
 def is_transient(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:
-    """Whether the error of a failed task is transient (`ConceptryError.retryable`)."""
+    """Whether the error of a failed task is transient (`ConceptryError.retryable`), or a full disk."""
     del task, task_run
     error = state.result(raise_on_failure=False)
-    return isinstance(error, ConceptryError) and error.retryable
+    if isinstance(error, ConceptryError):
+        return error.retryable
+    return isinstance(error, OSError) and disk_full(error, "") is not None
 
 
 class Retries(TypedDict):

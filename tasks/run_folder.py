@@ -57,9 +57,12 @@ class RunFolder:
         """Prefect's records of finished tasks."""
         return self.root / "results"
 
-    def lock(self, holder: str, on_wait: Callable[[], None] = lambda: None) -> AbstractContextManager[int]:
-        """Return a context that holds this folder's lock and yields its file descriptor, which the trainer inherits."""
-        return hold(self.root / "lock", holder, on_wait)
+    def lock(self, holder: str, on_wait: Callable[[str], None] = lambda _: None) -> AbstractContextManager[int]:
+        """Return a context that holds this folder's lock and yields its file descriptor, which the trainer inherits.
+
+        It waits without limit, because another run may train for hours; `on_wait` is called with that run's name.
+        """
+        return hold(self.root / "lock", holder, on_wait, timeout=None)
 
     def holder(self) -> str | None:
         """Return the run that holds this folder's lock on this machine; None if it is free."""

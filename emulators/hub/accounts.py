@@ -76,12 +76,13 @@ class Credentials:
 
 
 LOCAL = Account(name="local", fullname="This machine", token="hf_local")
+LOCAL_READER = Account(name="local", fullname="This machine", token="hf_local_read", role="read")
 
 
 class Accounts:
-    """All accounts of a Hub; without a file there is one, `local`, with a publicly known token."""
+    """All accounts of a Hub; without a file there is one, `local`, with publicly known tokens that write and read."""
 
-    def __init__(self, accounts: Iterable[Account] = (LOCAL,)) -> None:
+    def __init__(self, accounts: Iterable[Account] = (LOCAL, LOCAL_READER)) -> None:
         # A lookup by digest takes a time that says nothing about the tokens.
         self._by_digest = {_digest(a.token): a for a in accounts}
 

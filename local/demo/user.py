@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -12,9 +11,11 @@ import numpy as np
 
 from conceptry.errors import ConceptryError
 from local.child_process import clean_environment
-from tasks.processes import python_module
+from tasks.processes import python_module, run_to_end
 from trainer.tiny.world import draw
 
+COMMAND_TIMEOUT = 3600.0
+"""Seconds for one command of the story; the longest ones train."""
 # Commands of the user, and how they are run with the interpreter of the demo.
 _MODULES = {"dvc": "dvc", "conceptry": "cli"}
 
@@ -55,21 +56,16 @@ class User:
         """
         if show:
             self._show(shlex.join(command))
-        done = subprocess.run(
-            _resolved(command),
-            cwd=where or self.clone,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
-        if done.returncode != 0:
-            raise ConceptryError(
-                f"`{shlex.join(command)}` ended with exit code {done.returncode}:\n{done.stdout.strip()}"
+        try:
+            done = run_to_end(
+                _resolved(command), timeout=COMMAND_TIMEOUT, environment=self.environment, folder=where or self.clone
             )
-        return done.stdout.strip()
+        except TimeoutError as error:
+            raise ConceptryError(f"`{shlex.join(command)}` did not end within an hour") from error
+        said = "\n".join(filter(None, (part.decode(errors="replace").strip() for part in (done.stdout, done.stderr))))
+        if done.returncode != 0:
+            raise ConceptryError(f"`{shlex.join(command)}` ended with exit code {done.returncode}:\n{said}")
+        return said
 
     def commit_and_push(self, message: str, *paths: str) -> str:
         """Commit `paths`, push, and return the new revision."""

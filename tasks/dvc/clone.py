@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
 import yaml
 
-from conceptry.errors import ConceptryError
-from tasks.processes import child_environment, python_module
+from conceptry.errors import ConceptryError, TransientError
+from tasks.disk_full import DiskFullError, says_disk_full
+from tasks.processes import child_environment, python_module, run_to_end
 
 # Names over which the matrix stages of dvc.yaml run; a matrix can only read them from a file.
 PIPELINE_VARS = "dvc.vars.yaml"
+# Seconds; DVC copies the images into its cache, and waits for the lock of another DVC command.
+_ADD_TIMEOUT = 1800.0
 
 
 def add_images(repo_root: Path, folder: Path) -> Path:
@@ -19,21 +21,23 @@ def add_images(repo_root: Path, folder: Path) -> Path:
 
     Raises:
         ConceptryError: `dvc add` failed, for example because the clone has no DVC or git tracks the folder already.
+        TransientError: it did not end, or the disk is full.
     """
     target = folder.resolve().relative_to(repo_root.resolve()).as_posix()
     # A separate process, because DVC keeps locks and a database open and prints to the terminal.
-    done = subprocess.run(
-        python_module("dvc", "add", "--", target),
-        cwd=repo_root,
-        env=child_environment(DVC_NO_ANALYTICS="1"),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    environment = child_environment(DVC_NO_ANALYTICS="1")
+    try:
+        done = run_to_end(
+            python_module("dvc", "add", "--", target), timeout=_ADD_TIMEOUT, environment=environment, folder=repo_root
+        )
+    except TimeoutError as error:
+        raise TransientError(f"`dvc add` did not end within {_ADD_TIMEOUT / 60:.0f} minutes", file=target) from error
     if done.returncode != 0:
-        errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
-        reason = " ".join(errors).removeprefix("ERROR: ") or done.stderr.strip() or f"exit code {done.returncode}"
+        words = done.stderr.decode(errors="replace")
+        errors = [line for line in words.splitlines() if line.startswith("ERROR")]
+        reason = " ".join(errors).removeprefix("ERROR: ") or words.strip() or f"exit code {done.returncode}"
+        if says_disk_full(words):
+            raise DiskFullError(str(folder))
         raise ConceptryError(f"`dvc add` failed: {reason}", file=target)
     return folder.with_name(f"{folder.name}.dvc")
 

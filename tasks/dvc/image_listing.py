@@ -16,7 +16,8 @@ from pathlib import Path, PurePosixPath
 
 from conceptry.desired import DesiredConcept, ImageRef, images_path
 from conceptry.errors import DataCorruptError
-from tasks.dvc.remote import in_parallel, open_remote
+from tasks.dvc.deadlines import in_parallel
+from tasks.dvc.remote import open_remote
 from tasks.file_io import write_atomically
 from trainer.data.records import is_junk
 

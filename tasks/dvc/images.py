@@ -9,8 +9,9 @@ from pathlib import Path
 
 from conceptry.desired import ImageRef
 from conceptry.errors import DataCorruptError, DataMissingError
+from tasks.dvc.deadlines import in_parallel
 from tasks.dvc.image_listing import parse_listing
-from tasks.dvc.remote import Remote, in_parallel, open_remote
+from tasks.dvc.remote import Remote, open_remote
 from tasks.file_io import file_digest
 
 _NAMES = 5

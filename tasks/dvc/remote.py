@@ -9,27 +9,26 @@ from __future__ import annotations
 import asyncio
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pygit2
 
 from conceptry.errors import ConceptryError, SettingsError, TransientError
-
-T = TypeVar("T")
-S = TypeVar("S")
+from tasks.disk_full import disk_full
+from tasks.dvc.deadlines import call_within, in_parallel
+from tasks.dvc.remote_guard import CREDENTIALS, check_remote
+from tasks.mirror_objects import commit_at, look_up, open_mirror
 
 CONFIG = ".dvc/config"
 
 # Seconds for one object. The storage clients' own retries take more than a minute if the storage does not respond.
 ASK_TIMEOUT = 30.0
 DOWNLOAD_TIMEOUT = 300.0
-# Maximum of concurrent requests.
-JOBS = 16
+# Seconds to read the configuration and to build the client, which may ask a metadata server for credentials.
+OPEN_TIMEOUT = 60.0
 
 # Libraries whose exceptions, besides OSError, are storage failures; other exceptions are bugs and stay untranslated.
 _CLIENTS = {"aiohttp", "requests", "urllib3", "gcsfs", "google", "botocore", "azure", "asyncssh", "fsspec"}
@@ -38,10 +37,14 @@ _DENIED = (401, 403)
 
 @dataclass(frozen=True)
 class Remote:
-    """DVC remote with its object store (`odb`, of dvc_data); objects are named by md5, listings by md5 and `.dir`."""
+    """DVC remote with its object store (`odb`, of dvc_data); objects are named by md5, listings by md5 and `.dir`.
+
+    `secrets` are values of its configuration that no message may contain.
+    """
 
     name: str
-    odb: Any
+    odb: Any = field(repr=False)
+    secrets: tuple[str, ...] = field(default=(), repr=False)
 
     def read(self, oid: str) -> bytes | None:
         """Read one object; None if it does not exist. The md5 is not checked.
@@ -49,11 +52,10 @@ class Remote:
         Raises:
             TransientError: the remote cannot be reached. SettingsError: the remote refuses access.
         """
-        with self._translated():
-            try:
-                return bytes(self._call("cat_file", ASK_TIMEOUT, self.odb.oid_to_path(oid)))
-            except FileNotFoundError:
-                return None
+        try:
+            return bytes(self._call("cat_file", ASK_TIMEOUT, self.odb.oid_to_path(oid)))
+        except FileNotFoundError:
+            return None
 
     def download(self, oid: str, path: Path) -> bool:
         """Write one object to `path`; return False if it does not exist. The md5 is not checked.
@@ -61,11 +63,10 @@ class Remote:
         Raises:
             TransientError: the remote cannot be reached. SettingsError: the remote refuses access.
         """
-        with self._translated():
-            try:
-                self._call("get_file", DOWNLOAD_TIMEOUT, self.odb.oid_to_path(oid), str(path))
-            except FileNotFoundError:
-                return False
+        try:
+            self._call("get_file", DOWNLOAD_TIMEOUT, self.odb.oid_to_path(oid), str(path))
+        except FileNotFoundError:
+            return False
         return True
 
     def present(self, oids: Iterable[str]) -> set[str]:
@@ -76,16 +77,27 @@ class Remote:
         """
 
         def exists(oid: str) -> bool:
-            with self._translated():
-                return bool(self._call("exists", ASK_TIMEOUT, self.odb.oid_to_path(oid)))
+            return bool(self._call("exists", ASK_TIMEOUT, self.odb.oid_to_path(oid)))
 
         unique = sorted(set(oids))
         return {oid for oid, found in zip(unique, in_parallel(exists, unique), strict=True) if found}
 
     def _call(self, method: str, timeout: float, *arguments: str) -> Any:
-        fs = self.odb.fs.fs
+        try:
+            return self._request(method, timeout, *arguments)
+        except (ConceptryError, FileNotFoundError):
+            raise
+        except Exception as error:
+            translated = disk_full(error, arguments[-1]) or _translate(error, self.name, self.secrets)
+            if translated is None:
+                raise
+        # Outside of the handler: errors of clients carry the request with its headers.
+        raise translated
+
+    def _request(self, method: str, timeout: float, *arguments: str) -> Any:
+        fs = call_within(timeout, lambda: self.odb.fs.fs)
         if not fs.async_impl:
-            return getattr(fs, method)(*arguments)
+            return call_within(timeout, getattr(fs, method), *arguments)
         # Like the synchronous methods of fsspec, with a time-out.
         answer = asyncio.run_coroutine_threadsafe(getattr(fs, f"_{method}")(*arguments), fs.loop)
         try:
@@ -94,82 +106,76 @@ class Remote:
             answer.cancel()
             raise TimeoutError(f"no answer for {timeout:.0f} s") from error
 
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except ConceptryError:
-            raise
-        except Exception as error:
-            translated = _translate(error, self.name)
-            if translated is None:
-                raise
-            raise translated from error
-
-
-def in_parallel(function: Callable[[S], T], items: Iterable[S]) -> list[T]:
-    """Call `function` on each item in a pool of threads; the first error stops it."""
-    with ThreadPoolExecutor(JOBS, thread_name_prefix="dvc-remote") as pool:
-        try:
-            return list(pool.map(function, items))
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-
 
 def open_remote(mirror: Path, revision: str) -> Remote:
     """Return the default remote of a revision, without a request to it.
 
+    `tasks.dvc.remote_guard` describes which credentials of this machine it gets.
+
     Raises:
         SettingsError: `.dvc/config` is missing or invalid, names no default remote, or one that only works inside a
-            working tree.
+            working tree, on a terminal, or with credentials that this machine keeps for another address.
+        TransientError: the client could not be built in time.
     """
     text = _config_at(mirror, revision)
     # By default gcsfs requests the storage layout of a bucket over gRPC and hangs on an emulator, which has no gRPC.
     # gcsfs reads this from the environment only.
     os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
-    from dvc.config import Config
-    from dvc.data_cloud import Remote as DvcRemote
     from dvc.exceptions import DvcException
-    from dvc.fs import ConfigError, RemoteMissingDepsError, get_cloud_fs
+    from dvc.fs import ConfigError, RemoteMissingDepsError
 
     place = f"{CONFIG} at {revision[:8]}"
+    failed: ConceptryError
     try:
-        with tempfile.TemporaryDirectory(prefix="conceptry-") as folder:
-            Path(folder, "config").write_bytes(text)
-            # The user's and the system's configuration apply as well, because they hold the credentials.
-            config = Config(dvc_dir=folder)
-        name = config["core"].get("remote")
-        if not name:
-            raise SettingsError(
-                "names no default remote", file=place, next_step="run `dvc remote add -d NAME URL` and commit it"
-            )
-        _refuse_relative(name, config["remote"].get(name.lower(), {}), place)
-        filesystem, settings, path = get_cloud_fs(config, name=name)
-        if settings.get("worktree") or settings.get("version_aware"):
-            raise SettingsError(
-                f"the remote {name!r} is cloud-versioned, which Conceptry does not support",
-                file=place,
-                next_step="use a plain remote: worktree = false, version_aware = false",
-            )
-        remote = DvcRemote(name, path, filesystem(**settings), **settings)
-        return Remote(name, remote.odb)
+        return call_within(OPEN_TIMEOUT, _open, text, place)
+    except TimeoutError:
+        failed = TransientError(f"the DVC remote could not be opened within {OPEN_TIMEOUT:.0f} s", file=place)
     except (DvcException, ConfigError, RemoteMissingDepsError, ImportError) as error:
-        raise SettingsError(str(error), file=place, next_step="correct the file and commit it") from error
+        failed = SettingsError(str(error), file=place, next_step="correct the file and commit it")
+    # Outside of the handler: errors of DVC carry its configuration.
+    raise failed
+
+
+def _open(text: bytes, place: str) -> Remote:
+    from dvc.config import Config, merge
+    from dvc.data_cloud import Remote as DvcRemote
+    from dvc.fs import get_cloud_fs
+
+    with tempfile.TemporaryDirectory(prefix="conceptry-") as folder:
+        Path(folder, "config").write_bytes(text)
+        # The user's and the system's configuration apply as well, because they hold the credentials.
+        config = Config(dvc_dir=folder)
+        from_git, machine = config.load_one("repo"), config.load_one("system")
+    merge(machine, config.load_one("global"))
+    name = config["core"].get("remote")
+    if not name:
+        raise SettingsError(
+            "names no default remote", file=place, next_step="run `dvc remote add -d NAME URL` and commit it"
+        )
+    _refuse_relative(name, config["remote"].get(name.lower(), {}), place)
+    check_remote(name, machine["remote"], from_git["remote"], place)
+    filesystem, settings, path = get_cloud_fs(config, name=name)
+    if settings.get("worktree") or settings.get("version_aware"):
+        raise SettingsError(
+            f"the remote {name!r} is cloud-versioned, which Conceptry does not support",
+            file=place,
+            next_step="use a plain remote: worktree = false, version_aware = false",
+        )
+    remote = DvcRemote(name, path, filesystem(**settings), **settings)
+    secrets = (value for key, value in settings.items() if key in CREDENTIALS and isinstance(value, str) and value)
+    return Remote(name, remote.odb, tuple(secrets))
 
 
 def _config_at(mirror: Path, revision: str) -> bytes:
-    try:
-        repository = pygit2.Repository(str(mirror), pygit2.enums.RepositoryOpenFlag.NO_SEARCH)
-        return bytes(repository.revparse_single(revision).peel(pygit2.Tree)[CONFIG].data)
-    except pygit2.GitError as error:
-        raise SettingsError(f"{mirror} is not a mirror of the repository: {error}") from error
-    except (KeyError, AttributeError) as error:
+    repository = open_mirror(mirror)
+    entry = look_up(repository, commit_at(repository, revision), CONFIG)
+    if not isinstance(entry, pygit2.Blob):
         raise SettingsError(
             f"is not in git at {revision[:8]}",
             file=CONFIG,
             next_step="run `dvc init` and `dvc remote add -d NAME URL`, and commit .dvc/config",
-        ) from error
+        )
+    return bytes(entry.data)
 
 
 def _refuse_relative(name: str, settings: dict[str, Any], place: str) -> None:
@@ -184,15 +190,21 @@ def _refuse_relative(name: str, settings: dict[str, Any], place: str) -> None:
             )
 
 
-def _translate(error: Exception, name: str) -> ConceptryError | None:
+def _translate(error: Exception, name: str, secrets: Iterable[str]) -> ConceptryError | None:
     """Translate a storage client's error; None for a bug."""
-    message = f"the DVC remote {name!r} {{}}: {error or type(error).__name__}"
+    words = str(error) or type(error).__name__
+    for secret in secrets:
+        words = words.replace(secret, "***")
+
+    def message(what: str) -> str:
+        return f"the DVC remote {name!r} {what}: {words}"
+
     # gcsfs has no exception class for 403, only this text.
     denied = isinstance(error, PermissionError) or str(error).startswith("Forbidden")
     if denied or _status(error) in _DENIED or type(error).__name__ in ("DefaultCredentialsError", "RefreshError"):
-        return SettingsError(message.format("refuses access"), next_step="check the credentials that DVC uses for it")
+        return SettingsError(message("refuses access"), next_step="check the credentials that DVC uses for it")
     if isinstance(error, OSError) or type(error).__module__.partition(".")[0] in _CLIENTS:
-        return TransientError(message.format("cannot be reached"))
+        return TransientError(message("cannot be reached"))
     return None
 
 

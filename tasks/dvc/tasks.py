@@ -10,6 +10,7 @@ from conceptry.errors import ConceptryError
 from conceptry.installation import Installation
 from conceptry.training_job import TrainingJob
 from tasks.cached_task import cached_task
+from tasks.disk_full import disk_errors
 from tasks.dvc.image_listing import list_cached, list_images
 from tasks.dvc.images import fetch_images
 from tasks.retries import RETRY_TRANSIENT
@@ -29,7 +30,10 @@ def list_desired_images(installation: Installation, desired: Desired, check: Col
     """
     listings = installation.work.listings
     try:
-        listed = list_images(installation.work.mirror, desired.revision, desired.concepts, listings, check=set(check))
+        with disk_errors(listings):
+            listed = list_images(
+                installation.work.mirror, desired.revision, desired.concepts, listings, check=set(check)
+            )
         return replace(desired, concepts=listed)
     except ConceptryError as error:
         words = " ".join(str(error).split())

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
-from conceptry.errors import SettingsError
+from conceptry.errors import SettingsError, TransientError
+from tasks.processes import run_to_end
+
+# Seconds; git reads the working tree only.
+_TIMEOUT = 60.0
 
 
 def find_top(start: Path) -> Path:
@@ -48,5 +51,8 @@ def commit_of(start: Path) -> str | None:
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
-    done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=False)
-    return done.stdout.strip() or None if done.returncode == 0 else None
+    try:
+        done = run_to_end(["git", "-C", str(folder), *arguments], timeout=_TIMEOUT)
+    except TimeoutError as error:
+        raise TransientError(f"git did not answer for {_TIMEOUT:.0f} s in {folder}") from error
+    return done.stdout.decode(errors="replace").strip() or None if done.returncode == 0 else None

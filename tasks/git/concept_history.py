@@ -11,7 +11,8 @@ from typing import Any
 import pygit2
 
 from conceptry.desired import ConceptSource
-from tasks.git.repository import CONCEPTS, look_up, open_mirror, read_source
+from tasks.git.repository import CONCEPTS, read_source
+from tasks.mirror_objects import commit_at, look_up, open_mirror, parent_of
 
 
 @dataclass(frozen=True)
@@ -38,15 +39,16 @@ def edits(mirror: Path, revision: str, name: str, since: datetime | None = None)
         since: Stop after the first older edit, which holds the desired state at this moment; None yields all.
 
     Raises:
-        SettingsError: the mirror does not have the revision.
+        SettingsError: the mirror does not have the revision. TransientError: the mirror is damaged.
     """
-    commit = open_mirror(mirror).revparse_single(revision).peel(pygit2.Commit)
+    repository = open_mirror(mirror)
+    commit = commit_at(repository, revision)
     while commit is not None:
-        parent = commit.parents[0] if commit.parents else None
-        folder, before = _folder(commit, name), _folder(parent, name)
+        parent = parent_of(repository, commit)
+        folder, before = _folder(repository, commit, name), _folder(repository, parent, name)
         if _id(folder) != _id(before):
             when = datetime.fromtimestamp(commit.commit_time, UTC)
-            source = read_source(folder) if folder is not None else None
+            source = read_source(repository, folder) if folder is not None else None
             summary = commit.message.partition("\n")[0]
             yield Edit(str(commit.id), when, commit.author.name, summary, source)
             if since is not None and when < since:
@@ -54,11 +56,11 @@ def edits(mirror: Path, revision: str, name: str, since: datetime | None = None)
         commit = parent
 
 
-def _folder(commit: Any, name: str) -> Any:
+def _folder(repository: Any, commit: Any, name: str) -> Any:
     if commit is None:
         return None
-    concepts = look_up(commit.tree, CONCEPTS)
-    folder = look_up(concepts, name) if isinstance(concepts, pygit2.Tree) else None
+    concepts = look_up(repository, commit, CONCEPTS)
+    folder = look_up(repository, concepts, name) if isinstance(concepts, pygit2.Tree) else None
     return folder if isinstance(folder, pygit2.Tree) else None
 
 

@@ -1,23 +1,27 @@
 """Bare mirror of the repository: fetch it, and read it at one revision.
 
-`mirror` runs the program git, so that the user's keys, proxies and credential helpers apply. The other functions read
-git objects with libgit2, at one revision, in one pass.
+`mirror` runs the program git; the other functions read git objects with libgit2, at one revision, in one pass.
 """
 
 from __future__ import annotations
 
-import re
+import gc
+import os
 import shutil
-import subprocess
+import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pygit2
+from pydantic import SecretStr
 
 from conceptry.desired import ConceptSource
 from conceptry.errors import SettingsError, TransientError
+from tasks.disk_full import DiskFullError, disk_errors
+from tasks.git.git_program import run_git, without_login
 from tasks.locks import hold
-from tasks.processes import child_environment
+from tasks.mirror_objects import commit_at, entries, is_marked, look_up, open_mirror, tip
 
 CONCEPTS = "concepts"
 SPEC = "concept.yaml"
@@ -26,29 +30,39 @@ IMAGES = "images.dvc"
 # Seconds. The first fetch of a large repository takes minutes; a hung connection would never end.
 FETCH_TIMEOUT = 600.0
 
-# Variables that git sets while it runs a hook; they would direct our commands to another repository.
-_HOOK_VARIABLES = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR")
-
-# User name and token in an address.
-_SECRET = re.compile(r"://[^/@\s]+@")
+# Configuration of a mirror. Objects stay in packs, whose checksums show damage: libgit2 1.9 never returns from a loose
+# object that is cut short.
+_PACKED = "unpackLimit = 1"
 
 
-def mirror(url: str, folder: Path, *, timeout: float = FETCH_TIMEOUT) -> Path:
+@dataclass(frozen=True)
+class Origin:
+    """Address of the origin without a login, and the login for it."""
+
+    address: str
+    login: SecretStr | None
+
+
+def mirror(url: str, folder: Path, *, login: SecretStr | None = None, timeout: float = FETCH_TIMEOUT) -> Path:
     """Fetch the branches and tags of the repository at `url` into the bare mirror `folder`, and return the folder.
 
-    A lock file beside the folder admits one fetching process at a time.
+    A lock file beside the folder admits one fetching process at a time. A damaged mirror is replaced by a new one.
+
+    Args:
+        url: Address of the origin.
+        folder: Bare mirror; created if necessary.
+        login: Login for an http(s) address, `USER:PASSWORD`; one in the address takes precedence.
+        timeout: Seconds to wait for other processes, and then for git.
 
     Raises:
-        SettingsError: `url` is not the address of a repository.
+        SettingsError: `url` is not the address of a repository, or the origin refuses the login.
         TransientError: the origin cannot be reached, or another process holds the lock for longer than `timeout`.
     """
-    url = _address(url)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with hold(folder.with_name(f"{folder.name}.lock"), "git fetch", timeout=timeout):
-            _fetch_or_start_again(url, folder, timeout)
-    except TimeoutError as error:
-        raise TransientError(f"another process has been fetching the repository for {timeout:.0f} s") from error
+    address, login = without_login(url, login)
+    address = _address(address)
+    lock, holder = folder.with_name(f"{folder.name}.lock"), f"git fetch of process {os.getpid()}"
+    with disk_errors(folder), hold(lock, holder, timeout=timeout):
+        _fetch_or_start_again(Origin(address, login), folder, time.monotonic() + timeout)
     return folder
 
 
@@ -56,31 +70,28 @@ def head(mirror: Path, branch: str) -> str:
     """Return the commit that a branch of the mirror points to (40 hex digits).
 
     Raises:
-        SettingsError: the branch does not exist.
+        SettingsError: the branch does not exist. TransientError: the mirror is damaged.
     """
     repository = open_mirror(mirror)
-    reference = repository.references.get(f"refs/heads/{branch}")
-    if reference is None:
+    commit = tip(repository, branch)
+    if commit is None:
         branches = ", ".join(sorted(repository.branches.local)) or "none, the repository is empty"
         raise SettingsError(
             f"the repository has no branch {branch!r}; its branches: {branches}", next_step="set CONCEPTRY_BRANCH"
         )
-    return str(reference.peel(pygit2.Commit).id)
+    return commit
 
 
 def resolve(mirror: Path, revision: str) -> str:
     """Return the commit (40 hex digits) of a branch, a tag, or a commit id.
 
     Raises:
-        SettingsError: the mirror does not have the revision.
+        SettingsError: the mirror does not have the revision. TransientError: the mirror is damaged.
     """
-    try:
-        return str(open_mirror(mirror).revparse_single(revision).peel(pygit2.Commit).id)
-    except (KeyError, ValueError, pygit2.GitError) as error:
-        raise SettingsError(f"the repository has no revision {revision!r}", next_step="fetch it first") from error
+    return str(commit_at(open_mirror(mirror), revision).id)
 
 
-def remote_head(url: str, branch: str, *, timeout: float = 30.0) -> str | None:
+def remote_head(url: str, branch: str, *, login: SecretStr | None = None, timeout: float = 30.0) -> str | None:
     """Return the commit that a branch of the origin points to, without a fetch; None if the branch does not exist.
 
     For an origin on this machine the refs are read directly, which takes less than a millisecond.
@@ -88,10 +99,13 @@ def remote_head(url: str, branch: str, *, timeout: float = 30.0) -> str | None:
     Raises:
         SettingsError, TransientError: as `mirror`.
     """
-    if is_local(url):
-        reference = open_mirror(Path(_address(url))).references.get(f"refs/heads/{branch}")
+    address, login = without_login(url, login)
+    address = _address(address)
+    if is_local(address):
+        reference = open_mirror(Path(address)).references.get(f"refs/heads/{branch}")
         return None if reference is None else str(reference.peel(pygit2.Commit).id)
-    output = _git("ls-remote", "--heads", "--", _address(url), f"refs/heads/{branch}", timeout=timeout)
+    arguments = ("ls-remote", "--heads", "--", address, f"refs/heads/{branch}")
+    output = run_git(*arguments, timeout=timeout, address=address, login=login)
     return output.split()[0].decode() if output.strip() else None
 
 
@@ -104,15 +118,15 @@ def read_concepts(mirror: Path, revision: str) -> list[ConceptSource]:
     """Return the two files of every folder under concepts/ at a revision, sorted by name, without validation.
 
     Raises:
-        SettingsError: the mirror does not have the revision.
+        SettingsError: the mirror does not have the revision. TransientError: the mirror is damaged.
     """
     repository = open_mirror(mirror)
-    concepts = look_up(_tree(repository, revision), CONCEPTS)
+    concepts = look_up(repository, commit_at(repository, revision), CONCEPTS)
     if not isinstance(concepts, pygit2.Tree):
         return []
     return [
-        read_source(entry)
-        for entry in sorted(concepts, key=lambda entry: str(entry.name))
+        read_source(repository, entry)
+        for entry in sorted(entries(repository, concepts), key=lambda entry: str(entry.name))
         if isinstance(entry, pygit2.Tree)
     ]
 
@@ -121,9 +135,10 @@ def read_file(mirror: Path, revision: str, path: str) -> bytes | None:
     """Return the content of one file at a revision; None if it does not exist.
 
     Raises:
-        SettingsError: the mirror does not have the revision.
+        SettingsError: the mirror does not have the revision. TransientError: the mirror is damaged.
     """
-    entry = look_up(_tree(open_mirror(mirror), revision), path)
+    repository = open_mirror(mirror)
+    entry = look_up(repository, commit_at(repository, revision), path)
     return bytes(entry.data) if isinstance(entry, pygit2.Blob) else None
 
 
@@ -136,93 +151,64 @@ def _address(url: str) -> str:
     return str(folder)
 
 
-def _fetch_or_start_again(url: str, folder: Path, timeout: float) -> None:
+def _fetch_or_start_again(origin: Origin, folder: Path, deadline: float) -> None:
     existed = folder.exists()
-    try:
-        _fetch(url, folder, timeout)
-    except TransientError:
-        if not existed:
+    if not is_marked(folder):
+        try:
+            _fetch(origin, folder, deadline)
+            return
+        except DiskFullError:
             raise
-        # The mirror itself may be damaged: a process that was killed during a fetch leaves git's lock files behind.
-        fresh = folder.with_name(f".{folder.name}.fresh")
-        shutil.rmtree(fresh, ignore_errors=True)
-        _fetch(url, fresh, timeout)
-        shutil.rmtree(folder)
+        except TransientError:
+            if not existed or time.monotonic() > deadline:
+                raise
+    # The mirror itself may be damaged, for example by a process that was killed during a fetch. It stays in use until
+    # a new one is complete.
+    fresh, old = (folder.with_name(f".{folder.name}.{suffix}") for suffix in ("fresh", "old"))
+    for left in (fresh, old):
+        shutil.rmtree(left, ignore_errors=True)
+    try:
+        _fetch(origin, fresh, deadline)
+        folder.rename(old)
         fresh.rename(folder)
+        # libgit2 shares open packs in a process by their path. A repository of pygit2 is part of a reference cycle.
+        gc.collect()
+    finally:
+        for left in (fresh, old):
+            shutil.rmtree(left, ignore_errors=True)
 
 
-def _fetch(url: str, folder: Path, timeout: float) -> None:
+def _fetch(origin: Origin, folder: Path, deadline: float) -> None:
+    def git(*arguments: str) -> None:
+        remaining = max(1.0, deadline - time.monotonic())
+        run_git(*arguments, timeout=remaining, address=origin.address, login=origin.login, folder=folder)
+
+    inside = f"--git-dir={folder}"
     if not (folder / "HEAD").is_file():
-        _git("init", "--quiet", "--bare", str(folder), timeout=timeout)
+        git("init", "--quiet", "--bare", str(folder))
+    if _PACKED not in (folder / "config").read_text("utf-8", "replace"):
+        # An older release of Conceptry, or a new mirror.
+        git(inside, "repack", "-a", "-d", "--quiet")
+        git(inside, "config", "transfer.unpackLimit", "1")
     # gc runs in the foreground, so that it ends before the lock is released.
     foreground = ["-c", "gc.autoDetach=false", "-c", "maintenance.autoDetach=false"]
     everything = ["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"]
-    _git(
-        f"--git-dir={folder}", *foreground, "fetch", "--quiet", "--prune", "--no-tags", "--", url, *everything,
-        timeout=timeout,
-    )  # fmt: skip
+    git(inside, *foreground, "fetch", "--quiet", "--prune", "--no-tags", "--", origin.address, *everything)
 
 
-def _git(*arguments: str, timeout: float) -> bytes:
-    # No terminal is available for a password prompt.
-    environment = child_environment(without=_HOOK_VARIABLES, GIT_TERMINAL_PROMPT="0", LC_ALL="C.UTF-8")
-    try:
-        done = subprocess.run(
-            ["git", *arguments],
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            check=True,
-            timeout=timeout,
-        )
-        return done.stdout
-    except FileNotFoundError as error:
-        raise SettingsError("git is not installed", next_step="install it") from error
-    except subprocess.TimeoutExpired as error:
-        raise TransientError(f"git did not answer for {timeout:.0f} s") from error
-    except subprocess.CalledProcessError as error:
-        # git has one exit code for all failures, so a wrong address is retried as well before it is reported.
-        message = error.stderr.decode(errors="replace").strip() or f"exit code {error.returncode}"
-        message = _SECRET.sub("://***@", message)
-        raise TransientError(
-            f"git could not fetch the repository: {message}", next_step="check CONCEPTRY_REPO if this persists"
-        ) from error
-
-
-def read_source(folder: Any) -> ConceptSource:
-    """Return the two files of a concept's tree."""
-    return ConceptSource(name=folder.name, spec_text=_text(folder, SPEC), images_dvc=_text(folder, IMAGES))
-
-
-def open_mirror(mirror: Path) -> Any:
-    """Open the mirror with libgit2.
+def read_source(repository: Any, folder: Any) -> ConceptSource:
+    """Return the two files of a concept's tree.
 
     Raises:
-        SettingsError: the folder is not a mirror.
+        TransientError: the mirror is damaged.
     """
-    try:
-        return pygit2.Repository(str(mirror), pygit2.enums.RepositoryOpenFlag.NO_SEARCH)
-    except pygit2.GitError as error:
-        raise SettingsError(f"{mirror} is not a mirror of the repository: {error}") from error
+    return ConceptSource(
+        name=folder.name, spec_text=_text(repository, folder, SPEC), images_dvc=_text(repository, folder, IMAGES)
+    )
 
 
-def _tree(repository: Any, revision: str) -> Any:
-    try:
-        return repository.revparse_single(revision).peel(pygit2.Tree)
-    except (KeyError, ValueError, pygit2.GitError) as error:
-        raise SettingsError(f"the repository has no revision {revision!r}", next_step="fetch it first") from error
-
-
-def look_up(tree: Any, path: str) -> Any:
-    """Return the object at a path below a tree; None if it does not exist."""
-    try:
-        return tree[path]
-    except KeyError:
-        return None
-
-
-def _text(folder: Any, name: str) -> str | None:
-    entry = look_up(folder, name)
+def _text(repository: Any, folder: Any, name: str) -> str | None:
+    entry = look_up(repository, folder, name)
     if not isinstance(entry, pygit2.Blob):
         return None
     # Bytes that are not UTF-8 become surrogates, which the YAML parser reports with their line.

@@ -18,7 +18,8 @@ from tasks.hub.publish import download, publish
 from tasks.hub.repair import find_moved_refs, repair_refs
 from tasks.hub.repo_versions import find_version, read_bytes, read_manifest, read_versions, releases
 from tasks.hub.session import HubSession
-from tasks.hub.space_repo import RenderedSpace, differing_files, edited_files, hide_repos, pause_space, push_space
+from tasks.hub.space_access import hide_repos
+from tasks.hub.space_repo import RenderedSpace, differing_files, edited_files, pause_space, push_space
 from tasks.hub.staging import delete_stale_staging
 
 __all__ = [

@@ -19,6 +19,7 @@ from huggingface_hub.utils.tqdm import disable_progress_bars
 
 from conceptry.errors import ConceptryError, HubError, PublishConflictError, TransientError
 from conceptry.installation import HubTarget
+from tasks.hub.renewed_token import RENEWAL
 
 HUGGING_FACE = "https://huggingface.co"
 TIMEOUT = httpx2.Timeout(60.0, connect=10.0, write=300.0)
@@ -31,19 +32,23 @@ def client(target: HubTarget) -> HfApi:
     if target.endpoint.rstrip("/") != HUGGING_FACE:
         # If hf_xet is installed, the client uploads through Xet without checking that the server supports it.
         constants.HF_HUB_DISABLE_XET = True
+    RENEWAL.register(target)
     return HfApi(endpoint=target.endpoint, token=target.token.get_secret_value() if target.token else False)
+
+
+def new_client() -> httpx2.Client:
+    """Return the library's HTTP client with time-outs, and with the renewal of rotated tokens."""
+    session = default_client_factory()
+    session.timeout = TIMEOUT
+    session.auth = RENEWAL
+    return session
 
 
 @functools.cache
 def _configure() -> None:
-    """Set the process-wide options of the library once: time-outs, no progress bars in a run's log, fewer warnings."""
+    """Set the process-wide options of the library once: time-outs, renewed tokens, no progress bars, fewer warnings."""
 
-    def client() -> httpx2.Client:
-        session = default_client_factory()
-        session.timeout = TIMEOUT
-        return session
-
-    set_client_factory(client)
+    set_client_factory(new_client)
     # The library warns twice of each of its attempts; what it raises after the last one says the same.
     logging.getLogger("huggingface_hub.utils._http").setLevel(logging.ERROR)
     if constants.HF_HUB_DISABLE_PROGRESS_BARS is None:
@@ -114,7 +119,8 @@ def _of_answer(error: HfHubHTTPError, target: HubTarget, doing: str, name: str |
             what, concept=name, next_step="another process wrote first: try again; flows do so by themselves"
         )
     steps = {
-        401: f"set CONCEPTRY_HUB_TOKEN to a valid token of {target.owner} with write access",
+        401: f"set CONCEPTRY_HUB_TOKEN, or the Prefect block of CONCEPTRY_HUB_TOKEN_BLOCK, to a valid token of "
+        f"{target.owner} with write access",
         402: f"add a way to pay in the billing settings of {target.owner}, or choose hardware that is free "
         "(space.hardware: cpu-basic)",
         403: f"the token may not do this: give it write access to the repos of {target.owner}",

@@ -18,8 +18,8 @@ from tasks.hub.client import translate_errors
 from tasks.hub.file_record import README, RECORD, FileHashes, dump_record, load_record, without_record
 from tasks.hub.live_state import PAUSED
 from tasks.hub.session import GITATTRIBUTES, KEY, HubSession
+from tasks.hub.space_access import entrust, hidden_by_us, make_private, show
 
-TOKEN_SECRET = "HF_TOKEN"
 FREE_HARDWARE = "cpu-basic"
 _RUNS_NO_SPACES = (404, 501)
 
@@ -139,16 +139,6 @@ def pause_space(session: HubSession, name: str) -> None:
         _run(session, name, info.runtime, run=False)
 
 
-def hide_repos(session: HubSession, name: str) -> None:
-    """Make a concept's model repo and Space private, whatever they contain.
-
-    Raises:
-        HubError, TransientError: the Hub refused, or could not be reached.
-    """
-    with translate_errors(session.target, "making its repos private", name=name):
-        _hide(session, name)
-
-
 def edited_files(session: HubSession, name: str, sha: str, recorded: str) -> tuple[str, ...]:
     """Return the files of a concept's Space that differ from those that were pushed: changed, missing or added.
 
@@ -214,7 +204,8 @@ def equip_space(
         name: Name of the concept.
         info: The Hub's info on the Space.
         spec: Spec of the concept.
-        token: Token with which a private Space reads its model.
+        token: Token with which a private Space reads its model. It may read only: the Space runs code of
+            `space.override`. None takes away one that Conceptry gave it; a secret that the user added stays.
 
     Returns:
         The changes, in words.
@@ -223,12 +214,12 @@ def equip_space(
         HfHubHTTPError: the Hub refused, for instance because the account cannot pay for the hardware.
     """
     api, repo = session.api, session.target.repo(name)
-    changed = _hide(session, name) if spec.space.private else []
+    changed = make_private(session, name) if spec.space.private else []
     if info.runtime is None:  # a Hub that runs no Spaces
         return changed
-    # A Space that the user made private manually has no secret of Conceptry and stays private.
-    if info.private and not spec.space.private and TOKEN_SECRET in api.get_space_secrets(repo):
-        changed += _show(session, name)
+    # A Space that the user made private manually has no mark of Conceptry and stays private.
+    if info.private and not spec.space.private and hidden_by_us(session, name):
+        changed += show(session, name)
     expected, sleep = hardware(spec), spec.space.sleep_minutes * 60
     # The free hardware has a fixed sleep time.
     rented = expected != FREE_HARDWARE
@@ -238,31 +229,9 @@ def equip_space(
     elif rented and info.runtime.sleep_time != sleep:
         api.set_space_sleep_time(repo, sleep)
         changed.append(f"sleeps after {spec.space.sleep_minutes} minutes")
-    if spec.space.private and token is not None:
-        api.add_space_secret(repo, TOKEN_SECRET, token.get_secret_value(), description="Reads the model. By Conceptry.")
-        changed.append(f"secret {TOKEN_SECRET}")
+    if spec.space.private:
+        changed += entrust(session, name, token)
     return changed
-
-
-def _hide(session: HubSession, name: str) -> list[str]:
-    """Make those of model repo and Space private that exist and are public; return the change in words."""
-    model, space, changed = session.model(name), session.space(name), []
-    for kind, info in (("space", space), ("model", model)):
-        if info is not None and not info.private:
-            session.api.update_repo_settings(session.target.repo(name), private=True, repo_type=kind)
-            session.forget(name, "space" if kind == "space" else "model")
-            changed = ["private"]
-    return changed
-
-
-def _show(session: HubSession, name: str) -> list[str]:
-    """Make model repo and Space public, and delete the secret, which is no longer needed."""
-    repo = session.target.repo(name)
-    if session.model(name) is not None:
-        session.api.update_repo_settings(repo, private=False, repo_type="model")
-    session.api.update_repo_settings(repo, private=False, repo_type="space")
-    session.api.delete_space_secret(repo, TOKEN_SECRET)
-    return ["public"]
 
 
 def _check_ours(session: HubSession, name: str, info: SpaceInfo, files: frozenset[str]) -> None:

@@ -13,7 +13,8 @@ from tasks.hub.publish import clean_up, publish
 from tasks.hub.repair import repair_refs
 from tasks.hub.repo_versions import find_version
 from tasks.hub.session import HubSession
-from tasks.hub.space_repo import hide_repos, pause_space, push_space
+from tasks.hub.space_access import hide_repos
+from tasks.hub.space_repo import pause_space, push_space
 from tasks.hub.version_vectors import fetch_initial_vectors, fetch_released_vectors
 from tasks.retries import RETRY_TRANSIENT
 from tasks.run_folder import RunFolder

@@ -11,7 +11,7 @@ CRC32C and not MD5: objects that Cloud Storage FUSE wrote in parts have no MD5.
 
 import base64
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,9 +23,10 @@ from google.auth.exceptions import GoogleAuthError, TransportError
 from google.cloud.storage.exceptions import DataCorruption
 from requests.exceptions import RequestException
 
-from conceptry.errors import DataCorruptError, SettingsError, TrainingError, TransientError
+from conceptry.errors import ConceptryError, DataCorruptError, SettingsError, TrainingError, TransientError
 from tasks.file_io import has_digest
 from tasks.training.custom_job import ROOT
+from tasks.training.renewed_bucket import RenewedBucket, refused, renewing
 from tasks.training.training_request import read_results
 from trainer.metrics import TrainingMetrics
 
@@ -63,7 +64,7 @@ class Store:
     """Objects under one prefix of a bucket.
 
     Args:
-        bucket: Bucket of google-cloud-storage.
+        bucket: Bucket of google-cloud-storage; a RenewedBucket is opened again when its credentials are refused.
         prefix: Prefix of the objects' names, with a trailing /.
         concept: Name of the concept, for error messages.
     """
@@ -77,6 +78,7 @@ class Store:
         """gs://BUCKET/PREFIX."""
         return f"gs://{self.bucket.name}/{self.prefix}"
 
+    @renewing
     def upload(self, files: Mapping[str, Path], folder: str) -> list[str]:
         """Upload files by their names under the prefix, delete other objects of `folder`, return the uploaded names.
 
@@ -93,11 +95,13 @@ class Store:
                     existing[name].delete(timeout=CALL_SECONDS)
             return sent
 
+    @renewing
     def has(self, name: str) -> bool:
         """Whether an object of that name exists."""
         with storage_errors(self.concept, self.uri):
             return bool(self.bucket.blob(self.prefix + name).exists(timeout=CALL_SECONDS))
 
+    @renewing
     def download_output(self, destination: Path) -> TrainingMetrics:
         """Download `output/` without its checkpoints; `destination` appears complete, by a rename.
 
@@ -171,7 +175,7 @@ class Store:
             )
 
     def _objects(self, folder: str) -> dict[str, Any]:
-        blobs = self.bucket.client.list_blobs(self.bucket, prefix=self.prefix + folder, timeout=CALL_SECONDS)
+        blobs = self.bucket.client.list_blobs(self.bucket.name, prefix=self.prefix + folder, timeout=CALL_SECONDS)
         return {blob.name.removeprefix(self.prefix): blob for blob in blobs if not blob.name.endswith("/")}
 
 
@@ -194,7 +198,10 @@ class Tail:
         """Pass on the complete lines that are new. If the object cannot be read, the next call reads them."""
         try:
             new = self._read()
-        except (google.GoogleAPIError, GoogleAuthError, RequestException):
+        except (google.GoogleAPIError, GoogleAuthError, RequestException) as error:
+            if refused(error) and isinstance(self.store.bucket, RenewedBucket):
+                with suppress(ConceptryError):
+                    self.store.bucket.renew()
             return
         *lines, self._rest = (self._rest + new).split(b"\n")
         for line in lines:
@@ -236,7 +243,7 @@ def clean_prefixes(
     uri = f"gs://{bucket.name}/{ROOT}/"
     with storage_errors(None, uri):
         prefixes: dict[tuple[str, str], list[Any]] = {}
-        for blob in bucket.client.list_blobs(bucket, prefix=f"{ROOT}/", timeout=CALL_SECONDS):
+        for blob in bucket.client.list_blobs(bucket.name, prefix=f"{ROOT}/", timeout=CALL_SECONDS):
             parts = blob.name.split("/", 3)
             if len(parts) == 4:
                 prefixes.setdefault((parts[1], parts[2]), []).append(blob)

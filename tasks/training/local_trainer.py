@@ -7,17 +7,16 @@ Linux). The trainer inherits the run's lock, so that no second trainer starts wh
 
 import json
 import os
-import platform
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
 from conceptry.errors import TrainingError, TransientError
-from tasks.processes import child_environment, python_module
+from tasks.disk_full import DiskFullError, says_disk_full
+from tasks.processes import child_environment, leashed, python_module, run_to_end
 from tasks.training.training_request import Progress, TrainingRequest, read_results, relay
 from trainer.base_weights import presets
 from trainer.metrics import METRICS_FILE, TrainingMetrics
@@ -26,16 +25,10 @@ BAD_INPUT, WENT_WRONG, INTERRUPTED = 2, 3, 75
 # Seconds between SIGTERM and SIGKILL: enough to write a checkpoint of a few kilobytes.
 GRACE = 20.0
 LAST_LINES = 12
+# Seconds for the base model to look at a concept's images.
+CHECK_TIMEOUT = 1800.0
 REFUSED = "trainer: "
 """How the trainer's line begins that says why it refused its input."""
-
-# Runs in the child process before the trainer. Unlike a preexec_fn, this way to set the death signal is safe in a
-# parent with threads; the last line handles a parent that died before the second line.
-_LEASH = """\
-import ctypes, os, signal, sys
-ctypes.CDLL(None).prctl(1, signal.SIGTERM)
-sys.exit(75) if os.getppid() != int(sys.argv[1]) else os.execv(sys.argv[2], sys.argv[2:])
-"""
 
 
 def train_local(
@@ -93,6 +86,7 @@ def check_images(concept: str, records: Path, config: Mapping[str, Any], base_di
 
     Raises:
         TrainingError: it cannot, or the configuration is invalid; the message says what to change.
+        TransientError: the check was interrupted, or did not end.
     """
     if presets.PRESETS[config["base_model"]].max_loss is None:
         return
@@ -100,10 +94,12 @@ def check_images(concept: str, records: Path, config: Mapping[str, Any], base_di
     file.write_text(json.dumps(dict(config)), encoding="utf-8")
     arguments = ["--check", "--records", str(records), "--config", str(file)]
     arguments += ["--base", str(base_dir)] if base_dir else []
-    command = python_module("trainer", *arguments)
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=_environment())
+    try:
+        done = run_to_end(python_module("trainer", *arguments), timeout=CHECK_TIMEOUT, environment=_environment())
+    except TimeoutError as error:
+        raise TransientError(f"the check of its images took over {CHECK_TIMEOUT:.0f} s", concept=concept) from error
     if done.returncode != 0:
-        raise failure(concept, done.returncode, done.stderr.splitlines()[-LAST_LINES:])
+        raise failure(concept, done.returncode, done.stderr.decode(errors="replace").splitlines()[-LAST_LINES:])
 
 
 def stop(child: subprocess.Popen[bytes], grace: float = GRACE) -> None:
@@ -131,6 +127,8 @@ def failure(
         return TransientError(
             f"the trainer {how}{hint}", concept=concept, next_step="its checkpoint is kept; a retry resumes from it"
         )
+    if link is None and any(says_disk_full(line) for line in last_lines):
+        return DiskFullError("the trainer's output")
     refusal = next((line for line in reversed(last_lines) if line.startswith(REFUSED)), None)
     if code == BAD_INPUT and refusal:
         next_step, lines = "nothing was trained; change it and try again", [link] if link else []
@@ -152,10 +150,7 @@ def _command(request: TrainingRequest, config: Path, output: Path) -> list[str]:
         **{f"--{option}": path for option, path in request.vectors.items()},
     }
     given = [text for name, path in arguments.items() if path is not None for text in (name, str(path.absolute()))]
-    command = python_module("trainer", *given)
-    if platform.system() == "Linux":
-        return [sys.executable, "-S", "-c", _LEASH, str(os.getpid()), *command]
-    return command
+    return leashed(python_module("trainer", *given))
 
 
 def _start(command: list[str], stderr: IO[bytes], keep_open: Sequence[int]) -> subprocess.Popen[bytes]:

@@ -24,6 +24,7 @@ from tasks.training.job_failure import is_machine_lost, job_failure
 from tasks.training.job_logs import last_lines
 from tasks.training.job_places import Places
 from tasks.training.job_snapshot import Job
+from tasks.training.renewed_bucket import RenewedBucket
 from tasks.training.training_request import Progress, TrainingRequest, read_results, relay
 from tasks.training.vertex_jobs import VertexJobs
 from trainer.base_weights import presets
@@ -79,30 +80,37 @@ def open_cloud(settings: VertexSettings, warn: Callable[[str], None] = lambda _:
         credentials = _load(GcpCredentials, settings.credentials)
         return credentials.get_job_service_client({"api_endpoint": endpoint})
 
-    return make_cloud(settings, connect, _load(GcsBucket, settings.bucket), warn)
+    return make_cloud(settings, connect, lambda: _load(GcsBucket, settings.bucket), warn)
 
 
 def make_cloud(
-    settings: VertexSettings, connect: Callable[[str], Any], block: Any, warn: Callable[[str], None] = lambda _: None
+    settings: VertexSettings,
+    connect: Callable[[str], Any],
+    load_block: Callable[[], Any],
+    warn: Callable[[str], None] = lambda _: None,
 ) -> Cloud:
     """Return the clients of a training.
 
     Args:
         settings: Settings of training on Vertex AI.
         connect: Returns a JobService client for an address; called again if the credentials are refused.
-        block: Prefect block GcsBucket.
+        load_block: Returns the Prefect block GcsBucket; called again if its credentials are refused.
         warn: Called with warnings for the user.
 
     Raises:
         SettingsError: the bucket does not exist, or the credentials are refused.
         TransientError: Cloud Storage did not respond.
     """
-    with storage_errors(None, f"gs://{block.bucket}"):
-        bucket = block.get_bucket()
+
+    def open_bucket() -> Any:
+        block = load_block()
+        with storage_errors(None, f"gs://{block.bucket}"):
+            return block.get_bucket()
 
     def read_lines(job_id: str) -> list[str]:
-        return last_lines(block.gcp_credentials.get_credentials_from_service_account(), settings, job_id)
+        return last_lines(load_block().gcp_credentials.get_credentials_from_service_account(), settings, job_id)
 
+    bucket = RenewedBucket(open_bucket(), open_bucket)
     jobs = VertexJobs(settings, connect, warn, places=lambda installation: Places(bucket, installation))
     return Cloud(settings, jobs, bucket, read_lines)
 

@@ -50,3 +50,31 @@ def test_a_dotenv_file_in_a_clone_is_not_read(tmp_path: Path, monkeypatch: pytes
     (tmp_path / ".env").write_text("CONCEPTRY_HUB_ENDPOINT=http://evil.example\n", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     assert Settings(repo="a", hub_owner="b").hub_endpoint == "https://huggingface.co"
+
+
+@pytest.mark.parametrize(
+    ("address", "shown", "login"),
+    [
+        ("https://ann:p%40ss@example.org/x.git", "https://example.org/x.git", "ann:p%40ss"),
+        ("http://hf_very_secret@example.org:81/x.git", "http://example.org:81/x.git", "hf_very_secret"),
+        ("https://a@b:c@d@example.org/x@y", "https://example.org/x@y", "a@b:c@d"),
+        ("ssh://git:hf_very_secret@example.org/x.git", "ssh://git@example.org/x.git", None),
+        ("git@example.org:team/x.git", "git@example.org:team/x.git", None),
+        ("https://example.org/x.git", "https://example.org/x.git", None),
+        ("/srv/a@b/x.git", "/srv/a@b/x.git", None),
+    ],
+)
+def test_the_login_of_the_repo_is_kept_apart_from_its_address(address: str, shown: str, login: str | None) -> None:
+    settings = Settings(repo=address, hub_owner="b")
+    assert settings.repo == shown
+    assert (settings.repo_login and settings.repo_login.get_secret_value()) == login
+    if login:
+        assert login not in f"{settings} {settings!r} {settings.model_dump()} {settings.model_dump_json()}"
+
+
+def test_a_login_may_be_set_on_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CONCEPTRY_REPO", "https://example.org/x.git")
+    monkeypatch.setenv("CONCEPTRY_REPO_LOGIN", "ann:secret")
+    settings = Settings(hub_owner="b")
+    assert settings.repo_login is not None
+    assert settings.repo_login.get_secret_value() == "ann:secret"

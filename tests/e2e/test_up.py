@@ -2,6 +2,7 @@
 
 import re
 
+import psutil
 import pytest
 
 from local.child_process import answers
@@ -22,3 +23,11 @@ def test_a_second_up_is_refused(library: Library) -> None:
     again = library.result("up")
     assert again.returncode == 1
     assert "open in another terminal" in again.stderr
+
+
+def test_the_hub_runs_without_the_secrets_of_the_set_up(library: Library) -> None:
+    hub = str(library.clone / ".conceptry" / "hub")
+    seen = [one.info for one in psutil.process_iter(["cmdline", "environ"])]
+    found = [one["environ"] for one in seen if {hub, "emulators.hub"} <= set(one["cmdline"] or ())]
+    assert found
+    assert [name for environment in found for name in environment if name.endswith(("_TOKEN", "_LOGIN"))] == []

@@ -8,14 +8,15 @@ from pathlib import Path
 
 import pytest
 from huggingface_hub import HfApi
+from huggingface_hub.errors import HfHubHTTPError
 
 from conceptry.errors import SpecError
 from conceptry.settings import Settings
 from emulators.hub.server import running
 from flows.current_installation import build_installation
-from local.serve_playground import spec_of_today, with_hub
+from local.serve_playground import page_environment, spec_of_today, with_hub
 from local.servers import Stack, is_open
-from local.setup_folder import Folder, Setup
+from local.setup_folder import Folder, Setup, installation_of
 
 
 @pytest.fixture(autouse=True)
@@ -71,3 +72,26 @@ def test_the_space_looks_as_concept_yaml_says_today(tmp_path: Path, monkeypatch:
         title()
     monkeypatch.chdir(tmp_path)
     assert title() == "Committed", "what lies elsewhere is not looked at"
+
+
+def test_a_page_gets_no_token_that_may_write(tmp_path: Path) -> None:
+    for name in ("AWS_SECRET_ACCESS_KEY", "GOOGLE_APPLICATION_CREDENTIALS", "CONCEPTRY_HUB_TOKEN", "HF_TOKEN", "X"):
+        os.environ[name] = "canary"
+    for space_token, expected in ((None, None), ("canary", None), ("reads", "reads")):
+        settings = Settings(repo="r", hub_owner="local", hub_token="canary", space_token=space_token)
+        environment = page_environment(build_installation(settings), tmp_path, 1234)
+        assert "canary" not in environment.values()
+        assert environment.get("HF_TOKEN") == expected
+        assert environment["PATH"] == os.environ["PATH"]
+
+
+def test_the_page_of_a_set_up_reads_its_private_models(tmp_path: Path) -> None:
+    folder = Folder.at(tmp_path / "setup")
+    with running(folder.hub) as hub:
+        setup = Setup(repo="r", hub_port=int(hub.url.rpartition(":")[2]))
+        token = page_environment(installation_of(folder, setup), tmp_path, 1234)["HF_TOKEN"]
+        HfApi(endpoint=hub.url, token="hf_local").create_repo("local/shy-cat", private=True)
+        reader = HfApi(endpoint=hub.url, token=token)
+        assert reader.model_info("local/shy-cat").private
+        with pytest.raises(HfHubHTTPError):
+            reader.create_branch("local/shy-cat", branch="mine")

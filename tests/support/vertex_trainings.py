@@ -63,7 +63,7 @@ def open_emulator(
     warn = warnings.append if warnings is not None else lambda _: None
     block = GcsBucket(bucket=bucket, gcp_credentials=credentials)
     return make_cloud(
-        settings, lambda endpoint: credentials.get_job_service_client({"api_endpoint": endpoint}), block, warn
+        settings, lambda endpoint: credentials.get_job_service_client({"api_endpoint": endpoint}), lambda: block, warn
     )
 
 

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 from huggingface_hub import set_client_factory
-from huggingface_hub.utils._http import default_client_factory
 from pydantic import SecretStr
 
 from conceptry.installation import HubTarget
 from emulators.hub.server import running
+from tasks.hub.client import new_client
 from tests.support.killed_client import KillAfter, kill_client_after
 
 
@@ -23,4 +23,4 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubTarget]:
 def kill_after() -> Iterator[KillAfter]:
     """Make the client die after its k-th request; 0 for never."""
     yield kill_client_after
-    set_client_factory(default_client_factory)
+    set_client_factory(new_client)

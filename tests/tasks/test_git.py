@@ -1,19 +1,24 @@
 """The mirror of the origin, and what is read from its objects."""
 
+import gc
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from conceptry.errors import SettingsError, TransientError
+from conceptry.settings import Settings
+from flows.current_installation import build_installation
 from tasks import git
+from tasks.git.tasks import read_desired
 
 
-def run(folder: Path, *arguments: str) -> str:
-    done = subprocess.run(["git", *arguments], cwd=folder, check=True, capture_output=True, text=True)
-    return done.stdout.strip()
+def run(folder: Path, *arguments: str, given: bytes = b"") -> str:
+    done = subprocess.run(["git", *arguments], cwd=folder, check=True, capture_output=True, input=given)
+    return done.stdout.decode().strip()
 
 
 def commit(clone: Path, message: str) -> str:
@@ -141,6 +146,108 @@ def test_what_a_killed_fetch_leaves_behind_is_mended(tmp_path: Path, origin: Pat
     push(clone)
 
     assert git.head(git.mirror(str(origin), mirror), "main") == second
+
+
+def damage_head(mirror: Path) -> None:
+    (mirror / "HEAD").unlink()
+
+
+def damage_config(mirror: Path) -> None:
+    (mirror / "config").write_bytes(b"")
+
+
+def damage_ref(mirror: Path) -> None:
+    path = mirror / "refs/heads/main"
+    path.write_bytes(path.read_bytes()[:7])
+
+
+def damage_leave_locks(mirror: Path) -> None:
+    for name in ("HEAD.lock", "packed-refs.lock", "config.lock", "refs/heads/main.lock", "shallow.lock"):
+        (mirror / name).touch()
+
+
+def damage_lose_objects(mirror: Path) -> None:
+    for path in (mirror / "objects").rglob("*"):
+        if path.is_file():
+            path.unlink()
+
+
+def damage_cut_pack(mirror: Path) -> None:
+    for path in (mirror / "objects").rglob("*"):
+        if path.is_file() and path.suffix not in (".idx", ".rev"):
+            path.chmod(0o644)
+            path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def damage_overwrite_pack(mirror: Path) -> None:
+    for path in (mirror / "objects").rglob("*.pack"):
+        path.chmod(0o644)
+        content = path.read_bytes()
+        path.write_bytes(content[:12] + bytes(len(content) - 32) + content[-20:])
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        damage_head, damage_config, damage_ref, damage_leave_locks, damage_lose_objects, damage_cut_pack,
+        damage_overwrite_pack,
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("moved", [False, True], ids=["same", "moved"])
+def test_a_damaged_mirror_is_cloned_anew(
+    tmp_path: Path, origin: Path, clone: Path, damage: Callable[[Path], None], moved: bool
+) -> None:
+    (clone / "concepts" / "cat").mkdir(parents=True)
+    (clone / "concepts" / "cat" / "concept.yaml").write_text("spec of cat")
+    expected = commit(clone, "first")
+    push(clone)
+    installation = build_installation(Settings(repo=str(origin), hub_owner="x", work=tmp_path / "work"))
+    assert read_desired(installation).revision == expected
+    damage(installation.work.mirror)
+    if moved:
+        expected = commit(clone, "second")
+        push(clone)
+
+    found = read_desired(installation)
+
+    assert found.revision == expected
+    assert list(found.concepts) == ["cat"]
+    left = {path.name for path in (tmp_path / "work").iterdir()}
+    assert left == {"mirror.git", "mirror.git.lock"}
+
+
+def test_a_concept_whose_files_are_lost_is_not_taken_for_removed(tmp_path: Path, origin: Path, clone: Path) -> None:
+    (clone / "concepts" / "cat").mkdir(parents=True)
+    (clone / "concepts" / "cat" / "concept.yaml").write_text("spec of cat")
+    revision = commit(clone, "first")
+    push(clone)
+    for lost in ("concepts", "concepts/cat", "concepts/cat/concept.yaml"):
+        mirror = git.mirror(str(origin), tmp_path / "mirror")
+        for pack in (mirror / "objects" / "pack").glob("*.pack"):
+            # Loose objects, of which one is deleted.
+            moved = pack.rename(tmp_path / "moved.pack")
+            run(mirror, "unpack-objects", "-q", given=moved.read_bytes())
+        name = run(clone, "rev-parse", f"{revision}:{lost}")
+        (mirror / "objects" / name[:2] / name[2:]).unlink()
+        gc.collect()  # libgit2 keeps the pack that was moved in memory
+
+        with pytest.raises(TransientError, match="damaged"):
+            git.read_concepts(mirror, revision)
+        mirror = git.mirror(str(origin), mirror)
+        assert [concept.name for concept in git.read_concepts(mirror, revision)] == ["cat"]
+
+
+def test_a_failed_second_clone_keeps_the_first(tmp_path: Path, origin: Path, clone: Path) -> None:
+    revision = commit(clone, "first")
+    push(clone)
+    mirror = git.mirror(str(origin), tmp_path / "mirror")
+    (origin / "HEAD").rename(origin / "HEAD.away")
+
+    with pytest.raises(TransientError):
+        git.mirror(str(origin), mirror)
+
+    assert git.head(mirror, "main") == revision
+    assert not list(tmp_path.glob(".mirror*"))
 
 
 def test_processes_that_fetch_at_once_wait_for_each_other(

@@ -6,6 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from conceptry.errors import TransientError
 from tasks.locks import abandoned, hold, slot, try_hold
 from tasks.run_folder import RunFolder
 from tests.support.registry_world import python
@@ -14,6 +17,7 @@ from tests.support.wait import wait_until
 HOLD = """
 import subprocess, sys, time
 from pathlib import Path
+from conceptry.errors import TransientError
 from tasks.locks import hold
 with hold(Path(sys.argv[1]), "a run") as lock:
     if len(sys.argv) > 2:
@@ -72,3 +76,33 @@ def test_places_for_training_are_limited(tmp_path: Path) -> None:
     assert other.stdout.readline() == "training\n"
     assert other.wait(30) == 0
     other.stdout.close()
+
+
+def test_a_wait_ends_in_time_and_names_the_holder(tmp_path: Path) -> None:
+    lock, told = tmp_path / "lock", list[str]()
+    process = holder(lock)
+    with (
+        pytest.raises(TransientError, match=r"a run has held .*lock for") as caught,
+        hold(lock, "another run", told.append, timeout=0.2),
+    ):
+        pass
+    assert told == ["a run"]
+    assert f"fuser {lock}" in str(caught.value)
+    process.kill()
+    process.wait()
+
+
+def test_a_wait_without_limit_can_be_cancelled(tmp_path: Path) -> None:
+    process = holder(tmp_path / "lock")
+    code = "import sys; from pathlib import Path; from tasks.run_folder import RunFolder\n"
+    code += "with RunFolder(Path(sys.argv[1])).lock('b', lambda other: print(other, flush=True)): print('held')"
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    waiting = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    assert waiting.stdout is not None
+    assert waiting.stdout.readline() == "a run\n"
+    waiting.send_signal(signal.SIGINT)
+    assert waiting.wait(30) != 0
+    assert waiting.stdout.read() == ""
+    waiting.stdout.close()
+    process.kill()
+    process.wait()

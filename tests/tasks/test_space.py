@@ -207,7 +207,12 @@ def test_a_space_gets_the_hardware_of_its_concept_and_a_private_one_its_token(hu
     assert list(api.get_space_secrets(repo)) == ["HF_TOKEN"]
     assert api.model_info(repo).private
     assert api.space_info(repo).private
+    assert equip(hub, "painting", secret) == ["no secret HF_TOKEN"], "a token of an earlier push is taken away"
     assert equip(hub, "painting", secret) == [], "what is so already is left alone"
+    api.add_space_secret(repo, "HF_TOKEN", "hf_of_a_person")
+    assert equip(hub, "painting", secret) == []
+    assert list(api.get_space_secrets(repo)) == ["HF_TOKEN"], "a person's own secret stays"
+    api.delete_space_secret(repo, "HF_TOKEN")
 
     longer = gpu_concept(sleep_minutes=30)
     assert equip(hub, "painting", longer) == ["public", "sleeps after 30 minutes"]
@@ -215,6 +220,7 @@ def test_a_space_gets_the_hardware_of_its_concept_and_a_private_one_its_token(hu
     assert not api.model_info(repo).private
     assert not api.space_info(repo).private
     assert not api.get_space_secrets(repo)
+    assert not api.get_space_variables(repo)
     free = concept("Cat").model_copy(update={"base_model": "tiny"})
     assert equip(hub, "painting", free) == ["hardware cpu-basic"]
 

@@ -88,11 +88,11 @@ def test_the_trainer_does_not_outlive_a_run_that_is_killed(tmp_path: Path) -> No
     )
     (tmp_path / "records").mkdir()
     command = [sys.executable, "-c", code, str(tmp_path), json.dumps(trainer_config(SPEC))]
-    secret = {"CONCEPTRY_HUB_TOKEN": "hf_secret", "HF_TOKEN": "hf_secret", "PREFECT_API_KEY": "secret"}
+    secret = {"CONCEPTRY_HUB_TOKEN": "hf_canary", "HF_TOKEN": "hf_canary", "PREFECT_API_KEY": "canary"}
     run = subprocess.Popen(command, env={**os.environ, **secret})
     trainer = wait_for_child(run.pid)
     seen = Path(f"/proc/{trainer}/environ").read_text()
-    assert "secret" not in seen
+    assert "canary" not in seen
     assert "HOME=" in seen
     run.kill()
     run.wait()

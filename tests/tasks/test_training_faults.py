@@ -31,9 +31,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
+from google.cloud import storage
+from google.oauth2.service_account import Credentials
 
 from conceptry.errors import (
     ConceptryError,
@@ -44,7 +48,8 @@ from conceptry.errors import (
     TransientError,
 )
 from emulators.vertex.cloud import Cloud
-from tasks.training.bucket import METRICS
+from tasks.training.bucket import METRICS, Store
+from tasks.training.renewed_bucket import RenewedBucket
 from tests.support.vertex_trainings import Training
 from tests.support.wait import wait_until
 
@@ -344,3 +349,24 @@ def test_credentials_are_refused_by_the_bucket(cloud: Cloud, tmp_path: Path) -> 
     with pytest.raises(SettingsError, match="invalid_grant"):
         training.run()
     ended(training, [], most_live=0)
+
+
+def test_credentials_of_the_bucket_are_read_again(cloud: Cloud) -> None:
+    revoked, opened = {"token_uri": f"{cloud.web}/no-such-page"}, list[Any]()
+
+    def open_bucket(**other: str) -> Any:
+        """Without a token, which the first request fetches."""
+        scopes = ["https://www.googleapis.com/auth/cloud-platform"]
+        account = {**cloud.service_account, **other}
+        credentials = Credentials.from_service_account_info(account, scopes=scopes)
+        opened.append(storage.Client(project=cloud.project.name, credentials=credentials).bucket(cloud.bucket))
+        return opened[-1]
+
+    store = Store(RenewedBucket(open_bucket(**revoked), open_bucket), "conceptry/none/", "grey-cat")
+    assert not store.has(METRICS)
+    assert len(opened) == 2
+    reopen = partial(open_bucket, **revoked)
+    broken = Store(RenewedBucket(reopen(), reopen), "conceptry/none/", "grey-cat")
+    with pytest.raises(SettingsError, match="Cloud Storage refused"):
+        broken.has(METRICS)
+    assert len(opened) == 4, "once more, and no more"

@@ -1,0 +1,75 @@
+"""Where a secret may have been written: chains of exceptions, command lines, folders."""
+
+import threading
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pygit2
+
+
+def chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An exception and all that it carries along, also what `from None` only hides."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def words(error: BaseException) -> str:
+    """All that a log, a debugger or a pickle may show of an exception."""
+    told = [f"{one!r} {vars(one)!r}" for one in chain(error)]
+    return "\n".join([*told, *traceback.format_exception(error)])
+
+
+def commands() -> list[str]:
+    """The command lines of all processes below this one."""
+    found = []
+    for child in psutil.Process().children(recursive=True):
+        try:
+            found.append(" ".join(child.cmdline()))
+        except psutil.Error:
+            continue
+    return found
+
+
+class CommandWatch(threading.Thread):
+    """Collects the command lines of all processes below this one while the block runs."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.seen: set[str] = set()
+        self._ended = threading.Event()
+
+    def __enter__(self) -> "CommandWatch":
+        self.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._ended.set()
+        self.join()
+
+    def run(self) -> None:
+        while not self._ended.wait(0.005):
+            self.seen.update(commands())
+
+
+def objects_with(secret: str, *repos: Path) -> list[str]:
+    """The objects of bare repositories that contain a secret; their files are compressed."""
+    found = []
+    for repo in repos:
+        opened = pygit2.Repository(str(repo))
+        for oid in opened:
+            if secret.encode() in opened.get(oid).read_raw():
+                found.append(f"{repo.name} {oid}")
+    return found
+
+
+def files_with(secret: str, *folders: Path) -> list[Path]:
+    """The files below the folders that contain a secret."""
+    found = []
+    for folder in folders:
+        for path in folder.rglob("*"):
+            if path.is_file() and not path.is_symlink() and secret.encode() in path.read_bytes():
+                found.append(path)
+    return found
