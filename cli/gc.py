@@ -110,7 +110,9 @@ def judge(installation: Installation, names: Collection[str] = (), keep: Keep | 
             concept=", ".join(unknown),
             next_step="check the name: `conceptry plan` lists all concepts",
         )
-    selected = [hub.complete(session, live.concepts[name]) for name in sorted(set(names) or live.concepts)]
+    # What an older release made may be of another installation, if git does not have the concept.
+    ours = {name for name, there in live.concepts.items() if not there.unsigned or name in desired.concepts}
+    selected = [hub.complete(session, live.concepts[name]) for name in sorted(ours & (set(names) or ours))]
     return [verdict for one in selected for verdict in _judge_one(installation, desired, one, keep or policy.keep)]
 
 

@@ -31,8 +31,9 @@ from local.servers import open_running
 from tasks import dvc, git, hub
 from tasks.file_io import file_digest
 from tasks.git.tasks import read_desired
+from tasks.hub.ownership import GITATTRIBUTES
 from tasks.hub.repo_versions import version_of
-from tasks.hub.session import GITATTRIBUTES, MANIFEST
+from tasks.hub.session import MANIFEST
 
 
 @dataclass(frozen=True)

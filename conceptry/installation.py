@@ -24,6 +24,7 @@ class HubTarget:
         endpoint: Address of the Hub, without a slash at the end.
         owner: User or organization that owns the concepts' repos.
         token: Access token; None reads what is public. Never printed.
+        installation: Id of the installation, by which it recognises its repos; empty in tools that only read.
         renew: Returns the token as it is set now, after the Hub refused `token`; None if it cannot change.
     """
 
@@ -31,6 +32,7 @@ class HubTarget:
     owner: str
     token: SecretStr | None = None
     renew: Callable[[], SecretStr | None] | None = field(default=None, repr=False, compare=False)
+    installation: str = ""
 
     def repo(self, name: str) -> str:
         """Return the id of a concept's model repo, which is that of its Space, too."""

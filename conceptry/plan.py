@@ -1,6 +1,7 @@
 """Plan: the actions that make the live state match the desired state, and why. Pure; no other module decides."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from conceptry.actions import Action, ActionKind, ConceptPlan, Plan
 from conceptry.desired import Desired, DesiredConcept
@@ -23,6 +24,10 @@ def plan_concept(concept: DesiredConcept | None, live: LiveConcept, inputs: Plan
     """Return the plan of one concept; `concept` is None if it is not in git."""
     if concept is None:
         return _archive(live)
+    if live.holder is not None:
+        cause = f"{live.holder}; choose another name for the concept, or take it over: `conceptry adopt {live.name}`"
+        taken = Action(live.name, ActionKind.HOLD, ActionReason.NAME_TAKEN, cause, None, None, "OutOfSync", "Degraded")
+        return ConceptPlan(live.name, taken, taken)
     facts = _facts(concept, live, inputs)
     if facts is None:
         return _unreadable(concept, live)
@@ -64,7 +69,7 @@ def _pairs(desired: Desired, live: Live) -> Iterator[tuple[DesiredConcept | None
 def _facts(concept: DesiredConcept, live: LiveConcept, inputs: PlanInputs) -> ConceptFacts | None:
     """Return what the planners decide by; None if concept.yaml is not readable."""
     spec = concept.spec
-    if spec is None:
+    if spec is None or live.holder is not None:
         return None
     return ConceptFacts(concept, spec, live, inputs.bases.get(spec.base_model), inputs)
 
@@ -74,6 +79,10 @@ def _archive(live: LiveConcept) -> ConceptPlan:
     idle = Action(live.name, ActionKind.NOTHING, ActionReason.ARCHIVED, "archived", None, None, "Synced", "Suspended")
     if space is None or space.paused or space.release is None:
         return ConceptPlan(live.name, idle, idle)
+    if live.unsigned:
+        cause = f"not in git; `conceptry adopt {live.name}` lets this installation pause its Space"
+        unsigned = replace(idle, reason=ActionReason.UNSIGNED, cause=cause)
+        return ConceptPlan(live.name, unsigned, idle)
     cause = "no longer in git: its Space is paused, its versions stay"
     archive = Action(
         live.name, ActionKind.ARCHIVE, ActionReason.REMOVED_FROM_GIT, cause, None, None, "OutOfSync", "Healthy"

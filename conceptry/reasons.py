@@ -46,6 +46,7 @@ class ActionReason(Reason):
     SPACE_PAUSED = "SpacePaused", "repair: the Space is paused, though a version is released."
     SPACE_UNSTAMPED = "SpaceUnstamped", "repair: the Space has no stamp of what it is rendered from."
     CARD_OUTDATED = "CardOutdated", "repair: the card on main describes another version than the Space serves."
+    CARD_UNSIGNED = "CardUnsigned", "repair: the card on main does not say which installation made the repo."
     # archive
     REMOVED_FROM_GIT = "RemovedFromGit", "archive: the concept is no longer in git; its versions stay."
     # wait
@@ -55,6 +56,7 @@ class ActionReason(Reason):
     # hold
     SPEC_INVALID = "SpecInvalid", "hold: concept.yaml or images.dvc has mistakes."
     DATA_CORRUPT = "DataCorrupt", "hold: the list of images in the DVC remote is damaged."
+    NAME_TAKEN = "NameTaken", "hold: another installation, or somebody else, has a repo of the concept's name."
     REPO_UNREADABLE = "RepoUnreadable", "hold: the content of the model repo cannot be read."
     BASE_MODEL_UNAVAILABLE = "BaseModelUnavailable", "hold: the base model is not available in this installation."
     INITIALIZER_UNKNOWN = (
@@ -77,6 +79,7 @@ class ActionReason(Reason):
     TRAINING_RETRIED = "TrainingRetried", "nothing: an error that passes ended the training, which is tried again."
     RELEASE_RUNNING = "ReleaseRunning", "nothing: the run that published the version is releasing it."
     NOTHING_RELEASED = "NothingReleased", "nothing: concept.yaml says `release: none`, and nothing is served."
+    UNSIGNED = "Unsigned", "nothing: the concept is not in git, and its repos do not say which installation made them."
     ARCHIVED = "Archived", "nothing: the concept is not in git, and its Space serves nothing."
 
 

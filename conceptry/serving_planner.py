@@ -176,8 +176,11 @@ class ServingPlanner:
     def _card(self) -> Action | None:
         """Return the action that brings the card on main in line with the Space; None if it is, or was not read."""
         main, release = self.facts.live.main, self.facts.release
-        if main is None or main.release == (release.name if release else None):
+        if main is None:
             return None
+        if main.release == (release.name if release else None):
+            unsigned = "the card on main does not say which installation made it"
+            return None if main.signed else self._repair(ActionReason.CARD_UNSIGNED, unsigned)
         cause = f"the card on main describes {main.release or 'no version'} instead of "
         return self._repair(ActionReason.CARD_OUTDATED, cause + (release.name if release else "none"))
 

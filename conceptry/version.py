@@ -198,12 +198,13 @@ class SpaceState:
 class MainState:
     """State of main of the model repo: the version that its card describes, at the commit `sha`.
 
-    `versions` are the numbers that its index lists.
+    `versions` are the numbers that its index lists, `signed` is whether it says which installation made it.
     """
 
     release: str | None
     sha: str | None = None
     versions: tuple[int, ...] = ()
+    signed: bool = True
 
 
 @dataclass(frozen=True)
@@ -223,7 +224,8 @@ class LiveConcept:
 
     `space` is None if there is no Space, `main` if the card was not read. `drift` lists manual changes. With
     `error` the repo's content is not readable, and the plan holds the concept. `public` is whether its model repo or
-    its Space is visible to everyone.
+    its Space is visible to everyone. `holder` says in words who else holds the name; the other fields are empty then.
+    `unsigned` is whether an older release made its repos, so that they do not say for which installation.
     """
 
     name: str
@@ -233,6 +235,8 @@ class LiveConcept:
     drift: tuple[Drift, ...] = ()
     error: str | None = None
     public: bool = False
+    holder: str | None = None
+    unsigned: bool = False
 
 
 @dataclass(frozen=True)

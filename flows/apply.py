@@ -131,7 +131,7 @@ def _push_space(context: Context, name: str, spec: ConceptSpec, version: Version
     token = _space_token(installation, spec, name)
     with TemporaryDirectory(prefix="conceptry-space-") as folder:
         rendered = context.steps.render(Path(folder) / "space", trained, settings)
-        space = RenderedSpace(rendered, version.name, version.commit, serving)
+        space = RenderedSpace(rendered, version.name, version.commit, serving, session.target.installation)
         return context.steps.push(session, name, space, spec, token=token)
 
 

@@ -9,8 +9,10 @@ from pydantic import SecretStr, ValidationError
 
 from conceptry.errors import SettingsError
 from conceptry.installation import HubTarget, Installation
+from conceptry.installation_id import installation_id
 from conceptry.settings import Settings
 from conceptry.vertex_settings import VertexBasics, VertexSettings
+from tasks.events import set_source
 
 _CURRENT: ContextVar[Installation | None] = ContextVar("installation", default=None)
 
@@ -21,7 +23,9 @@ def current_installation() -> Installation:
     Raises:
         SettingsError: CONCEPTRY_... variables are missing or wrong, or the block of the Hub token does not exist.
     """
-    return _CURRENT.get() or build_installation(Settings())
+    installation = _CURRENT.get() or build_installation(Settings())
+    set_source(installation.id)
+    return installation
 
 
 @contextmanager
@@ -52,7 +56,8 @@ def build_installation(
         # In this context, because threads do not have Prefect's settings that a command set for itself.
         token, context = _load_secret(block), copy_context()
         renew = partial(_in_copy, context, block)
-    hub = HubTarget(settings.hub_endpoint, settings.hub_owner, token, renew)
+    made_by = installation_id(settings.hub_endpoint, settings.hub_owner, settings.repo, settings.branch)
+    hub = HubTarget(settings.hub_endpoint, settings.hub_owner, token, renew, made_by)
     try:
         basics = VertexBasics(**vertex)  # type: ignore[arg-type]
     except ValidationError as error:

@@ -39,6 +39,7 @@ from tasks.hub import HubSession, Lineage, find_version
 from tasks.hub.session import MANIFEST
 from tasks.hub.tasks import (
     assemble_version,
+    check_the_names,
     delete_staging,
     fetch_initial,
     fetch_released,
@@ -112,6 +113,7 @@ def publish_and_release(installation: Installation, folder: RunFolder, lock: int
     published = name_at_head(installation, wanted.name, wanted.revision)
     version = find_published(session, published, fingerprint)
     if version is None:
+        check_the_names(session, published)
         desired = list_images_task(installation, read_git(installation, wanted.revision, only=wanted.name))
         job = training_job(desired, wanted.name, training.base_models(), retrain=wanted.retrain, expected=fingerprint)
         metrics = trained(installation, session, folder, lock, job)

@@ -30,6 +30,7 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.client.schemas.sorting import FlowRunSort
+from prefect.runtime import flow_run
 from prefect.states import AwaitingRetry, Completed
 from prefect.types._datetime import now
 
@@ -253,7 +254,7 @@ def training_runs(
 
 
 def skip_late(flow_name: str) -> None:
-    """Set the late runs of a flow to Skipped: the run that calls this does their work.
+    """Set the late runs of a flow, of the same deployment, to Skipped: the run that calls this does their work.
 
     They accumulate while a worker is down or slow, and each would read the same state again.
     """
@@ -264,5 +265,7 @@ def skip_late(flow_name: str) -> None:
     skipped: State[None] = Completed(name="Skipped", message="A watch that started later read the same state.")
     with connected() as client:
         flow = FlowFilter(name=FlowFilterName(any_=[flow_name]))
+        current = client.read_flow_run(UUID(flow_run.id)).deployment_id if flow_run.id else None
         for run in client.read_flow_runs(flow_filter=flow, flow_run_filter=late, limit=PAGE):
-            client.set_flow_run_state(run.id, skipped)
+            if current in (None, run.deployment_id):
+                client.set_flow_run_state(run.id, skipped)

@@ -45,4 +45,6 @@ def clean_bucket(installation: Installation, days: float, *, delete: bool) -> di
     needed = {job.home.rstrip("/").rpartition("/")[2] for job in cloud.jobs.live(installation.id)}
     with training_runs(installation) as runs:
         needed |= {str(run.parameters.get("fingerprint")) for run in runs.active()}
-    return clean_prefixes(cloud.bucket, lambda _, fingerprint: fingerprint in needed, days=days, delete=delete)
+    return clean_prefixes(
+        cloud.bucket, installation.id, lambda _, fingerprint: fingerprint in needed, days=days, delete=delete
+    )

@@ -1,9 +1,11 @@
 """Prefect events for changes of a concept's state, for automations.
 
 The resource is `conceptry.concept.NAME`; the payload holds reason codes (conceptry.reasons), causes in words, versions
-and addresses. EVENTS and docs/reference.md list them.
+and addresses. A related resource, `conceptry.installation.ID`, says which installation it is about. EVENTS and
+docs/reference.md list them.
 """
 
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Literal
 
@@ -48,12 +50,24 @@ EVENTS: dict[EventName, str] = {
 }
 
 
+_source: ContextVar[str] = ContextVar("installation that events are about", default="")
+
+
+def set_source(installation: str) -> None:
+    """Set the id of the installation that the events of this context are about."""
+    _source.set(installation)
+
+
 def emit(name: str, event: EventName, **payload: Any) -> None:
-    """Emit `conceptry.concept.EVENT` about the concept `name`."""
+    """Emit `conceptry.concept.EVENT` about the concept `name` of the installation that `set_source` named."""
+    installation = _source.get()
     emit_event(
         event=f"{PREFIX}.{event}",
         resource={"prefect.resource.id": f"{PREFIX}.{name}", "prefect.resource.name": name},
-        payload={"concept": name, **payload},
+        related=[
+            {"prefect.resource.id": f"conceptry.installation.{installation}", "prefect.resource.role": "installation"}
+        ],
+        payload={"concept": name, "installation": installation, **payload},
     )
 
 

@@ -7,6 +7,7 @@ state of all concepts or of one, `find` resolves a version by name, `publish` an
 the Prefect tasks.
 """
 
+from tasks.hub.adoption import adopt, holders
 from tasks.hub.bundle import Lineage, assemble
 from tasks.hub.client import translate_errors
 from tasks.hub.deletion import delete_concept, delete_versions
@@ -27,6 +28,7 @@ __all__ = [
     "HubSession",
     "Lineage",
     "RenderedSpace",
+    "adopt",
     "assemble",
     "complete",
     "delete_concept",
@@ -40,6 +42,7 @@ __all__ = [
     "find_moved_refs",
     "find_version",
     "hide_repos",
+    "holders",
     "list_live",
     "pause_space",
     "publish",

@@ -10,6 +10,7 @@ from typing import Any
 from conceptry.markdown import code, code_block, dump_front_matter, literal, plain, table
 from conceptry.version import Manifest, Version
 from conceptry.version_index import dump_index
+from tasks.hub.ownership import OWNER
 
 EMBEDS = "learned_embeds.safetensors"
 GRID = "samples/grid.png"
@@ -25,6 +26,7 @@ def render_card(
     version: Version | None = None,
     versions: Sequence[Version] = (),
     record: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
+    installation: str = "",
 ) -> str:
     """Return the README.md of a version, or of main.
 
@@ -35,6 +37,7 @@ def render_card(
         version: On main, the version to describe; None inside a version, whose number is assigned later.
         versions: On main, all versions, for the index.
         record: On main, the hashes of the files beside the card, by path.
+        installation: On main, the id of the installation whose repo it is.
     """
     sections = [
         f"# {plain(_title(manifest))}\n",
@@ -47,24 +50,32 @@ def render_card(
     ]
     front = front_matter(manifest)
     if versions:
-        front["conceptry"] = index(manifest.name, versions, version, record)
+        front["conceptry"] = index(manifest.name, versions, version, record, installation)
     return dump_front_matter(front) + "\n" + "\n".join(section for section in sections if section)
 
 
 def render_unreleased(
-    name: str, versions: Sequence[Version], record: Mapping[str, Mapping[str, str]] = MappingProxyType({})
+    name: str,
+    versions: Sequence[Version],
+    record: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
+    installation: str = "",
 ) -> str:
     """Return the README.md of main while no version is released."""
-    front = {"tags": ["conceptry"], "conceptry": index(name, versions, None, record)}
+    front = {"tags": ["conceptry"], "conceptry": index(name, versions, None, record, installation)}
     text = f"# {plain(name)}\n\nNo version is released.\n"
     return dump_front_matter(front) + "\n" + text + "\n" + _versions(versions, None)
 
 
 def index(
-    name: str, versions: Sequence[Version], released: Version | None, record: Mapping[str, Mapping[str, str]]
+    name: str,
+    versions: Sequence[Version],
+    released: Version | None,
+    record: Mapping[str, Mapping[str, str]],
+    installation: str,
 ) -> dict[str, Any]:
     """Return the index of versions in the card's metadata, which `list_live` reads."""
-    own = {"concept": name, "release": released.name if released else None, **dump_index(versions)}
+    owner = {OWNER: installation} if installation else {}
+    own = {"concept": name, **owner, "release": released.name if released else None, **dump_index(versions)}
     return {**own, "files": {path: dict(hashes) for path, hashes in record.items()}} if record else own
 
 

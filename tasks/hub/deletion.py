@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from conceptry.version import Version
 from tasks.hub.client import translate_errors
 from tasks.hub.index import update_main
+from tasks.hub.ownership import KINDS, prove_ownership
 from tasks.hub.repair import finish_deletions
 from tasks.hub.repo_versions import deletion_mark
 from tasks.hub.session import HubSession
@@ -56,6 +57,8 @@ def delete_concept(session: HubSession, name: str) -> None:
     """
     repo = session.target.repo(name)
     with translate_errors(session.target, "deleting its repos", name=name):
+        for kind in KINDS:
+            prove_ownership(session, name, kind, signed=True)
         session.api.delete_repo(repo, repo_type="space", missing_ok=True)
         session.api.delete_repo(repo, missing_ok=True)
     session.forget(name)

@@ -15,7 +15,7 @@ from huggingface_hub.hf_api import RepoFile
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
 from conceptry.markdown import dump_front_matter, split_front_matter
-from tasks.hub.session import KEY
+from tasks.hub.ownership import KEY
 
 README, RECORD = "README.md", "conceptry.json"
 Hex = Annotated[str, StringConstraints(pattern="^[0-9a-f]+$")]

@@ -12,7 +12,6 @@ from tasks.hub.card import BEFORE, EMBEDS, GRID, render_card, render_unreleased
 from tasks.hub.client import translate_errors
 from tasks.hub.file_record import FileHashes
 from tasks.hub.main_card import (
-    README,
     MainCard,
     differing_main_files,
     listed_versions,
@@ -21,8 +20,9 @@ from tasks.hub.main_card import (
     recover_versions,
     sealed,
 )
-from tasks.hub.repo_versions import RELEASED, deletion_mark, read_manifest, versions_at
-from tasks.hub.session import KEY, HubSession, Refs
+from tasks.hub.ownership import KEY, README, RELEASED
+from tasks.hub.repo_versions import deletion_mark, read_manifest, versions_at
+from tasks.hub.session import HubSession, Refs
 
 SHOWN = (GRID, BEFORE, EMBEDS)
 """Files of the released version that main contains as well: the card's images and the vectors."""
@@ -130,7 +130,7 @@ class _Main:
         """Return README.md; `hashes` are those of the other files."""
         record = {path: hashes[path].model_dump() for path in self.paths}
         if self._version is None or self._manifest is None:
-            return sealed(render_unreleased(self._name, self._versions, record))
+            return sealed(render_unreleased(self._name, self._versions, record, self._session.target.installation))
         repo = self._session.target.repo(self._name)
         card = render_card(
             self._manifest,
@@ -139,6 +139,7 @@ class _Main:
             version=self._version,
             versions=self._versions,
             record=record,
+            installation=self._session.target.installation,
         )
         return sealed(card)
 
@@ -164,8 +165,8 @@ def _known(session: HubSession, name: str, old: MainCard, head: str, *, refs: Re
     elif old.text and old.data is None:
         versions = recover_versions(session, name, refs, ours=_serves(session, name))
         if versions is None:
-            what = f"{session.target.repo(name)} has a README.md on main that Conceptry did not write"
-            raise HubError(what, concept=name, next_step="choose another name for the concept, or delete that file")
+            session.prove(name)
+            versions = ()
     elif len(refs.versions) > _FEW:
         versions = recorded_versions(session, name)
     return {version.number: version for version in versions or ()}

@@ -1,6 +1,6 @@
 """Live state of all concepts from two paged listings, and of one concept from its own repos."""
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -10,8 +10,9 @@ from conceptry.errors import HubError
 from conceptry.version import Live, LiveConcept, MainState, SpaceState, Version
 from tasks.hub.client import translate_errors
 from tasks.hub.main_card import card_drift, listed_versions, recover_versions, with_unlisted
+from tasks.hub.ownership import README, Claim, holder, own_data, ownership, was_ours
 from tasks.hub.repair import drift_of_refs
-from tasks.hub.session import KEY, HubSession, Refs
+from tasks.hub.session import HubSession, Kind, Refs
 
 PAUSED = frozenset({"PAUSED", "PAUSING"})
 
@@ -34,36 +35,94 @@ def list_live(session: HubSession, names: Collection[str] = ()) -> Live:
     target, api = session.target, session.api
     with translate_errors(target, f"listing the repos of {target.owner}"), ThreadPoolExecutor(1) as second:
         pages = api.list_spaces(author=target.owner, expand=["cardData", "private", "runtime", "sha"])
-        listed = second.submit(lambda: {name: info for name, info in _named(target.owner, pages) if _is_ours(info)})
+        listed = second.submit(lambda: dict(_named(target.owner, pages)))
         found = api.list_models(author=target.owner, expand=["cardData", "private", "sha"])
         models = dict(_named(target.owner, found))
         spaces = listed.result()
     concepts = {}
     for name in sorted(models.keys() | spaces.keys()):
-        space = _space(spaces[name]) if name in spaces else None
-        public = any(not repos[name].private for repos in (models, spaces) if name in repos)
-        if name not in models:
-            concepts[name] = LiveConcept(name, (), space, public=public)
-        elif _is_ours(models[name]) or space is not None or name in names:
-            concept = _listed_concept(session, name, models[name], space)
-            if concept is not None:
-                concepts[name] = replace(concept, public=public)
+        repos = {kind: listed[name] for kind, listed in (("model", models), ("space", spaces)) if name in listed}
+        concept = _listed_concept(session, name, repos, desired=name in names)
+        if concept is not None:
+            concepts[name] = concept
     return Live(concepts)
 
 
 def _listed_concept(
-    session: HubSession, name: str, info: ModelInfo | SpaceInfo, space: SpaceState | None
+    session: HubSession, name: str, repos: Mapping[str, ModelInfo | SpaceInfo], *, desired: bool
 ) -> LiveConcept | None:
-    """Return a concept of the listing; None for a repo of someone else that has a concept's name."""
-    data = _data(info)
+    """Return a concept of the listings; None if git lacks it and all repos of that name are somebody else's."""
+    claims = {kind: ownership(session.target, kind, info).claim for kind, info in repos.items()}
+    if not desired and not {"ours", "unsigned"} & set(claims.values()):
+        return None
     try:
-        with translate_errors(session.target, "reading its versions", name=name):
-            versions = listed_versions(session, name, data, info.sha, in_full=False)
-            if versions is not None:
-                return LiveConcept(name, versions, space, _main(data, info.sha, versions))
-            return _recovered(session, name, info, space)
+        with translate_errors(session.target, "reading its repos", name=name):
+            holder = _holder(session, name) if {"another", "foreign"} & set(claims.values()) else None
+            if holder:
+                return LiveConcept(name, (), None, holder=holder) if desired else _archived(repos, claims, name)
+            return _concept_of(session, name, repos.get("model"), repos.get("space"), in_full=False)
     except HubError as error:
-        return LiveConcept(name, (), space, error=str(error))
+        space = repos.get("space")
+        return LiveConcept(name, (), _space(space) if space and _is_ours(space) else None, error=str(error))
+
+
+def _archived(repos: Mapping[str, ModelInfo | SpaceInfo], claims: Mapping[str, Claim], name: str) -> LiveConcept | None:
+    """Return a concept that git lacks and whose model repo is somebody else's: its Space, if that is ours."""
+    return LiveConcept(name, (), _space(repos["space"])) if claims.get("space") == "ours" else None
+
+
+def _holder(session: HubSession, name: str) -> str | None:
+    """Return in words who else holds the name of a concept, by a closer look at its repos; None if nobody does."""
+    infos: tuple[tuple[Kind, ModelInfo | SpaceInfo | None], ...] = (
+        ("model", session.model(name)),
+        ("space", session.space(name)),
+    )
+    for kind, info in infos:
+        found = ownership(session.target, kind, info) if info is not None else None
+        if found is None or found.may_write:
+            continue
+        if found.claim == "another" or kind == "space" or not was_ours(session, name):
+            return holder(session.target, name, kind, found)
+    return None
+
+
+def _concept_of(
+    session: HubSession,
+    name: str,
+    model: ModelInfo | SpaceInfo | None,
+    space: ModelInfo | SpaceInfo | None,
+    *,
+    in_full: bool,
+) -> LiveConcept:
+    """Return the state of a concept whose repos nobody else holds.
+
+    Args:
+        session: Session with the Hub.
+        name: Name of the concept.
+        model: Info on its model repo; None if it does not exist.
+        space: Info on its Space; None if it does not exist.
+        in_full: Read every version in full, and refs; otherwise what a listing holds.
+
+    Raises:
+        HubError: a version's manifest cannot be read.
+    """
+    own = [info for info in (model, space) if info is not None]
+    public = any(not info.private for info in own)
+    unsigned = bool(own) and not any(ownership(session.target, "model", info).claim == "ours" for info in own)
+    state = _space(space) if space is not None and _is_ours(space) else None
+    if model is None:
+        return LiveConcept(name, (), state, public=public, unsigned=unsigned)
+    data, refs = _data(model), session.refs(name) if in_full else None
+    listed = listed_versions(session, name, data, model.sha, in_full=in_full) if _is_ours(model) else None
+    if listed is None and (_is_ours(model) or state is not None or _may_have_card(model)):
+        found = _recovered(session, name, model, state)
+        if found is not None:
+            return replace(found, public=public, unsigned=unsigned)
+    main = _main(data, model.sha, listed or (), signed=not unsigned)
+    if refs is None:
+        return LiveConcept(name, listed or (), state, main, public=public, unsigned=unsigned)
+    versions, drift = with_unlisted(session, name, refs, listed or ()), drift_of_refs(session, name, refs, listed or ())
+    return LiveConcept(name, versions, state, main, drift, public=public, unsigned=unsigned)
 
 
 def _recovered(
@@ -79,7 +138,7 @@ def _recovered(
     if versions is None or not (versions or _is_ours(info)):
         return None if space is None else LiveConcept(name, (), space)
     drift = (card_drift(bool(info.card_data)), *drift_of_refs(session, name, refs, versions))
-    return LiveConcept(name, versions, space, _main(_data(info), info.sha, ()), drift)
+    return LiveConcept(name, versions, space, _main(_data(info), info.sha, (), signed=True), drift)
 
 
 def read_live(session: HubSession, name: str) -> LiveConcept:
@@ -92,21 +151,10 @@ def read_live(session: HubSession, name: str) -> LiveConcept:
         TransientError: the Hub could not be reached.
     """
     with translate_errors(session.target, "reading its repos", name=name):
-        model, space = session.model(name), session.space(name)
-        state = _space(space) if space is not None and _is_ours(space) else None
-        refs = session.refs(name) if model is not None else None
-        public = any(not info.private for info in (model, space) if info is not None)
-        if model is None or refs is None:
-            return LiveConcept(name, (), state, public=public)
-        data = _data(model)
-        listed = listed_versions(session, name, data, model.sha) if _is_ours(model) else ()
-        if listed is None or (not _is_ours(model) and (state is not None or _has_card(model))):
-            found = _recovered(session, name, model, state)
-            if found is not None:
-                return replace(found, public=public)
-        versions = with_unlisted(session, name, refs, listed or ())
-        drift = drift_of_refs(session, name, refs, listed or ())
-    return LiveConcept(name, versions, state, _main(data, model.sha, listed or ()), drift, public=public)
+        holder = _holder(session, name)
+        if holder:
+            return LiveConcept(name, (), None, holder=holder)
+        return _concept_of(session, name, session.model(name), session.space(name), in_full=True)
 
 
 def complete(session: HubSession, live: LiveConcept) -> LiveConcept:
@@ -121,30 +169,35 @@ def complete(session: HubSession, live: LiveConcept) -> LiveConcept:
 def _named(owner: str, repos: Iterable[ModelInfo] | Iterable[SpaceInfo]) -> Iterator[tuple[str, ModelInfo | SpaceInfo]]:
     for info in repos:
         namespace, _, name = info.id.partition("/")
-        if namespace == owner:
+        if namespace.lower() == owner.lower():
             yield name, info
 
 
 def _data(info: ModelInfo | SpaceInfo) -> object:
-    return info.card_data.get(KEY) if info.card_data else None
+    return own_data(info)
 
 
 def _is_ours(info: ModelInfo | SpaceInfo) -> bool:
-    return isinstance(_data(info), dict)
+    return own_data(info) is not None
 
 
-def _has_card(info: ModelInfo | SpaceInfo) -> bool:
-    return any(sibling.rfilename == "README.md" for sibling in info.siblings or ())
+def _may_have_card(info: ModelInfo | SpaceInfo) -> bool:
+    """Whether a repo has a card; a listing does not say."""
+    return info.siblings is None or any(sibling.rfilename == README for sibling in info.siblings)
 
 
-def _main(data: object, sha: str | None, listed: Iterable[Version]) -> MainState:
-    release = data.get("release") if isinstance(data, dict) else None
-    return MainState(release if isinstance(release, str) else None, sha, tuple(version.number for version in listed))
+def _main(data: object, sha: str | None, listed: Iterable[Version], *, signed: bool) -> MainState | None:
+    """Return the state of main; None while its card only reserves the repo."""
+    if isinstance(data, Mapping) and "release" not in data:
+        return None
+    release = data.get("release") if isinstance(data, Mapping) else None
+    numbers = tuple(version.number for version in listed)
+    return MainState(release if isinstance(release, str) else None, sha, numbers, signed)
 
 
 def _space(info: ModelInfo | SpaceInfo) -> SpaceState:
     data = _data(info)
-    stamp = data if isinstance(data, dict) else {}
+    stamp = data if isinstance(data, Mapping) else {}
     release, serving, files = stamp.get("release"), stamp.get("serving"), stamp.get("files")
     runtime = getattr(info, "runtime", None)
     return SpaceState(

@@ -20,10 +20,10 @@ from conceptry.version import Drift, Version
 from conceptry.version_index import FILE, VersionIndex, parse_file, parse_index
 from tasks.hub.client import translate_errors
 from tasks.hub.file_record import FileHashes
-from tasks.hub.repo_versions import RELEASED, versions_at
-from tasks.hub.session import KEY, HubSession, Refs
+from tasks.hub.ownership import KEY, README, RELEASED
+from tasks.hub.repo_versions import versions_at
+from tasks.hub.session import HubSession, Refs
 
-README = "README.md"
 SEAL = "seal"
 _LOOK_BACK = 5
 """Own commits on main that are searched for an intact card, the newest first."""

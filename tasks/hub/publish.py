@@ -22,8 +22,9 @@ from conceptry.errors import HubError, PublishConflictError
 from conceptry.version import Manifest, Version
 from tasks.hub.client import translate_errors
 from tasks.hub.main_card import listed_versions, read_card
+from tasks.hub.ownership import GITATTRIBUTES
 from tasks.hub.repo_versions import is_deleted, published_commit, staging_name, tag_name, version_of
-from tasks.hub.session import GITATTRIBUTES, MANIFEST, HubSession, Refs
+from tasks.hub.session import MANIFEST, HubSession, Refs
 
 LOOKS = 12
 """Maximum of attempts under concurrent publishing; each failed attempt means that another process made progress."""

@@ -13,8 +13,9 @@ from huggingface_hub.errors import RevisionNotFoundError
 from conceptry.reasons import DriftReason
 from conceptry.version import Drift, Version
 from tasks.hub.client import translate_errors
+from tasks.hub.ownership import KEY
 from tasks.hub.repo_versions import STAGING, manifest_of_tag, tag_name, versions_at
-from tasks.hub.session import KEY, HubSession, Refs
+from tasks.hub.session import HubSession, Refs
 from tasks.hub.staging import delete_stale_staging
 
 _FINGERPRINT_TAG = "fp-"

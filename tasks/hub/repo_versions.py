@@ -12,11 +12,10 @@ from conceptry.errors import HubError
 from conceptry.fingerprint import content_keys, training_keys
 from conceptry.version import Manifest, Version
 from tasks.hub.client import translate_errors
+from tasks.hub.ownership import RELEASED
 from tasks.hub.session import HubSession, Refs
 
 STAGING = "staging/"
-RELEASED = "Release "
-"""Start of the title of each commit of Conceptry on main."""
 
 
 def tag_name(fingerprint: str) -> str:

@@ -24,14 +24,11 @@ from conceptry.errors import HubError
 from conceptry.installation import HubTarget
 from conceptry.version import Manifest
 from tasks.hub.client import client
+from tasks.hub.ownership import README, prove_ownership, reserving_card
 
 T = TypeVar("T")
 Kind = Literal["model", "space"]
 MANIFEST = "concept.json"
-KEY = "conceptry"
-"""Key of Conceptry's own data in the front matter of a card or a Space."""
-GITATTRIBUTES = ".gitattributes"
-"""The only file of a new repo."""
 
 _BRANCH = re.compile(r"v([1-9][0-9]*)")
 _DELETED = re.compile(r"deleted-v([1-9][0-9]*)-([0-9a-f]{12})")
@@ -86,6 +83,7 @@ class HubSession:
         self._infos: dict[tuple[str, Kind], ModelInfo | SpaceInfo | None] = {}
         self._files: dict[tuple[str, Kind, str], frozenset[str]] = {}
         self._contents: dict[tuple[str, Kind, str, str], bytes | None] = {}
+        self._proven: set[tuple[str, Kind]] = set()
 
     def forget(self, name: str, kind: Kind = "model") -> None:
         """Drop the cached refs and info of a repo, so that they are read again."""
@@ -145,10 +143,34 @@ class HubSession:
             raise HubError(f"{what} {mistakes}", next_step=next_step) from error
 
     def create_repo(self, name: str, kind: Kind = "model", *, private: bool = False) -> None:
-        """Create a repo that `model` or `space` did not find; do nothing if it exists by now."""
+        """Create a repo that `model` or `space` did not find, for this installation; do nothing if it exists by now."""
         sdk = "gradio" if kind == "space" else None
-        self.api.create_repo(self.target.repo(name), repo_type=kind, space_sdk=sdk, private=private, exist_ok=True)
+        try:
+            self.api.create_repo(self.target.repo(name), repo_type=kind, space_sdk=sdk, private=private)
+        except HfHubHTTPError as error:
+            if error.response.status_code != 409:
+                raise
+            self.forget(name, kind)
+            return
         self.forget(name, kind)
+        self._proven.add((name, kind))
+        if kind == "model" and self.target.installation:
+            card = reserving_card(name, self.target.installation)
+            self.commit(name, "Reserve for its concept", [CommitOperationAdd(README, card)])
+
+    def trust(self, name: str, kind: Kind) -> None:
+        """Allow writes to a repo that a person has told this installation to take over."""
+        self._proven.add((name, kind))
+
+    def prove(self, name: str, kind: Kind = "model") -> None:
+        """Check that this installation may write to a repo, once per session; a repo that does not exist is free.
+
+        Raises:
+            NotOursError: the repo belongs to another installation, or to somebody else.
+        """
+        if (name, kind) not in self._proven:
+            prove_ownership(self, name, kind)
+            self._proven.add((name, kind))
 
     def commit(
         self,
@@ -160,7 +182,11 @@ class HubSession:
         branch: str = "main",
         parent: str | None = None,
     ) -> str:
-        """Commit to a branch and return the commit; with `parent`, only if the branch still points at it (else 412)."""
+        """Commit to a branch and return the commit; with `parent`, only if the branch still points at it (else 412).
+
+        This and the other writes raise NotOursError for a repo that this installation must not write to.
+        """
+        self.prove(name, kind)
         done = self.api.create_commit(
             self.target.repo(name),
             list(files),
@@ -175,21 +201,25 @@ class HubSession:
 
     def create_branch(self, name: str, branch: str, commit: str, *, exist_ok: bool = False) -> None:
         """Create a branch at a commit."""
+        self.prove(name)
         self.api.create_branch(self.target.repo(name), branch=branch, revision=commit, exist_ok=exist_ok)
         self._update_refs(name, "model", lambda refs: refs.branches.__setitem__(branch, commit))
 
     def delete_branch(self, name: str, branch: str) -> None:
         """Delete a branch; do nothing if it does not exist."""
+        self.prove(name)
         _unless_gone(lambda: self.api.delete_branch(self.target.repo(name), branch=branch))
         self._update_refs(name, "model", lambda refs: refs.branches.pop(branch, None))
 
     def create_tag(self, name: str, tag: str, commit: str) -> None:
         """Create a tag at a commit; do nothing if it exists."""
+        self.prove(name)
         self.api.create_tag(self.target.repo(name), tag=tag, revision=commit, exist_ok=True)
         self._update_refs(name, "model", lambda refs: refs.tags.__setitem__(tag, commit))
 
     def delete_tag(self, name: str, tag: str) -> None:
         """Delete a tag; do nothing if it does not exist."""
+        self.prove(name)
         _unless_gone(lambda: self.api.delete_tag(self.target.repo(name), tag=tag))
         self._update_refs(name, "model", lambda refs: refs.tags.pop(tag, None))
 

@@ -18,6 +18,8 @@ def hide_repos(session: HubSession, name: str) -> None:
         HubError, TransientError: the Hub refused, or could not be reached.
     """
     with translate_errors(session.target, "making its repos private", name=name):
+        session.prove(name)
+        session.prove(name, "space")
         make_private(session, name)
         space = session.space(name)
         if space is not None and space.runtime is not None:

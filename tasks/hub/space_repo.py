@@ -17,7 +17,8 @@ from conceptry.space_settings import hardware
 from tasks.hub.client import translate_errors
 from tasks.hub.file_record import README, RECORD, FileHashes, dump_record, load_record, without_record
 from tasks.hub.live_state import PAUSED
-from tasks.hub.session import GITATTRIBUTES, KEY, HubSession
+from tasks.hub.ownership import GITATTRIBUTES, KEY, OWNER
+from tasks.hub.session import HubSession
 from tasks.hub.space_access import entrust, hidden_by_us, make_private, show
 
 FREE_HARDWARE = "cpu-basic"
@@ -33,12 +34,14 @@ class RenderedSpace:
         release: Name of the served version.
         revision: Commit of that version in the model repo.
         serving: Serving fingerprint that it was rendered from.
+        installation: Id of the installation whose Space it is.
     """
 
     folder: Path
     release: str
     revision: str
     serving: str
+    installation: str = ""
 
     def files(self, *, stamped: bool = True) -> dict[str, bytes | Path]:
         """Return all files to push: the rendered ones, a record of them, and the stamp in README.md.
@@ -59,7 +62,9 @@ class RenderedSpace:
         return {**found, README: self._readme(self._stamp(stamped=stamped))}
 
     def _stamp(self, *, stamped: bool) -> dict[str, str | None]:
-        return {"release": self.release, "revision": self.revision, "serving": self.serving if stamped else None}
+        owner = {OWNER: self.installation} if self.installation else {}
+        serving = self.serving if stamped else None
+        return {"release": self.release, "revision": self.revision, "serving": serving, **owner}
 
     def _readme(self, stamp: dict[str, str | None]) -> bytes:
         return _stamp((self.folder / README).read_text(encoding="utf-8"), stamp).encode()
@@ -97,7 +102,7 @@ def push_space(
         if info is None or info.sha is None:
             raise HubError(f"the Space {target.repo(name)} has no commit", concept=name, next_step="delete that Space")
         before = session.files(name, info.sha, "space")
-        _check_ours(session, name, info, before)
+        session.prove(name, "space")
         try:
             with translate_errors(target, "giving its Space hardware", name=name):
                 equip_space(session, name, info, spec, token=token)
@@ -130,9 +135,10 @@ def pause_space(session: HubSession, name: str) -> None:
         if info is None or info.sha is None:
             return
         before = session.files(name, info.sha, "space")
-        _check_ours(session, name, info, before)
+        session.prove(name, "space")
         content = session.read(name, README, info.sha, "space") if README in before else None
-        readme = _stamp((content or b"").decode("utf-8", "replace"), {"release": None})
+        owner = {OWNER: session.target.installation} if session.target.installation else {}
+        readme = _stamp((content or b"").decode("utf-8", "replace"), {"release": None, **owner})
         session.commit(
             name, "Serve nothing", [CommitOperationAdd(README, readme.encode())], kind="space", parent=info.sha
         )
@@ -232,17 +238,6 @@ def equip_space(
     if spec.space.private:
         changed += entrust(session, name, token)
     return changed
-
-
-def _check_ours(session: HubSession, name: str, info: SpaceInfo, files: frozenset[str]) -> None:
-    """Raise HubError for a Space that Conceptry did not create.
-
-    A Space that Conceptry created and has not pushed yet contains only the files of a new repo.
-    """
-    ours = info.card_data is not None and KEY in info.card_data
-    if not ours and files - {GITATTRIBUTES, README}:
-        what = f"the Space {session.target.repo(name)} was not made by Conceptry"
-        raise HubError(what, concept=name, next_step="choose another name for the concept, or delete that Space")
 
 
 def _stamp(readme: str, stamp: dict[str, str | None]) -> str:

@@ -9,6 +9,7 @@ from tasks.cached_task import cached_task
 from tasks.hub.bundle import Lineage, assemble
 from tasks.hub.index import update_main
 from tasks.hub.live_state import list_live, read_live
+from tasks.hub.ownership import check_names
 from tasks.hub.publish import clean_up, publish
 from tasks.hub.repair import repair_refs
 from tasks.hub.repo_versions import find_version
@@ -22,6 +23,7 @@ from trainer.metrics import TrainingMetrics
 
 list_hub = task(name="list the Hub", tags=["hub"], **RETRY_TRANSIENT)(list_live)
 read_hub = task(name="read the Hub", tags=["hub"], **RETRY_TRANSIENT)(read_live)
+check_the_names = task(name="check the names", tags=["hub"], **RETRY_TRANSIENT)(check_names)
 find_published = task(name="find the version", tags=["hub"], **RETRY_TRANSIENT)(find_version)
 delete_staging = task(name="delete the staging branch", tags=["hub"], **RETRY_TRANSIENT)(clean_up)
 update_card = task(name="update the card", tags=["hub"], **RETRY_TRANSIENT)(update_main)

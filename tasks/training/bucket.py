@@ -1,6 +1,6 @@
 """Bucket of a training: upload of records and configuration, download of results, CRC32C checked in both directions.
 
-    gs://BUCKET/conceptry/NAME/FINGERPRINT/
+    gs://BUCKET/conceptry/INSTALLATION/NAME/FINGERPRINT/
         records/  config.json    what the job reads
         output/                  what the trainer writes: checkpoints/, progress.jsonl, results, metrics.json last
     gs://BUCKET/conceptry-compiled/ACCELERATOR/
@@ -25,7 +25,7 @@ from requests.exceptions import RequestException
 
 from conceptry.errors import ConceptryError, DataCorruptError, SettingsError, TrainingError, TransientError
 from tasks.file_io import has_digest
-from tasks.training.custom_job import ROOT
+from tasks.training.custom_job import ROOT, label
 from tasks.training.renewed_bucket import RenewedBucket, refused, renewing
 from tasks.training.training_request import read_results
 from trainer.metrics import TrainingMetrics
@@ -224,12 +224,13 @@ class Tail:
 
 
 def clean_prefixes(
-    bucket: Any, needed: Callable[[str, str], bool], *, days: float = 0, delete: bool = False
+    bucket: Any, installation: str, needed: Callable[[str, str], bool], *, days: float = 0, delete: bool = False
 ) -> dict[str, int]:
-    """Find, and with `delete` remove, the objects of trainings that no run needs.
+    """Find, and with `delete` remove, the objects of an installation's trainings that no run needs.
 
     Args:
         bucket: Bucket of google-cloud-storage.
+        installation: Id of the installation.
         needed: Called with a concept's name and a fingerprint; returns whether a live job or run uses its objects.
         days: Keep a prefix if any of its objects was written within this many days.
         delete: Delete the objects; otherwise only list them.
@@ -240,13 +241,14 @@ def clean_prefixes(
     Raises:
         SettingsError, TransientError: the bucket cannot be read or written.
     """
-    uri = f"gs://{bucket.name}/{ROOT}/"
+    home = f"{ROOT}/{label(installation)}/"
+    uri = f"gs://{bucket.name}/{home}"
     with storage_errors(None, uri):
         prefixes: dict[tuple[str, str], list[Any]] = {}
-        for blob in bucket.client.list_blobs(bucket.name, prefix=f"{ROOT}/", timeout=CALL_SECONDS):
-            parts = blob.name.split("/", 3)
-            if len(parts) == 4:
-                prefixes.setdefault((parts[1], parts[2]), []).append(blob)
+        for blob in bucket.client.list_blobs(bucket.name, prefix=home, timeout=CALL_SECONDS):
+            parts = blob.name.removeprefix(home).split("/", 2)
+            if len(parts) == 3:
+                prefixes.setdefault((parts[0], parts[1]), []).append(blob)
         youngest = datetime.now(UTC) - timedelta(days=days)
         found: dict[str, int] = {}
         for (name, fingerprint), blobs in prefixes.items():

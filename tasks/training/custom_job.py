@@ -47,7 +47,7 @@ class JobSpec:
     @property
     def prefix(self) -> str:
         """Prefix of this training's objects in the bucket, with a trailing /."""
-        return f"{ROOT}/{self.concept}/{self.fingerprint}/"
+        return f"{ROOT}/{label(self.installation)}/{self.concept}/{self.fingerprint}/"
 
 
 def label(text: str) -> str:

@@ -30,7 +30,7 @@ def test_every_command_and_option_has_help(path: tuple[str, ...]) -> None:
 
 def test_the_commands_are_those_of_the_readme() -> None:
     names = {*COMMANDS, *GROUPS}
-    of_versions = {"versions", "show", "diff", "pull", "history", "import", "verify", "gc", "delete"}
+    of_versions = {"versions", "show", "diff", "pull", "history", "import", "verify", "gc", "delete", "adopt"}
     assert (
         names
         == {"new", "lint", "plan", "apply", "train", "up", "demo", "playground", "endpoint", "hub", "setup", "base"}

@@ -138,7 +138,9 @@ def test_a_space_without_a_record_is_compared_in_what_its_concept_decides(served
         repo,
         [
             CommitOperationDelete("conceptry.json"),
-            CommitOperationAdd("README.md", re.sub(rb"\n +files: .*", b"", served.space_file("free-dog", "README.md"))),
+            CommitOperationAdd(
+                "README.md", re.sub(rb"\n +(files|installation): .*", b"", served.space_file("free-dog", "README.md"))
+            ),
             CommitOperationAdd("trainer/models.py", b"# of release 0.1\n"),
             CommitOperationAdd("app.py", b"# of release 0.1\n"),
         ],
@@ -247,8 +249,8 @@ def test_a_repo_of_somebody_else_with_a_concepts_name_is_not_taken(served: World
     api.upload_file(path_or_fileobj=MINE, path_in_repo="README.md", repo_id=repo)
     served.write("good-dog", seed=next(SEEDS))
     served.push()
-    assert served.action("good-dog").cause == "first version"
-    with pytest.raises(ConceptryError, match="that Conceptry did not write"):
+    assert served.action("good-dog").reason == "NameTaken"
+    with pytest.raises(ConceptryError, match="was not made by Conceptry"):
         train_concept(**served.trained("good-dog"))
     assert Path(api.hf_hub_download(repo, "README.md", local_dir=served.root / "card")).read_bytes() == MINE
 

@@ -128,13 +128,14 @@ def test_what_somebody_else_made_is_not_written_over(hub: HubTarget, tmp_path: P
     api.upload_file(
         path_or_fileobj=b"---\nlicense: mit\n---\n# Mine\n", path_in_repo="README.md", repo_id=hub.repo("theirs")
     )
-    publish(HubSession(hub), "theirs", make_bundle(tmp_path / "a", "theirs", fingerprint="7" * 64))
-    with pytest.raises(HubError, match="that Conceptry did not write; choose another name"):
-        update_main(HubSession(hub), "theirs", "v1")
+    with pytest.raises(HubError, match="was not made by Conceptry; choose another name"):
+        publish(HubSession(hub), "theirs", make_bundle(tmp_path / "a", "theirs", fingerprint="7" * 64))
+    with pytest.raises(HubError, match="was not made by Conceptry; choose another name"):
+        update_main(HubSession(hub), "theirs", None)
 
     api.create_repo(hub.repo("theirs"), repo_type="space", space_sdk="gradio")
     api.upload_file(path_or_fileobj=b"x", path_in_repo="app.py", repo_id=hub.repo("theirs"), repo_type="space")
-    with pytest.raises(HubError, match="the Space local/theirs was not made by Conceptry"):
+    with pytest.raises(HubError, match="the Space local/theirs exists and was not made by Conceptry"):
         push(hub, "theirs", space_folder(tmp_path / "s"), "v1", "title=abc")
 
 

@@ -131,11 +131,12 @@ def test_a_card_that_was_deleted_is_no_loss(hub: HubTarget, tmp_path: Path, know
     assert list_live(HubSession(hub)).concepts[name].drift == ()
 
 
-def test_a_repo_that_never_had_a_card_of_ours_is_left_out(hub: HubTarget, tmp_path: Path) -> None:
+def test_a_repo_that_never_had_a_card_of_ours_is_somebody_elses(hub: HubTarget, tmp_path: Path) -> None:
     HubSession(hub).api.create_repo(hub.repo("theirs"))
     put(hub, "theirs", "README.md", b"---\nlicense: mit\n---\n# Release v1\n")
-    assert "theirs" not in list_live(HubSession(hub), ["theirs"]).concepts
-    publish(HubSession(hub), "theirs", make_bundle(tmp_path / "b", "theirs", fingerprint="9" * 64))
-    assert "theirs" not in list_live(HubSession(hub), ["theirs"]).concepts
-    with pytest.raises(HubError, match="that Conceptry did not write"):
-        update_main(HubSession(hub), "theirs", "v1")
+    assert "theirs" not in list_live(HubSession(hub)).concepts
+    assert list_live(HubSession(hub), ["theirs"]).concepts["theirs"].holder
+    with pytest.raises(HubError, match="was not made by Conceptry"):
+        publish(HubSession(hub), "theirs", make_bundle(tmp_path / "b", "theirs", fingerprint="9" * 64))
+    with pytest.raises(HubError, match="was not made by Conceptry"):
+        update_main(HubSession(hub), "theirs", None)

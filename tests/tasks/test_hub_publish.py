@@ -123,7 +123,8 @@ def test_many_publishers_at_once(hub: HubTarget, tmp_path: Path) -> None:
 def test_a_version_holds_nothing_of_main(hub: HubTarget, tmp_path: Path) -> None:
     api: HfApi = HubSession(hub).api
     api.create_repo(hub.repo("stale"))
-    api.upload_file(path_or_fileobj=b"old", path_in_repo="notes/old.txt", repo_id=hub.repo("stale"))
+    for path, text in {"README.md": b"---\nconceptry: {concept: stale}\n---\n", "notes/old.txt": b"old"}.items():
+        api.upload_file(path_or_fileobj=text, path_in_repo=path, repo_id=hub.repo("stale"))
 
     version = publish(HubSession(hub), "stale", make_bundle(tmp_path / "b", "stale", fingerprint="4" * 64))
 

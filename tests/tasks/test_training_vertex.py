@@ -136,10 +136,12 @@ def test_old_prefixes_are_cleaned(cloud: Cloud, tmp_path: Path) -> None:
         return (name, fingerprint) != ("grey-cat", old.fingerprint)
 
     uri = f"gs://{cloud.bucket}/{old.order.prefix}"
-    assert clean_prefixes(bucket, keep, days=1, delete=True) == {}, "a failed run may be retried"
-    planned = clean_prefixes(bucket, keep)
+    assert clean_prefixes(bucket, old.order.installation, keep, days=1, delete=True) == {}, (
+        "a failed run may be retried"
+    )
+    planned = clean_prefixes(bucket, old.order.installation, keep)
     assert list(planned) == [uri]
     assert planned[uri] > 1000
     assert old.objects()
-    assert clean_prefixes(bucket, keep, delete=True) == planned
+    assert clean_prefixes(bucket, old.order.installation, keep, delete=True) == planned
     assert (old.objects(), bool(young.objects())) == ([], True)
