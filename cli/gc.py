@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Annotated
 
 import typer
@@ -113,11 +113,14 @@ def judge(installation: Installation, names: Collection[str] = (), keep: Keep | 
     # What an older release made may be of another installation, if git does not have the concept.
     ours = {name for name, there in live.concepts.items() if not there.unsigned or name in desired.concepts}
     selected = [hub.complete(session, live.concepts[name]) for name in sorted(ours & (set(names) or ours))]
-    return [verdict for one in selected for verdict in _judge_one(installation, desired, one, keep or policy.keep)]
+    keep, moment = keep or policy.keep, hub.hub_time(session)
+    return [verdict for one in selected for verdict in _judge_one(installation, desired, one, keep, moment)]
 
 
-def _judge_one(installation: Installation, desired: Desired, live: LiveConcept, keep: Keep) -> list[RetentionVerdict]:
-    history = _history(installation, desired.revision, live.name, datetime.now(UTC) - timedelta(days=keep.days))
+def _judge_one(
+    installation: Installation, desired: Desired, live: LiveConcept, keep: Keep, moment: datetime
+) -> list[RetentionVerdict]:
+    history = _history(installation, desired.revision, live.name, moment - timedelta(days=keep.days))
     reasons = reasons_to_keep(live.versions, _released(desired, live), history, keep) | _initial(desired, live)
     return [RetentionVerdict(live.name, version, reasons.get(version.name)) for version in live.versions]
 
@@ -178,7 +181,7 @@ def delete_versions(
             if chosen:
                 desired = read_desired(installation)
                 policy = keep or read_policy(installation, desired.revision)[0].keep
-                now = _judge_one(installation, desired, hub.read_live(session, name), policy)
+                now = _judge_one(installation, desired, hub.read_live(session, name), policy, hub.hub_time(session))
                 versions = [one.version for one in now if one.kept is None and one.version.fingerprint in chosen]
             deleted += len(hub.delete_versions(session, name, versions))
     return deleted

@@ -75,6 +75,13 @@ class Keep(_Section):
     days: int = Field(90, ge=0, le=36500, description="Versions whose inputs were in git within so many days.")
 
 
+class Guards(_Section):
+    """How many concepts a plan may archive or release otherwise without a person's yes."""
+
+    share: float = Field(0.2, ge=0, le=1, description="Share of all concepts; 1 switches the guard off.")
+    at_least: int = Field(3, ge=0, le=100_000, description="So many are always allowed.")
+
+
 class Policy(_Section):
     """conceptry.yaml."""
 
@@ -88,6 +95,10 @@ class Policy(_Section):
         0.2, ge=0, le=1, description="Stop such a rollout when more than this share of its trainings failed."
     )
     keep: Keep = Field(Keep(), description="What `conceptry gc` keeps.")
+    guards: Guards = Field(
+        Guards(),
+        description="How many concepts may be archived or released otherwise at once without `conceptry apply`.",
+    )
 
 
 def policy_schema() -> dict[str, Any]:

@@ -93,6 +93,10 @@ class DeferralReason(Reason):
     CANARY_FAILED = "CanaryFailed", "The canary failed with the new RECIPE or base model."
     ROLLOUT_STOPPED = "RolloutStopped", "Too many trainings failed with the new RECIPE or base model."
     NO_FREE_PLACE = "NoFreePlace", "The maximum of trainings runs or is scheduled."
+    CONFIRMATION_NEEDED = (
+        "ConfirmationNeeded",
+        "More concepts would be archived or released otherwise at once than `guards` in conceptry.yaml allow.",
+    )
     REPAIR_FIRST = "RepairFirst", "Branches and tags that were changed manually are repaired first."
 
 

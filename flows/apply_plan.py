@@ -6,6 +6,7 @@ because the actions that are needed now may differ from the reviewed ones.
 
 from collections.abc import Iterator
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any
 
 from prefect import flow, get_run_logger
@@ -15,6 +16,7 @@ from prefect.states import Failed
 
 from conceptry.actions import Action, ConceptPlan, Plan
 from conceptry.errors import StalePlanError
+from conceptry.guards import confirmed
 from flows.apply import apply_all
 from flows.current_installation import current_installation
 from flows.observe import Context, observe
@@ -50,6 +52,7 @@ def apply(saved: str) -> State[Any]:
             # Expected: the user needs a new plan, not a traceback.
             return Failed(message=str(error))
         start = scheduled(runs) if runs is not None else train_here
+        comparison = replace(comparison, plan=confirmed(comparison.plan))
         return final_state(comparison.plan, apply_all(context, comparison, start))
 
 

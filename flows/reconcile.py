@@ -22,6 +22,7 @@ from prefect.types._datetime import now
 from conceptry.actions import Plan
 from conceptry.desired import Desired
 from conceptry.errors import SpecError
+from conceptry.guards import guard_served
 from conceptry.initial_version import initial_version_problem
 from conceptry.installation import Installation
 from conceptry.plan import open_fingerprints, pending_trainings, plan
@@ -66,8 +67,10 @@ def compare(
     if pending:
         desired = context.steps.list_images(installation, desired, pending)
         inputs = replace(inputs, image_names=_image_names(installation, live, pending))
+    pace = _pace(installation, desired)
     made = replace(plan(desired, live, inputs), hub=live.digest())
-    return Comparison(desired, live, defer_trainings(made, desired, live, inputs, pace=_pace(installation, desired)))
+    made = guard_served(made, live, pace.policy.guards)
+    return Comparison(desired, live, defer_trainings(made, desired, live, inputs, pace=pace))
 
 
 def _initializers(desired: Desired, live: Live, installation: Installation) -> dict[str, str]:

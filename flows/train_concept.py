@@ -20,15 +20,16 @@ from prefect.runtime import flow_run
 from prefect.settings import get_current_settings
 from prefect.states import Cancelled, Failed
 
+from conceptry.concept import GateSpec
 from conceptry.errors import ConceptryError, TrainingCancelled
 from conceptry.installation import Installation
 from conceptry.training_job import TrainingJob, training_job
 from conceptry.version import Manifest, Version
 from flows import artifacts
 from flows.current_installation import current_installation
+from flows.job_of_head import job_with_head, name_at_head
 from flows.keep_alive import keep_alive, place_of
 from flows.release import release
-from flows.renamed_concept import name_at_head, renamed_job
 from flows.training_runs import INTERRUPTED, training_runs
 from flows.vertex_hooks import cancel_jobs
 from tasks import training
@@ -116,10 +117,10 @@ def publish_and_release(installation: Installation, folder: RunFolder, lock: int
         check_the_names(session, published)
         desired = list_images_task(installation, read_git(installation, wanted.revision, only=wanted.name))
         job = training_job(desired, wanted.name, training.base_models(), retrain=wanted.retrain, expected=fingerprint)
-        metrics = trained(installation, session, folder, lock, job)
-        job = renamed_job(installation, job)
+        metrics = trained(installation, session, folder, lock, job_with_head(installation, job))
+        job = job_with_head(installation, job)
         published = job.name
-        discard_bundle_of_another(folder, published)
+        discard_bundle_of_another(folder, published, job.spec.gate)
         lineage = lineage_of(job, folder, metrics)
         assemble_version(folder, job, metrics, lineage, repo=session.target.repo(published))
         version = publish_version(session, job, folder)
@@ -166,9 +167,13 @@ def place_to_train(installation: Installation, job: TrainingJob) -> AbstractCont
     return slot(places, count, run_id(), lambda: logger.info("waiting for a free training slot"))
 
 
-def discard_bundle_of_another(folder: RunFolder, name: str) -> None:
-    """Delete the bundle that an earlier attempt assembled before the concept was renamed; it holds the old name."""
-    if folder.bundle.is_dir() and bundled(folder).name != name:
+def discard_bundle_of_another(folder: RunFolder, name: str, gate: GateSpec | None = None) -> None:
+    """Delete a bundle that an earlier attempt assembled before the concept was renamed, or with another gate."""
+    if not folder.bundle.is_dir():
+        return
+    manifest = bundled(folder)
+    judged = manifest.spec.get("gate")
+    if manifest.name != name or (gate is not None and judged != gate.model_dump(mode="json")):
         shutil.rmtree(folder.bundle)
 
 

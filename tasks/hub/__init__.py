@@ -10,6 +10,7 @@ the Prefect tasks.
 from tasks.hub.adoption import adopt, holders
 from tasks.hub.bundle import Lineage, assemble
 from tasks.hub.client import translate_errors
+from tasks.hub.clock import hub_time
 from tasks.hub.deletion import delete_concept, delete_versions
 from tasks.hub.find import FoundVersion, find_by_ref, pull
 from tasks.hub.index import update_main
@@ -43,6 +44,7 @@ __all__ = [
     "find_version",
     "hide_repos",
     "holders",
+    "hub_time",
     "list_live",
     "pause_space",
     "publish",

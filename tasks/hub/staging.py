@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from huggingface_hub.errors import RevisionNotFoundError
 
 from tasks.hub.client import translate_errors
+from tasks.hub.clock import hub_time
 from tasks.hub.repo_versions import STAGING, published_commit
 from tasks.hub.session import HubSession
 
@@ -43,7 +44,7 @@ def delete_stale_staging(
         published = [one for one in staged if published_commit(session, name, refs, one.removeprefix(STAGING))]
         waiting = {f"{STAGING}{fingerprint}" for fingerprint in active()}
         left = [one for one in staged if one not in waiting and one not in published]
-        moment = datetime.now(UTC) - older_than
+        moment = hub_time(session) - older_than
         stale = [*published, *(one for one in left if _committed(session, name, one) < moment)]
         for branch in stale if delete else ():
             session.delete_branch(name, branch)

@@ -1,7 +1,9 @@
-"""Concepts that were renamed while their training ran: the version is published under the new name, and paid once.
+"""What a training takes from git's head: everything that is no input of its fingerprint.
 
-A fingerprint holds no name, so the renamed concept has the same one, and its run goes on under the parameters that it
-was started with.
+A run trains the concept.yaml and the images of its own commit. Whether its version is private, how it is judged, and
+where it is trained is decided by the head of the branch, also for a run that is tried again after days. A concept that
+was renamed in the meantime has the same fingerprint, since that holds no name: its version is published under the new
+name, and paid once.
 """
 
 from dataclasses import replace
@@ -13,6 +15,9 @@ from conceptry.installation import Installation
 from conceptry.training_job import TrainingJob
 from tasks import training
 from tasks.git.tasks import read_desired, read_git
+
+_OF_HEAD = ("gate", "space", "endpoint", "release", "retrain", "suspend")
+"""Sections of concept.yaml that are no inputs of a fingerprint."""
 
 
 def name_at_head(installation: Installation, name: str, revision: str) -> str:
@@ -28,19 +33,28 @@ def name_at_head(installation: Installation, name: str, revision: str) -> str:
     return _same(head, then) or name if then is not None else name
 
 
-def renamed_job(installation: Installation, job: TrainingJob) -> TrainingJob:
-    """Return a training under the name that its concept has at the head of the branch, to be published there.
+def job_with_head(installation: Installation, job: TrainingJob) -> TrainingJob:
+    """Return a training with the name, the visibility, the gate and the backend that git's head gives its concept.
 
     Raises:
         SettingsError, TransientError: the origin could not be read.
     """
     head = read_git(installation)
-    found = None if job.name in head.concepts else _same(head, job.desired)
-    concept = head.concepts[found] if found else None
-    if found is None or concept is None or concept.spec is None:
+    renamed = None if job.name in head.concepts else _same(head, job.desired)
+    concept = head.concepts.get(renamed or job.name)
+    if concept is None:
         return job
-    desired = replace(concept, images=job.desired.images)
-    return replace(job, name=found, revision=head.revision, desired=desired, spec=concept.spec)
+    if concept.spec is None:
+        hidden = concept.hidden or job.spec.space.private
+        space = job.spec.space.model_copy(update={"private": hidden})
+        return replace(job, spec=job.spec.model_copy(update={"space": space}))
+    if renamed:
+        desired = replace(concept, images=job.desired.images)
+        return replace(job, name=renamed, revision=head.revision, desired=desired, spec=concept.spec)
+    backend = {"backend": concept.spec.training.backend}
+    training_spec = job.spec.training.model_copy(update=backend)
+    current = {key: getattr(concept.spec, key) for key in _OF_HEAD}
+    return replace(job, spec=job.spec.model_copy(update={**current, "training": training_spec}))
 
 
 def _same(head: Desired, then: DesiredConcept) -> str | None:
