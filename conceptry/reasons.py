@@ -75,6 +75,7 @@ class ActionReason(Reason):
     AWAITING_VERSION = "AwaitingVersion", "nothing: the version to serve is not published yet."
     TRAINING_RUNNING = "TrainingRunning", "nothing: the training is scheduled or running."
     TRAINING_RETRIED = "TrainingRetried", "nothing: an error that passes ended the training, which is tried again."
+    RETRAIN_FAILED = "RetrainFailed", "nothing: a scheduled retraining failed; it is tried again on a later day."
     RELEASE_RUNNING = "ReleaseRunning", "nothing: the run that published the version is releasing it."
     NOTHING_RELEASED = "NothingReleased", "nothing: concept.yaml says `release: none`, and nothing is served."
     ARCHIVED = "Archived", "nothing: the concept is not in git, and its Space serves nothing."

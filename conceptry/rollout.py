@@ -9,7 +9,7 @@ same.
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from conceptry.actions import ActionKind, Attempt, ConceptPlan, Plan
+from conceptry.actions import Action, ActionKind, Attempt, ConceptPlan, Plan
 from conceptry.concept import BaseModel
 from conceptry.desired import Desired
 from conceptry.plan_inputs import PlanInputs
@@ -100,12 +100,13 @@ def defer_trainings(plan: Plan, desired: Desired, live: Live, inputs: PlanInputs
     if not trainings:
         return plan
     closed = pace.closed()
-    by_rollout = {name: rollout for rollout in rollouts(plan, desired, live, inputs) for name in rollout.pending}
+    # A concept that is retrained has a version of its base model already.
+    moving = rollouts(plan, desired, live, inputs) if any(action.retrain is None for action in trainings) else ()
+    by_rollout = {name: rollout for rollout in moving for name in rollout.pending}
     running = sum(attempt != "failed" for attempt in inputs.attempts.values())
     free = len(trainings) if pace.places is None else max(0, pace.places - running)
     deferred: dict[str, Deferral] = {}
-    # Trainings that an edit of a concept needs come before those of a rollout.
-    for action in sorted(trainings, key=lambda action: (action.concept in by_rollout, action.concept)):
+    for action in sorted(trainings, key=lambda action: _turn(action, in_rollout=action.concept in by_rollout)):
         rollout = by_rollout.get(action.concept)
         deferral = closed or (rollout.defer(action.concept, pace.policy) if rollout else None)
         if deferral is None and free == 0:
@@ -115,6 +116,11 @@ def defer_trainings(plan: Plan, desired: Desired, live: Live, inputs: PlanInputs
         else:
             deferred[action.concept] = deferral
     return replace(plan, concepts=tuple(_deferred(one, deferred.get(one.concept)) for one in plan.concepts))
+
+
+def _turn(action: Action, *, in_rollout: bool) -> tuple[int, str, str]:
+    """Return the rank of a training: edits by users, then a rollout, then retrainings, the longest due first."""
+    return 2 if action.retrain else int(in_rollout), action.retrain or "", action.concept
 
 
 def _deferred(one: ConceptPlan, deferral: Deferral | None) -> ConceptPlan:
