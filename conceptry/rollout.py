@@ -106,7 +106,7 @@ def defer_trainings(plan: Plan, desired: Desired, live: Live, inputs: PlanInputs
     running = sum(attempt != "failed" for attempt in inputs.attempts.values())
     free = len(trainings) if pace.places is None else max(0, pace.places - running)
     deferred: dict[str, Deferral] = {}
-    for action in sorted(trainings, key=lambda action: _turn(action, in_rollout=action.concept in by_rollout)):
+    for action in sorted(trainings, key=lambda action: _turn(action, live, in_rollout=action.concept in by_rollout)):
         rollout = by_rollout.get(action.concept)
         deferral = closed or (rollout.defer(action.concept, pace.policy) if rollout else None)
         if deferral is None and free == 0:
@@ -118,9 +118,16 @@ def defer_trainings(plan: Plan, desired: Desired, live: Live, inputs: PlanInputs
     return replace(plan, concepts=tuple(_deferred(one, deferred.get(one.concept)) for one in plan.concepts))
 
 
-def _turn(action: Action, *, in_rollout: bool) -> tuple[int, str, str]:
-    """Return the rank of a training: edits by users, then a rollout, then retrainings, the longest due first."""
-    return 2 if action.retrain else int(in_rollout), action.retrain or "", action.concept
+def _turn(action: Action, live: Live, *, in_rollout: bool) -> tuple[int, str, str, str]:
+    """Return the rank of a training: edits by users, then a rollout, then retrainings, the longest due first.
+
+    Of those that are due on one day the oldest version comes first. In the order of their names, those that come last
+    would be a day later each time that a day does not suffice for all.
+    """
+    if action.retrain is None:
+        return int(in_rollout), "", "", action.concept
+    versions = live.concepts[action.concept].versions
+    return 2, action.retrain, max(version.created[:19] for version in versions), action.concept
 
 
 def _deferred(one: ConceptPlan, deferral: Deferral | None) -> ConceptPlan:
