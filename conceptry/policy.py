@@ -75,6 +75,14 @@ class Keep(_Section):
     days: int = Field(90, ge=0, le=36500, description="Versions whose inputs were in git within so many days.")
 
 
+class Budget(_Section):
+    """Limits on the trainings of a calendar month in UTC; one that is left out is unlimited."""
+
+    runs: int | None = Field(None, ge=1, description="Trainings a month.")
+    gpu_hours: float | None = Field(None, gt=0, description="Hours of accelerators a month.")
+    usd: float | None = Field(None, gt=0, description="US dollars a month, by the estimate of the plan.")
+
+
 class Policy(_Section):
     """conceptry.yaml."""
 
@@ -86,6 +94,11 @@ class Policy(_Section):
     )
     max_failures: float = Field(
         0.2, ge=0, le=1, description="Stop such a rollout when more than this share of its trainings failed."
+    )
+    budget: Budget = Field(
+        Budget(),
+        description="What trainings may cost a month. Retrainings and rollouts wait when it does not suffice for them, "
+        "trainings of edited concepts when it is used up.",
     )
     keep: Keep = Field(Keep(), description="What `conceptry gc` keeps.")
 

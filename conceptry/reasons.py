@@ -91,6 +91,7 @@ class DeferralReason(Reason):
     CANARY_FAILED = "CanaryFailed", "The canary failed with the new RECIPE or base model."
     ROLLOUT_STOPPED = "RolloutStopped", "Too many trainings failed with the new RECIPE or base model."
     NO_FREE_PLACE = "NoFreePlace", "The maximum of trainings runs or is scheduled."
+    BUDGET_SPENT = "BudgetSpent", "The budget of conceptry.yaml for this month is spent, or does not suffice for it."
     REPAIR_FIRST = "RepairFirst", "Branches and tags that were changed manually are repaired first."
 
 

@@ -76,7 +76,8 @@ class TrainingPlanner:
         if attempt == "running":
             running = ActionReason.TRAINING_RETRIED if because else ActionReason.TRAINING_RUNNING
             words = f"{because} ({cause})" if because else f"is being trained: {cause}"
-            return facts.act(ActionKind.NOTHING, running, words, fingerprint=fingerprint, health="Progressing")
+            action = facts.act(ActionKind.NOTHING, running, words, fingerprint=fingerprint, health="Progressing")
+            return replace(action, estimate=self._estimate(base))
         if attempt == "interrupted":
             going_on = f"goes on after its process was lost: {cause}"
             action = facts.act(
@@ -86,7 +87,7 @@ class TrainingPlanner:
                 fingerprint=fingerprint,
                 health="Progressing",
             )
-            return replace(action, retrain=retrain)
+            return replace(action, retrain=retrain, estimate=self._estimate(base))
         if attempt == "failed":
             retry = f"change the inputs, or `conceptry train {facts.desired.name}` to retry"
             failed = f"training failed ({because or cause}); {retry}"
