@@ -14,6 +14,7 @@ from conceptry.desired import Desired
 from conceptry.fingerprint import content_keys, training_fingerprint, training_keys
 from conceptry.plan import plan_concept
 from conceptry.plan_inputs import PlanInputs
+from conceptry.reasons import DeferralReason
 from conceptry.retraining import Failure
 from conceptry.rollout import Pace, defer_trainings
 from conceptry.version import Live, LiveConcept, Version
@@ -24,10 +25,11 @@ SHORTEST = timedelta(minutes=1)
 
 @dataclass(frozen=True)
 class Start:
-    """A training that starts at a moment."""
+    """A training that starts at a moment, and for what it waited since it was due, each reason once."""
 
     at: datetime
     action: Action
+    waited: tuple[DeferralReason, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -65,10 +67,12 @@ class Simulation:
     fails: Callable[[Action], bool] = lambda _action: False
     _plans: dict[str, ConceptPlan] = field(default_factory=dict)
     _running: list[tuple[datetime, Action]] = field(default_factory=list)
+    _waited: dict[str, list[DeferralReason]] = field(default_factory=dict)
 
     def run(self, until: date) -> Forecast:
         """Return what starts from now until the end of a day in UTC, and what waits then."""
-        moment, starts, made = self.pace.now.astimezone(UTC), list[Start](), self._plan(self.pace.now)
+        moment = datetime.fromtimestamp(self.pace.now.timestamp(), UTC)
+        starts, made = list[Start](), self._plan(moment)
         self._running = [
             (moment + self.duration(one.training), one.training)
             for one in made.concepts
@@ -76,15 +80,26 @@ class Simulation:
         ]
         while moment.date() <= until:
             made = self._plan(moment)
-            for action in made.due:
-                if action.kind is ActionKind.TRAIN and action.fingerprint not in self.inputs.attempts:
-                    starts.append(Start(moment, action))
-                    self._running.append((moment + self.duration(action), action))
-                    self._attempt(action, "running")
+            starts += [self._start(moment, action) for action in self._trainings(made)]
             moment = self._next(moment)
             self._finish(moment)
         waiting = tuple(action for action in made.changes if action.kind is ActionKind.TRAIN and action.deferred)
         return Forecast(until, tuple(starts), waiting)
+
+    def _trainings(self, made: Plan) -> list[Action]:
+        """Return the trainings that start now, and note what the others wait for."""
+        trainings = [action for action in made.changes if action.kind is ActionKind.TRAIN]
+        for action in trainings:
+            reasons = self._waited.setdefault(action.fingerprint or "", [])
+            if action.deferral and action.deferral not in reasons:
+                reasons.append(action.deferral)
+        begun = self.inputs.attempts
+        return [one for one in trainings if one.deferred is None and one.fingerprint not in begun]
+
+    def _start(self, moment: datetime, action: Action) -> Start:
+        self._running.append((moment + self.duration(action), action))
+        self._attempt(action, "running")
+        return Start(moment, action, tuple(self._waited.pop(action.fingerprint or "", ())))
 
     def _plan(self, moment: datetime) -> Plan:
         """Return the plan at a moment; only concepts for which something has changed are planned again."""

@@ -1,5 +1,9 @@
 """Scheduled retrainings: the watch starts each once, the longest due first, and tries a failed one again."""
 
+import json
+import os
+import subprocess
+import sys
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
@@ -73,6 +77,27 @@ def test_one_that_failed_is_tried_again_later_and_does_not_need_anybody(
     again = datetime.now(UTC).date() + timedelta(days=after)
     assert f"tried again {again}" in one.listed[-1].cause
     assert [run.id for run in training_runs(str(first.parameters["fingerprint"]))] == [first.id]
+
+
+def test_the_command_shows_what_comes_when_and_what_it_costs(world: World) -> None:
+    day = due_day(world, "due-owl")
+    until = datetime.now(UTC).date() + timedelta(days=35)
+
+    def due(*options: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "cli", "plan", "--due", until.isoformat(), *options]
+        environment = {**os.environ, **world.variables(), "CONCEPTRY_GPU_USD_PER_HOUR": "2"}
+        return subprocess.run(command, env=environment, capture_output=True, text=True)
+
+    done = due("--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert [one["concept"] for one in found["starts"]] == ["due-owl", "due-owl"]
+    again = (datetime.now(UTC).date() + timedelta(days=30)).isoformat()
+    assert [one["due"] for one in found["starts"]] == [day, again]
+    assert found["starts"][1]["at"].startswith(again)
+    assert found["estimate"]["usd"] == pytest.approx(sum(one["estimate"]["usd"] for one in found["starts"]), abs=0.01)
+    assert "2 trainings until" in due().stdout
+    assert not training_runs(world.action("due-owl").fingerprint or ""), "nothing was started"
 
 
 @pytest.mark.parametrize(("loss", "gate", "released"), [(0.06, "rejected", "v1"), (0.04, "passed", "v2")])
