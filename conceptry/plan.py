@@ -66,7 +66,7 @@ def _facts(concept: DesiredConcept, live: LiveConcept, inputs: PlanInputs) -> Co
     spec = concept.spec
     if spec is None:
         return None
-    return ConceptFacts(concept, spec, live, inputs.bases.get(spec.base_model), inputs)
+    return ConceptFacts.of(concept, spec, live, inputs)
 
 
 def _archive(live: LiveConcept) -> ConceptPlan:

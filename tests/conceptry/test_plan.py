@@ -9,7 +9,7 @@ import pytest
 from conceptry.actions import Action
 from conceptry.desired import Desired, DesiredConcept, ImageRef
 from conceptry.errors import Problem, SpecError
-from conceptry.fingerprint import training_fingerprint
+from conceptry.fingerprint import keys_digest, training_fingerprint
 from conceptry.plan import plan
 from conceptry.plan_inputs import PlanInputs
 from conceptry.planner import choose_release
@@ -398,6 +398,32 @@ def test_a_version_of_the_future_is_not_retrained_and_says_why() -> None:
     training = act(wanted_of(**EVERY_30_DAYS), V1, space=serving_of(V1), today=date(1970, 1, 1)).training
     assert training.reason == "InputsTrained"
     assert "dated 2026-11-01" in training.cause
+
+
+@pytest.mark.parametrize("before", [{}, {"max_steps": 200}], ids=["left out", "written out"])
+@pytest.mark.parametrize("after", [{}, {"max_steps": 200}], ids=["left out", "written out"])
+@pytest.mark.parametrize("listed", [True, False], ids=["listed", "not listed"])
+@pytest.mark.parametrize("in_full", [True, False], ids=["in full", "a line"])
+def test_a_default_written_out_trains_nothing(
+    before: dict[str, int], after: dict[str, int], listed: bool, in_full: bool
+) -> None:
+    base = replace(TINY, defaults={"training.max_steps": 200, "training.flips": False})
+    old = version_of(1, spec={"training": before})
+    if not in_full:
+        old = replace(old, keys=keys_digest(old.spec), spec={key: old.spec[key] for key in ("base_model", "recipe")})
+    wanted = wanted_of(training=after)
+    wanted = wanted if listed else replace(wanted, images=None)
+    one = act(wanted, old, space=serving_of(old), bases={"tiny": base})
+    assert (one.training.reason, one.serving.reason, one.sync) == ("InputsTrained", "InSync", "Synced")
+
+
+def test_a_rejected_retraining_of_a_written_out_default_keeps_the_released_version_healthy() -> None:
+    base = replace(TINY, defaults={"training.max_steps": 200})
+    first = version_of(1, spec={"training": {"max_steps": 200}})
+    second = version_of(2, retrain="2026-12-01", gate="rejected", gate_reason=GateReason.NOT_IMPROVED)
+    wanted = wanted_of(training={"max_steps": 200})
+    one = act(wanted, first, second, space=serving_of(first), bases={"tiny": base})
+    assert (one.serving.reason, one.training.reason, one.health) == ("InSync", "InputsTrained", "Healthy")
 
 
 def test_renamed_images_are_the_same_images() -> None:
