@@ -26,7 +26,7 @@ from flows.vertex_hooks import clean_bucket
 from local.console import out
 from local.servers import open_running
 from local.setup_folder import prefect_of
-from tasks import git, hub
+from tasks import git, hub, training
 from tasks.git.tasks import read_desired
 from tasks.locks import hold, run_id
 
@@ -121,7 +121,8 @@ def _judge_one(
     installation: Installation, desired: Desired, live: LiveConcept, keep: Keep, moment: datetime
 ) -> list[RetentionVerdict]:
     history = _history(installation, desired.revision, live.name, moment - timedelta(days=keep.days))
-    reasons = reasons_to_keep(live.versions, _released(desired, live), history, keep) | _initial(desired, live)
+    released, bases = _released(desired, live), training.base_models()
+    reasons = reasons_to_keep(live.versions, released, history, keep, bases) | _initial(desired, live)
     return [RetentionVerdict(live.name, version, reasons.get(version.name)) for version in live.versions]
 
 

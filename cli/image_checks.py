@@ -41,7 +41,8 @@ def hold_unusable(
 
     def checked(one: ConceptPlan) -> ConceptPlan:
         action, concept = one.training, desired.concepts.get(one.concept)
-        if action.kind is not ActionKind.TRAIN or concept is None or concept.spec is None:
+        # The images of a retraining were trained with before.
+        if action.kind is not ActionKind.TRAIN or action.retrain or concept is None or concept.spec is None:
             return one
         told(action.concept)
         problem = _problem(action.concept, concept, concept.spec, desired.revision, installation)

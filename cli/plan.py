@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from cli.due import as_dict, forecast, show
 from cli.exit_codes import PLAN_BROKEN, PLAN_CHANGES, PLAN_IN_SYNC
 from cli.image_checks import hold_unusable
 from cli.options import Json, Root, print_json
@@ -52,6 +54,16 @@ def command(
     images: Annotated[
         bool, typer.Option("--images/--no-images", help="Whether to read the images of concepts to train.")
     ] = True,
+    due: Annotated[
+        datetime | None,
+        typer.Option(
+            "--due",
+            formats=["%Y-%m-%d"],
+            metavar="DATE",
+            help="Show instead which trainings start until the end of that day (UTC), in order, and what they cost, if "
+            "git stays as it is.",
+        ),
+    ] = None,
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of --json instead.")] = False,
 ) -> None:
     """Show what the registry would do now, and why: git compared with the Hub. Changes nothing.
@@ -62,10 +74,19 @@ def command(
     if schema:
         print_json(plan_schema())
         return
+    if due and (markdown or out):
+        raise typer.BadParameter("--due has neither --markdown nor --out")
     with open_running(root) as installation, prefect_of(root):
         repo = installation.settings.repo
         compared = current_comparison(installation, revision=ref)
-        made = _check_images(compared, installation) if images else compared.plan
+        found = forecast(compared, installation, due.date()) if due else None
+        made = _check_images(compared, installation) if images and not due else compared.plan
+    if found is not None:
+        if json:
+            print_json(as_dict(found))
+        else:
+            show(found, console.out())
+        return
     if out is not None:
         out.write_text(made.to_json() + "\n", encoding="utf-8")
     if json:

@@ -8,7 +8,7 @@ branch, tag and index agree; the Space's files are those that were pushed.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
@@ -28,7 +28,7 @@ from conceptry.version_ref import VersionRef
 from flows.drift import find_edits
 from local.console import out
 from local.servers import open_running
-from tasks import dvc, git, hub
+from tasks import dvc, git, hub, training
 from tasks.file_io import file_digest
 from tasks.git.tasks import read_desired
 from tasks.hub.ownership import GITATTRIBUTES
@@ -182,7 +182,12 @@ def _fingerprint(manifest: Manifest) -> str | None:
     base = BaseModel(manifest.base_model, manifest.base_digest, manifest.recipe, spec.resolution or 0)
     images = [ImageRef(path, md5) for path, md5 in manifest.images.items()]
     made = training_fingerprint(spec, images, base, manifest.retrain)
-    return None if made == manifest.fingerprint else f"its inputs give {made[:12]}, not {manifest.fingerprint[:12]}"
+    # Up to release 0.1 a default of the base model counted if it was written out.
+    preset = training.base_models().get(manifest.base_model, base)
+    left_out = replace(base, defaults=preset.defaults)
+    if manifest.fingerprint in (made, training_fingerprint(spec, images, left_out, manifest.retrain)):
+        return None
+    return f"its inputs give {made[:12]}, not {manifest.fingerprint[:12]}"
 
 
 def _git(installation: Installation, manifest: Manifest) -> str | None:

@@ -135,7 +135,8 @@ class ConceptPlan:
             return (long,) if long.cause.startswith(short.cause) else busy
         if busy:
             return busy
-        return (self.training if self.training.health == "Progressing" else self.serving,)
+        noted = self.training.health == "Progressing" or self.training.reason is ActionReason.RETRAIN_FAILED
+        return (self.training if noted else self.serving,)
 
 
 @dataclass(frozen=True)

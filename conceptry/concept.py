@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, ConfigDict, Discriminator, Field, Tag
@@ -225,8 +225,9 @@ class ConceptSpec(_Section):
 class BaseModel:
     """Preset as fingerprints use it: digest of its weights, the trainer's RECIPE, default resolution in pixels.
 
-    In no fingerprint are `min_improvement`, the gate's default threshold, and two texts: what it draws, and what a
-    training of it needs.
+    `defaults` are the values, by training key, that the trainer takes where concept.yaml says nothing. In no
+    fingerprint are `min_improvement`, the gate's default threshold, and two texts: what it draws, and what a training
+    of it needs.
     """
 
     name: str
@@ -236,6 +237,7 @@ class BaseModel:
     min_improvement: float = 0.0
     draws: str = ""
     needs: str = ""
+    defaults: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 
 def spec_path(name: str) -> str:

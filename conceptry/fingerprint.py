@@ -6,7 +6,8 @@ starts a training on a rented GPU, so it holds only what training depends on.
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import combinations
 from posixpath import splitext
 from typing import Any
 
@@ -38,7 +39,8 @@ def content_keys(images: Iterable[ImageRef]) -> tuple[str, ...]:
 def training_keys(spec: ConceptSpec, base: BaseModel) -> dict[str, Any]:
     """Return every value that training depends on, except images and retraining date, by dotted key.
 
-    The resolution is the effective one, so that writing the preset's default into concept.yaml changes nothing.
+    The resolution is the effective one, and any other setting that is the preset's default is None, as if it was left
+    out, so that writing the preset's default into concept.yaml changes nothing.
     """
     keys: dict[str, Any] = {key: getattr(spec, key) for key in TRAINING_KEYS}
     keys["resolution"] = spec.resolution or base.resolution
@@ -47,7 +49,38 @@ def training_keys(spec: ConceptSpec, base: BaseModel) -> dict[str, Any]:
     younger = {key for key in _YOUNGER if training[key] is None}
     keys.update({f"training.{key}": value for key, value in training.items() if key not in younger})
     keys.update({"base_model": base.name, "base_digest": base.digest, "recipe": base.recipe})
-    return keys
+    return without_defaults(keys, base)
+
+
+def without_defaults(keys: Mapping[str, Any], base: BaseModel) -> dict[str, Any]:
+    """Return training keys in which each value that is the default of their base model and recipe is None."""
+    if (keys.get("base_model"), keys.get("recipe")) != (base.name, base.recipe):
+        return dict(keys)
+    written = {key for key, default in base.defaults.items() if keys.get(key) == default}
+    values = {key: None if key in written else value for key, value in keys.items()}
+    return {key: value for key, value in values.items() if key not in written or not _is_younger(key)}
+
+
+def with_defaults(keys: Mapping[str, Any], base: BaseModel) -> Iterator[dict[str, Any]]:
+    """Yield these keys, then each other way in which defaults can be written out that trains the same.
+
+    Up to release 0.1 a default that was written out counted, and versions keep their fingerprints.
+    """
+    unset = [key for key in base.defaults if keys.get(key) is None]
+    for count in range(len(unset) + 1):
+        for chosen in combinations(unset, count):
+            yield {**keys, **{key: base.defaults[key] for key in chosen}}
+
+
+def equivalent_fingerprints(spec: ConceptSpec, images: Iterable[ImageRef], base: BaseModel) -> frozenset[str]:
+    """Return the inputs fingerprints of all concept.yaml that train the same as this one."""
+    content = content_keys(images)
+    each = with_defaults(training_keys(spec, base), base)
+    return frozenset(_sha256({"images": content, "keys": keys}) for keys in each)
+
+
+def _is_younger(key: str) -> bool:
+    return key.removeprefix("training.") in _YOUNGER
 
 
 def keys_digest(keys: Mapping[str, Any]) -> str:
@@ -55,9 +88,11 @@ def keys_digest(keys: Mapping[str, Any]) -> str:
     return _sha256(dict(keys))[:12] if keys else ""
 
 
-def was_trained_with(version: Version, keys: Mapping[str, Any]) -> bool:
+def was_trained_with(version: Version, keys: Mapping[str, Any], base: BaseModel) -> bool:
     """Whether a version was trained with these training keys, also if it is not in full."""
-    return dict(version.spec) == dict(keys) if version.keys is None else version.keys == keys_digest(keys)
+    if version.keys is None:
+        return without_defaults(version.spec, base) == dict(keys)
+    return any(version.keys == keys_digest(same) for same in with_defaults(keys, base))
 
 
 def trainer_config(spec: ConceptSpec) -> dict[str, Any]:

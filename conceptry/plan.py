@@ -37,28 +37,28 @@ def plan_concept(concept: DesiredConcept | None, live: LiveConcept, inputs: Plan
 def open_fingerprints(desired: Desired, live: Live, inputs: PlanInputs) -> set[str]:
     """Return the training fingerprints whose runs the plan depends on; the caller reads these runs from Prefect.
 
-    They are those of needed trainings, and of versions to release.
+    They are those of needed trainings, of retrainings that may have failed, and of versions to release.
     """
     found: set[str] = set()
     for concept, there in _pairs(desired, live):
         facts = _facts(concept, there, inputs) if concept else None
         if facts is None:
             continue
-        training, release = TrainingPlanner(facts).decide().fingerprint, facts.release
+        release = facts.release
         served = there.space.release if there.space else None
         switched = release.fingerprint if release and (release.name != served or there.drift) else None
-        found |= set(filter(None, (training, switched)))
+        found |= TrainingPlanner(facts).fingerprints() | ({switched} if switched else set())
     return found
 
 
-def pending_trainings(desired: Desired, live: Live, inputs: PlanInputs) -> set[str]:
-    """Return the concepts whose needed training was not attempted yet; the caller checks their images in the remote."""
-    found = set()
-    for concept, there in _pairs(desired, live):
-        facts = _facts(concept, there, inputs) if concept else None
-        if facts is not None and TrainingPlanner(facts).decide().kind is ActionKind.TRAIN:
-            found.add(facts.desired.name)
-    return found
+def pending_trainings(made: Plan, *, deferred: bool = False) -> set[str]:
+    """Return the concepts whose training is planned; the caller checks their images in the remote.
+
+    Retrainings that are deferred are left out without `deferred`: they may wait for days, and their images are checked
+    when they may start.
+    """
+    trainings = (action for action in made.changes if action.kind is ActionKind.TRAIN)
+    return {action.concept for action in trainings if deferred or action.retrain is None or action.deferred is None}
 
 
 def _pairs(desired: Desired, live: Live) -> Iterator[tuple[DesiredConcept | None, LiveConcept]]:
@@ -71,7 +71,7 @@ def _facts(concept: DesiredConcept, live: LiveConcept, inputs: PlanInputs) -> Co
     spec = concept.spec
     if spec is None or live.holder is not None:
         return None
-    return ConceptFacts(concept, spec, live, inputs.bases.get(spec.base_model), inputs)
+    return ConceptFacts.of(concept, spec, live, inputs)
 
 
 def _archive(live: LiveConcept) -> ConceptPlan:

@@ -7,6 +7,7 @@ from datetime import date
 from conceptry.actions import Attempt
 from conceptry.concept import BaseModel, ConceptSpec
 from conceptry.estimate import Rate
+from conceptry.retraining import Failure
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,7 @@ class PlanInputs:
         attempts: State of the newest run of each training fingerprint, if that is running, was interrupted by the loss
             of its process and may go on, or failed.
         because: Why the newest run of a training fingerprint failed, or when it is tried again, in words.
+        failures: When and how the newest run of a training fingerprint failed.
         initializers: What is wrong with the initializer of a concept, in words, by its name.
         today: Date by which scheduled retrainings are due; None plans no retraining.
         image_names: Path of an image by its md5, for images that are no longer in git.
@@ -29,6 +31,7 @@ class PlanInputs:
     templates: str
     attempts: Mapping[str, Attempt] = field(default_factory=dict)
     because: Mapping[str, str] = field(default_factory=dict)
+    failures: Mapping[str, Failure] = field(default_factory=dict)
     initializers: Mapping[str, str] = field(default_factory=dict)
     today: date | None = None
     image_names: Mapping[str, str] = field(default_factory=dict)

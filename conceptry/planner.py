@@ -4,13 +4,19 @@
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from conceptry.actions import Action, ActionKind, Health, Sync
 from conceptry.concept import BaseModel, ConceptSpec
 from conceptry.desired import DesiredConcept
-from conceptry.fingerprint import training_fingerprint, training_keys, was_trained_with
+from conceptry.fingerprint import (
+    equivalent_fingerprints,
+    training_fingerprint,
+    training_keys,
+    was_trained_with,
+    without_defaults,
+)
 from conceptry.plan_inputs import PlanInputs
 from conceptry.reasons import ActionReason
 from conceptry.version import LiveConcept, Version
@@ -59,7 +65,7 @@ class ConceptFacts:
         same = (
             version.inputs
             for version in self.live.versions
-            if version.dvc_md5 == self.desired.dvc_md5 and was_trained_with(version, keys)
+            if version.dvc_md5 == self.desired.dvc_md5 and was_trained_with(version, keys, self.base)
         )
         return next(same, None)
 
@@ -67,6 +73,31 @@ class ConceptFacts:
     def made(self) -> tuple[Version, ...]:
         """Versions of the desired inputs."""
         return tuple(version for version in self.live.versions if version.inputs == self.fingerprint)
+
+    @staticmethod
+    def of(desired: DesiredConcept, spec: ConceptSpec, live: LiveConcept, inputs: PlanInputs) -> "ConceptFacts":
+        """Return the facts of a concept.
+
+        A version whose concept.yaml had defaults of the base model written out, or left out, gets the inputs
+        fingerprint of the desired one, which trains the same.
+        """
+        base = inputs.bases.get(spec.base_model)
+        facts = ConceptFacts(desired, spec, live, base, inputs)
+        if base is None or not base.defaults or not live.versions:
+            return facts
+        known = {facts.fingerprint}
+        similar = any(one.dvc_md5 == desired.dvc_md5 and one.inputs not in known for one in live.versions)
+        if desired.images is not None and (similar or not facts.made):
+            known |= equivalent_fingerprints(spec, desired.images, base)
+        versions = tuple(
+            replace(
+                version,
+                inputs=facts.fingerprint or version.inputs if version.inputs in known else version.inputs,
+                spec=without_defaults(version.spec, base),
+            )
+            for version in live.versions
+        )
+        return replace(facts, live=replace(live, versions=versions))
 
     @property
     def newest(self) -> Version | None:

@@ -82,6 +82,14 @@ class Guards(_Section):
     at_least: int = Field(3, ge=0, le=100_000, description="So many are always allowed.")
 
 
+class Budget(_Section):
+    """Limits on the trainings of a calendar month in UTC; one that is left out is unlimited."""
+
+    runs: int | None = Field(None, ge=1, description="Trainings a month.")
+    gpu_hours: float | None = Field(None, gt=0, description="Hours of accelerators a month.")
+    usd: float | None = Field(None, gt=0, description="US dollars a month, by the estimate of the plan.")
+
+
 class Policy(_Section):
     """conceptry.yaml."""
 
@@ -93,6 +101,11 @@ class Policy(_Section):
     )
     max_failures: float = Field(
         0.2, ge=0, le=1, description="Stop such a rollout when more than this share of its trainings failed."
+    )
+    budget: Budget = Field(
+        Budget(),
+        description="What trainings may cost a month. Retrainings and rollouts wait when it does not suffice for them, "
+        "trainings of edited concepts when it is used up.",
     )
     keep: Keep = Field(Keep(), description="What `conceptry gc` keeps.")
     guards: Guards = Field(

@@ -77,6 +77,7 @@ class ActionReason(Reason):
     AWAITING_VERSION = "AwaitingVersion", "nothing: the version to serve is not published yet."
     TRAINING_RUNNING = "TrainingRunning", "nothing: the training is scheduled or running."
     TRAINING_RETRIED = "TrainingRetried", "nothing: an error that passes ended the training, which is tried again."
+    RETRAIN_FAILED = "RetrainFailed", "nothing: a scheduled retraining failed; it is tried again on a later day."
     RELEASE_RUNNING = "ReleaseRunning", "nothing: the run that published the version is releasing it."
     NOTHING_RELEASED = "NothingReleased", "nothing: concept.yaml says `release: none`, and nothing is served."
     UNSIGNED = "Unsigned", "nothing: the concept is not in git, and its repos do not say which installation made them."
@@ -97,6 +98,7 @@ class DeferralReason(Reason):
         "ConfirmationNeeded",
         "More concepts would be archived or released otherwise at once than `guards` in conceptry.yaml allow.",
     )
+    BUDGET_SPENT = "BudgetSpent", "The budget of conceptry.yaml for this month is spent, or does not suffice for it."
     REPAIR_FIRST = "RepairFirst", "Branches and tags that were changed manually are repaired first."
 
 

@@ -9,11 +9,12 @@ same.
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from conceptry.actions import ActionKind, Attempt, ConceptPlan, Plan
+from conceptry.actions import Action, ActionKind, Attempt, ConceptPlan, Plan
+from conceptry.budget import Spending, exceeded, spent_this_month
 from conceptry.concept import BaseModel
 from conceptry.desired import Desired
 from conceptry.plan_inputs import PlanInputs
-from conceptry.policy import Policy
+from conceptry.policy import Budget, Policy
 from conceptry.reasons import ActionReason, DeferralReason, GateReason
 from conceptry.version import Live, LiveConcept, Version
 
@@ -86,6 +87,11 @@ class Pace:
         words = f"trainings may start again {opens:%a %Y-%m-%d %H:%M} {opens.tzname()}"
         return DeferralReason.WINDOW_CLOSED, words
 
+    def over_budget(self, spent: Spending, asked: Spending) -> Deferral | None:
+        """Return the deferral of a training for which this month's budget does not suffice; None if it does."""
+        words = exceeded(self.policy.budget, spent, asked, self.now)
+        return (DeferralReason.BUDGET_SPENT, words) if words else None
+
 
 def defer_trainings(plan: Plan, desired: Desired, live: Live, inputs: PlanInputs, *, pace: Pace) -> Plan:
     """Return the plan with a deferral on each training that must not start now."""
@@ -100,21 +106,37 @@ def defer_trainings(plan: Plan, desired: Desired, live: Live, inputs: PlanInputs
     if not trainings:
         return plan
     closed = pace.closed()
-    by_rollout = {name: rollout for rollout in rollouts(plan, desired, live, inputs) for name in rollout.pending}
+    # A concept that is retrained has a version of its base model already.
+    moving = rollouts(plan, desired, live, inputs) if any(action.retrain is None for action in trainings) else ()
+    by_rollout = {name: rollout for rollout in moving for name in rollout.pending}
     running = sum(attempt != "failed" for attempt in inputs.attempts.values())
     free = len(trainings) if pace.places is None else max(0, pace.places - running)
+    spent = spent_this_month(plan, desired, live, inputs, pace.now) if pace.policy.budget != Budget() else Spending()
     deferred: dict[str, Deferral] = {}
-    # Trainings that an edit of a concept needs come before those of a rollout.
-    for action in sorted(trainings, key=lambda action: (action.concept in by_rollout, action.concept)):
+    for action in sorted(trainings, key=lambda action: _turn(action, live, in_rollout=action.concept in by_rollout)):
         rollout = by_rollout.get(action.concept)
         deferral = closed or (rollout.defer(action.concept, pace.policy) if rollout else None)
+        edited = rollout is None and action.retrain is None
+        deferral = deferral or pace.over_budget(spent, Spending() if edited else Spending.of(action))
         if deferral is None and free == 0:
             deferral = DeferralReason.NO_FREE_PLACE, f"{running} trainings are running"
         if deferral is None:
-            free, running = free - 1, running + 1
+            free, running, spent = free - 1, running + 1, spent + Spending.of(action)
         else:
             deferred[action.concept] = deferral
     return replace(plan, concepts=tuple(_deferred(one, deferred.get(one.concept)) for one in plan.concepts))
+
+
+def _turn(action: Action, live: Live, *, in_rollout: bool) -> tuple[int, str, str, str]:
+    """Return the rank of a training: edits by users, then a rollout, then retrainings, the longest due first.
+
+    Of those that are due on one day the oldest version comes first. In the order of their names, those that come last
+    would be a day later each time that a day does not suffice for all.
+    """
+    if action.retrain is None:
+        return int(in_rollout), "", "", action.concept
+    versions = live.concepts[action.concept].versions
+    return 2, action.retrain, max(version.created[:19] for version in versions), action.concept
 
 
 def _deferred(one: ConceptPlan, deferral: Deferral | None) -> ConceptPlan:

@@ -6,6 +6,7 @@ When a needed training starts is decided by `conceptry/rollout.py`.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
+from functools import cached_property
 from typing import Literal
 
 from conceptry.actions import Action, ActionKind, Change, Estimate
@@ -16,6 +17,8 @@ from conceptry.estimate import estimate
 from conceptry.fingerprint import content_keys, training_fingerprint, training_keys
 from conceptry.planner import ConceptFacts
 from conceptry.reasons import ActionReason, DeferralReason, DriftReason
+from conceptry.retraining import Due, Schedule
+from conceptry.version import Version
 
 
 @dataclass(frozen=True)
@@ -30,10 +33,7 @@ class TrainingPlanner:
             return self._hold(*cannot, sync="Unknown")
         due = self._due()
         if self.facts.made and due is None:
-            cause = f"{self.facts.made[-1].name} was trained of these inputs"
-            return self.facts.act(
-                ActionKind.NOTHING, ActionReason.INPUTS_TRAINED, cause, sync="Synced", health="Healthy"
-            )
+            return self.facts.act(ActionKind.NOTHING, *self._trained(), sync="Synced", health="Healthy")
         if missing := self.facts.desired.missing_images():
             return self.facts.act(ActionKind.WAIT, *missing, fingerprint=self.facts.fingerprint, health="Healthy")
         assert self.facts.base is not None, "a concept without a base model is held above"
@@ -54,16 +54,21 @@ class TrainingPlanner:
             return ActionReason.BASE_MODEL_UNAVAILABLE, cause
         return None
 
-    def _train(self, base: BaseModel, due: tuple[date, str] | None) -> Action:
+    def fingerprints(self) -> set[str]:
+        """Return the fingerprints whose runs the decision depends on."""
+        fingerprint = self.decide().fingerprint
+        return {*self._attempted.values(), fingerprint or ""} - {""}
+
+    def _train(self, base: BaseModel, due: Due | None) -> Action:
         """Return the action for a needed training whose images are in the remote."""
         facts, images = self.facts, self.facts.desired.images or ()
         keys = content_keys(images)
-        retrain = due and due[0].isoformat()
+        retrain = due.day.isoformat() if due else None
         fingerprint = training_fingerprint(facts.spec, images, base, retrain)
         if cannot := self._cannot_train(keys):
             return self._hold(*cannot, fingerprint=fingerprint)
         reason, cause = (
-            (ActionReason.RETRAIN_DUE, due[1])
+            (ActionReason.RETRAIN_DUE, self._schedule_words(due))
             if due
             else training_changes(keys, training_keys(facts.spec, base), facts.live.versions)
         )
@@ -71,7 +76,8 @@ class TrainingPlanner:
         if attempt == "running":
             running = ActionReason.TRAINING_RETRIED if because else ActionReason.TRAINING_RUNNING
             words = f"{because} ({cause})" if because else f"is being trained: {cause}"
-            return facts.act(ActionKind.NOTHING, running, words, fingerprint=fingerprint, health="Progressing")
+            action = facts.act(ActionKind.NOTHING, running, words, fingerprint=fingerprint, health="Progressing")
+            return replace(action, estimate=self._estimate(base))
         if attempt == "interrupted":
             going_on = f"goes on after its process was lost: {cause}"
             action = facts.act(
@@ -81,7 +87,7 @@ class TrainingPlanner:
                 fingerprint=fingerprint,
                 health="Progressing",
             )
-            return replace(action, retrain=retrain)
+            return replace(action, retrain=retrain, estimate=self._estimate(base))
         if attempt == "failed":
             retry = f"change the inputs, or `conceptry train {facts.desired.name}` to retry"
             failed = f"training failed ({because or cause}); {retry}"
@@ -147,17 +153,65 @@ class TrainingPlanner:
         keys = training_keys(self.facts.spec, base)
         return estimate(keys, self.facts.live.versions, rate) if rate else None
 
-    def _due(self) -> tuple[date, str] | None:
-        """Return the day on which a scheduled retraining fell due, and the cause; None if none is due.
+    @cached_property
+    def _last(self) -> Version:
+        """The last version of the inputs in git, from which retrainings are counted."""
+        return max(self.facts.made, key=lambda version: version.number)
 
-        The day is counted from the last version, so it stays the same on later days: a failed retraining remains one
-        attempt with one fingerprint.
-        """
-        retrain, today = self.facts.spec.retrain, self.facts.inputs.today
-        made = self.facts.made
-        if not isinstance(retrain, RetrainSpec) or self.facts.spec.release != "latest" or today is None or not made:
+    @cached_property
+    def _schedule(self) -> Schedule | None:
+        """Schedule of retrainings; None if there is none, or nothing that could be trained again."""
+        retrain, facts = self.facts.spec.retrain, self.facts
+        if not isinstance(retrain, RetrainSpec) or facts.spec.release != "latest" or not facts.made:
             return None
-        newest = max(made, key=lambda version: version.number)
-        day = newest.day + timedelta(days=retrain.every_days)
-        elapsed = (today - newest.day).days
-        return (day, f"scheduled ({elapsed} days since {newest.name})") if day <= today else None
+        return Schedule(self._last.day + timedelta(days=retrain.every_days), retrain.every_days)
+
+    @cached_property
+    def _attempted(self) -> dict[date, str]:
+        """Fingerprints of the retrainings that may have been attempted, by their day."""
+        facts, today, schedule = self.facts, self.facts.inputs.today, self._schedule
+        if schedule is None or today is None or today < schedule.start:
+            return {}
+        first = self._fingerprint(schedule.start)
+        if facts.inputs.attempts.get(first) != "failed":
+            return {schedule.start: first}
+        return {day: self._fingerprint(day) for day in schedule.days(today)}
+
+    def _fingerprint(self, day: date) -> str:
+        """Return the fingerprint of the retraining that is due on a day; "" if the inputs are not known."""
+        base, images = self.facts.base, self.facts.desired.images
+        if base is None or images is None:
+            return ""
+        return training_fingerprint(self.facts.spec, images, base, day.isoformat())
+
+    @cached_property
+    def _next(self) -> Due | None:
+        """The next retraining, due or not; None without a schedule or a date."""
+        if self._schedule is None or self.facts.inputs.today is None:
+            return None
+        known, failed = self.facts.inputs.attempts, self.facts.inputs.failures
+        attempts = {day: known[fingerprint] for day, fingerprint in self._attempted.items() if fingerprint in known}
+        failures = {day: failed[fingerprint] for day, fingerprint in self._attempted.items() if fingerprint in failed}
+        return self._schedule.due(self.facts.inputs.today, attempts, failures)
+
+    def _due(self) -> Due | None:
+        """Return the retraining that is due; None if none is."""
+        today, due = self.facts.inputs.today, self._next
+        return due if due and today and due.day <= today else None
+
+    def _schedule_words(self, due: Due) -> str:
+        elapsed = ((self.facts.inputs.today or due.day) - self._last.day).days
+        again = f", again after the retraining of {due.failed} failed" if due.failed else ""
+        return f"scheduled ({elapsed} days since {self._last.name}){again}"
+
+    def _trained(self) -> tuple[ActionReason, str]:
+        """Return why no training is needed, as reason and words."""
+        due, today = self._next, self.facts.inputs.today
+        if due and due.failed:
+            because = self.facts.inputs.because.get(self._attempted[due.failed])
+            cause = f"the retraining of {due.failed} failed{f' ({because})' if because else ''}; tried again {due.day}"
+            return ActionReason.RETRAIN_FAILED, cause
+        cause = f"{self._last.name} was trained of these inputs"
+        if due and today and self._last.day > today:
+            cause += f"; it is dated {self._last.day}, which is not over, so it is retrained from {due.day} on"
+        return ActionReason.INPUTS_TRAINED, cause

@@ -1,1 +1,1 @@
-"""Prefect flows: watch, train_concept, release, retrain, reap and apply_plan, and the reconcile that they share."""
+"""Prefect flows: watch, train_concept, release, reap and apply_plan, and the reconcile that they share."""

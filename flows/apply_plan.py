@@ -58,7 +58,7 @@ def apply(saved: str) -> State[Any]:
 
 def train_here(action: Action, revision: str) -> None:
     """Run the training of an action in this process."""
-    train_concept(action.concept, revision, action.fingerprint or "")
+    train_concept(action.concept, revision, action.fingerprint or "", action.retrain)
 
 
 def refuse_stale(agreed: Plan, current: Plan) -> None:

@@ -10,7 +10,7 @@ concepts that need a training, whether the DVC remote has every image.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import datetime
 from typing import Any
 
 import httpx
@@ -40,37 +40,62 @@ from tasks.tokens import initializer_problem
 
 @dataclass(frozen=True)
 class Comparison:
-    """Desired state, live state, and the plan that makes the second match the first."""
+    """Desired and live state, and the plan that makes the second match the first, with its `inputs` and `pace`."""
 
     desired: Desired
     live: Live
+    inputs: PlanInputs
+    pace: Pace
     plan: Plan
 
 
-def compare(
-    context: Context, observed: Observation, runs: TrainingRuns | None, today: date | None = None
-) -> Comparison:
+def compare(context: Context, observed: Observation, runs: TrainingRuns | None) -> Comparison:
     """Make the plan.
 
     Args:
         context: Dependencies of the reconcile.
         observed: Desired and live state.
         runs: Training runs on the Prefect server; None without a server.
-        today: Date by which scheduled retrainings are due; None plans no retraining.
     """
+    installation, live = context.installation, observed.live
+    desired, inputs, pace = observed.desired, _inputs(context, observed, runs), _pace(installation, observed.desired)
+    made = defer_trainings(plan(desired, live, inputs), desired, live, inputs, pace=pace)
+    checked: set[str] = set()
+    # A retraining whose images are missing gives its place to another one, whose images are checked then.
+    for everything in (False, True):
+        if not pending_trainings(made) - checked:
+            break
+        checked |= pending_trainings(made, deferred=everything)
+        desired = context.steps.list_images(installation, observed.desired, checked)
+        inputs = replace(inputs, image_names=_image_names(installation, live, checked))
+        made = defer_trainings(plan(desired, live, inputs), desired, live, inputs, pace=pace)
+    made = guard_served(replace(made, hub=live.digest()), live, pace.policy.guards)
+    return Comparison(desired, live, inputs, pace, made)
+
+
+def _inputs(context: Context, observed: Observation, runs: TrainingRuns | None) -> PlanInputs:
+    """Return the inputs of the plan, with the states of the training runs that it depends on."""
     installation, desired, live = context.installation, observed.desired, observed.live
+    today = _moment(runs).date()
     inputs = replace(plan_inputs(installation), today=today, initializers=_initializers(desired, live, installation))
-    if runs is not None:
-        attempts = runs.attempts(open_fingerprints(desired, live, inputs))
-        inputs = replace(inputs, attempts=attempts, because=runs.words(attempts))
-    pending = pending_trainings(desired, live, inputs)
-    if pending:
-        desired = context.steps.list_images(installation, desired, pending)
-        inputs = replace(inputs, image_names=_image_names(installation, live, pending))
-    pace = _pace(installation, desired)
-    made = replace(plan(desired, live, inputs), hub=live.digest())
-    made = guard_served(made, live, pace.policy.guards)
-    return Comparison(desired, live, defer_trainings(made, desired, live, inputs, pace=pace))
+    if runs is None:
+        return inputs
+    asked = open_fingerprints(desired, live, inputs)
+    attempts = runs.attempts(asked)
+    # After a retraining that failed, it depends on the following ones which one is next.
+    following = open_fingerprints(desired, live, replace(inputs, attempts=attempts)) - asked
+    if following:
+        attempts = runs.attempts(asked | following)
+    return replace(inputs, attempts=attempts, because=runs.words(attempts), failures=runs.failures(attempts))
+
+
+def _moment(runs: TrainingRuns | None) -> datetime:
+    """Return the current time by the clock that is behind, the Prefect server's or this machine's.
+
+    By a clock that is years ahead, every retraining would be due.
+    """
+    here: datetime = now("UTC")
+    return here if runs is None else min(here, runs.server_time())
 
 
 def _initializers(desired: Desired, live: Live, installation: Installation) -> dict[str, str]:
@@ -85,9 +110,7 @@ def _initializers(desired: Desired, live: Live, installation: Installation) -> d
     return {name: problem for name, problem in found.items() if problem}
 
 
-def current_comparison(
-    installation: Installation, *, today: date | None = None, revision: str | None = None
-) -> Comparison:
+def current_comparison(installation: Installation, *, revision: str | None = None) -> Comparison:
     """Observe and plan outside of a run, at the head of the branch or at a revision.
 
     If no Prefect server responds, the plan does not take running trainings into account.
@@ -97,10 +120,10 @@ def current_comparison(
     if get_current_settings().api.url:
         try:
             with training_runs(installation) as runs:
-                return compare(context, observed, runs, today)
+                return compare(context, observed, runs)
         except httpx.HTTPError:
             pass
-    return compare(context, observed, None, today)
+    return compare(context, observed, None)
 
 
 def plan_inputs(installation: Installation) -> PlanInputs:

@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid5
 
 from prefect.client.orchestration import SyncPrefectClient
@@ -37,6 +37,7 @@ from prefect.types._datetime import now
 from conceptry.actions import Attempt
 from conceptry.installation import Installation
 from conceptry.reasons import ActionReason
+from conceptry.retraining import Failure
 from flows.liveness import Deadlines, Liveness, server_time
 from tasks.events import emit
 from tasks.prefect_client import connected
@@ -81,6 +82,7 @@ class TrainingRuns:
         self._client, self._installation, self._since = client, installation, since
         self._liveness = liveness
         self._seen: dict[str, FlowRun] = {}
+        self._known: dict[str, FlowRun] = {}
 
     def attempts(self, fingerprints: Iterable[str]) -> dict[str, Attempt]:
         """Return the state of the runs of these fingerprints, and of all that are active.
@@ -88,7 +90,8 @@ class TrainingRuns:
         A fingerprint that may be trained is left out.
         """
         self._seen = active = {str(run.parameters.get("fingerprint")): run for run in self.active()}
-        states = {fingerprint: self._attempt(run) for fingerprint, run in self._newest(fingerprints).items()}
+        self._known = self._newest(fingerprints)
+        states = {fingerprint: self._attempt(run) for fingerprint, run in self._known.items()}
         states |= dict.fromkeys(active, "running")
         return {fingerprint: attempt for fingerprint, attempt in states.items() if attempt is not None}
 
@@ -98,6 +101,11 @@ class TrainingRuns:
         newest = self._newest(failed) if failed else {}
         words = {fingerprint: cause for fingerprint, run in newest.items() if (cause := _cause(run))}
         return words | {fingerprint: when for fingerprint, run in self._seen.items() if (when := _waits(run))}
+
+    def failures(self, attempts: Mapping[str, Attempt]) -> dict[str, Failure]:
+        """Return when and how the runs of the last `attempts` failed, by fingerprint."""
+        failed = (self._known[fingerprint] for fingerprint, attempt in attempts.items() if attempt == "failed")
+        return {str(run.parameters.get("fingerprint")): _failure(run) for run in failed}
 
     def active(self) -> list[FlowRun]:
         """Return the runs that are scheduled or running; runs that lost their process are ended and left out."""
@@ -221,6 +229,12 @@ def _cause(run: FlowRun) -> str:
     lines = (run.state.message or "").splitlines() if run.state else []
     text = _PREFIX.sub("", lines[0]) if lines else ""
     return text.removeprefix(f"{run.parameters.get('name')}: ")
+
+
+def _failure(run: FlowRun) -> Failure:
+    ended = run.end_time or (run.state.timestamp if run.state else None) or now("UTC")
+    cancelled = run.state_type is StateType.CANCELLED
+    return Failure(ended.astimezone(UTC).date(), run.total_run_time.total_seconds(), cancelled)
 
 
 def _waits(run: FlowRun) -> str | None:

@@ -35,7 +35,7 @@ from local.steady_runner import SteadyRunner
 
 FILE = Path(conceptry.__path__[0]).parent / "prefect.yaml"
 WATCH, REAP = "watch", "reap"
-# Maximum of concurrent runs of the other flows: a manual release, a retrain, and one that is ending.
+# Maximum of concurrent runs of the other flows: manual releases, a reap, and one that is ending.
 OTHERS = 4
 # Seconds for the current watch to end at shutdown.
 PATIENCE = 6.0

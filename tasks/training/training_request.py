@@ -12,6 +12,9 @@ from trainer.base_weights import presets
 from trainer.metrics import METRICS_FILE, MetricsError, TrainingMetrics, read_metrics
 from trainer.recipe import RECIPE
 
+PRESET_DEFAULTS = ("max_steps", "learning_rate", "batch_size", "flips")
+"""Training settings whose default is the preset's. A change of one of them in a preset has to raise RECIPE."""
+
 
 @dataclass(frozen=True)
 class TrainingRequest:
@@ -70,6 +73,7 @@ def base_model(name: str) -> BaseModel:
         min_improvement=preset.min_improvement,
         draws=preset.draws,
         needs=preset.needs,
+        defaults={f"training.{key}": getattr(preset, key) for key in PRESET_DEFAULTS},
     )
 
 

@@ -9,10 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conceptry.desired import ImageRef
-from conceptry.fingerprint import content_keys, serving_changes, serving_fingerprint, training_fingerprint
+from conceptry.fingerprint import (
+    content_keys,
+    equivalent_fingerprints,
+    serving_changes,
+    serving_fingerprint,
+    training_fingerprint,
+)
 from tests.support.plan_worlds import TINY, images_of, spec_of, version_of
 
 ABC = images_of("abc")
+DEFAULTS = {"training.max_steps": 200, "training.batch_size": 8, "training.flips": False}
 MD5S = st.text("0123456789abcdef", min_size=32, max_size=32)
 
 
@@ -96,6 +103,23 @@ def test_a_retraining_is_another_version_of_the_same_inputs() -> None:
 
 def test_the_presets_own_values_written_out_change_nothing() -> None:
     assert training_fingerprint(spec_of(resolution=64), ABC, TINY) == training_fingerprint(spec_of(), ABC, TINY)
+
+
+@pytest.mark.parametrize("written", [{"max_steps": 200}, {"flips": False}, {"batch_size": 8}], ids=str)
+def test_a_default_written_out_is_the_same_as_one_left_out(written: dict[str, Any]) -> None:
+    base, literal = replace(TINY, defaults=DEFAULTS), training_fingerprint(spec_of(training=written), ABC, TINY)
+    assert training_fingerprint(spec_of(training=written), ABC, base) == training_fingerprint(spec_of(), ABC, TINY)
+    for spec in (spec_of(), spec_of(training=written)):
+        assert literal in equivalent_fingerprints(spec, ABC, base), "a version of an earlier release has this one"
+    assert literal not in equivalent_fingerprints(spec_of(training={"seed": 1}), ABC, base)
+
+
+@pytest.mark.parametrize("training", [{"max_steps": 201}, {"batch_size": 9}, {"flips": True}], ids=str)
+def test_any_other_value_counts(training: dict[str, Any]) -> None:
+    base = replace(TINY, defaults=DEFAULTS)
+    fingerprint = training_fingerprint(spec_of(training=training), ABC, base)
+    assert fingerprint == training_fingerprint(spec_of(training=training), ABC, TINY)
+    assert fingerprint not in equivalent_fingerprints(spec_of(), ABC, base)
 
 
 def test_version_and_templates_are_a_reason_to_render() -> None:

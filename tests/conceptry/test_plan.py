@@ -2,18 +2,19 @@
 
 import json
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 
 import pytest
 
 from conceptry.actions import Action
 from conceptry.desired import Desired, DesiredConcept, ImageRef
 from conceptry.errors import Problem, SpecError
-from conceptry.fingerprint import training_fingerprint
+from conceptry.fingerprint import keys_digest, training_fingerprint
 from conceptry.plan import plan
 from conceptry.plan_inputs import PlanInputs
 from conceptry.planner import choose_release
 from conceptry.reasons import DriftReason, GateReason
+from conceptry.retraining import Failure
 from conceptry.version import Drift, Evidence, Gate, Live, LiveConcept, MainState, SpaceState
 from tests.support.plan_worlds import (
     BASES,
@@ -353,10 +354,76 @@ def test_training_carries_the_fingerprint_of_what_it_will_make() -> None:
     assert retraining.fingerprint == fingerprint(retrain="2026-12-01")
 
 
-def test_scheduled_retraining_that_fails_is_one_attempt_not_one_a_day() -> None:
-    world = {"space": serving_of(V1), "attempts": {fingerprint(retrain="2026-12-01"): "failed"}}
-    for day in (date(2026, 12, 3), date(2026, 12, 4), date(2027, 3, 1)):
-        assert act(wanted_of(**EVERY_30_DAYS), V1, today=day, **world).training.kind == "hold"
+def test_a_retraining_that_fails_is_tried_twice_again_and_then_when_the_next_one_is_due() -> None:
+    day, attempts, failures, tried = date(2026, 12, 1), {}, {}, []
+    while day < date(2027, 1, 8):
+        world = {"space": serving_of(V1), "attempts": attempts, "failures": failures}
+        one = act(wanted_of(**EVERY_30_DAYS), V1, today=day, **world)
+        if one.training.retrain:
+            tried.append(one.training.retrain)
+            attempts[one.training.fingerprint] = "failed"
+            failures[one.training.fingerprint] = Failure(day)
+        else:
+            assert (one.training.reason, one.sync, one.health) == ("RetrainFailed", "Synced", "Healthy")
+        day += timedelta(days=1)
+    assert tried == ["2026-12-01", "2026-12-02", "2026-12-04", "2026-12-31", "2027-01-01", "2027-01-03"]
+
+
+@pytest.mark.parametrize(
+    ("failure", "again"),
+    [
+        (Failure(date(2026, 12, 31)), "2027-01-01"),
+        (Failure(date(2027, 1, 20)), "2027-01-21"),
+        (Failure(date(2026, 12, 1), cancelled=True), "2026-12-31"),
+        (Failure(date(2050, 1, 1)), "2027-01-21"),
+        (Failure(date(2020, 1, 1)), "2026-12-21"),
+    ],
+    ids=["late", "today", "cancelled", "by a clock that is ahead", "by a clock that is behind"],
+)
+def test_what_failed_is_not_tried_again_at_once(failure: Failure, again: str) -> None:
+    first, today = fingerprint(retrain="2026-12-01"), date(2027, 1, 20)
+    world = {"space": serving_of(V1), "attempts": {first: "failed"}, "failures": {first: failure}}
+    training = act(wanted_of(**EVERY_30_DAYS), V1, today=today, **world).training
+    assert again == (training.retrain or training.cause[-10:])
+
+
+def test_a_retraining_that_runs_is_the_only_one_even_when_the_next_one_is_due() -> None:
+    attempts = {fingerprint(retrain="2026-12-01"): "failed", fingerprint(retrain="2026-12-02"): "running"}
+    world = {"space": serving_of(V1), "attempts": attempts, "today": date(2027, 1, 20)}
+    training = act(wanted_of(**EVERY_30_DAYS), V1, **world).training
+    assert (training.reason, training.fingerprint) == ("TrainingRunning", fingerprint(retrain="2026-12-02"))
+
+
+def test_a_version_of_the_future_is_not_retrained_and_says_why() -> None:
+    training = act(wanted_of(**EVERY_30_DAYS), V1, space=serving_of(V1), today=date(1970, 1, 1)).training
+    assert training.reason == "InputsTrained"
+    assert "dated 2026-11-01" in training.cause
+
+
+@pytest.mark.parametrize("before", [{}, {"max_steps": 200}], ids=["left out", "written out"])
+@pytest.mark.parametrize("after", [{}, {"max_steps": 200}], ids=["left out", "written out"])
+@pytest.mark.parametrize("listed", [True, False], ids=["listed", "not listed"])
+@pytest.mark.parametrize("in_full", [True, False], ids=["in full", "a line"])
+def test_a_default_written_out_trains_nothing(
+    before: dict[str, int], after: dict[str, int], listed: bool, in_full: bool
+) -> None:
+    base = replace(TINY, defaults={"training.max_steps": 200, "training.flips": False})
+    old = version_of(1, spec={"training": before})
+    if not in_full:
+        old = replace(old, keys=keys_digest(old.spec), spec={key: old.spec[key] for key in ("base_model", "recipe")})
+    wanted = wanted_of(training=after)
+    wanted = wanted if listed else replace(wanted, images=None)
+    one = act(wanted, old, space=serving_of(old), bases={"tiny": base})
+    assert (one.training.reason, one.serving.reason, one.sync) == ("InputsTrained", "InSync", "Synced")
+
+
+def test_a_rejected_retraining_of_a_written_out_default_keeps_the_released_version_healthy() -> None:
+    base = replace(TINY, defaults={"training.max_steps": 200})
+    first = version_of(1, spec={"training": {"max_steps": 200}})
+    second = version_of(2, retrain="2026-12-01", gate="rejected", gate_reason=GateReason.NOT_IMPROVED)
+    wanted = wanted_of(training={"max_steps": 200})
+    one = act(wanted, first, second, space=serving_of(first), bases={"tiny": base})
+    assert (one.serving.reason, one.training.reason, one.health) == ("InSync", "InputsTrained", "Healthy")
 
 
 def test_renamed_images_are_the_same_images() -> None:

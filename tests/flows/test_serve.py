@@ -14,7 +14,7 @@ from prefect.flows import load_flow_from_entrypoint
 from local import serve_flows
 from tests.support.registry_world import World
 
-NAMES = {"watch/watch", "train-concept/train-concept", "retrain/retrain", "release/release", "reap/reap"}
+NAMES = {"watch/watch", "train-concept/train-concept", "release/release", "reap/reap"}
 
 
 def test_serve_declares_what_prefect_yaml_declares() -> None:
@@ -27,7 +27,6 @@ def test_serve_declares_what_prefect_yaml_declares() -> None:
         assert len(deployment.schedules or []) == len(declared[name].get("schedules", []))
         assert len(deployment.triggers) == len(declared[name].get("triggers", []))
     assert served["watch"].schedules[0].schedule.interval.total_seconds() == 7
-    assert served["retrain"].schedules[0].schedule.cron == declared["retrain"]["schedules"][0]["cron"]
 
 
 def test_prefect_deploy_all_takes_every_declaration(world: World, repo_root: Path) -> None:
@@ -47,4 +46,3 @@ def test_prefect_deploy_all_takes_every_declaration(world: World, repo_root: Pat
         train = client.read_deployment_by_name("train-concept/train-concept")
         assert train.global_concurrency_limit is not None
         assert train.global_concurrency_limit.limit == 4
-        assert client.read_deployment_by_name("retrain/retrain").schedules[0].schedule.cron == "17 3 * * *"

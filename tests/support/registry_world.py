@@ -142,13 +142,14 @@ class World:
     def publish(self, name: str, *, created: str, loss: float) -> None:
         """Publish a version that was made on another day."""
         job = job_at_head(self.installation, name)
-        make_trained(self.root / "trained", token=f"<{name}>", loss=loss)
+        trained, made = self.root / f"trained-{name}", self.root / f"bundle-{name}"
+        make_trained(trained, token=f"<{name}>", loss=loss)
         lineage = Lineage(
             fingerprint=job.fingerprint, inputs=job.inputs, commit=job.revision,
             dvc_md5=job.desired.dvc_md5 or "", images=job.desired.images or (), created=created,
         )  # fmt: skip
         bundle = assemble(
-            self.root / "trained", self.root / "bundle", name=name, spec=job.spec, base=job.base, lineage=lineage,
+            trained, made, name=name, spec=job.spec, base=job.base, lineage=lineage,
             gate=GateResult((GateFinding(GateReason.IMPROVED, "passed", "it was good"),)), repo=f"local/{name}",
         )  # fmt: skip
         publish(self.session, name, bundle)

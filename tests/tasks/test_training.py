@@ -13,12 +13,13 @@ from typing import Any
 
 import pytest
 
-from conceptry.concept import ConceptSpec
+from conceptry.concept import ConceptSpec, TrainingSpec
 from conceptry.desired import ImageRef
 from conceptry.errors import SettingsError, TrainingError, TransientError
 from conceptry.fingerprint import trainer_config, training_fingerprint
 from tasks.training import TrainingRequest, base_model, failure, train_local
 from trainer.base_weights.presets import PRESETS
+from trainer.training_config import parse
 
 SPEC = ConceptSpec(placeholder_token="<x>", initializer_token="circle")
 
@@ -145,3 +146,24 @@ def test_what_was_trained_with_this_recipe_is_not_trained_again(
     images = [ImageRef(f"{letter}.jpg", md5(letter.encode()).hexdigest()) for letter in "abc"]
     asked = ConceptSpec.model_validate({"placeholder_token": "<my-cat>", "initializer_token": "cat", **spec})
     assert training_fingerprint(asked, images, base_model(asked.base_model), retrain) == fingerprint
+
+
+NO_DEFAULT_OF_A_PRESET = {"held_out", "backend", "templates"}
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_default_written_out_is_what_the_trainer_takes_without_it(name: str) -> None:
+    base = base_model(name)
+    left_out = {key for key, field in TrainingSpec.model_fields.items() if field.default is None}
+    assert {f"training.{key}" for key in left_out - NO_DEFAULT_OF_A_PRESET} == set(base.defaults)
+    plain = {"placeholder_token": "<my-cat>", "initializer_token": "cat", "base_model": name}
+    spec = ConceptSpec.model_validate(plain)
+    taken = parse(trainer_config(spec))
+    for key, default in base.defaults.items():
+        field = key.removeprefix("training.")
+        assert getattr(taken, field) == default, "what the trainer fills in"
+        written = ConceptSpec.model_validate({**plain, "training": {field: default}})
+        assert parse(trainer_config(written)) == taken
+        assert training_fingerprint(written, (), base) == training_fingerprint(spec, (), base)
+    resolved = ConceptSpec.model_validate({**plain, "resolution": taken.resolution})
+    assert training_fingerprint(resolved, (), base) == training_fingerprint(spec, (), base)
