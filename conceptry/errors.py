@@ -11,6 +11,7 @@
     ├── HubError                 the Hub refused a request, or holds unexpected data
     │   └── PublishConflictError another process published at the same time            (retryable)
     ├── StalePlanError           git or the Hub has changed since the plan was saved
+    ├── UnexpectedError          an exception about one concept that is a bug, or damage that no check finds
     └── SettingsError            CONCEPTRY_... settings that are missing or wrong
 
 A message says what happened, in which concept and file, and what to do next. `retryable` is whether the same call may
@@ -20,6 +21,9 @@ succeed later; for bad data it is false. All of them can be pickled, because Pre
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
+
+MAX_WORDS = 300
+"""Characters of the text of a foreign exception that a message quotes."""
 
 
 class ConceptryError(Exception):
@@ -130,6 +134,18 @@ class StalePlanError(ConceptryError):
 
     def __reduce__(self) -> tuple[type["StalePlanError"], tuple[str]]:
         return (type(self), (self.what,))
+
+
+class UnexpectedError(ConceptryError):
+    """Any other exception about one concept; `conceptry.isolation.isolate` logs its traceback."""
+
+    def __init__(self, what: str, *, concept: str | None = None) -> None:
+        words = " ".join(what.split())
+        super().__init__(
+            f"an unexpected error ({words if len(words) <= MAX_WORDS else words[:MAX_WORDS] + '...'})",
+            concept=concept,
+            next_step="its traceback is in the log",
+        )
 
 
 class SettingsError(ConceptryError):

@@ -54,6 +54,7 @@ class ActionReason(Reason):
     IMAGES_NOT_PUSHED = "ImagesNotPushed", "wait: some images are not in the DVC remote."
     # hold
     SPEC_INVALID = "SpecInvalid", "hold: concept.yaml or images.dvc has mistakes."
+    UNEXPECTED = "Unexpected", "hold: an unexpected error; its traceback is in the log."
     DATA_CORRUPT = "DataCorrupt", "hold: the list of images in the DVC remote is damaged."
     REPO_UNREADABLE = "RepoUnreadable", "hold: the content of the model repo cannot be read."
     BASE_MODEL_UNAVAILABLE = "BaseModelUnavailable", "hold: the base model is not available in this installation."

@@ -7,17 +7,20 @@ watcher inspects some in turn. The record of inspections, drift.json in the scra
 
 import json
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import Context, copy_context
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from conceptry.desired import Desired
-from conceptry.errors import ConceptryError
+from conceptry.errors import ConceptryError, UnexpectedError
 from conceptry.fingerprint import serving_fingerprint
 from conceptry.installation import Installation
+from conceptry.isolation import isolate
 from conceptry.reasons import DriftReason
 from conceptry.version import Drift, Live, LiveConcept
 from flows.rendering import space_of
@@ -62,7 +65,7 @@ def find_drift(
         edited = find_edits(session, desired, there) if name in spaces else None
         return replace(there, drift=(*there.drift, *moved, *main, *(edited or ())))
 
-    found = _each(inspect, sorted({*repos, *spaces, *cards}))
+    found = _each(inspect, sorted({*repos, *spaces, *cards}), live)
     drift = {name: one.drift for name, one in found.items()}
     memory.save(installation.work.drift, live, drift, repos=repos, spaces=spaces, cards=cards)
     return Live({**live.concepts, **found})
@@ -110,7 +113,8 @@ class _Memory:
             known = json.loads(file.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             known = {}
-        return cls(known if isinstance(known, dict) else {})
+        entries = known.items() if isinstance(known, dict) else ()
+        return cls({name: entry for name, entry in entries if _is_entry(entry)})
 
     def space_moved(self, live: LiveConcept) -> bool:
         shown = live.space
@@ -156,15 +160,25 @@ class _Memory:
         write_atomically(file, json.dumps(entries).encode())
 
 
-def _each(inspect: Inspect, names: Iterable[str]) -> dict[str, LiveConcept]:
-    """Inspect concepts in parallel; leave one that cannot be inspected for the next run."""
+def _is_entry(entry: object) -> bool:
+    return isinstance(entry, dict) and isinstance(entry.get("turn", 0), int)
 
-    def attempt(name: str) -> tuple[str, LiveConcept] | None:
-        try:
-            return name, inspect(name)
-        except ConceptryError as error:
+
+def _each(inspect: Inspect, names: Sequence[str], live: Live) -> dict[str, LiveConcept]:
+    """Inspect concepts in parallel; leave one that cannot be inspected for the next run.
+
+    One whose inspection ended in an unexpected error carries it.
+    """
+
+    def attempt(name: str, context: Context) -> tuple[str, LiveConcept] | None:
+        def failed(error: ConceptryError) -> LiveConcept | None:
             _logger.warning("%s: could not be inspected: %s", name, error)
-            return None
+            return replace(live.concepts[name], error=str(error)) if isinstance(error, UnexpectedError) else None
+
+        # The log of a run is found by the context.
+        found = context.run(isolate, name, partial(inspect, name), failed)
+        return None if found is None else (name, found)
 
     with ThreadPoolExecutor(_JOBS, thread_name_prefix="drift") as pool:
-        return dict(found for found in pool.map(attempt, names) if found is not None)
+        attempts = pool.map(attempt, names, [copy_context() for _ in names])
+        return dict(found for found in attempts if found is not None)

@@ -11,6 +11,7 @@ concepts that need a training, whether the DVC remote has every image.
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date
+from functools import partial
 from typing import Any
 
 import httpx
@@ -20,10 +21,12 @@ from prefect.states import Completed, Failed
 from prefect.types._datetime import now
 
 from conceptry.actions import Plan
+from conceptry.concept import ConceptSpec
 from conceptry.desired import Desired
-from conceptry.errors import SpecError
+from conceptry.errors import ConceptryError
 from conceptry.initial_version import initial_version_problem
 from conceptry.installation import Installation
+from conceptry.isolation import isolate, printable
 from conceptry.plan import open_fingerprints, pending_trainings, plan
 from conceptry.plan_inputs import PlanInputs
 from conceptry.policy import PATH as POLICY
@@ -57,8 +60,9 @@ def compare(
         runs: Training runs on the Prefect server; None without a server.
         today: Date by which scheduled retrainings are due; None plans no retraining.
     """
-    installation, desired, live = context.installation, observed.desired, observed.live
-    inputs = replace(plan_inputs(installation), today=today, initializers=_initializers(desired, live, installation))
+    installation, live = context.installation, observed.live
+    desired, initializers = _check_initializers(observed.desired, live, installation)
+    inputs = replace(plan_inputs(installation), today=today, initializers=initializers)
     if runs is not None:
         attempts = runs.attempts(open_fingerprints(desired, live, inputs))
         inputs = replace(inputs, attempts=attempts, because=runs.words(attempts))
@@ -70,16 +74,23 @@ def compare(
     return Comparison(desired, live, defer_trainings(made, desired, live, inputs, pace=_pace(installation, desired)))
 
 
-def _initializers(desired: Desired, live: Live, installation: Installation) -> dict[str, str]:
-    """Return what is wrong with the initializers of all concepts, by name."""
+def _check_initializers(desired: Desired, live: Live, installation: Installation) -> tuple[Desired, dict[str, str]]:
+    """Return what is wrong with the initializers of all concepts, by name, in words.
+
+    A concept whose initializer could not be checked carries the error in the returned desired state.
+    """
     bases = training.base_models()
-    found = {
-        name: initializer_problem(concept.spec, installation.base_dir)
-        or initial_version_problem(concept.spec, bases[concept.spec.base_model], live.concepts)
-        for name, concept in desired.concepts.items()
-        if concept.spec is not None
-    }
-    return {name: problem for name, problem in found.items() if problem}
+
+    def check(spec: ConceptSpec) -> str | None:
+        problem = initializer_problem(spec, installation.base_dir)
+        return problem or initial_version_problem(spec, bases[spec.base_model], live.concepts)
+
+    specs = {name: concept.spec for name, concept in desired.concepts.items() if concept.spec is not None}
+    found = {name: isolate(name, partial(check, spec), lambda error: error) for name, spec in specs.items()}
+    errors = {name: problem for name, problem in found.items() if isinstance(problem, ConceptryError)}
+    held = {name: replace(desired.concepts[name], error=error) for name, error in errors.items()}
+    words = {name: problem for name, problem in found.items() if isinstance(problem, str) and problem}
+    return replace(desired, concepts={**desired.concepts, **held}), words
 
 
 def current_comparison(
@@ -106,12 +117,22 @@ def plan_inputs(installation: Installation) -> PlanInputs:
 
 
 def read_policy(installation: Installation, revision: str) -> tuple[Policy, str | None]:
-    """Read conceptry.yaml at a revision; for an invalid one return the defaults and the error."""
-    data = git.read_file(installation.work.mirror, revision, POLICY)
-    try:
+    """Read conceptry.yaml at a revision; for an invalid one return the defaults and the error.
+
+    Raises:
+        TransientError: the mirror is damaged.
+    """
+
+    def read() -> tuple[Policy, str | None]:
+        data = git.read_file(installation.work.mirror, revision, POLICY)
         return load_policy(None if data is None else data.decode("utf-8", "surrogateescape")), None
-    except SpecError as error:
-        return Policy(), "; ".join(str(error).splitlines())
+
+    def failed(error: ConceptryError) -> tuple[Policy, str | None]:
+        if error.retryable:
+            raise error
+        return Policy(), printable("; ".join(str(error).splitlines()))
+
+    return isolate(POLICY, read, failed)
 
 
 def final_state(plan: Plan, failures: Mapping[str, Exception]) -> State[Any]:

@@ -1,18 +1,24 @@
 """Live state of all concepts from two paged listings, and of one concept from its own repos."""
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import replace
+from functools import partial
 
+from huggingface_hub import CardData
 from huggingface_hub.hf_api import ModelInfo, SpaceInfo
 
-from conceptry.errors import HubError
+from conceptry.errors import ConceptryError
+from conceptry.isolation import isolate
 from conceptry.version import Live, LiveConcept, MainState, SpaceState, Version
 from tasks.hub.client import translate_errors
+from tasks.hub.listing import UnreadableRepo, list_repos
 from tasks.hub.main_card import card_drift, listed_versions, recover_versions, with_unlisted
 from tasks.hub.repair import drift_of_refs
 from tasks.hub.session import KEY, HubSession, Refs
 
+Listed = ModelInfo | SpaceInfo | UnreadableRepo
 PAUSED = frozenset({"PAUSED", "PAUSING"})
 
 
@@ -22,7 +28,7 @@ def list_live(session: HubSession, names: Collection[str] = ()) -> Live:
     Repos without Conceptry's key in their card are left out, unless the card was deleted or replaced: of the concepts
     in `names` and of those that have a Space, the history of main shows that. If an index cannot be read, the history
     and the branches of that repo are read instead, so that no version is trained twice. If these cannot be read either,
-    the concept carries the `error`, and the other concepts are unaffected.
+    the concept carries the `error`, and the other concepts are unaffected. So it is with any other exception.
 
     Args:
         session: Session with the Hub.
@@ -31,39 +37,56 @@ def list_live(session: HubSession, names: Collection[str] = ()) -> Live:
     Raises:
         HubError, TransientError: the Hub refused, or could not be reached.
     """
-    target, api = session.target, session.api
+    target = session.target
     with translate_errors(target, f"listing the repos of {target.owner}"), ThreadPoolExecutor(1) as second:
-        pages = api.list_spaces(author=target.owner, expand=["cardData", "private", "runtime", "sha"])
-        listed = second.submit(lambda: {name: info for name, info in _named(target.owner, pages) if _is_ours(info)})
-        found = api.list_models(author=target.owner, expand=["cardData", "private", "sha"])
-        models = dict(_named(target.owner, found))
-        spaces = listed.result()
+        listed = second.submit(copy_context().run, lambda: dict(list_repos(session, "space")))
+        models = dict(list_repos(session, "model"))
+        spaces = {name: info for name, info in listed.result().items() if _is_ours(info)}
     concepts = {}
     for name in sorted(models.keys() | spaces.keys()):
-        space = _space(spaces[name]) if name in spaces else None
-        public = any(not repos[name].private for repos in (models, spaces) if name in repos)
-        if name not in models:
-            concepts[name] = LiveConcept(name, (), space, public=public)
-        elif _is_ours(models[name]) or space is not None or name in names:
-            concept = _listed_concept(session, name, models[name], space)
-            if concept is not None:
-                concepts[name] = replace(concept, public=public)
+        repos = [infos[name] for infos in (models, spaces) if name in infos]
+        if not any(map(_is_ours, repos)) and name not in names:
+            continue
+        concept = isolate(
+            name,
+            partial(_listed_concept, session, name, models.get(name), spaces.get(name)),
+            partial(_unread, name, spaces.get(name)),
+        )
+        if concept is not None:
+            concepts[name] = replace(concept, public=any(not info.private for info in repos))
     return Live(concepts)
 
 
+def _unread(name: str, space: Listed | None, error: ConceptryError) -> LiveConcept:
+    """Return a concept whose repos could not be read, with what is known of its Space: it may have to be taken down."""
+    state = isolate(name, lambda: _space(space), lambda _: None) if isinstance(space, SpaceInfo) else None
+    return LiveConcept(name, (), state, error=str(error))
+
+
 def _listed_concept(
-    session: HubSession, name: str, info: ModelInfo | SpaceInfo, space: SpaceState | None
+    session: HubSession, name: str, listed: Listed | None, listed_space: Listed | None
 ) -> LiveConcept | None:
-    """Return a concept of the listing; None for a repo of someone else that has a concept's name."""
+    """Return a concept of the listing; None for a repo of someone else that has a concept's name.
+
+    Raises:
+        HubError, TransientError: the Hub refused, or could not be reached, or what it holds cannot be read.
+    """
+    info, shown = _readable(listed), _readable(listed_space)
+    space = None if shown is None else _space(shown)
+    if info is None:
+        return LiveConcept(name, (), space)
     data = _data(info)
-    try:
-        with translate_errors(session.target, "reading its versions", name=name):
-            versions = listed_versions(session, name, data, info.sha, in_full=False)
-            if versions is not None:
-                return LiveConcept(name, versions, space, _main(data, info.sha, versions))
-            return _recovered(session, name, info, space)
-    except HubError as error:
-        return LiveConcept(name, (), space, error=str(error))
+    with translate_errors(session.target, "reading its versions", name=name):
+        versions = listed_versions(session, name, data, info.sha, in_full=False)
+        if versions is not None:
+            return LiveConcept(name, versions, space, _main(data, info.sha, versions))
+        return _recovered(session, name, info, space)
+
+
+def _readable(repo: Listed | None) -> ModelInfo | SpaceInfo | None:
+    if isinstance(repo, UnreadableRepo):
+        raise repo.error
+    return repo
 
 
 def _recovered(
@@ -118,19 +141,12 @@ def complete(session: HubSession, live: LiveConcept) -> LiveConcept:
     return read_live(session, live.name) if any(version.keys is not None for version in live.versions) else live
 
 
-def _named(owner: str, repos: Iterable[ModelInfo] | Iterable[SpaceInfo]) -> Iterator[tuple[str, ModelInfo | SpaceInfo]]:
-    for info in repos:
-        namespace, _, name = info.id.partition("/")
-        if namespace == owner:
-            yield name, info
-
-
 def _data(info: ModelInfo | SpaceInfo) -> object:
-    return info.card_data.get(KEY) if info.card_data else None
+    return info.card_data.get(KEY) if isinstance(info.card_data, CardData) else None
 
 
-def _is_ours(info: ModelInfo | SpaceInfo) -> bool:
-    return isinstance(_data(info), dict)
+def _is_ours(info: Listed) -> bool:
+    return info.ours if isinstance(info, UnreadableRepo) else isinstance(_data(info), dict)
 
 
 def _has_card(info: ModelInfo | SpaceInfo) -> bool:
