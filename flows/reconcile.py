@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import httpx
@@ -135,16 +136,26 @@ def read_policy(installation: Installation, revision: str) -> tuple[Policy, str 
     return isolate(POLICY, read, failed)
 
 
-def final_state(plan: Plan, failures: Mapping[str, Exception]) -> State[Any]:
-    """Return the final state of a run: Failed if an action failed; a concept that needs a user does not fail it."""
+def final_state(
+    plan: Plan, failures: Mapping[str, Exception], skipped: Mapping[str, str] = MappingProxyType({})
+) -> State[Any]:
+    """Return the final state of a run: Failed if an action failed; a concept that needs a user does not fail it.
+
+    Args:
+        plan: The plan that was carried out.
+        failures: Exceptions by concept.
+        skipped: Why actions were left for the next run, by concept, in words.
+    """
+    words = "; ".join(f"{name}: {why}" for name, why in sorted(skipped.items()))
+    left = f"; {len(skipped)} skipped until the next run ({words})" if skipped else ""
     if failures:
         words = "; ".join(f"{name}: {error}" for name, error in sorted(failures.items()))
-        return Failed(message=f"{len(failures)} of {len(plan.changes)} changes failed: {words}")
+        return Failed(message=f"{len(failures)} of {len(plan.changes)} changes failed: {words}{left}")
     later = len(plan.changes) - len(plan.due)
     degraded = sum(one.health == "Degraded" for one in plan.concepts)
     needed = f", {degraded} degraded" if degraded else ""
     waiting = f", {later} of them later" if later else ""
-    return Completed(message=f"{len(plan.concepts)} concepts, {len(plan.changes)} changes{waiting}{needed}")
+    return Completed(message=f"{len(plan.concepts)} concepts, {len(plan.changes)} changes{waiting}{needed}{left}")
 
 
 def _pace(installation: Installation, desired: Desired) -> Pace:
