@@ -14,7 +14,7 @@ from itertools import groupby
 from prefect import get_run_logger
 
 from conceptry.actions import Action, ActionKind, urgency
-from conceptry.errors import ConceptryError
+from conceptry.errors import ConceptryError, TransientError
 from conceptry.work_folder import WorkFolder
 from tasks.file_io import write_atomically
 from tasks.locks import run_id, try_hold
@@ -74,6 +74,10 @@ def apply_in_time(
 
 def _note(outcome: Outcome[Action], applied: Applied) -> None:
     for action, error in outcome.failed:
+        if isinstance(error, TransientError) and error.not_before is not None:
+            get_run_logger().warning("%s: %s: %s", action.concept, action.kind, error)
+            applied.skipped[action.concept] = str(error).removeprefix(f"{action.concept}: ")
+            continue
         known = isinstance(error, ConceptryError)
         get_run_logger().error("%s: %s: %s", action.concept, action.kind, error, exc_info=None if known else error)
         applied.failures[action.concept] = error

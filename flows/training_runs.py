@@ -34,6 +34,7 @@ from prefect.states import AwaitingRetry, Completed
 from prefect.types._datetime import now
 
 from conceptry.actions import Attempt
+from conceptry.errors import moment_in
 from conceptry.installation import Installation
 from conceptry.reasons import ActionReason
 from flows.liveness import Deadlines, Liveness, server_time
@@ -47,6 +48,8 @@ MAX_RESUMED = 3
 """How often a crashed run is scheduled again."""
 PAUSES = tuple(timedelta(minutes=minutes) for minutes in (1, 5, 15, 30, *[60] * 24))
 """Pauses before each new attempt after an error that passes: more than a day in total."""
+LONGEST = timedelta(hours=6)
+"""Longest time that an answer of the Hub adds to a pause."""
 RESUMED = "Resumes at the first unfinished task."
 TRIED_AGAIN = "Tried again after: "
 """Messages of the states that the watcher gives to an interrupted run; a user's retry has another one."""
@@ -171,6 +174,9 @@ class TrainingRuns:
         if crashed:
             return AwaitingRetry(message=RESUMED)
         moment = self.server_time() + PAUSES[often]
+        said = moment_in(run.state.message or "")
+        if said is not None:
+            moment = max(moment, min(said, moment + LONGEST))
         return AwaitingRetry(message=f"{TRIED_AGAIN}{run.state.message}", scheduled_time=moment)
 
     def _resumed(self, run: UUID, message: str) -> int | None:

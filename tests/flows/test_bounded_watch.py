@@ -10,12 +10,14 @@ import pytest
 from huggingface_hub import set_client_factory
 
 from conceptry.actions import Action, ActionKind
+from conceptry.errors import moment_in
 from conceptry.reasons import ActionReason
 from conceptry.work_folder import WorkFolder
 from flows.bounded_apply import JOBS, apply_in_time
 from flows.train_concept import train_concept
 from flows.watch import watch
-from tasks.hub.client import new_client
+from tasks.hub.client import new_client, prepare
+from tasks.hub.rate_limits import LIMITS
 from tasks.locks import hold, is_held
 from tests.support.registry_world import World
 from tests.support.wait import wait_until
@@ -131,3 +133,33 @@ def test_one_slow_concept_stops_the_watch_for_no_other(world: World) -> None:
         wait_until(lambda: not is_held(lock))
     assert world.action("slow-dog").kind == "nothing"
     assert watch(seconds=10, return_state=True).message == "2 concepts, 0 changes"
+
+
+def test_a_quota_of_the_hub_is_waited_for_and_not_asked_again(world: World) -> None:
+    world.write("many-dog")
+    world.push()
+    train_concept(**world.trained("many-dog"))
+    world.write("many-dog", space={"title": "Another"})
+    world.push()
+    asked: list[str] = []
+
+    class Transport(httpx2.HTTPTransport):
+        def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+            if request.method == "POST" and "/commit/" in request.url.path:
+                asked.append(request.url.path)
+                return httpx2.Response(429, headers={"Retry-After": "2400"}, request=request)
+            return super().handle_request(request)
+
+    set_client_factory(lambda: prepare(httpx2.Client(transport=Transport(), follow_redirects=True)))
+    try:
+        for _ in range(2):
+            state = watch(seconds=30, return_state=True)
+            assert state.is_completed()
+            assert "1 skipped until the next run (many-dog: " in (state.message or "")
+            assert moment_in(state.message or "") is not None
+        assert len(asked) == 1
+    finally:
+        LIMITS.forget()
+        set_client_factory(new_client)
+    watch()
+    assert world.action("many-dog").kind == "nothing"
