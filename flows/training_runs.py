@@ -127,12 +127,15 @@ class TrainingRuns:
     ) -> FlowRun:
         """Schedule the training of a fingerprint: one run, however many processes call this.
 
-        An interrupted run is scheduled again; with `again`, a user's request, also one that failed or was cancelled.
+        An interrupted run is scheduled again; with `again`, a user's request, also one that failed or was cancelled. At
+        another revision that becomes a new run, because keys that are in no fingerprint may have been corrected, for
+        example gate.min_clip_gain; it finds the finished steps in the run's folder.
         """
         run = self._newest([fingerprint]).get(fingerprint)
         if run is not None and self._attempt(run) == "running":
             return run
-        retry = None if run is None else self._retry(run, again=again)
+        moved = again and run is not None and run.parameters.get("revision") != revision
+        retry = None if run is None or moved else self._retry(run, again=again)
         if run is not None and run.state is not None and retry is not None:
             # Two watches that read the same state make one transition of it.
             retry.state_details.transition_id = uuid5(run.state.id, "retry")

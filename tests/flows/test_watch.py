@@ -171,6 +171,24 @@ def test_a_training_that_failed_is_held_until_a_person_retries_it(world: World) 
     assert world.planned("sick-dog").health == "Progressing"
 
 
+def test_a_retry_after_a_correction_reads_the_correction(world: World) -> None:
+    world.write("gate-dog", gate={"min_clip_gain": 3.0})
+    world.push()
+    watch()
+    fingerprint = world.action("gate-dog").fingerprint or ""
+    set_state(training_runs(fingerprint)[0], Failed(message="gate.min_clip_gain needs CLIP scores"))
+    assert world.action("gate-dog").reason == "TrainingFailed"
+    world.write("gate-dog")
+    revision = world.push("Remove that key, as the error says")
+    assert world.action("gate-dog").fingerprint == fingerprint
+
+    again = schedule_training(world.installation, "gate-dog")
+    assert again is not None
+    assert again.parameters["revision"] == revision
+    assert len(training_runs(fingerprint)) == 2
+    assert world.planned("gate-dog").health == "Progressing"
+
+
 def test_a_training_that_was_killed_goes_on_by_itself_but_not_for_ever(world: World) -> None:
     world.write("dead-dog")
     world.push()
