@@ -7,9 +7,9 @@ watcher inspects some in turn. The record of inspections, drift.json in the scra
 
 import json
 import logging
+import queue
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextvars import Context, copy_context
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -26,9 +26,12 @@ from conceptry.version import Drift, Live, LiveConcept
 from flows.rendering import space_of
 from tasks import hub, space
 from tasks.file_io import write_atomically
+from tasks.thread_pool import run_each
 
 FEW = 20
 """Maximum of repos that one run inspects."""
+SECONDS = 20.0
+"""Time for the inspections of one run."""
 _JOBS = 8
 _OF_CARDS = (DriftReason.CARD_EDITED, DriftReason.CARD_MISSING)
 _logger = logging.getLogger(__name__)
@@ -37,7 +40,13 @@ Inspect = Callable[[str], LiveConcept]
 
 
 def find_drift(
-    installation: Installation, session: hub.HubSession, desired: Desired, live: Live, *, in_turn: bool = False
+    installation: Installation,
+    session: hub.HubSession,
+    desired: Desired,
+    live: Live,
+    *,
+    in_turn: bool = False,
+    seconds: float = SECONDS,
 ) -> Live:
     """Return the live state with the drift of the inspected concepts added.
 
@@ -47,6 +56,7 @@ def find_drift(
         desired: Desired state.
         live: Live state from the listing.
         in_turn: Of many concepts, inspect those with the oldest inspection; if False, inspect none of many.
+        seconds: Time for all inspections; one that is late is left for the next run.
     """
     memory = _Memory.load(installation.work.drift)
     ours = [name for name, there in sorted(live.concepts.items()) if there.error is None]
@@ -65,7 +75,7 @@ def find_drift(
         edited = find_edits(session, desired, there) if name in spaces else None
         return replace(there, drift=(*there.drift, *moved, *main, *(edited or ())))
 
-    found = _each(inspect, sorted({*repos, *spaces, *cards}), live)
+    found = _each(inspect, sorted({*repos, *spaces, *cards}), live, seconds)
     drift = {name: one.drift for name, one in found.items()}
     memory.save(installation.work.drift, live, drift, repos=repos, spaces=spaces, cards=cards)
     return Live({**live.concepts, **found})
@@ -164,21 +174,23 @@ def _is_entry(entry: object) -> bool:
     return isinstance(entry, dict) and isinstance(entry.get("turn", 0), int)
 
 
-def _each(inspect: Inspect, names: Sequence[str], live: Live) -> dict[str, LiveConcept]:
-    """Inspect concepts in parallel; leave one that cannot be inspected for the next run.
+def _each(inspect: Inspect, names: Sequence[str], live: Live, seconds: float) -> dict[str, LiveConcept]:
+    """Inspect concepts in parallel; leave one that cannot be inspected, or not in time, for the next run.
 
     One whose inspection ended in an unexpected error carries it.
     """
+    done: queue.SimpleQueue[tuple[str, LiveConcept]] = queue.SimpleQueue()
 
-    def attempt(name: str, context: Context) -> tuple[str, LiveConcept] | None:
+    def attempt(name: str) -> None:
         def failed(error: ConceptryError) -> LiveConcept | None:
             _logger.warning("%s: could not be inspected: %s", name, error)
             return replace(live.concepts[name], error=str(error)) if isinstance(error, UnexpectedError) else None
 
-        # The log of a run is found by the context.
-        found = context.run(isolate, name, partial(inspect, name), failed)
-        return None if found is None else (name, found)
+        found = isolate(name, partial(inspect, name), failed)
+        if found is not None:
+            done.put((name, found))
 
-    with ThreadPoolExecutor(_JOBS, thread_name_prefix="drift") as pool:
-        attempts = pool.map(attempt, names, [copy_context() for _ in names])
-        return dict(found for found in attempts if found is not None)
+    outcome = run_each(attempt, names, jobs=_JOBS, deadline=time.monotonic() + seconds)
+    for name in (*outcome.late, *outcome.waiting):
+        _logger.warning("%s: was not inspected within %.0f s; the next run does it", name, seconds)
+    return dict(done.get() for _ in range(done.qsize()))

@@ -14,8 +14,11 @@ from conceptry.errors import moment_in
 from conceptry.reasons import ActionReason
 from conceptry.work_folder import WorkFolder
 from flows.bounded_apply import JOBS, apply_in_time
+from flows.drift import find_drift
 from flows.train_concept import train_concept
 from flows.watch import watch
+from tasks.git.tasks import read_desired
+from tasks.hub import list_live
 from tasks.hub.client import new_client, prepare
 from tasks.hub.rate_limits import LIMITS
 from tasks.locks import hold, is_held
@@ -163,3 +166,33 @@ def test_a_quota_of_the_hub_is_waited_for_and_not_asked_again(world: World) -> N
         set_client_factory(new_client)
     watch()
     assert world.action("many-dog").kind == "nothing"
+
+
+def test_one_slow_inspection_is_left_for_the_next_run(world: World) -> None:
+    for name in ("calm-cat", "slow-cat"):
+        world.write(name)
+        world.push()
+        train_concept(**world.trained(name))
+        world.api().delete_branch(f"local/{name}", branch="v1")
+    event, asked = threading.Event(), threading.Event()
+
+    class Transport(httpx2.HTTPTransport):
+        def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+            if "/local/slow-cat/refs" in request.url.path:
+                asked.set()
+                event.wait()
+            return super().handle_request(request)
+
+    session = world.session
+    live = list_live(session)
+    set_client_factory(lambda: httpx2.Client(transport=Transport(), follow_redirects=True))
+    try:
+        found = find_drift(world.installation, session, read_desired(world.installation), live, seconds=3.0).concepts
+    finally:
+        event.set()
+        wait_until(lambda: all(thread.name != "conceptry-pool" for thread in threading.enumerate()))
+        set_client_factory(new_client)
+    assert asked.is_set()
+    assert [str(drift.reason) for drift in found["calm-cat"].drift] == ["BranchMissing"]
+    assert found["slow-cat"].drift == ()
+    assert world.action("slow-cat").reason == "Drifted"
