@@ -6,16 +6,19 @@ import hashlib
 import json
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from conceptry.actions import ActionKind, ConceptPlan, Plan
 from conceptry.concept import ConceptSpec
 from conceptry.desired import Desired, DesiredConcept
-from conceptry.errors import ConceptryError
+from conceptry.errors import ConceptryError, UnexpectedError
 from conceptry.fingerprint import trainer_config, training_keys
 from conceptry.installation import Installation
+from conceptry.isolation import isolate, printable
 from conceptry.reasons import ActionReason
 from tasks import dvc, records, training
 from tasks.file_io import write_atomically
@@ -45,10 +48,11 @@ def hold_unusable(
         if action.kind is not ActionKind.TRAIN or action.retrain or concept is None or concept.spec is None:
             return one
         told(action.concept)
-        problem = _problem(action.concept, concept, concept.spec, desired.revision, installation)
+        look = partial(_problem, action.concept, concept, concept.spec, desired.revision, installation)
+        problem = isolate(action.concept, look, _unexpected)
         if problem is None:
             return one
-        held = replace(action, kind=ActionKind.HOLD, reason=ActionReason.IMAGES_UNUSABLE, cause=problem)
+        held = replace(action, kind=ActionKind.HOLD, reason=problem[0], cause=printable(problem[1]))
         return replace(one, training=replace(held, health="Degraded", estimate=None, deferred=None, deferral=None))
 
     return replace(plan, concepts=tuple(checked(one) for one in plan.concepts))
@@ -56,19 +60,26 @@ def hold_unusable(
 
 def _problem(
     name: str, concept: DesiredConcept, spec: ConceptSpec, revision: str, installation: Installation
-) -> str | None:
-    """Return why a concept's images cannot be trained with; None if they can, or if that could not be checked."""
+) -> tuple[ActionReason, str] | None:
+    """Return why a concept's images cannot be trained with, as reason and words; None if they can.
+
+    Raises:
+        ConceptryError: they could not be downloaded or checked.
+    """
 
     def fetch(folder: Path) -> Path:
         mirror, md5 = installation.work.mirror, concept.dvc_md5 or ""
         return dvc.fetch_images(mirror, revision, md5, concept.images, destination=folder / "images", concept=name)
 
     place, base_dir = installation.work.checks, installation.base_dir
-    try:
-        found = kept(place, name, spec, fetch, base_dir=base_dir, images_md5=concept.dvc_md5)
-    except ConceptryError:
-        return None  # they could not be downloaded or checked; the run will say so, and try again
-    return next((message.removeprefix(f"{name}: ") for level, message in found if level == "error"), None)
+    found = kept(place, name, spec, fetch, base_dir=base_dir, images_md5=concept.dvc_md5)
+    words = (message.removeprefix(f"{name}: ") for level, message in found if level == "error")
+    return next(((ActionReason.IMAGES_UNUSABLE, one) for one in words), None)
+
+
+def _unexpected(error: ConceptryError) -> tuple[ActionReason, str] | None:
+    """Return the hold for an unexpected error; None for one that the run will tell of, and try again."""
+    return (ActionReason.UNEXPECTED, str(error)) if isinstance(error, UnexpectedError) else None
 
 
 def kept(
@@ -96,7 +107,8 @@ def kept(
     keys = training_keys(spec, training.base_model(spec.base_model))
     digest = hashlib.sha256(json.dumps([images_md5, keys], sort_keys=True).encode()).hexdigest()
     file = place / f"{digest[:32]}.json"
-    if images_md5 and file.is_file():
+    # A damaged file is made again.
+    with suppress(OSError, ValueError, TypeError):
         return [(level, message) for level, message in json.loads(file.read_bytes())]
     with tempfile.TemporaryDirectory(prefix="conceptry-images-") as scratch:
         folder = images(Path(scratch))

@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.syntax import Syntax
 from safetensors.numpy import save_file
 
-from cli.lint import read_checkout
+from cli.checkout_files import read_checkout
 from cli.new import Added, NewConcept, add_concept, commands
 from cli.options import Root
 from conceptry.concept import ConceptSpec

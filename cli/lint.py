@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -16,12 +17,14 @@ import typer
 from rich.text import Text
 
 from cli import image_checks
+from cli.checkout_files import Checkout, read_checkout
 from cli.options import Root, print_json
-from conceptry.concept import ConceptSpec, spec_path
-from conceptry.desired import ConceptSource, DesiredConcept, images_path, parse_sources
+from conceptry.concept import spec_path
+from conceptry.desired import DesiredConcept, images_path
 from conceptry.errors import ConceptryError, SpecError
 from conceptry.initial_version import initial_version_problem
 from conceptry.installation import Installation
+from conceptry.isolation import isolate
 from conceptry.policy import PATH as POLICY
 from conceptry.policy import load_policy
 from conceptry.version import Live
@@ -52,27 +55,6 @@ class Finding:
     def __str__(self) -> str:
         place = self.file if self.line is None else f"{self.file}:{self.line}"
         return f"{place}: {self.level}: {self.message}"
-
-
-@dataclass(frozen=True)
-class Checkout:
-    """Working tree with its concepts."""
-
-    top: Path
-    sources: tuple[ConceptSource, ...]
-    concepts: Mapping[str, DesiredConcept]
-
-    def line(self, name: str, key: str) -> int | None:
-        """Return the line of a top-level key of concept.yaml."""
-        text = next((source.spec_text for source in self.sources if source.name == name), None)
-        lines = (text or "").splitlines()
-        return next((number for number, line in enumerate(lines, 1) if line.startswith(f"{key}:")), None)
-
-    def specs(self) -> Iterator[tuple[str, ConceptSpec]]:
-        """Yield the names and specs of the valid concepts."""
-        for name, concept in self.concepts.items():
-            if concept.spec is not None:
-                yield name, concept.spec
 
 
 def command(
@@ -108,21 +90,11 @@ def lint(top: Path, installation: Installation | None, *, remote: bool = True) -
     concepts, unreachable = _images(checkout, remote=remote)
     found += [*unreachable, *_duplicates(concepts), *_unusable(checkout, concepts, base_dir)]
     if remote:
-        found += _missing(concepts)
+        damaged = {name: one for name, one in concepts.items() if one.error is not checkout.concepts[name].error}
+        found += [*_missing(concepts), *_mistakes(replace(checkout, concepts=damaged))]
         if installation is not None:
             found += _versions(checkout, installation)
     return sorted(found, key=lambda finding: (finding.file, finding.line or 0, finding.message))
-
-
-def read_checkout(top: Path) -> Checkout:
-    """Read concepts/*/ of a working tree."""
-    sources = []
-    for folder in sorted(path for path in (top / "concepts").glob("*") if path.is_dir()):
-        texts = [folder / "concept.yaml", folder / "images.dvc"]
-        if any(path.is_file() for path in texts):
-            read = [path.read_text("utf-8", "surrogateescape") if path.is_file() else None for path in texts]
-            sources.append(ConceptSource(folder.name, *read))
-    return Checkout(top, tuple(sources), parse_sources(sources))
 
 
 def _mistakes(checkout: Checkout) -> Iterator[Finding]:
@@ -153,7 +125,7 @@ def _policy(checkout: Checkout) -> Iterator[Finding]:
 
 def _initializers(checkout: Checkout, base_dir: Path | None) -> Iterator[Finding]:
     for name, spec in checkout.specs():
-        if problem := initializer_problem(spec, base_dir):
+        if problem := isolate(name, partial(initializer_problem, spec, base_dir), str):
             yield _unknown(checkout, name, problem)
 
 
@@ -188,12 +160,14 @@ def _unusable(checkout: Checkout, concepts: Mapping[str, DesiredConcept], base_d
         if folder.is_dir() and any(folder.iterdir()):
             place = checkout.top / ".dvc" / "tmp" / "conceptry" / "images"
             key = concepts[name].dvc_md5
-            try:
-                found = image_checks.kept(place, name, spec, images, base_dir=base_dir, images_md5=key)
-            except ConceptryError as error:
-                found = [("error", str(error))]
+            check = partial(image_checks.kept, place, name, spec, images, base_dir=base_dir, images_md5=key)
+            found = isolate(name, check, _as_finding)
             for level, message in found:
                 yield Finding(level, images_path(name), None, message)
+
+
+def _as_finding(error: ConceptryError) -> list[tuple[image_checks.Level, str]]:
+    return [("error", str(error))]
 
 
 def _duplicates(concepts: Mapping[str, DesiredConcept]) -> Iterator[Finding]:
@@ -213,6 +187,9 @@ def _duplicates(concepts: Mapping[str, DesiredConcept]) -> Iterator[Finding]:
 
 def _missing(concepts: Mapping[str, DesiredConcept]) -> Iterator[Finding]:
     for name, concept in concepts.items():
+        if concept.remote_error is not None:
+            yield Finding("warning", images_path(name), None, f"not checked: {concept.remote_error}")
+            continue
         if concept.error is not None or concept.dvc_md5 is None:
             continue
         missing = [image.relpath for image in concept.missing]

@@ -1,13 +1,14 @@
 """Content of a plan: per concept one action for what is served and one for what is trained, each with its reason."""
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from enum import StrEnum
 from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
 from conceptry.errors import ConceptryError
+from conceptry.isolation import printable
 from conceptry.reasons import ActionReason, DeferralReason
 from conceptry.version import Drift
 
@@ -48,6 +49,10 @@ class Change:
     what: str
     old: str | None
     new: str | None
+
+    def printable(self) -> "Change":
+        """Return it with texts that every terminal and encoding can show."""
+        return Change(printable(self.what), _printable(self.old), _printable(self.new))
 
     def __str__(self) -> str:
         if self.old is None:
@@ -91,6 +96,18 @@ class Action:
     deferral: DeferralReason | None = None
     drift: tuple[Drift, ...] = ()
 
+    def printable(self) -> "Action":
+        """Return it with texts that every terminal and encoding can show; parts come from the Hub, DVC and git."""
+        return replace(
+            self,
+            concept=printable(self.concept),
+            cause=printable(self.cause),
+            fingerprint=_printable(self.fingerprint),
+            version=_printable(self.version),
+            changes=tuple(change.printable() for change in self.changes),
+            drift=tuple(replace(drift, detail=printable(drift.detail)) for drift in self.drift),
+        )
+
 
 @dataclass(frozen=True)
 class ConceptPlan:
@@ -102,6 +119,10 @@ class ConceptPlan:
     concept: str
     serving: Action
     training: Action
+
+    def printable(self) -> "ConceptPlan":
+        """Return it with texts that every terminal and encoding can show."""
+        return ConceptPlan(printable(self.concept), self.serving.printable(), self.training.printable())
 
     @property
     def actions(self) -> tuple[Action, Action]:
@@ -256,6 +277,10 @@ def plan_schema() -> dict[str, Any]:
     for definition in (schema, *schema["$defs"].values()):
         definition.pop("title", None)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Conceptry plan", **schema}
+
+
+def _printable(text: str | None) -> str | None:
+    return None if text is None else printable(text)
 
 
 _OPTIONAL = ("changes", "estimate", "deferred", "deferral", "drift")

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from conceptry.concept import ConceptSpec, check_name, check_unique_tokens, load_spec, spec_path
 from conceptry.errors import ConceptryError, Problem, SpecError
+from conceptry.isolation import isolate, printable_name
 from conceptry.reasons import ActionReason
 from conceptry.withdrawal import read_withdrawal
 from conceptry.yaml_spec import read_dvc_md5
@@ -22,13 +23,21 @@ class ImageRef:
     md5: str
 
 
+LINK = "is a symbolic link, which is not followed; replace it by what it points to"
+SUBMODULE = "is a submodule, which is not read; replace it by its files"
+
+
 @dataclass(frozen=True)
 class ConceptSource:
-    """Raw texts of a concept's two files at one revision; None for a file that does not exist."""
+    """Raw texts of a concept's two files at one revision; None for a file that does not exist.
+
+    `problem` says why the files were not read, for example a symbolic link, which git does not follow.
+    """
 
     name: str
     spec_text: str | None
     images_dvc: str | None
+    problem: Problem | None = None
 
 
 @dataclass(frozen=True)
@@ -80,7 +89,7 @@ def images_path(name: str) -> str:
 
 def parse_sources(sources: Iterable[ConceptSource]) -> dict[str, DesiredConcept]:
     """Validate the files of every concept. Images are not listed yet: `images` is None in each."""
-    concepts = {source.name: _parse_source(source) for source in sources}
+    concepts = {concept.name: concept for concept in map(_isolated, sources)}
     specs = {name: concept.spec for name, concept in concepts.items() if concept.spec is not None}
     for name, error in check_unique_tokens(specs).items():
         if concepts[name].error is None:
@@ -89,10 +98,22 @@ def parse_sources(sources: Iterable[ConceptSource]) -> dict[str, DesiredConcept]
     return dict(sorted(concepts.items()))
 
 
+def _isolated(source: ConceptSource) -> DesiredConcept:
+    name = printable_name(source.name)
+
+    def failed(error: ConceptryError) -> DesiredConcept:
+        hidden, taken_down = read_withdrawal(source.spec_text)
+        return DesiredConcept(name, None, error, None, None, hidden=hidden, taken_down=taken_down)
+
+    return isolate(name, lambda: replace(_parse_source(source), name=name), failed)
+
+
 def _parse_source(source: ConceptSource) -> DesiredConcept:
     spec, dvc_md5 = None, None
     try:
         check_name(source.name)
+        if source.problem is not None:
+            raise SpecError([source.problem], f"concepts/{source.name}")
         if source.spec_text is None:
             raise SpecError([Problem(None, "", "is missing; add it, or remove the folder")], spec_path(source.name))
         spec = load_spec(source.spec_text, spec_path(source.name))

@@ -11,15 +11,24 @@
     ├── HubError                 the Hub refused a request, or holds unexpected data
     │   └── PublishConflictError another process published at the same time            (retryable)
     ├── StalePlanError           git or the Hub has changed since the plan was saved
+    ├── UnexpectedError          an exception about one concept that is a bug, or damage that no check finds
     └── SettingsError            CONCEPTRY_... settings that are missing or wrong
 
 A message says what happened, in which concept and file, and what to do next. `retryable` is whether the same call may
 succeed later; for bad data it is false. All of them can be pickled, because Prefect stores results.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import ClassVar
+
+NOT_BEFORE = "not before "
+_MOMENT = re.compile(NOT_BEFORE + r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) UTC")
+
+MAX_WORDS = 300
+"""Characters of the text of a foreign exception that a message quotes."""
 
 
 class ConceptryError(Exception):
@@ -107,9 +116,31 @@ class TrainingCancelled(TrainingError):
 
 
 class TransientError(ConceptryError):
-    """A failure after which a retry may succeed: the network, a 5xx response, 429 Too Many Requests."""
+    """A failure after which a retry may succeed: the network, a 5xx response, 429 Too Many Requests.
+
+    `not_before` is the moment before which a retry fails, if the other side said so; the message contains it in UTC.
+    """
 
     retryable = True
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        retry_after: float | None = None,
+        concept: str | None = None,
+        file: str | None = None,
+        next_step: str | None = None,
+    ) -> None:
+        self.not_before = None if retry_after is None else datetime.now(UTC) + timedelta(seconds=retry_after)
+        when = f", {NOT_BEFORE}{self.not_before:%Y-%m-%d %H:%M:%S} UTC" if self.not_before else ""
+        super().__init__(what + when, concept=concept, file=file, next_step=next_step)
+
+
+def moment_in(message: str) -> datetime | None:
+    """Return the moment before which a retry fails, from the message of a TransientError; None if it says none."""
+    found = _MOMENT.search(message)
+    return None if found is None else datetime.fromisoformat(found[1]).replace(tzinfo=UTC)
 
 
 class HubError(ConceptryError):
@@ -130,6 +161,18 @@ class StalePlanError(ConceptryError):
 
     def __reduce__(self) -> tuple[type["StalePlanError"], tuple[str]]:
         return (type(self), (self.what,))
+
+
+class UnexpectedError(ConceptryError):
+    """Any other exception about one concept; `conceptry.isolation.isolate` logs its traceback."""
+
+    def __init__(self, what: str, *, concept: str | None = None) -> None:
+        words = " ".join(what.split())
+        super().__init__(
+            f"an unexpected error ({words if len(words) <= MAX_WORDS else words[:MAX_WORDS] + '...'})",
+            concept=concept,
+            next_step="its traceback is in the log",
+        )
 
 
 class SettingsError(ConceptryError):

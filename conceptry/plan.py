@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 
 from conceptry.actions import Action, ActionKind, ConceptPlan, Plan
 from conceptry.desired import Desired, DesiredConcept
-from conceptry.errors import DataCorruptError
+from conceptry.errors import ConceptryError
+from conceptry.isolation import isolate
 from conceptry.plan_inputs import PlanInputs
-from conceptry.planner import ConceptFacts
+from conceptry.planner import ConceptFacts, reason_of
 from conceptry.reasons import ActionReason
 from conceptry.serving_planner import ServingPlanner, withdraw
 from conceptry.training_planner import TrainingPlanner
@@ -15,9 +17,11 @@ from conceptry.version import Live, LiveConcept
 
 
 def plan(desired: Desired, live: Live, inputs: PlanInputs) -> Plan:
-    """Compare desired and live state; return the plan of every concept, sorted by name."""
-    pairs = _pairs(desired, live)
-    return Plan(desired.revision, tuple(plan_concept(concept, there, inputs) for concept, there in pairs))
+    """Compare desired and live state; return the plan of every concept, sorted by name.
+
+    A concept that cannot be planned is held, and no other one.
+    """
+    return Plan(desired.revision, tuple(_planned(concept, there, inputs) for concept, there in _pairs(desired, live)))
 
 
 def plan_concept(concept: DesiredConcept | None, live: LiveConcept, inputs: PlanInputs) -> ConceptPlan:
@@ -34,6 +38,14 @@ def plan_concept(concept: DesiredConcept | None, live: LiveConcept, inputs: Plan
     return ConceptPlan(concept.name, ServingPlanner(facts).decide(), TrainingPlanner(facts).decide())
 
 
+def _planned(concept: DesiredConcept | None, live: LiveConcept, inputs: PlanInputs) -> ConceptPlan:
+    return isolate(
+        live.name,
+        lambda: plan_concept(concept, live, inputs).printable(),
+        lambda error: _unplannable(concept, live, error).printable(),
+    )
+
+
 def open_fingerprints(desired: Desired, live: Live, inputs: PlanInputs) -> set[str]:
     """Return the training fingerprints whose runs the plan depends on; the caller reads these runs from Prefect.
 
@@ -41,14 +53,19 @@ def open_fingerprints(desired: Desired, live: Live, inputs: PlanInputs) -> set[s
     """
     found: set[str] = set()
     for concept, there in _pairs(desired, live):
-        facts = _facts(concept, there, inputs) if concept else None
-        if facts is None:
-            continue
-        release = facts.release
-        served = there.space.release if there.space else None
-        switched = release.fingerprint if release and (release.name != served or there.drift) else None
-        found |= TrainingPlanner(facts).fingerprints() | ({switched} if switched else set())
+        # `plan` meets the same exception, and holds the concept.
+        found |= isolate(there.name, partial(_fingerprints, concept, there, inputs), lambda _: set())
     return found
+
+
+def _fingerprints(concept: DesiredConcept | None, live: LiveConcept, inputs: PlanInputs) -> set[str]:
+    facts = _facts(concept, live, inputs) if concept else None
+    if facts is None:
+        return set()
+    release = facts.release
+    served = live.space.release if live.space else None
+    switched = release.fingerprint if release and (release.name != served or live.drift) else None
+    return TrainingPlanner(facts).fingerprints() | ({switched} if switched else set())
 
 
 def pending_trainings(made: Plan, *, deferred: bool = False) -> set[str]:
@@ -92,9 +109,24 @@ def _archive(live: LiveConcept) -> ConceptPlan:
 
 def _unreadable(concept: DesiredConcept, live: LiveConcept) -> ConceptPlan:
     """Return the plan of a concept whose concept.yaml has mistakes: held, but what it withdraws is withdrawn."""
-    corrupt = isinstance(concept.error, DataCorruptError)
-    reason = ActionReason.DATA_CORRUPT if corrupt else ActionReason.SPEC_INVALID
-    cause = "; ".join(str(concept.error or "concept.yaml was not read").splitlines())
-    held = Action(concept.name, ActionKind.HOLD, reason, cause, None, None, "Unknown", "Degraded")
-    urgent = withdraw(live, hidden=concept.hidden, nothing=concept.taken_down)
-    return ConceptPlan(concept.name, urgent or held, held)
+    error = concept.error or ConceptryError("concept.yaml was not read", concept=concept.name)
+    return _held(live, error, hidden=concept.hidden, nothing=concept.taken_down)
+
+
+def _unplannable(concept: DesiredConcept | None, live: LiveConcept, error: ConceptryError) -> ConceptPlan:
+    """Return the plan of a concept whose plan raised an exception: held, but what it withdraws is withdrawn."""
+    spec = concept.spec if concept else None
+    hidden, nothing = (concept.hidden, concept.taken_down) if concept else (False, False)
+    if spec is not None:
+        hidden, nothing = spec.space.private, spec.release == "none"
+    return isolate(
+        live.name,
+        lambda: _held(live, error, hidden=hidden, nothing=nothing),
+        lambda another: _held(LiveConcept(live.name, (), None), another, hidden=False, nothing=False),
+    )
+
+
+def _held(live: LiveConcept, error: ConceptryError, *, hidden: bool, nothing: bool) -> ConceptPlan:
+    cause = "; ".join(str(error).splitlines())
+    held = Action(live.name, ActionKind.HOLD, reason_of(error), cause, None, None, "Unknown", "Degraded")
+    return ConceptPlan(live.name, withdraw(live, hidden=hidden, nothing=nothing) or held, held)

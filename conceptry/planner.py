@@ -10,6 +10,7 @@ from functools import cached_property
 from conceptry.actions import Action, ActionKind, Health, Sync
 from conceptry.concept import BaseModel, ConceptSpec
 from conceptry.desired import DesiredConcept
+from conceptry.errors import ConceptryError, DataCorruptError, UnexpectedError
 from conceptry.fingerprint import (
     equivalent_fingerprints,
     training_fingerprint,
@@ -20,6 +21,13 @@ from conceptry.fingerprint import (
 from conceptry.plan_inputs import PlanInputs
 from conceptry.reasons import ActionReason
 from conceptry.version import LiveConcept, Version
+
+
+def reason_of(error: ConceptryError) -> ActionReason:
+    """Return the reason of the hold for an error in the desired state."""
+    if isinstance(error, UnexpectedError):
+        return ActionReason.UNEXPECTED
+    return ActionReason.DATA_CORRUPT if isinstance(error, DataCorruptError) else ActionReason.SPEC_INVALID
 
 
 def choose_release(spec: ConceptSpec, versions: Sequence[Version], inputs: str | None) -> Version | None:

@@ -55,6 +55,7 @@ class ActionReason(Reason):
     IMAGES_NOT_PUSHED = "ImagesNotPushed", "wait: some images are not in the DVC remote."
     # hold
     SPEC_INVALID = "SpecInvalid", "hold: concept.yaml or images.dvc has mistakes."
+    UNEXPECTED = "Unexpected", "hold: an unexpected error; its traceback is in the log."
     DATA_CORRUPT = "DataCorrupt", "hold: the list of images in the DVC remote is damaged."
     NAME_TAKEN = "NameTaken", "hold: another installation, or somebody else, has a repo of the concept's name."
     REPO_UNREADABLE = "RepoUnreadable", "hold: the content of the model repo cannot be read."

@@ -12,10 +12,9 @@ from typing import Literal
 from conceptry.actions import Action, ActionKind, Change, Estimate
 from conceptry.changes import list_changes, training_changes
 from conceptry.concept import BaseModel, RetrainSpec
-from conceptry.errors import DataCorruptError
 from conceptry.estimate import estimate
 from conceptry.fingerprint import content_keys, training_fingerprint, training_keys
-from conceptry.planner import ConceptFacts
+from conceptry.planner import ConceptFacts, reason_of
 from conceptry.reasons import ActionReason, DeferralReason, DriftReason
 from conceptry.retraining import Due, Schedule
 from conceptry.version import Version
@@ -43,9 +42,7 @@ class TrainingPlanner:
         """Return why it is not known which versions are needed or exist, as reason and words; None if it is known."""
         error, spec = self.facts.desired.error, self.facts.spec
         if error is not None:
-            corrupt = isinstance(error, DataCorruptError)
-            reason = ActionReason.DATA_CORRUPT if corrupt else ActionReason.SPEC_INVALID
-            return reason, "; ".join(str(error).splitlines())
+            return reason_of(error), "; ".join(str(error).splitlines())
         if self.facts.live.error is not None:
             return ActionReason.REPO_UNREADABLE, self.facts.live.error
         if self.facts.base is None:

@@ -103,7 +103,7 @@ class Version:
     @property
     def day(self) -> date:
         """Day of creation, in UTC."""
-        return date.fromisoformat(self.created[:10])
+        return datetime.fromisoformat(self.created).date()
 
     def to_index(self) -> dict[str, Any]:
         """Return plain values for the metadata of the model card; `from_index` parses them."""

@@ -6,8 +6,8 @@ import yaml
 
 from conceptry.yaml_spec import MAX_CHARACTERS
 
-_NONE = re.compile(r"""^release:\s*["']?none["']?\s*(#.*)?$""", re.MULTILINE)
-_PRIVATE = re.compile(r"^\s+private:\s*true\s*(#.*)?$", re.MULTILINE)
+_NONE = re.compile(r"""^release:[ \t]*["']?none["']?[ \t]*\r?(#.*)?$""", re.MULTILINE)
+_PRIVATE = re.compile(r"^[ \t]+private:[ \t]*true[ \t]*\r?(#.*)?$", re.MULTILINE)
 
 
 def read_withdrawal(text: str | None) -> tuple[bool, bool]:
@@ -15,11 +15,13 @@ def read_withdrawal(text: str | None) -> tuple[bool, bool]:
 
     Lines are read where the text is not valid YAML.
     """
-    if not text or len(text) > MAX_CHARACTERS:
+    if not text:
         return False, False
     try:
-        document = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError):
+        document = yaml.safe_load(text) if len(text) <= MAX_CHARACTERS else None
+    except Exception:  # noqa: BLE001 - whatever YAML makes of it, a withdrawal counts
+        document = None
+    if document is None:
         return bool(_PRIVATE.search(text)), bool(_NONE.search(text))
     if not isinstance(document, dict):
         return False, False

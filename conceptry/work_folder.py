@@ -9,6 +9,7 @@
     watch.lock               the flows watch and apply    while no flow runs
     checks/                  conceptry plan               at any time; images are read again
     plan.json                the flow watch               at any time; events of unchanged concepts are emitted again
+    skipped.json             the flow watch               at any time; the order of its actions starts over
     drift.json               flows.observe                at any time; repos are inspected again
     versions/FINGERPRINT/    conceptry diff               at any time; downloaded again
     diff/, playground/,      the commands of these names  while the command does not run
@@ -51,6 +52,11 @@ class WorkFolder:
     def drift(self) -> Path:
         """When each repo was last inspected for drift."""
         return self.root / "drift.json"
+
+    @property
+    def skipped(self) -> Path:
+        """Concepts that the last watch had no time for."""
+        return self.root / "skipped.json"
 
     @property
     def watch_lock(self) -> Path:

@@ -82,6 +82,10 @@ def read_dvc_md5(text: str | None, path: str) -> str:
 def _compose(text: str, path: str) -> yaml.MappingNode:
     if len(text) > MAX_CHARACTERS:
         raise SpecError([Problem(None, "", f"is too long: {len(text)} characters, {MAX_CHARACTERS} at most")], path)
+    if not_utf8 := re.search("[\ud800-\udfff]", text):
+        byte = ord(not_utf8[0]) & 0xFF
+        line = text.count("\n", 0, not_utf8.start()) + 1
+        raise SpecError([Problem(line, "", f"is not UTF-8 (byte 0x{byte:02x}); save it with that encoding")], path)
     try:
         if _may_be_deep(text):
             _check_depth(text, path)

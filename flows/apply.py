@@ -1,6 +1,7 @@
 """Apply: carry out the actions of a plan, concept by concept. The only step of a reconcile that writes."""
 
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -32,7 +33,22 @@ def apply_all(context: Context, comparison: Comparison, start: StartTraining) ->
 
 
 def apply_action(context: Context, comparison: Comparison, action: Action, start: StartTraining) -> None:
-    """Carry out one action: start a training, or reconcile the concept's card and Space.
+    """Carry out one action, when no other process writes to the concept's repos.
+
+    Raises:
+        ConceptryError: the action failed.
+    """
+    # Without the lock: a run that is writing to the repos must not keep them public meanwhile.
+    alone = action.kind in (ActionKind.TRAIN, ActionKind.HIDE)
+    lock = context.installation.work.concept_lock(action.concept)
+    with nullcontext() if alone else hold(lock, run_id()):
+        carry_out(context, comparison, action, start)
+
+
+def carry_out(context: Context, comparison: Comparison, action: Action, start: StartTraining) -> None:
+    """Carry out one action: start a training, hide the repos, or reconcile the concept's card and Space.
+
+    The caller holds the concept's lock, unless the action starts a training or hides.
 
     Raises:
         ConceptryError: the action failed.
@@ -41,12 +57,10 @@ def apply_action(context: Context, comparison: Comparison, action: Action, start
         start(action, comparison.desired.revision)
         return
     if action.kind is ActionKind.HIDE:
-        # Without the lock: a run that is writing to the repos must not keep them public meanwhile.
         hide(context, action)
         return
     live = comparison.live.concepts.get(action.concept) or LiveConcept(action.concept, (), None)
-    with hold(context.installation.work.concept_lock(action.concept), run_id()):
-        reconcile_serving(context, comparison.desired.concepts.get(action.concept), live, action)
+    reconcile_serving(context, comparison.desired.concepts.get(action.concept), live, action)
 
 
 def hide(context: Context, action: Action) -> None:

@@ -7,25 +7,31 @@ watcher inspects some in turn. The record of inspections, drift.json in the scra
 
 import json
 import logging
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+import queue
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from conceptry.desired import Desired
-from conceptry.errors import ConceptryError
+from conceptry.errors import ConceptryError, UnexpectedError
 from conceptry.fingerprint import serving_fingerprint
 from conceptry.installation import Installation
+from conceptry.isolation import isolate
 from conceptry.reasons import DriftReason
 from conceptry.version import Drift, Live, LiveConcept
 from flows.rendering import space_of
 from tasks import hub, space
 from tasks.file_io import write_atomically
+from tasks.thread_pool import run_each
 
 FEW = 20
 """Maximum of repos that one run inspects."""
+SECONDS = 20.0
+"""Time for the inspections of one run."""
 _JOBS = 8
 _OF_CARDS = (DriftReason.CARD_EDITED, DriftReason.CARD_MISSING)
 _logger = logging.getLogger(__name__)
@@ -34,7 +40,13 @@ Inspect = Callable[[str], LiveConcept]
 
 
 def find_drift(
-    installation: Installation, session: hub.HubSession, desired: Desired, live: Live, *, in_turn: bool = False
+    installation: Installation,
+    session: hub.HubSession,
+    desired: Desired,
+    live: Live,
+    *,
+    in_turn: bool = False,
+    seconds: float = SECONDS,
 ) -> Live:
     """Return the live state with the drift of the inspected concepts added.
 
@@ -44,6 +56,7 @@ def find_drift(
         desired: Desired state.
         live: Live state from the listing.
         in_turn: Of many concepts, inspect those with the oldest inspection; if False, inspect none of many.
+        seconds: Time for all inspections; one that is late is left for the next run.
     """
     memory = _Memory.load(installation.work.drift)
     ours = [name for name, there in sorted(live.concepts.items()) if there.error is None]
@@ -62,7 +75,7 @@ def find_drift(
         edited = find_edits(session, desired, there) if name in spaces else None
         return replace(there, drift=(*there.drift, *moved, *main, *(edited or ())))
 
-    found = _each(inspect, sorted({*repos, *spaces, *cards}))
+    found = _each(inspect, sorted({*repos, *spaces, *cards}), live, seconds)
     drift = {name: one.drift for name, one in found.items()}
     memory.save(installation.work.drift, live, drift, repos=repos, spaces=spaces, cards=cards)
     return Live({**live.concepts, **found})
@@ -110,7 +123,8 @@ class _Memory:
             known = json.loads(file.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             known = {}
-        return cls(known if isinstance(known, dict) else {})
+        entries = known.items() if isinstance(known, dict) else ()
+        return cls({name: entry for name, entry in entries if _is_entry(entry)})
 
     def space_moved(self, live: LiveConcept) -> bool:
         shown = live.space
@@ -156,15 +170,27 @@ class _Memory:
         write_atomically(file, json.dumps(entries).encode())
 
 
-def _each(inspect: Inspect, names: Iterable[str]) -> dict[str, LiveConcept]:
-    """Inspect concepts in parallel; leave one that cannot be inspected for the next run."""
+def _is_entry(entry: object) -> bool:
+    return isinstance(entry, dict) and isinstance(entry.get("turn", 0), int)
 
-    def attempt(name: str) -> tuple[str, LiveConcept] | None:
-        try:
-            return name, inspect(name)
-        except ConceptryError as error:
+
+def _each(inspect: Inspect, names: Sequence[str], live: Live, seconds: float) -> dict[str, LiveConcept]:
+    """Inspect concepts in parallel; leave one that cannot be inspected, or not in time, for the next run.
+
+    One whose inspection ended in an unexpected error carries it.
+    """
+    done: queue.SimpleQueue[tuple[str, LiveConcept]] = queue.SimpleQueue()
+
+    def attempt(name: str) -> None:
+        def failed(error: ConceptryError) -> LiveConcept | None:
             _logger.warning("%s: could not be inspected: %s", name, error)
-            return None
+            return replace(live.concepts[name], error=str(error)) if isinstance(error, UnexpectedError) else None
 
-    with ThreadPoolExecutor(_JOBS, thread_name_prefix="drift") as pool:
-        return dict(found for found in pool.map(attempt, names) if found is not None)
+        found = isolate(name, partial(inspect, name), failed)
+        if found is not None:
+            done.put((name, found))
+
+    outcome = run_each(attempt, names, jobs=_JOBS, deadline=time.monotonic() + seconds)
+    for name in (*outcome.late, *outcome.waiting):
+        _logger.warning("%s: was not inspected within %.0f s; the next run does it", name, seconds)
+    return dict(done.get() for _ in range(done.qsize()))

@@ -11,6 +11,8 @@ concepts that need a training, whether the DVC remote has every image.
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import httpx
@@ -20,11 +22,13 @@ from prefect.states import Completed, Failed
 from prefect.types._datetime import now
 
 from conceptry.actions import Plan
+from conceptry.concept import ConceptSpec
 from conceptry.desired import Desired
-from conceptry.errors import SpecError
+from conceptry.errors import ConceptryError
 from conceptry.guards import guard_served
 from conceptry.initial_version import initial_version_problem
 from conceptry.installation import Installation
+from conceptry.isolation import isolate, printable
 from conceptry.plan import open_fingerprints, pending_trainings, plan
 from conceptry.plan_inputs import PlanInputs
 from conceptry.policy import PATH as POLICY
@@ -58,35 +62,39 @@ def compare(context: Context, observed: Observation, runs: TrainingRuns | None) 
         runs: Training runs on the Prefect server; None without a server.
     """
     installation, live = context.installation, observed.live
-    desired, inputs, pace = observed.desired, _inputs(context, observed, runs), _pace(installation, observed.desired)
+    desired, inputs = _inputs(context, observed, runs)
+    pace = _pace(installation, desired)
     made = defer_trainings(plan(desired, live, inputs), desired, live, inputs, pace=pace)
-    checked: set[str] = set()
+    whole, checked = desired, set[str]()
     # A retraining whose images are missing gives its place to another one, whose images are checked then.
     for everything in (False, True):
         if not pending_trainings(made) - checked:
             break
         checked |= pending_trainings(made, deferred=everything)
-        desired = context.steps.list_images(installation, observed.desired, checked)
+        desired = context.steps.list_images(installation, whole, checked)
         inputs = replace(inputs, image_names=_image_names(installation, live, checked))
         made = defer_trainings(plan(desired, live, inputs), desired, live, inputs, pace=pace)
     made = guard_served(replace(made, hub=live.digest()), live, pace.policy.guards)
     return Comparison(desired, live, inputs, pace, made)
 
 
-def _inputs(context: Context, observed: Observation, runs: TrainingRuns | None) -> PlanInputs:
-    """Return the inputs of the plan, with the states of the training runs that it depends on."""
-    installation, desired, live = context.installation, observed.desired, observed.live
-    today = _moment(runs).date()
-    inputs = replace(plan_inputs(installation), today=today, initializers=_initializers(desired, live, installation))
+def _inputs(context: Context, observed: Observation, runs: TrainingRuns | None) -> tuple[Desired, PlanInputs]:
+    """Return the desired state and the inputs of the plan, with the states of the runs that it depends on.
+
+    A concept whose initializer could not be checked carries the error in the returned desired state.
+    """
+    installation, live = context.installation, observed.live
+    desired, initializers = _check_initializers(observed.desired, live, installation)
+    inputs = replace(plan_inputs(installation), today=_moment(runs).date(), initializers=initializers)
     if runs is None:
-        return inputs
+        return desired, inputs
     asked = open_fingerprints(desired, live, inputs)
     attempts = runs.attempts(asked)
     # After a retraining that failed, it depends on the following ones which one is next.
     following = open_fingerprints(desired, live, replace(inputs, attempts=attempts)) - asked
     if following:
         attempts = runs.attempts(asked | following)
-    return replace(inputs, attempts=attempts, because=runs.words(attempts), failures=runs.failures(attempts))
+    return desired, replace(inputs, attempts=attempts, because=runs.words(attempts), failures=runs.failures(attempts))
 
 
 def _moment(runs: TrainingRuns | None) -> datetime:
@@ -98,16 +106,23 @@ def _moment(runs: TrainingRuns | None) -> datetime:
     return here if runs is None else min(here, runs.server_time())
 
 
-def _initializers(desired: Desired, live: Live, installation: Installation) -> dict[str, str]:
-    """Return what is wrong with the initializers of all concepts, by name."""
+def _check_initializers(desired: Desired, live: Live, installation: Installation) -> tuple[Desired, dict[str, str]]:
+    """Return what is wrong with the initializers of all concepts, by name, in words.
+
+    A concept whose initializer could not be checked carries the error in the returned desired state.
+    """
     bases = training.base_models()
-    found = {
-        name: initializer_problem(concept.spec, installation.base_dir)
-        or initial_version_problem(concept.spec, bases[concept.spec.base_model], live.concepts)
-        for name, concept in desired.concepts.items()
-        if concept.spec is not None
-    }
-    return {name: problem for name, problem in found.items() if problem}
+
+    def check(spec: ConceptSpec) -> str | None:
+        problem = initializer_problem(spec, installation.base_dir)
+        return problem or initial_version_problem(spec, bases[spec.base_model], live.concepts)
+
+    specs = {name: concept.spec for name, concept in desired.concepts.items() if concept.spec is not None}
+    found = {name: isolate(name, partial(check, spec), lambda error: error) for name, spec in specs.items()}
+    errors = {name: problem for name, problem in found.items() if isinstance(problem, ConceptryError)}
+    held = {name: replace(desired.concepts[name], error=error) for name, error in errors.items()}
+    words = {name: problem for name, problem in found.items() if isinstance(problem, str) and problem}
+    return replace(desired, concepts={**desired.concepts, **held}), words
 
 
 def current_comparison(installation: Installation, *, revision: str | None = None) -> Comparison:
@@ -132,24 +147,44 @@ def plan_inputs(installation: Installation) -> PlanInputs:
 
 
 def read_policy(installation: Installation, revision: str) -> tuple[Policy, str | None]:
-    """Read conceptry.yaml at a revision; for an invalid one return the defaults and the error."""
-    data = git.read_file(installation.work.mirror, revision, POLICY)
-    try:
+    """Read conceptry.yaml at a revision; for an invalid one return the defaults and the error.
+
+    Raises:
+        TransientError: the mirror is damaged.
+    """
+
+    def read() -> tuple[Policy, str | None]:
+        data = git.read_file(installation.work.mirror, revision, POLICY)
         return load_policy(None if data is None else data.decode("utf-8", "surrogateescape")), None
-    except SpecError as error:
-        return Policy(), "; ".join(str(error).splitlines())
+
+    def failed(error: ConceptryError) -> tuple[Policy, str | None]:
+        if error.retryable:
+            raise error
+        return Policy(), printable("; ".join(str(error).splitlines()))
+
+    return isolate(POLICY, read, failed)
 
 
-def final_state(plan: Plan, failures: Mapping[str, Exception]) -> State[Any]:
-    """Return the final state of a run: Failed if an action failed; a concept that needs a user does not fail it."""
+def final_state(
+    plan: Plan, failures: Mapping[str, Exception], skipped: Mapping[str, str] = MappingProxyType({})
+) -> State[Any]:
+    """Return the final state of a run: Failed if an action failed; a concept that needs a user does not fail it.
+
+    Args:
+        plan: The plan that was carried out.
+        failures: Exceptions by concept.
+        skipped: Why actions were left for the next run, by concept, in words.
+    """
+    words = "; ".join(f"{name}: {why}" for name, why in sorted(skipped.items()))
+    left = f"; {len(skipped)} skipped until the next run ({words})" if skipped else ""
     if failures:
         words = "; ".join(f"{name}: {error}" for name, error in sorted(failures.items()))
-        return Failed(message=f"{len(failures)} of {len(plan.changes)} changes failed: {words}")
+        return Failed(message=f"{len(failures)} of {len(plan.changes)} changes failed: {words}{left}")
     later = len(plan.changes) - len(plan.due)
     degraded = sum(one.health == "Degraded" for one in plan.concepts)
     needed = f", {degraded} degraded" if degraded else ""
     waiting = f", {later} of them later" if later else ""
-    return Completed(message=f"{len(plan.concepts)} concepts, {len(plan.changes)} changes{waiting}{needed}")
+    return Completed(message=f"{len(plan.concepts)} concepts, {len(plan.changes)} changes{waiting}{needed}{left}")
 
 
 def _pace(installation: Installation, desired: Desired) -> Pace:

@@ -35,6 +35,7 @@ from prefect.states import AwaitingRetry, Completed
 from prefect.types._datetime import now
 
 from conceptry.actions import Attempt
+from conceptry.errors import moment_in
 from conceptry.installation import Installation
 from conceptry.reasons import ActionReason
 from conceptry.retraining import Failure
@@ -49,6 +50,8 @@ MAX_RESUMED = 3
 """How often a crashed run is scheduled again."""
 PAUSES = tuple(timedelta(minutes=minutes) for minutes in (1, 5, 15, 30, *[60] * 24))
 """Pauses before each new attempt after an error that passes: more than a day in total."""
+LONGEST = timedelta(hours=6)
+"""Longest time that an answer of the Hub adds to a pause."""
 RESUMED = "Resumes at the first unfinished task."
 TRIED_AGAIN = "Tried again after: "
 """Messages of the states that the watcher gives to an interrupted run; a user's retry has another one."""
@@ -133,12 +136,15 @@ class TrainingRuns:
     ) -> FlowRun:
         """Schedule the training of a fingerprint: one run, however many processes call this.
 
-        An interrupted run is scheduled again; with `again`, a user's request, also one that failed or was cancelled.
+        An interrupted run is scheduled again; with `again`, a user's request, also one that failed or was cancelled. At
+        another revision that becomes a new run, because keys that are in no fingerprint may have been corrected, for
+        example gate.min_clip_gain; it finds the finished steps in the run's folder.
         """
         run = self._newest([fingerprint]).get(fingerprint)
         if run is not None and self._attempt(run) == "running":
             return run
-        retry = None if run is None else self._retry(run, again=again)
+        moved = again and run is not None and run.parameters.get("revision") != revision
+        retry = None if run is None or moved else self._retry(run, again=again)
         if run is not None and run.state is not None and retry is not None:
             # Two watches that read the same state make one transition of it.
             retry.state_details.transition_id = uuid5(run.state.id, "retry")
@@ -180,6 +186,9 @@ class TrainingRuns:
         if crashed:
             return AwaitingRetry(message=RESUMED)
         moment = self.server_time() + PAUSES[often]
+        said = moment_in(run.state.message or "")
+        if said is not None:
+            moment = max(moment, min(said, moment + LONGEST))
         return AwaitingRetry(message=f"{TRIED_AGAIN}{run.state.message}", scheduled_time=moment)
 
     def _resumed(self, run: UUID, message: str) -> int | None:

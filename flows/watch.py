@@ -2,32 +2,42 @@
 
     observe -> plan -> apply: trainings become runs of their own, Spaces are updated at once
 
+It takes no longer than the interval between two watches, and says which concepts it had no time for.
+
 The flow keeps no state: after an interruption the next watch finds the same difference again. A concept with errors
 stops no other one.
 """
 
+import time
 from typing import Any
 
 from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
-from conceptry.actions import Action
+from conceptry.actions import Action, Plan
+from conceptry.work_folder import WorkFolder
 from flows import artifacts
-from flows.apply import StartTraining, apply_all
+from flows.apply import StartTraining, carry_out
+from flows.bounded_apply import apply_in_time
 from flows.current_installation import current_installation
 from flows.observe import Context, observe
 from flows.reconcile import compare, final_state
 from flows.steps import PREFECT
 from flows.training_runs import TrainingRuns, skip_late, training_runs
+from tasks.disk_full import disk_full
 from tasks.events import emit_changes
 from tasks.locks import run_id, try_hold
 
 
 @flow(name="watch")
-def watch() -> State[Any]:
-    """Reconcile all concepts once."""
-    installation, logger = current_installation(), get_run_logger()
+def watch(seconds: float | None = None) -> State[Any]:
+    """Reconcile all concepts once.
+
+    Args:
+        seconds: Time after which it ends, the interval between two watches; None for no limit.
+    """
+    installation, logger, begin = current_installation(), get_run_logger(), time.monotonic()
     with try_hold(installation.work.watch_lock, run_id()) as lock:
         if lock is None:
             return Completed(name="Skipped", message="Another watch is running on this machine.")
@@ -36,10 +46,30 @@ def watch() -> State[Any]:
         with training_runs(installation, settle=True) as runs:
             comparison = compare(context, observe(context), runs)
             logger.info("%s", artifacts.plan_lines(comparison.plan))
-            if emit_changes(comparison.plan, installation.work.plan):
-                artifacts.show_plan(comparison.plan)
-            failures = apply_all(context, comparison, scheduled(runs))
-    return final_state(comparison.plan, failures)
+            _tell(comparison.plan, installation.work)
+            start = scheduled(runs)
+
+            def act(action: Action) -> None:
+                carry_out(context, comparison, action, start)
+
+            applied = apply_in_time(installation.work, comparison.plan.due, act, _left(begin, seconds))
+    return final_state(comparison.plan, applied.failures, applied.skipped)
+
+
+def _left(begin: float, seconds: float | None) -> float | None:
+    """Return the seconds that remain for actions: a quarter at least, or a slow look would keep them all waiting."""
+    return None if seconds is None else max(begin + seconds - time.monotonic(), seconds / 4)
+
+
+def _tell(plan: Plan, work: WorkFolder) -> None:
+    """Emit events and show the plan; an error in this ends no watch."""
+    try:
+        if emit_changes(plan, work.plan):
+            artifacts.show_plan(plan)
+    except Exception as error:
+        if disk_full(error, work.plan) is not None:
+            raise
+        get_run_logger().error("the plan could not be shown: %s", error, exc_info=error)
 
 
 def scheduled(runs: TrainingRuns) -> StartTraining:

@@ -96,4 +96,5 @@ class InProcessWatcher:
         pending: State[None] = Pending()
         answer = client.set_flow_run_state(flow_run, pending)
         if answer.state is not None and answer.state.is_pending():
-            run_flow(watch, flow_run=client.read_flow_run(flow_run), return_type="state")
+            run = client.read_flow_run(flow_run)
+            run_flow(watch, flow_run=run, parameters=run.parameters, return_type="state")

@@ -53,10 +53,12 @@ def _deployment(declared: Mapping[str, Any], watch_every: float) -> RunnerDeploy
     if declared["name"] == WATCH:
         # With the declared slug, because the server keeps schedules whose slug is missing in an update.
         schedules = [replace(schedule, interval=timedelta(seconds=watch_every)) for schedule in schedules]
+        declared = {**declared, "parameters": {"seconds": watch_every}}
     return RunnerDeployment.from_entrypoint(
         declared["entrypoint"],
         declared["name"],
         schedules=schedules,
+        parameters=declared.get("parameters"),
         triggers=[_TRIGGER.validate_python(trigger) for trigger in declared.get("triggers", ())],
         description=declared.get("description"),
         tags=declared.get("tags"),

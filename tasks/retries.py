@@ -1,6 +1,7 @@
 """Retry policies of the Prefect tasks: a task is retried only if its error is transient."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypedDict
 
 from prefect import Task
@@ -8,14 +9,22 @@ from prefect.cache_policies import NO_CACHE, CachePolicy
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import exponential_backoff
 
-from conceptry.errors import ConceptryError
+from conceptry.errors import ConceptryError, TransientError
 from tasks.disk_full import disk_full
+
+MINUTE = 30.0
+"""Seconds between the first and the last attempt."""
 
 
 def is_transient(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:
-    """Whether the error of a failed task is transient (`ConceptryError.retryable`), or a full disk."""
+    """Whether the error of a failed task is transient (`ConceptryError.retryable`), or a full disk.
+
+    One that passes only after the last attempt is not: the run ends at once, and is tried again at that moment.
+    """
     del task, task_run
     error = state.result(raise_on_failure=False)
+    if isinstance(error, TransientError) and error.not_before is not None:
+        return error.not_before < datetime.now(UTC) + timedelta(seconds=MINUTE)
     if isinstance(error, ConceptryError):
         return error.retryable
     return isinstance(error, OSError) and disk_full(error, "") is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,17 +44,33 @@ def save(folder: Path, state: State, identity: str) -> None:
 
 
 def load(folder: Path, identity: str) -> State | None:
-    """Load the checkpoint in `folder`; None when there is none that belongs to this configuration."""
+    """Load the checkpoint in `folder`; None when there is none that belongs to this configuration.
+
+    A damaged one is left out with a word on stderr: the training starts over, and replaces it.
+    """
     path = folder / LATEST
     if not path.is_file():
         return None
-    with np.load(path) as stored:
+    try:
+        return _read(path, identity)
+    except Exception as error:  # noqa: BLE001 - zip, zlib and NumPy each have their own for damage
+        why = f"{type(error).__name__}: {error}"
+        print(f"the checkpoint {path} is damaged ({why}); the training starts over", file=sys.stderr, flush=True)
+        return None
+
+
+def _read(path: Path, identity: str) -> State | None:
+    with path.open("rb") as file, np.load(file) as stored:
         if str(stored["identity"]) != identity:
             return None
-        return State(
+        state = State(
             int(stored["step"]),
             stored["vectors"],
             stored["first_moment"],
             stored["second_moment"],
             tuple(stored["evaluations"].tolist()),
         )
+    shapes = {(array.shape, array.dtype.name) for array in (state.vectors, state.first_moment, state.second_moment)}
+    if len(shapes) != 1 or state.vectors.ndim != 2 or not np.isfinite(state.vectors).all():
+        raise ValueError("its arrays do not fit each other")
+    return state

@@ -7,12 +7,20 @@ it, as they would for the threads of a ThreadPoolExecutor.
 from __future__ import annotations
 
 import queue
+import random
 import threading
 from collections.abc import Callable, Iterable
+from contextvars import copy_context
 from typing import Any, TypeVar
+
+from conceptry.errors import ConceptryError, UnexpectedError
+from conceptry.isolation import isolate
 
 T = TypeVar("T")
 S = TypeVar("S")
+
+MANY = 8
+"""Failed calls after which `ask_each` stops asking."""
 
 JOBS = 16
 """Maximum of concurrent requests."""
@@ -66,8 +74,38 @@ def in_parallel(function: Callable[[S], T], items: Iterable[S]) -> list[T]:
     return [results[index] for index in range(len(given))]
 
 
+def ask_each(function: Callable[[str], T], names: Iterable[str]) -> dict[str, T | ConceptryError]:
+    """Call `function` on each name in a pool of threads; return results and errors by name.
+
+    When MANY calls have failed, and more than have succeeded, the storage itself is taken to be unreachable: the
+    remaining names get the last error at once. The order is random, so that a later call asks for other names first.
+
+    Raises:
+        ConceptryError: no call succeeded; the first error, unless one is unexpected.
+    """
+    given = random.sample(sorted(set(names)), len(set(names)))
+    failed: list[ConceptryError] = []
+    good: list[str] = []
+
+    def ask(name: str) -> T | ConceptryError:
+        if len(failed) >= MANY and len(failed) > len(good):
+            return failed[-1]
+        answer = isolate(name, lambda: function(name), lambda error: error)
+        if isinstance(answer, ConceptryError):
+            failed.append(answer)
+        else:
+            good.append(name)
+        return answer
+
+    answers = dict(zip(given, in_parallel(ask, given), strict=True))
+    if failed and not good and not any(isinstance(error, UnexpectedError) for error in failed):
+        raise failed[0]
+    return answers
+
+
 def _start(run: Callable[[], None]) -> None:
-    threading.Thread(target=run, name="dvc-remote", daemon=True).start()
+    # With the caller's context, by which Prefect finds the log of the run.
+    threading.Thread(target=copy_context().run, args=(run,), name="dvc-remote", daemon=True).start()
 
 
 def _outcome(function: Callable[..., Any], *arguments: Any) -> tuple[bool, Any]:

@@ -8,19 +8,27 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import re
 from collections.abc import Collection, Iterable, Mapping
-from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 from conceptry.desired import DesiredConcept, ImageRef, images_path
-from conceptry.errors import DataCorruptError
-from tasks.dvc.deadlines import in_parallel
+from conceptry.errors import ConceptryError, DataCorruptError, UnexpectedError
+from conceptry.isolation import isolate
+from tasks.disk_full import disk_full
+from tasks.dvc.deadlines import ask_each
 from tasks.dvc.remote import open_remote
 from tasks.file_io import write_atomically
 from trainer.data.records import is_junk
 
+Answer = bytes | ConceptryError | None
+"""Bytes of a listing, None if it does not exist, or why the remote did not say."""
+MAX_BYTES = 16 * 1024 * 1024
+"""Size of a listing that is parsed, at most; about a hundred thousand files."""
+_logger = logging.getLogger(__name__)
 _DIR = re.compile(r"[0-9a-f]{32}\.dir")
 _MD5 = re.compile(r"[0-9a-f]{32}")
 
@@ -39,19 +47,24 @@ def list_images(
 
     Returns:
         The concepts with `images` (None if the listing is not in the remote, because `dvc push` was not run) and
-        `missing`. For a corrupt or malicious listing the concept's `error` is a DataCorruptError.
+        `missing`. For a corrupt or malicious listing the concept's `error` is a DataCorruptError; `remote_error` is
+        set for those whose objects the remote did not answer for.
 
     Raises:
         SettingsError: the revision has no usable remote.
-        TransientError: the remote cannot be reached.
+        TransientError: the remote cannot be opened, or the disk is full.
     """
     readable = {name: concept for name, concept in desired.items() if concept.error is None and concept.dvc_md5}
-    listings = {md5: _cached(cache, md5) for md5 in {concept.dvc_md5 for concept in readable.values()} if md5}
-    unknown = sorted(md5 for md5, listing in listings.items() if listing is None and _DIR.fullmatch(md5))
+    listings: dict[str, Answer] = {
+        md5: _cached(cache, md5) for md5 in {concept.dvc_md5 for concept in readable.values()} if md5
+    }
+    unknown = [md5 for md5, listing in listings.items() if listing is None and _DIR.fullmatch(md5)]
     if unknown:
-        remote = open_remote(mirror, revision)
-        listings |= dict(zip(unknown, in_parallel(remote.read, unknown), strict=True))
-    filled = {name: _fill_in(concept, listings, cache, set(unknown)) for name, concept in readable.items()}
+        listings |= ask_each(open_remote(mirror, revision).read, unknown)
+    filled = {name: _fill_in(concept, listings) for name, concept in readable.items()}
+    parsed = {concept.dvc_md5 for concept in filled.values() if concept.images is not None}
+    for md5 in parsed.intersection(unknown):
+        _keep(cache, str(md5), listings[str(md5)])
     checked = [filled[name] for name in check if name in filled]
     return {**desired, **filled, **_find_missing(mirror, revision, checked)}
 
@@ -63,18 +76,24 @@ def list_cached(desired: Mapping[str, DesiredConcept], cache: Path) -> dict[str,
         desired: Concepts, from conceptry.concept.parse_sources.
         cache: Folder files/md5 of the cache.
     """
-    listings = {concept.dvc_md5: _cached(cache, concept.dvc_md5) for concept in desired.values() if concept.dvc_md5}
+    md5s = {concept.dvc_md5 for concept in desired.values() if concept.dvc_md5}
+    listings: dict[str, Answer] = {md5: _cached(cache, md5) for md5 in md5s}
     readable = {name: concept for name, concept in desired.items() if concept.error is None and concept.dvc_md5}
-    return {**desired, **{name: _fill_in(concept, listings, cache, ()) for name, concept in readable.items()}}
+    return {**desired, **{name: _fill_in(concept, listings) for name, concept in readable.items()}}
 
 
 def known_names(md5s: Iterable[str], cache: Path) -> dict[str, str]:
     """Return the paths of images by md5, from cached listings, without the remote."""
     names: dict[str, str] = {}
     for md5 in md5s:
-        with suppress(DataCorruptError):
-            names |= {ref.md5: ref.relpath for ref in parse_listing(_cached(cache, md5) or b"", md5)}
+        refs = isolate(md5, partial(_parse_cached, cache, md5), lambda _: ())
+        names |= {ref.md5: ref.relpath for ref in refs}
     return names
+
+
+def _parse_cached(cache: Path, md5: str) -> tuple[ImageRef, ...]:
+    data = _cached(cache, md5)
+    return () if data is None else parse_listing(data, md5)
 
 
 def parse_listing(data: bytes, dvc_md5: str, name: str | None = None) -> tuple[ImageRef, ...]:
@@ -90,6 +109,13 @@ def parse_listing(data: bytes, dvc_md5: str, name: str | None = None) -> tuple[I
             concept=name,
             file=file,
             next_step="delete that object from the remote and run `dvc push` in a clone that has the images",
+        )
+    if len(data) > MAX_BYTES:
+        raise DataCorruptError(
+            f"the list of its files ({dvc_md5}) has {len(data)} bytes, {MAX_BYTES} at most",
+            concept=name,
+            file=file,
+            next_step="track fewer files with `dvc add`; a concept is learned from a few images",
         )
     try:
         refs = [ImageRef(relpath=entry["relpath"], md5=entry["md5"]) for entry in json.loads(data)]
@@ -110,6 +136,8 @@ def _check_paths(refs: Iterable[ImageRef]) -> None:
     for ref in refs:
         if not isinstance(ref.relpath, str) or not isinstance(ref.md5, str) or not _MD5.fullmatch(ref.md5):
             raise ValueError(f"{ref.relpath!r} has no md5")
+        if re.search("[\ud800-\udfff]", ref.relpath):
+            raise ValueError(f"the name {ref.relpath!r} is not UTF-8; rename that file")
         parts = ref.relpath.split("/")
         if any(part in ("", ".", "..") for part in parts) or re.search(r"[\\\x00-\x1f\x7f]|^\w:", ref.relpath):
             raise ValueError(f"{ref.relpath!r} is not a path inside the folder")
@@ -121,31 +149,52 @@ def _check_paths(refs: Iterable[ImageRef]) -> None:
             raise ValueError(f"{relpath!r} is a path below another file")
 
 
-def _fill_in(
-    concept: DesiredConcept, listings: Mapping[str, bytes | None], cache: Path, fresh: Collection[str]
-) -> DesiredConcept:
+def _fill_in(concept: DesiredConcept, listings: Mapping[str, Answer]) -> DesiredConcept:
     md5 = concept.dvc_md5 or ""
     data = listings.get(md5)
+    if isinstance(data, ConceptryError):
+        return _unread(concept, data)
     if data is None:
         return concept
-    try:
-        images = parse_listing(data, md5, concept.name)
-    except DataCorruptError as error:
+    return isolate(
+        concept.name,
+        lambda: replace(concept, images=parse_listing(data, md5, concept.name)),
+        lambda error: replace(concept, error=error),
+    )
+
+
+def _unread(concept: DesiredConcept, error: ConceptryError) -> DesiredConcept:
+    """Return a concept for one of whose objects the remote gave an error."""
+    if isinstance(error, UnexpectedError):
         return replace(concept, error=error)
-    if md5 in fresh:
-        write_atomically(_path(cache, md5), data)
-    return replace(concept, images=images)
+    return replace(concept, remote_error=" ".join(str(error).split()))
 
 
 def _find_missing(mirror: Path, revision: str, concepts: Iterable[DesiredConcept]) -> dict[str, DesiredConcept]:
     listed = [concept for concept in concepts if concept.images]
     if not listed:
         return {}
-    present = open_remote(mirror, revision).present(ref.md5 for concept in listed for ref in concept.images or ())
-    return {
-        concept.name: replace(concept, missing=tuple(ref for ref in concept.images or () if ref.md5 not in present))
-        for concept in listed
-    }
+    found = ask_each(open_remote(mirror, revision).exists, {ref.md5 for one in listed for ref in one.images or ()})
+    return {concept.name: _with_missing(concept, found) for concept in listed}
+
+
+def _with_missing(concept: DesiredConcept, found: Mapping[str, bool | ConceptryError]) -> DesiredConcept:
+    images = concept.images or ()
+    for answer in (found[ref.md5] for ref in images):
+        if isinstance(answer, ConceptryError):
+            return _unread(concept, answer)
+    return replace(concept, missing=tuple(ref for ref in images if not found[ref.md5]))
+
+
+def _keep(cache: Path, md5: str, data: Answer) -> None:
+    """Keep a listing on this machine; without it, the listing is read again."""
+    if isinstance(data, bytes):
+        try:
+            write_atomically(_path(cache, md5), data)
+        except OSError as error:
+            if disk_full(error, cache) is not None:
+                raise
+            _logger.warning("the list of images %s cannot be kept: %s", md5, error)
 
 
 def _path(cache: Path, md5: str) -> Path:
@@ -157,7 +206,7 @@ def _cached(cache: Path, md5: str) -> bytes | None:
         return None
     try:
         data = _path(cache, md5).read_bytes()
-    except FileNotFoundError:
+    except OSError:
         return None
     # A damaged cache file is read from the remote again.
     return data if f"{hashlib.md5(data, usedforsecurity=False).hexdigest()}.dir" == md5 else None

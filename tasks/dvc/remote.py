@@ -18,7 +18,7 @@ import pygit2
 
 from conceptry.errors import ConceptryError, SettingsError, TransientError
 from tasks.disk_full import disk_full
-from tasks.dvc.deadlines import call_within, in_parallel
+from tasks.dvc.deadlines import call_within
 from tasks.dvc.remote_guard import CREDENTIALS, check_remote
 from tasks.mirror_objects import commit_at, look_up, open_mirror
 
@@ -69,18 +69,13 @@ class Remote:
             return False
         return True
 
-    def present(self, oids: Iterable[str]) -> set[str]:
-        """Return the names of the objects that exist.
+    def exists(self, oid: str) -> bool:
+        """Whether an object exists.
 
         Raises:
             TransientError: the remote cannot be reached. SettingsError: the remote refuses access.
         """
-
-        def exists(oid: str) -> bool:
-            return bool(self._call("exists", ASK_TIMEOUT, self.odb.oid_to_path(oid)))
-
-        unique = sorted(set(oids))
-        return {oid for oid, found in zip(unique, in_parallel(exists, unique), strict=True) if found}
+        return bool(self._call("exists", ASK_TIMEOUT, self.odb.oid_to_path(oid)))
 
     def _call(self, method: str, timeout: float, *arguments: str) -> Any:
         try:

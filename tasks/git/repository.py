@@ -16,8 +16,8 @@ from typing import Any
 import pygit2
 from pydantic import SecretStr
 
-from conceptry.desired import ConceptSource
-from conceptry.errors import SettingsError, TransientError
+from conceptry.desired import LINK, SUBMODULE, ConceptSource
+from conceptry.errors import Problem, SettingsError, SpecError, TransientError
 from tasks.disk_full import DiskFullError, disk_errors
 from tasks.git.git_program import run_git, without_login
 from tasks.locks import hold
@@ -26,6 +26,12 @@ from tasks.mirror_objects import commit_at, entries, is_marked, look_up, open_mi
 CONCEPTS = "concepts"
 SPEC = "concept.yaml"
 IMAGES = "images.dvc"
+
+# What is no content of this repository, by its mode in git.
+_LINKS = {
+    0o120000: LINK,
+    0o160000: SUBMODULE,
+}
 
 # Seconds. The first fetch of a large repository takes minutes; a hung connection would never end.
 FETCH_TIMEOUT = 600.0
@@ -117,6 +123,8 @@ def is_local(url: str) -> bool:
 def read_concepts(mirror: Path, revision: str) -> list[ConceptSource]:
     """Return the two files of every folder under concepts/ at a revision, sorted by name, without validation.
 
+    Submodules and symbolic links are returned with a `problem`: a concept that became one was not removed from git.
+
     Raises:
         SettingsError: the mirror does not have the revision. TransientError: the mirror is damaged.
     """
@@ -125,9 +133,9 @@ def read_concepts(mirror: Path, revision: str) -> list[ConceptSource]:
     if not isinstance(concepts, pygit2.Tree):
         return []
     return [
-        read_source(repository, entry)
+        read_source(repository, entry) if isinstance(entry, pygit2.Tree) else _unread(entry)
         for entry in sorted(entries(repository, concepts), key=lambda entry: str(entry.name))
-        if isinstance(entry, pygit2.Tree)
+        if isinstance(entry, pygit2.Tree) or entry.filemode in _LINKS
     ]
 
 
@@ -135,11 +143,15 @@ def read_file(mirror: Path, revision: str, path: str) -> bytes | None:
     """Return the content of one file at a revision; None if it does not exist.
 
     Raises:
-        SettingsError: the mirror does not have the revision. TransientError: the mirror is damaged.
+        SpecError: the path is no file. SettingsError: the mirror does not have the revision.
+        TransientError: the mirror is damaged.
     """
     repository = open_mirror(mirror)
     entry = look_up(repository, commit_at(repository, revision), path)
-    return bytes(entry.data) if isinstance(entry, pygit2.Blob) else None
+    if entry is not None and (not isinstance(entry, pygit2.Blob) or _is_link(entry)):
+        problem = _LINKS.get(entry.filemode, "is a folder; replace it by a file")
+        raise SpecError([Problem(None, "", problem)], path)
+    return None if entry is None else bytes(entry.data)
 
 
 def _address(url: str) -> str:
@@ -202,14 +214,22 @@ def read_source(repository: Any, folder: Any) -> ConceptSource:
     Raises:
         TransientError: the mirror is damaged.
     """
-    return ConceptSource(
-        name=folder.name, spec_text=_text(repository, folder, SPEC), images_dvc=_text(repository, folder, IMAGES)
-    )
+    files = {name: look_up(repository, folder, name) for name in (SPEC, IMAGES)}
+    links = (Problem(None, name, _LINKS[file.filemode]) for name, file in files.items() if file and _is_link(file))
+    spec_text, images_dvc = map(_text, files.values())
+    return ConceptSource(folder.name, spec_text, images_dvc, next(links, None))
 
 
-def _text(repository: Any, folder: Any, name: str) -> str | None:
-    entry = look_up(repository, folder, name)
-    if not isinstance(entry, pygit2.Blob):
+def _unread(entry: Any) -> ConceptSource:
+    return ConceptSource(entry.name, None, None, Problem(None, "", _LINKS[entry.filemode]))
+
+
+def _is_link(entry: Any) -> bool:
+    return entry.filemode in _LINKS
+
+
+def _text(entry: Any) -> str | None:
+    if not isinstance(entry, pygit2.Blob) or _is_link(entry):
         return None
     # Bytes that are not UTF-8 become surrogates, which the YAML parser reports with their line.
     return bytes(entry.data).decode("utf-8", errors="surrogateescape")

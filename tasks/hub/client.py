@@ -19,6 +19,7 @@ from huggingface_hub.utils.tqdm import disable_progress_bars
 
 from conceptry.errors import ConceptryError, HubError, PublishConflictError, TransientError
 from conceptry.installation import HubTarget
+from tasks.hub.rate_limits import LIMITS, seconds_until_reset
 from tasks.hub.renewed_token import RENEWAL
 
 HUGGING_FACE = "https://huggingface.co"
@@ -37,10 +38,19 @@ def client(target: HubTarget) -> HfApi:
 
 
 def new_client() -> httpx2.Client:
-    """Return the library's HTTP client with time-outs, and with the renewal of rotated tokens."""
-    session = default_client_factory()
+    """Return the library's HTTP client with time-outs, rate limits, and the renewal of rotated tokens."""
+    return prepare(default_client_factory())
+
+
+def prepare(session: httpx2.Client) -> httpx2.Client:
+    """Add to an HTTP client what every request to the Hub needs."""
     session.timeout = TIMEOUT
     session.auth = RENEWAL
+    hooks = session.event_hooks
+    session.event_hooks = {
+        "request": [*hooks["request"], LIMITS.before],
+        "response": [*hooks["response"], LIMITS.after],
+    }
     return session
 
 
@@ -84,6 +94,9 @@ def translate_errors(target: HubTarget, doing: str, *, name: str | None = None) 
 def _translate(error: BaseException, target: HubTarget, doing: str, name: str | None) -> ConceptryError | None:
     """Translate the HTTP response or network failure that caused an error; None if there is neither."""
     for cause in _causes(error):
+        if isinstance(cause, ConceptryError):
+            cause.concept = cause.concept or name
+            return cause
         if isinstance(cause, HfHubHTTPError):
             return _of_answer(cause, target, doing, name)
         if isinstance(cause, (httpx2.TransportError, LocalEntryNotFoundError)):
@@ -113,7 +126,10 @@ def _of_answer(error: HfHubHTTPError, target: HubTarget, doing: str, name: str |
     detail = f": {error.server_message}" if error.server_message else ""
     what = f"{target.endpoint} answered {status} while {doing}{detail}"
     if status in (408, 425, 429) or status >= 500:
-        return TransientError(what, concept=name, next_step="try again later; flows do so by themselves")
+        wait = seconds_until_reset(error.response.headers, detail) if status == 429 else None
+        return TransientError(
+            what, retry_after=wait, concept=name, next_step="try again later; flows do so by themselves"
+        )
     if status in (409, 412):
         return PublishConflictError(
             what, concept=name, next_step="another process wrote first: try again; flows do so by themselves"

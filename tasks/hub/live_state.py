@@ -1,19 +1,24 @@
 """Live state of all concepts from two paged listings, and of one concept from its own repos."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import replace
+from functools import partial
 
 from huggingface_hub.hf_api import ModelInfo, SpaceInfo
 
-from conceptry.errors import HubError
+from conceptry.errors import ConceptryError
+from conceptry.isolation import isolate
 from conceptry.version import Live, LiveConcept, MainState, SpaceState, Version
 from tasks.hub.client import translate_errors
+from tasks.hub.listing import UnreadableRepo, list_repos
 from tasks.hub.main_card import card_drift, listed_versions, recover_versions, with_unlisted
 from tasks.hub.ownership import README, Claim, holder, own_data, ownership, was_ours
 from tasks.hub.repair import drift_of_refs
 from tasks.hub.session import HubSession, Kind, Refs
 
+Listed = ModelInfo | SpaceInfo | UnreadableRepo
 PAUSED = frozenset({"PAUSED", "PAUSING"})
 
 
@@ -23,7 +28,7 @@ def list_live(session: HubSession, names: Collection[str] = ()) -> Live:
     Repos without Conceptry's key in their card are left out, unless the card was deleted or replaced: of the concepts
     in `names` and of those that have a Space, the history of main shows that. If an index cannot be read, the history
     and the branches of that repo are read instead, so that no version is trained twice. If these cannot be read either,
-    the concept carries the `error`, and the other concepts are unaffected.
+    the concept carries the `error`, and the other concepts are unaffected. So it is with any other exception.
 
     Args:
         session: Session with the Hub.
@@ -32,38 +37,54 @@ def list_live(session: HubSession, names: Collection[str] = ()) -> Live:
     Raises:
         HubError, TransientError: the Hub refused, or could not be reached.
     """
-    target, api = session.target, session.api
+    target = session.target
     with translate_errors(target, f"listing the repos of {target.owner}"), ThreadPoolExecutor(1) as second:
-        pages = api.list_spaces(author=target.owner, expand=["cardData", "private", "runtime", "sha"])
-        listed = second.submit(lambda: dict(_named(target.owner, pages)))
-        found = api.list_models(author=target.owner, expand=["cardData", "private", "sha"])
-        models = dict(_named(target.owner, found))
-        spaces = listed.result()
+        listed = second.submit(copy_context().run, lambda: dict(list_repos(session, "space")))
+        models: dict[str, Listed] = dict(list_repos(session, "model"))
+        spaces: dict[str, Listed] = listed.result()
     concepts = {}
     for name in sorted(models.keys() | spaces.keys()):
-        repos = {kind: listed[name] for kind, listed in (("model", models), ("space", spaces)) if name in listed}
-        concept = _listed_concept(session, name, repos, desired=name in names)
+        repos = {kind: found[name] for kind, found in (("model", models), ("space", spaces)) if name in found}
+        concept = isolate(
+            name,
+            partial(_listed_concept, session, name, repos, desired=name in names),
+            partial(_unread, name, repos),
+        )
         if concept is not None:
             concepts[name] = concept
     return Live(concepts)
 
 
+def _unread(name: str, repos: Mapping[str, Listed], error: ConceptryError) -> LiveConcept:
+    """Return a concept whose repos could not be read, with what is known of its Space: it may have to be taken down."""
+    space = repos.get("space")
+    state = None
+    if isinstance(space, SpaceInfo) and _is_ours(space):
+        state = isolate(name, lambda: _space(space), lambda _: None)
+    public = any(not info.private for info in repos.values())
+    return LiveConcept(name, (), state, error=str(error), public=public)
+
+
 def _listed_concept(
-    session: HubSession, name: str, repos: Mapping[str, ModelInfo | SpaceInfo], *, desired: bool
+    session: HubSession, name: str, repos: Mapping[str, Listed], *, desired: bool
 ) -> LiveConcept | None:
-    """Return a concept of the listings; None if git lacks it and all repos of that name are somebody else's."""
-    claims = {kind: ownership(session.target, kind, info).claim for kind, info in repos.items()}
+    """Return a concept of the listings; None if git lacks it and all repos of that name are somebody else's.
+
+    Raises:
+        HubError, TransientError: the Hub refused, or could not be reached, or what it holds cannot be read.
+    """
+    infos = {kind: info for kind, info in repos.items() if not isinstance(info, UnreadableRepo)}
+    claims = {kind: ownership(session.target, kind, info).claim for kind, info in infos.items()}
     if not desired and not {"ours", "unsigned"} & set(claims.values()):
         return None
-    try:
-        with translate_errors(session.target, "reading its repos", name=name):
-            holder = _holder(session, name) if {"another", "foreign"} & set(claims.values()) else None
-            if holder:
-                return LiveConcept(name, (), None, holder=holder) if desired else _archived(repos, claims, name)
-            return _concept_of(session, name, repos.get("model"), repos.get("space"), in_full=False)
-    except HubError as error:
-        space = repos.get("space")
-        return LiveConcept(name, (), _space(space) if space and _is_ours(space) else None, error=str(error))
+    for repo in repos.values():
+        if isinstance(repo, UnreadableRepo):
+            raise repo.error
+    with translate_errors(session.target, "reading its repos", name=name):
+        holder = _holder(session, name) if {"another", "foreign"} & set(claims.values()) else None
+        if holder:
+            return LiveConcept(name, (), None, holder=holder) if desired else _archived(infos, claims, name)
+        return _concept_of(session, name, infos.get("model"), infos.get("space"), in_full=False)
 
 
 def _archived(repos: Mapping[str, ModelInfo | SpaceInfo], claims: Mapping[str, Claim], name: str) -> LiveConcept | None:
@@ -164,13 +185,6 @@ def complete(session: HubSession, live: LiveConcept) -> LiveConcept:
         HubError, TransientError: the Hub refused, or could not be reached.
     """
     return read_live(session, live.name) if any(version.keys is not None for version in live.versions) else live
-
-
-def _named(owner: str, repos: Iterable[ModelInfo] | Iterable[SpaceInfo]) -> Iterator[tuple[str, ModelInfo | SpaceInfo]]:
-    for info in repos:
-        namespace, _, name = info.id.partition("/")
-        if namespace.lower() == owner.lower():
-            yield name, info
 
 
 def _data(info: ModelInfo | SpaceInfo) -> object:

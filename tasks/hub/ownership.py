@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from huggingface_hub import CardData
 from huggingface_hub.hf_api import ModelInfo, SpaceInfo
 
 from conceptry.errors import HubError
@@ -59,7 +60,7 @@ class Ownership:
 
 def own_data(info: ModelInfo | SpaceInfo) -> Mapping[str, Any] | None:
     """Return Conceptry's part of a repo's front matter; None if it has none."""
-    data = info.card_data.get(KEY) if info.card_data else None
+    data = info.card_data.get(KEY) if isinstance(info.card_data, CardData) else None
     return data if isinstance(data, Mapping) else None
 
 

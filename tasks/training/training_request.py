@@ -43,7 +43,8 @@ class TrainingRequest:
         return SettingsError(
             "gate.min_clip_gain needs CLIP scores, and the machine that would train has no CLIP model",
             concept=self.concept,
-            next_step=f"run `conceptry base fetch --clip` to download one to clip/ of {variable}, or remove that key",
+            next_step=f"run `conceptry base fetch --clip` to download one to clip/ of {variable}, or remove that "
+            f"key and push; then `conceptry train {self.concept}`",
         )
 
 

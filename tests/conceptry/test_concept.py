@@ -229,6 +229,12 @@ def test_sources_become_desired_concepts_in_order_of_their_names() -> None:
         (ConceptSource("my-cat", MINIMAL, "outs: []"), "images.dvc: outs: does not track one folder of images"),
         (ConceptSource("my-cat", MINIMAL, DVC.replace(".dir", "")), "does not track one folder of images"),
         (ConceptSource("my-cat", MINIMAL, "<<<<<<< HEAD\nouts: []\n"), "images.dvc:2: is not valid YAML"),
+        (
+            ConceptSource("my-cat", f"{MINIMAL}space:\n  title: B\udce4r\n", DVC),
+            "concepts/my-cat/concept.yaml:4: is not UTF-8 (byte 0xe4); save it with that encoding",
+        ),
+        (ConceptSource("my-cat", MINIMAL, f"{DVC}# B\udce4r\n"), "is not UTF-8 (byte 0xe4)"),
+        (ConceptSource("my-cat", MINIMAL + "#" * 70_000, DVC), "concept.yaml: is too long"),
         (ConceptSource("My-Cat", MINIMAL, DVC), "'My-Cat' cannot name a concept"),
         (ConceptSource("my-cat", "release: x", DVC), "concepts/my-cat/concept.yaml:1: release: 'x' is not one of"),
     ],
@@ -238,6 +244,14 @@ def test_a_bad_source_holds_its_own_concept_only(source: ConceptSource, words: s
     concepts = parse_sources([good, source])
     assert words in str(concepts[source.name].error)
     assert concepts["good"].error is None
+
+
+@pytest.mark.parametrize("damage", ["# B\udce4r\n", "#" * 70_000 + "\n", "a: [\n", "a: 1\na: 2\n", "? {}\n: 1\n"])
+def test_a_file_that_cannot_be_read_withdraws_what_it_says(damage: str) -> None:
+    text = f"release: none  # gone\r\nspace:\n  private: true\n{damage}"
+    concept = parse_sources([ConceptSource("my-cat", text, DVC)])["my-cat"]
+    assert concept.error is not None
+    assert (concept.hidden, concept.taken_down) == (True, True)
 
 
 def test_two_concepts_cannot_have_the_same_token() -> None:

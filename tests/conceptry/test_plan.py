@@ -10,7 +10,7 @@ from conceptry.actions import Action
 from conceptry.desired import Desired, DesiredConcept, ImageRef
 from conceptry.errors import Problem, SpecError
 from conceptry.fingerprint import keys_digest, training_fingerprint
-from conceptry.plan import plan
+from conceptry.plan import open_fingerprints, pending_trainings, plan
 from conceptry.plan_inputs import PlanInputs
 from conceptry.planner import choose_release
 from conceptry.reasons import DriftReason, GateReason
@@ -539,3 +539,18 @@ def test_plan_as_json() -> None:
 def test_a_thousand_concepts() -> None:
     concepts = {f"concept-{number}": replace(wanted_of(), name=f"concept-{number}") for number in range(1000)}
     assert len(plan(Desired("r1", concepts), Live({}), PlanInputs(BASES, TEMPLATES)).changes) == 1000
+
+
+def test_a_concept_that_cannot_be_planned_is_held_alone_and_still_taken_down(caplog: pytest.LogCaptureFixture) -> None:
+    broken = LiveConcept("my-cat", ("no version",), serving_of(version_of(1)))  # type: ignore[arg-type]
+    one = act(wanted_of(release="none"), there=broken)
+    assert (one.serving.kind, one.serving.reason) == ("release", "ReleaseNone")
+    assert (one.training.kind, one.training.reason, one.health) == ("hold", "Unexpected", "Degraded")
+    assert "AttributeError" in one.training.cause
+    assert "Traceback" in caplog.text
+    desired = Desired("r" * 40, {name: replace(wanted_of(), name=name) for name in ("my-cat", "my-dog")})
+    inputs = PlanInputs(BASES, TEMPLATES)
+    assert pending_trainings(plan(desired, Live({"my-cat": broken}), inputs)) == {"my-dog"}
+    assert open_fingerprints(desired, Live({"my-cat": broken}), inputs) == open_fingerprints(
+        Desired("r" * 40, {"my-dog": desired.concepts["my-dog"]}), Live({}), inputs
+    )

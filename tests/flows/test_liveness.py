@@ -11,6 +11,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.states import AwaitingRetry, Cancelled, Cancelling, Completed, Crashed, Failed, Pending, Running
 
+from conceptry.errors import TransientError
 from conceptry.installation import Installation
 from flows.keep_alive import PLACE, keep_alive, place_of
 from flows.liveness import Deadlines, Liveness
@@ -143,6 +144,17 @@ def test_an_error_that_passes_is_tried_again_later(world: World, run: FlowRun) -
     assert (action.kind, action.reason) == ("nothing", "TrainingRetried")
     assert action.cause.startswith("tried again at ")
     assert "after: the Hub answered 429" in action.cause
+
+
+def test_an_error_that_says_when_it_passes_is_tried_again_then(world: World, run: FlowRun) -> None:
+    error = TransientError("the Hub answered 429", retry_after=2700)
+    set_state(run, Failed(name=INTERRUPTED, message=str(error)))
+    watch()
+    again = read(run.id)
+    assert error.not_before is not None
+    assert again.next_scheduled_start_time is not None
+    assert abs((again.next_scheduled_start_time - error.not_before).total_seconds()) < 2
+    assert f"tried again at {error.not_before:%Y-%m-%d %H:%M} UTC" in world.action("far-dog").cause
 
 
 def test_an_empty_lock_file_says_nothing(world: World, run: FlowRun) -> None:

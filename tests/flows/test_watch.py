@@ -1,14 +1,30 @@
 """The watcher: what it starts, what it leaves alone, and that one concept's trouble is not another one's."""
 
+import os
+from pathlib import Path
+
 import pytest
+import yaml
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
+from prefect.logging.handlers import APILogHandler
 from prefect.states import Crashed, Failed, Scheduled
 from prefect.types._datetime import now
 
 from flows.train_concept import schedule_training, train_concept
 from flows.training_runs import MAX_RESUMED
 from flows.watch import watch
-from tests.support.registry_world import World, artifact, events_of, last_run, python, run, set_state, training_runs
+from tests.support.registry_world import (
+    World,
+    artifact,
+    events_of,
+    last_run,
+    md5,
+    python,
+    run,
+    set_state,
+    training_runs,
+)
 from tests.support.wait import wait_until
 
 
@@ -26,6 +42,35 @@ def test_three_mistakes_are_three_messages_and_the_others_go_on(world: World) ->
     assert right.cause.startswith("is being trained"), "the other one was started"
     assert [flow_run.parameters["name"] for flow_run in training_runs(right.fingerprint or "")] == ["right-dog"]
     wait_until(lambda: events_of("wrong-dog") == ["degraded"])
+
+
+def test_an_error_that_nobody_thought_of_holds_one_concept_with_its_traceback_in_the_log(world: World) -> None:
+    world.write("odd-dog")
+    listing = b"[" * 100_000  # Python's JSON parser gives up with a RecursionError
+    world.pushed = {f"{md5(listing)}.dir": listing}
+    world.dvc_push()
+    outs = [{"md5": f"{md5(listing)}.dir", "hash": "md5", "path": "images"}]
+    (world.clone / "concepts" / "odd-dog" / "images.dvc").write_text(yaml.safe_dump({"outs": outs}))
+    for folder in (b"caf\xe9", b"a\nb", b"\x1b[2J"):
+        odd = Path(os.fsdecode(os.fsencode(world.clone / "concepts") + b"/" + folder))
+        odd.mkdir()
+        (odd / "concept.yaml").write_bytes(b"\xff")
+    world.write("even-dog")
+    world.push()
+    assert watch(return_state=True).is_completed()
+    action = world.action("odd-dog")
+    assert (action.kind, action.reason) == ("hold", "Unexpected")
+    assert "RecursionError" in action.cause
+    assert len(training_runs(world.action("even-dog").fingerprint or "")) == 1
+    assert "caf" in artifact("plan")
+    APILogHandler().flush()
+    of_run = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[last_run("watch").id]))
+
+    def logged() -> bool:
+        with get_client(sync_client=True) as client:
+            return any("Traceback" in line.message and "odd-dog" in line.message for line in client.read_logs(of_run))
+
+    wait_until(logged)
 
 
 def test_pictures_that_were_not_pushed_are_waited_for(world: World) -> None:
@@ -167,6 +212,24 @@ def test_a_training_that_failed_is_held_until_a_person_retries_it(world: World) 
     assert again is not None
     assert (again.id, again.state_name) == (flow_run.id, "AwaitingRetry")
     assert world.planned("sick-dog").health == "Progressing"
+
+
+def test_a_retry_after_a_correction_reads_the_correction(world: World) -> None:
+    world.write("gate-dog", gate={"min_clip_gain": 3.0})
+    world.push()
+    watch()
+    fingerprint = world.action("gate-dog").fingerprint or ""
+    set_state(training_runs(fingerprint)[0], Failed(message="gate.min_clip_gain needs CLIP scores"))
+    assert world.action("gate-dog").reason == "TrainingFailed"
+    world.write("gate-dog")
+    revision = world.push("Remove that key, as the error says")
+    assert world.action("gate-dog").fingerprint == fingerprint
+
+    again = schedule_training(world.installation, "gate-dog")
+    assert again is not None
+    assert again.parameters["revision"] == revision
+    assert len(training_runs(fingerprint)) == 2
+    assert world.planned("gate-dog").health == "Progressing"
 
 
 def test_a_training_that_was_killed_goes_on_by_itself_but_not_for_ever(world: World) -> None:

@@ -159,6 +159,21 @@ def test_every_concept_gets_its_images(world: World) -> None:
     assert concepts["bad"].error is not None
 
 
+def test_a_remote_that_fails_for_one_listing_blocks_one_concept(world: World) -> None:
+    oid = world.add("cat", PICTURES)
+    world.add("dog", {"d.jpg": b"dog"})
+    revision = world.commit()
+    world.object(oid).unlink()
+    world.object(oid).mkdir()
+
+    concepts = world.list(revision, check=("cat", "dog"))
+
+    assert concepts["dog"].images == refs({"d.jpg": b"dog"})
+    assert concepts["dog"].missing_images() is None
+    reason, words = concepts["cat"].missing_images() or (None, "")
+    assert (reason, "directory" in words) == ("RemoteUnreachable", True)
+
+
 def test_a_listing_is_read_from_the_remote_once(world: World) -> None:
     world.add("cat", PICTURES)
     revision = world.commit()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from conceptry.errors import SettingsError, TransientError
+from conceptry.errors import SettingsError, SpecError, TransientError
 from conceptry.settings import Settings
 from flows.current_installation import build_installation
 from tasks import git
@@ -100,7 +100,8 @@ def test_concepts_are_read_at_a_revision(tmp_path: Path, origin: Path, clone: Pa
     assert changed["cat"] is not None
     assert changed["cat"] != "spec of cat"
     assert git.read_file(mirror, old, "concepts/dog/images.dvc") == b"images of dog"
-    assert git.read_file(mirror, old, "concepts/dog") is None
+    with pytest.raises(SpecError, match="is a folder"):
+        git.read_file(mirror, old, "concepts/dog")
     assert git.read_file(mirror, old, "no/such/file") is None
 
 

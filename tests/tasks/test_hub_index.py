@@ -1,6 +1,8 @@
 """What people and plans read on the Hub: main's card with its index, and the listing of everything."""
 
+import base64
 import json
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ from huggingface_hub import ModelCard, hf_hub_download
 from conceptry.errors import HubError
 from conceptry.installation import HubTarget
 from conceptry.markdown import split_front_matter
+from conceptry.version import Live
 from tasks.hub import HubSession, RenderedSpace, list_live, pause_space, publish, push_space, read_versions, update_main
 from tests.support.bundles import make_bundle, make_spec
 from trainer.metrics import METRICS_VERSION
@@ -98,6 +101,45 @@ def test_the_listing_says_all_and_leaves_other_peoples_repos_out(hub: HubTarget,
     space = list_live(HubSession(hub)).concepts["dog"].space
     assert space is not None
     assert (space.release, space.serving, space.paused) == ("v1", "title=def", False)
+
+
+@pytest.mark.parametrize(
+    "card",
+    [
+        b"---\nself: 1\nignore_metadata_errors: true\n---\n",
+        b"---\n- a\n- b\n---\n",
+        b"---\nconceptry: [1]\n---\n",
+        b"---\nconceptry: {versions: 3, release: 7, concept: [], files: 1}\n---\n",
+        b"---\nconceptry: {versions: [1, {number: '1'}], index: x}\nmodel-index: 7\n---\n",
+        b"---\ndatasets: {a: 1}\nmodel-index: [{results: 1}]\nlicense: [x]\n---\n",
+        b"---\nconceptry: {versions: '\\uD800', index: [[1, .nan]]}\n---\n",
+        b"\xff\xfe---\n",
+    ],
+)
+def test_a_card_that_nobody_thought_of_concerns_its_own_repo(hub: HubTarget, tmp_path: Path, card: bytes) -> None:
+    whole = publish(HubSession(hub), "whole", make_bundle(tmp_path / "whole", "whole", fingerprint="8" * 64))
+    update_main(HubSession(hub), "whole", "v1")
+    api = HubSession(hub).api
+    for kind in ("model", "space"):
+        api.create_repo("local/weird", repo_type=kind, space_sdk="gradio" if kind == "space" else None, exist_ok=True)
+        # Past the client and the Hub, which check front matter.
+        write_past_the_hub(hub, kind, card)
+    for names in ((), ("weird", "whole")):
+        found = list_live(HubSession(hub), names).concepts
+        assert [version.name for version in found["whole"].versions] == [whole.name]
+        assert found["whole"].error is None
+        Live(found).digest()
+
+
+def write_past_the_hub(hub: HubTarget, kind: str, card: bytes) -> None:
+    """Commit a README.md without the checks of the client."""
+    header = {"key": "header", "value": {"summary": "x"}}
+    content = base64.b64encode(card).decode()
+    file = {"key": "file", "value": {"path": "README.md", "content": content, "encoding": "base64"}}
+    body = "\n".join(json.dumps(line) for line in (header, file)).encode()
+    headers = {"Authorization": "Bearer hf_local", "Content-Type": "application/x-ndjson"}
+    url = f"{hub.endpoint}/api/{kind}s/local/weird/commit/main"
+    urllib.request.urlopen(urllib.request.Request(url, body, headers), timeout=10).close()
 
 
 def test_an_index_that_was_edited_by_hand_is_read_from_the_branches(hub: HubTarget, tmp_path: Path) -> None:
