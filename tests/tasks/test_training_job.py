@@ -49,7 +49,7 @@ def test_a_job_reads_published_vectors_from_its_folder() -> None:
     (pool,) = custom_job(order, settings())["job_spec"]["worker_pool_specs"]
     arguments = pool["container_spec"]["args"]
     where = {option: arguments[arguments.index(option) + 1] for option in ("--released", "--initial")}
-    folder = f"/gcs/my-bucket/conceptry/grey-cat/{ORDER.fingerprint}"
+    folder = f"/gcs/my-bucket/conceptry/hf-co-our-team/grey-cat/{ORDER.fingerprint}"
     assert where == {
         "--released": f"{folder}/released/v3.safetensors",
         "--initial": f"{folder}/initial/my-cat@v2.safetensors",
