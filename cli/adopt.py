@@ -1,4 +1,4 @@
-"""`conceptry adopt`: take over repos on the Hub that another installation or somebody else made."""
+"""`conceptry adopt`: take over repos on the Hub that this installation did not make."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ COMMANDS = {
     "lint": ("cli.lint", "Check all concepts of this checkout: files, tokens, initializers, releases, images."),
     "verify": ("cli.verify", "Hash everything again, from git through DVC to the Hub."),
     "gc": ("cli.gc", "Show which versions may be deleted, and with --apply delete them."),
-    "adopt": ("cli.adopt", "Take over repos on the Hub that another installation or somebody else made."),
+    "adopt": ("cli.adopt", "Take over repos on the Hub that this installation did not make."),
     "delete": ("cli.delete", "Delete a concept that is no longer in git from the Hub, with all its versions."),
     "up": ("cli.up", "Run everything on this machine: Prefect with its UI, a local Hub, and the flows."),
     "demo": ("cli.demo", "Run the complete workflow on this machine: images in git become a published concept."),

@@ -1,4 +1,4 @@
-"""Isolation between concepts: an exception about one concept holds that concept, and the others go on.
+"""Isolation between concepts: an exception about one concept holds that concept, and the others continue.
 
 Every loop over concepts calls `isolate`, so that no exception that nobody thought of ends the loop. Exceptions that the
 project does not raise itself are logged with their traceback; Prefect attaches this logger to the log of a run.

@@ -29,7 +29,7 @@ class ActionReason(Reason):
     SETTINGS_CHANGED = "SettingsChanged", "train: concept.yaml has other training settings than the newest version."
     BASE_MODEL_CHANGED = "BaseModelChanged", "train: base model, its weights, or the trainer's RECIPE changed."
     RETRAIN_DUE = "RetrainDue", "train: a scheduled retraining is due."
-    TRAINING_INTERRUPTED = "TrainingInterrupted", "train: the process of a started training was lost; it goes on."
+    TRAINING_INTERRUPTED = "TrainingInterrupted", "train: the process of a started training was lost; it is resumed."
     # hide
     PRIVATE = "Private", "hide: concept.yaml says `space.private: true`, and its model repo or its Space is public."
     # release, adopt
@@ -57,7 +57,10 @@ class ActionReason(Reason):
     SPEC_INVALID = "SpecInvalid", "hold: concept.yaml or images.dvc has mistakes."
     UNEXPECTED = "Unexpected", "hold: an unexpected error; its traceback is in the log."
     DATA_CORRUPT = "DataCorrupt", "hold: the list of images in the DVC remote is damaged."
-    NAME_TAKEN = "NameTaken", "hold: another installation, or somebody else, has a repo of the concept's name."
+    NAME_TAKEN = (
+        "NameTaken",
+        "hold: a repo of the concept's name belongs to another installation, or was not made by Conceptry.",
+    )
     REPO_UNREADABLE = "RepoUnreadable", "hold: the content of the model repo cannot be read."
     BASE_MODEL_UNAVAILABLE = "BaseModelUnavailable", "hold: the base model is not available in this installation."
     INITIALIZER_UNKNOWN = (

@@ -95,7 +95,7 @@ class Pace:
 
 def defer_trainings(plan: Plan, desired: Desired, live: Live, inputs: PlanInputs, *, pace: Pace) -> Plan:
     """Return the plan with a deferral on each training that must not start now."""
-    # A training that was interrupted goes on: it was started when it was allowed to.
+    # An interrupted training is resumed at once: it was started when it was allowed to.
     trainings = [
         one.training
         for one in plan.concepts

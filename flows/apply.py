@@ -1,6 +1,6 @@
 """Apply: carry out the actions of a plan, concept by concept. The only step of a reconcile that writes."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -29,7 +29,15 @@ StartTraining = Callable[[Action, str], None]
 
 def apply_all(context: Context, comparison: Comparison, start: StartTraining) -> dict[str, Exception]:
     """Carry out every action that is due; return the exceptions by concept. A failure stops no other concept."""
-    return for_each(comparison.plan.due, lambda action: apply_action(context, comparison, action, start))
+    failures: dict[str, Exception] = {}
+    for action in comparison.plan.due:
+        try:
+            apply_action(context, comparison, action, start)
+        except Exception as error:  # noqa: BLE001 - any failure of one concept must not stop the others
+            known = isinstance(error, ConceptryError)
+            get_run_logger().error("%s: %s: %s", action.concept, action.kind, error, exc_info=not known)
+            failures[action.concept] = error
+    return failures
 
 
 def apply_action(context: Context, comparison: Comparison, action: Action, start: StartTraining) -> None:
@@ -71,19 +79,6 @@ def hide(context: Context, action: Action) -> None:
     """
     context.steps.hide(context.session, action.concept)
     context.steps.emit(action.concept, "hidden", reason=action.reason, cause=action.cause)
-
-
-def for_each(actions: Iterable[Action], act: Callable[[Action], None]) -> dict[str, Exception]:
-    """Call `act` for each action; return the exceptions by concept."""
-    failures: dict[str, Exception] = {}
-    for action in actions:
-        try:
-            act(action)
-        except Exception as error:  # noqa: BLE001 - any failure of one concept must not stop the others
-            known = isinstance(error, ConceptryError)
-            get_run_logger().error("%s: %s: %s", action.concept, action.kind, error, exc_info=not known)
-            failures[action.concept] = error
-    return failures
 
 
 def reconcile_serving(

@@ -67,7 +67,7 @@ def reap() -> State[Any]:
 
 
 def wanted(plan: Plan) -> set[str]:
-    """Return the fingerprints whose trainings may start or go on, now or later."""
+    """Return the fingerprints whose trainings may start or be resumed, now or later."""
     open_ = (one.training for one in plan.concepts if one.training.health != "Degraded")
     return {training.fingerprint for training in open_ if training.fingerprint}
 
@@ -78,7 +78,7 @@ def fingerprint_of(job: "Job") -> str:
 
 
 def is_ownerless(job: "Job", run: FlowRun | None, moment: datetime) -> bool:
-    """Whether nobody will follow a job again whose inputs nobody wants; `moment` is the server's time.
+    """Whether no process will follow a job again whose inputs git does not ask for; `moment` is the server's time.
 
     A process that still follows its job renews its run, in whatever state the server has it.
     """

@@ -12,7 +12,7 @@ from tasks.locks import hold, run_id
 
 
 def clean_staging(installation: Installation, names: Iterable[str], *, delete: bool) -> dict[str, tuple[str, ...]]:
-    """Find, and with `delete` remove, staging branches that no run goes on with; return them by concept.
+    """Find, and with `delete` remove, staging branches that no run resumes; return them by concept.
 
     Raises:
         HubError, TransientError: the Hub refused, or could not be reached.

@@ -128,7 +128,7 @@ def publish_and_release(installation: Installation, folder: RunFolder, lock: int
         get_run_logger().info("%s is already published as %s", fingerprint[:8], version.name)
         delete_staging(session, published, version)
         discard_bundle_of_another(folder, published)
-    # An earlier run may have been killed after publishing and before it told of it.
+    # An earlier run may have been killed after publishing and before it emitted the event.
     told = announced(session, folder, version)
     release(published)
     if not told:

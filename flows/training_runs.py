@@ -176,7 +176,7 @@ class TrainingRuns:
         return "failed" if run.state_type == StateType.CANCELLED else "running"
 
     def _next_state(self, run: FlowRun) -> State[None] | None:
-        """Return the state in which an interrupted run goes on; None if it failed, or was interrupted too often."""
+        """Return the state in which an interrupted run is resumed; None if it failed, or was interrupted too often."""
         crashed = run.state_type == StateType.CRASHED
         if run.state is None or not (crashed or run.state_name == INTERRUPTED):
             return None

@@ -108,7 +108,7 @@ class Stack:
             child.check()
 
     def run_until_interrupted(self) -> None:
-        """Block until Ctrl-C or SIGTERM. A server that ended is started again; trainings go on meanwhile.
+        """Block until Ctrl-C or SIGTERM. A server that ended is started again; trainings continue meanwhile.
 
         Raises:
             StackError: a server ended RESTARTS times within an hour, or does not start again.

@@ -1,4 +1,4 @@
-"""A full disk, told as such: an error that passes once there is space, and not one of the network or of the data."""
+"""A full disk, reported as such: an error that passes once there is space, not one of the network or of the data."""
 
 import errno
 import re

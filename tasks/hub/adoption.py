@@ -1,4 +1,4 @@
-"""Adoption of repos that another installation, or somebody else, made: a deliberate act of a person."""
+"""Adoption of repos that this installation did not make; only a user's command does this."""
 
 from collections.abc import Mapping
 
@@ -13,7 +13,7 @@ from tasks.hub.session import HubSession, Kind
 
 
 def holders(session: HubSession, name: str) -> list[str]:
-    """Return in words who holds the repos of a name that are not this installation's, or that nobody signed.
+    """Return in words who holds the repos of a name that are not this installation's, or that are unsigned.
 
     Raises:
         HubError, TransientError: the Hub refused, or could not be reached.

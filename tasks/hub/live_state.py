@@ -68,7 +68,7 @@ def _unread(name: str, repos: Mapping[str, Listed], error: ConceptryError) -> Li
 def _listed_concept(
     session: HubSession, name: str, repos: Mapping[str, Listed], *, desired: bool
 ) -> LiveConcept | None:
-    """Return a concept of the listings; None if git lacks it and all repos of that name are somebody else's.
+    """Return a concept of the listings; None if git lacks it and no repo of that name is this installation's.
 
     Raises:
         HubError, TransientError: the Hub refused, or could not be reached, or what it holds cannot be read.
@@ -88,12 +88,12 @@ def _listed_concept(
 
 
 def _archived(repos: Mapping[str, ModelInfo | SpaceInfo], claims: Mapping[str, Claim], name: str) -> LiveConcept | None:
-    """Return a concept that git lacks and whose model repo is somebody else's: its Space, if that is ours."""
+    """Return a concept that git lacks and whose model repo is not ours: its Space, if that is ours."""
     return LiveConcept(name, (), _space(repos["space"])) if claims.get("space") == "ours" else None
 
 
 def _holder(session: HubSession, name: str) -> str | None:
-    """Return in words who else holds the name of a concept, by a closer look at its repos; None if nobody does."""
+    """Return in words who else holds the name of a concept, read from its repos; None if it is free or ours."""
     infos: tuple[tuple[Kind, ModelInfo | SpaceInfo | None], ...] = (
         ("model", session.model(name)),
         ("space", session.space(name)),
@@ -115,7 +115,7 @@ def _concept_of(
     *,
     in_full: bool,
 ) -> LiveConcept:
-    """Return the state of a concept whose repos nobody else holds.
+    """Return the state of a concept whose repos are this installation's.
 
     Args:
         session: Session with the Hub.

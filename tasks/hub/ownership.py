@@ -42,7 +42,7 @@ Claim = Literal["ours", "unsigned", "empty", "another", "foreign"]
 
 
 class NotOursError(HubError):
-    """A repo belongs to another installation, or to somebody else; nothing was written to it."""
+    """A repo belongs to another installation, or was not made by Conceptry; nothing was written to it."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def own_data(info: ModelInfo | SpaceInfo) -> Mapping[str, Any] | None:
 def ownership(target: HubTarget, kind: str, info: ModelInfo | SpaceInfo) -> Ownership:
     """Return whose a repo is, by its front matter and, if it has none of Conceptry, by its files.
 
-    A listing contains no files: a repo without Conceptry's part counts as somebody else's there.
+    A listing contains no files: a repo without Conceptry's part counts as foreign there.
     """
     data = own_data(info)
     if data is not None:

@@ -159,7 +159,7 @@ class HubSession:
             self.commit(name, "Reserve for its concept", [CommitOperationAdd(README, card)])
 
     def trust(self, name: str, kind: Kind) -> None:
-        """Allow writes to a repo that a person has told this installation to take over."""
+        """Allow writes to a repo that `conceptry adopt` takes over."""
         self._proven.add((name, kind))
 
     def prove(self, name: str, kind: Kind = "model") -> None:

@@ -11,7 +11,7 @@ from tasks.hub.repo_versions import STAGING, published_commit
 from tasks.hub.session import HubSession
 
 STALE = timedelta(days=1)
-"""Age of a staged commit at which no publisher goes on with it; a retry of its run stages its bundle again."""
+"""Age of a staged commit at which no publisher resumes it; a retry of its run stages its bundle again."""
 
 
 def delete_stale_staging(
@@ -22,7 +22,7 @@ def delete_stale_staging(
     older_than: timedelta = STALE,
     delete: bool = True,
 ) -> tuple[str, ...]:
-    """Delete the staging branches that no run goes on with, and return them.
+    """Delete the staging branches that no run resumes, and return them.
 
     These are branches of published versions, whose publisher was killed, and old ones of runs that are not active.
 

@@ -1,4 +1,4 @@
-"""Progress of a training in Prefect's UI, told by a thread of its own.
+"""Progress of a training in Prefect's UI, reported by a separate thread.
 
 Nothing of the training waits for the Prefect server: during an outage its reports are dropped, and the next one after
 it shows the progress of that moment.

@@ -19,21 +19,13 @@ from flows.release import release
 from flows.train_concept import train_concept
 from flows.watch import watch
 from tasks.processes import python_module
-from tests.support.dvc_storage import Storage, serving_storage
+from tests.support.dvc_storage import CONFIG, Storage, serving_storage
 from tests.support.git_server import GitServer, serving
 from tests.support.registry_world import World
 from tests.support.secrecy import CommandWatch, files_with, objects_with, words
 
 GIT, HUB, READ, DVC, BLOCK = "canary-git", "canary-hub", "canary-read", "canary-dvc", "canary-block"
 WRONG = "canary-wrong"
-CONFIG = """\
-[core]
-    remote = storage
-['remote "storage"']
-    url = {url}
-    auth = custom
-    custom_auth_header = X-Token
-"""
 
 
 @dataclass

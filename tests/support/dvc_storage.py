@@ -7,6 +7,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+CONFIG = """\
+[core]
+    remote = storage
+['remote "storage"']
+    url = {url}
+    auth = custom
+    custom_auth_header = X-Token
+"""
+"""`.dvc/config` in git; the password is in the machine's configuration."""
+
 
 @dataclass
 class Storage:

@@ -16,19 +16,11 @@ import pytest
 from conceptry.errors import SettingsError, TransientError
 from tasks.dvc import deadlines, open_remote, remote
 from tasks.dvc.remote_guard import check_remote
-from tests.support.dvc_storage import Storage, serving_storage
+from tests.support.dvc_storage import CONFIG, Storage, serving_storage
 from tests.support.secrecy import words
 from tests.tasks.test_dvc import PICTURES, World
 
 PASSWORD = "canary-remote"
-GIT = """\
-[core]
-    remote = storage
-['remote "storage"']
-    url = {url}
-    auth = custom
-    custom_auth_header = X-Token
-"""
 
 
 @pytest.fixture
@@ -54,10 +46,10 @@ def test_a_commit_cannot_send_the_machines_password_elsewhere(
     world.start()
     world.add("cat", PICTURES)
     machine(f"    url = {right.url}\n    password = {PASSWORD}\n")
-    world.configure(GIT.format(url=f"{right.url}files/.."))
+    world.configure(CONFIG.format(url=f"{right.url}files/.."))
     assert world.list(world.commit())["cat"].error is None
 
-    world.configure(GIT.format(url=evil.url))
+    world.configure(CONFIG.format(url=evil.url))
     world.cache.rename(tmp_path / "old-cache")
     with pytest.raises(SettingsError, match=r"'storage'.*password.*address that git names") as caught:
         world.list(world.commit())
@@ -75,7 +67,7 @@ def test_the_commands_of_the_message_bind_the_password(
     world.start()
     world.add("cat", PICTURES)
     machine(f"    password = {PASSWORD}\n")
-    world.configure(GIT.format(url=storage.url))
+    world.configure(CONFIG.format(url=storage.url))
     revision = world.commit()
     with pytest.raises(SettingsError) as caught:
         world.list(revision)
@@ -97,7 +89,7 @@ def test_a_refused_password_is_in_no_exception(
     world.start()
     world.add("cat", PICTURES)
     machine(f"    url = {storage.url}\n    password = {PASSWORD}-wrong\n")
-    world.configure(GIT.format(url=storage.url))
+    world.configure(CONFIG.format(url=storage.url))
     with pytest.raises(SettingsError, match="credentials") as caught:
         world.list(world.commit())
     assert "canary" not in words(caught.value)
