@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from local.prefect_server import RetrySoon, limit_lock_wait
+from local.prefect_server import RetrySoon, limit_lock_wait, listen
 from tasks.processes import python_module
 
 
@@ -51,3 +51,21 @@ def test_a_port_that_another_server_has_is_refused_at_once() -> None:
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1
     assert "Address already in use" in done.stderr
+
+
+def test_answers_do_not_wait_for_acknowledgements() -> None:
+    async def nagle_is_off() -> bool:
+        found = asyncio.get_running_loop().create_future()
+
+        async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            option = writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            found.set_result(bool(option))
+            writer.close()
+
+        async with await asyncio.start_server(answer, sock=listen(0)) as server:
+            _, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+            off: bool = await found
+            writer.close()
+        return off
+
+    assert asyncio.run(nagle_is_off())
