@@ -14,19 +14,46 @@ from local.prefect_server import RetrySoon, limit_lock_wait, listen
 from tasks.processes import python_module
 
 
+async def nothing() -> Any:
+    return {"type": "http.request", "body": b"", "more_body": False}
+
+
+def test_a_request_that_lost_the_lock_is_repeated() -> None:
+    parts = [{"type": "http.request", "body": part, "more_body": part == b"he"} for part in (b"he", b"llo")]
+    busy, sent = [True, True, False], list[Any]()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        body = (await receive())["body"]
+        assert scope.setdefault("read", body) == b"hello"
+        locked = busy.pop(0)
+        await send({"type": "http.response.start", "status": 503 if locked else 201, "headers": []})
+        await send({"type": "http.response.body", "body": body})
+        if locked:
+            raise RuntimeError("as Starlette does after it has answered an exception")
+
+    async def receive() -> Any:
+        return parts.pop(0)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    asyncio.run(RetrySoon(app)({"type": "http"}, receive, send))
+    assert [message.get("status") or message["body"] for message in sent] == [201, b"hello"]
+
+
 def test_a_busy_server_names_a_short_pause_that_grows() -> None:
     statuses = iter([503, 503, 200, 503])
 
     async def app(_: Any, __: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": next(statuses), "headers": [(b"a", b"b")]})
 
-    server, sent = RetrySoon(app), []
+    server, sent = RetrySoon(app, patience=0.0), []
 
     async def send(message: Any) -> None:
         sent.append(dict(message["headers"]))
 
     for _ in range(4):
-        asyncio.run(server({"type": "http"}, None, send))
+        asyncio.run(server({"type": "http"}, nothing, send))
     assert [headers.get(b"retry-after") for headers in sent] == [b"0.1", b"0.2", None, b"0.4"]
     assert all(headers[b"a"] == b"b" for headers in sent)
 
