@@ -34,7 +34,7 @@ from flows.reap import reap
 from flows.train_concept import job_at_head, train_concept
 from flows.training_runs import training_runs as runs_on_server
 from flows.watch import watch
-from tasks.training import vertex
+from tasks.training import vertex_clients
 from tasks.training.custom_job import FINGERPRINT, JobSpec, label
 from tasks.training.tasks import TERMINAL
 from tests.support.clouds import IMAGE
@@ -277,7 +277,7 @@ def test_a_concept_chooses_where_it_is_trained(
 
 def test_the_reaper_ends_jobs_that_no_run_owns(vertex_world: World, cloud: Cloud) -> None:
     cloud.faults.hold()
-    cloud_clients = vertex.open_cloud(VertexSettings())
+    cloud_clients = vertex_clients.open_cloud(VertexSettings())
     ours = vertex_world.installation.id
 
     def job_of(fingerprint: str, run_label: str, whose: str = ours) -> Any:
@@ -369,7 +369,7 @@ def test_setup_finds_the_digest_of_a_tag(
 def test_a_run_that_was_killed_and_then_cancelled_has_its_job_cancelled(vertex_world: World, cloud: Cloud) -> None:
     """What a runner calls once it has killed the process of a run that somebody cancelled."""
     cloud.faults.hold()
-    clients = vertex.open_cloud(VertexSettings())
+    clients = vertex_clients.open_cloud(VertexSettings())
     fingerprint = md5(b"hooked") * 2
     with runs_on_server(vertex_world.installation) as runs:
         flow_run = runs.start("lost-cat", "0" * 40, fingerprint)
