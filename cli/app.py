@@ -30,6 +30,7 @@ COMMANDS = {
     "gc": ("cli.gc", "Show which versions may be deleted, and with --apply delete them."),
     "adopt": ("cli.adopt", "Take over repos on the Hub that this installation did not make."),
     "delete": ("cli.delete", "Delete a concept that is no longer in git from the Hub, with all its versions."),
+    "deploy": ("cli.deploy", "Register the flows on your Prefect server, beside other installations."),
     "up": ("cli.up", "Run everything on this machine: Prefect with its UI, a local Hub, and the flows."),
     "demo": ("cli.demo", "Run the complete workflow on this machine: images in git become a published concept."),
     "playground": ("cli.playground", "Open a published concept's Space on this machine."),

@@ -45,7 +45,20 @@ class ServingSettings(BaseSettings):
     base_url: str | None = Field(None, description="Address that base model weights are fetched from.")
 
 
-class Settings(BaseWeightsSettings):
+class DeploymentSettings(BaseSettings):
+    """Settings that name the deployments of an installation on a Prefect server."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, extra="ignore", frozen=True)
+
+    deployment_suffix: str = Field(
+        "",
+        pattern=r"^(-[a-z0-9]+)*$",
+        description="Added to the names of the deployments and of the work pool, for example `-second`, so that "
+        "several installations can use one Prefect server.",
+    )
+
+
+class Settings(BaseWeightsSettings, DeploymentSettings):
     """Settings of one installation. Arguments win over the environment.
 
     Raises:

@@ -38,9 +38,10 @@ def reap() -> State[Any]:
     installation, logger = current_installation(), get_run_logger()
     if installation.vertex is None:
         return Completed(name="Skipped", message="Vertex AI is not configured.")
-    from tasks.training import vertex  # Google's clients take seconds to import; without a configuration none is needed
+    # Imported here: Google's clients take seconds to import, and without a configuration none is needed.
+    from tasks.training import vertex_clients
 
-    cloud = vertex.open_cloud(installation.vertex_settings(), logger.warning)
+    cloud = vertex_clients.open_cloud(installation.vertex_settings(), logger.warning)
     # Jobs are listed before runs: the run of every listed job existed when the job was created.
     jobs = cloud.jobs.live(installation.id)
     if not jobs:

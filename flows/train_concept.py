@@ -23,6 +23,7 @@ from prefect.states import Cancelled, Failed
 
 from conceptry.concept import GateSpec
 from conceptry.errors import ConceptryError, TrainingCancelled
+from conceptry.fingerprint import equivalent_fingerprints
 from conceptry.installation import Installation
 from conceptry.training_job import TrainingJob, training_job
 from conceptry.version import Manifest, Version
@@ -37,7 +38,7 @@ from tasks import training
 from tasks.dvc.tasks import fetch_job_images, list_desired_images, list_images_task
 from tasks.events import EventName, emit
 from tasks.git.tasks import read_desired, read_git
-from tasks.hub import HubSession, Lineage, find_version, hub_time
+from tasks.hub import HubSession, Lineage, find_version, hub_time, read_live
 from tasks.hub.session import MANIFEST
 from tasks.hub.tasks import (
     assemble_version,
@@ -228,7 +229,7 @@ def schedule_training(installation: Installation, name: str) -> FlowRun | None:
         ConceptryError: the concept cannot be trained in this state, see `training_job`.
     """
     job = job_at_head(installation, name)
-    if find_version(HubSession(installation.hub), name, job.fingerprint) is not None:
+    if is_published(installation, job):
         return None
     with training_runs(installation) as runs:
         return runs.start(name, job.revision, job.fingerprint, again=True)
@@ -241,10 +242,23 @@ def train_in_process(installation: Installation, name: str) -> str | None:
         ConceptryError: the concept cannot be trained in this state, or the training failed.
     """
     job = job_at_head(installation, name)
-    if find_version(HubSession(installation.hub), name, job.fingerprint) is not None:
+    if is_published(installation, job):
         return None
     made = train_concept(name, job.revision, job.fingerprint)
     return made if isinstance(made, str) else None
+
+
+def is_published(installation: Installation, job: TrainingJob) -> bool:
+    """Whether there is a version of a training's inputs, as the plan compares them.
+
+    Raises:
+        HubError, TransientError: the Hub refused, or could not be reached.
+    """
+    session = HubSession(installation.hub)
+    if find_version(session, job.name, job.fingerprint) is not None:
+        return True
+    same = equivalent_fingerprints(job.spec, job.desired.images or (), job.base)
+    return any(version.inputs in same for version in read_live(session, job.name).versions)
 
 
 def job_at_head(installation: Installation, name: str, retrain: str | None = None) -> TrainingJob:

@@ -39,11 +39,11 @@ from conceptry.errors import moment_in
 from conceptry.installation import Installation
 from conceptry.reasons import ActionReason
 from conceptry.retraining import Failure
+from flows.deployments import TRAINING, installation_tag, training_deployment
 from flows.liveness import Deadlines, Liveness
 from tasks.events import emit
 from tasks.prefect_client import connected, server_time
 
-TRAINING = "train-concept"
 INTERRUPTED = "Interrupted"
 """Name of the final state of a run that an error ended which passes."""
 MAX_RESUMED = 3
@@ -64,26 +64,22 @@ def fingerprint_tag(fingerprint: str) -> str:
     return f"fingerprint:{fingerprint}"
 
 
-def installation_tag(installation: str) -> str:
-    """Return the tag of the runs of an installation."""
-    return f"installation:{installation}"
-
-
 class TrainingRuns:
     """Training runs of a Prefect server.
 
     Args:
         client: Client of the Prefect server.
-        installation: Id of the installation; runs of others on the same server are not seen.
+        installation: Runs of others on the same server, and of other deployments, are not seen.
         since: Moment, by the server's clock, before the caller read the Hub; runs that completed later count as
             running.
         liveness: Judge of active runs, which ends lost ones; None leaves them as they are.
     """
 
     def __init__(
-        self, client: SyncPrefectClient, installation: str, since: datetime, liveness: Liveness | None = None
+        self, client: SyncPrefectClient, installation: Installation, since: datetime, liveness: Liveness | None = None
     ) -> None:
         self._client, self._installation, self._since = client, installation, since
+        self._suffix = installation.settings.deployment_suffix
         self._liveness = liveness
         self._seen: dict[str, FlowRun] = {}
         self._known: dict[str, FlowRun] = {}
@@ -157,12 +153,12 @@ class TrainingRuns:
         key = fingerprint if run is None else f"{fingerprint}/{run.id}"
         moment = self.server_time()
         return self._client.create_flow_run_from_deployment(
-            self._client.read_deployment_by_name(f"{TRAINING}/{TRAINING}").id,
+            training_deployment(self._client, self._installation),
             state=Scheduled(scheduled_time=moment, timestamp=moment),
             parameters={"name": name, "revision": revision, "fingerprint": fingerprint, "retrain": retrain},
             name=f"{name} {fingerprint[:8]}",
-            tags=[f"concept:{name}", fingerprint_tag(fingerprint), installation_tag(self._installation)],
-            idempotency_key=f"{self._installation}/{key}",
+            tags=[f"concept:{name}", fingerprint_tag(fingerprint), installation_tag(self._installation.id)],
+            idempotency_key=f"{self._installation.id}{self._suffix}/{key}",
         )
 
     def _retry(self, run: FlowRun, *, again: bool) -> State[None] | None:
@@ -225,13 +221,13 @@ class TrainingRuns:
 
     def _read(self, any_tag: list[str], state: FlowRunFilterState | None = None) -> list[FlowRun]:
         """Return this installation's runs with any of these tags, or all, in any state or that one; newest first."""
-        tags = FlowRunFilterTags(all_=[installation_tag(self._installation)], any_=any_tag or None)
+        tags = FlowRunFilterTags(all_=[installation_tag(self._installation.id)], any_=any_tag or None)
         which = FlowRunFilter(tags=tags, state=state)
         runs: list[FlowRun] = []
         while True:
             page = self._client.read_flow_runs(
                 flow_filter=FlowFilter(name=FlowFilterName(any_=[TRAINING])),
-                deployment_filter=DeploymentFilter(name=DeploymentFilterName(any_=[TRAINING])),
+                deployment_filter=DeploymentFilter(name=DeploymentFilterName(any_=[TRAINING + self._suffix])),
                 flow_run_filter=which,
                 sort=FlowRunSort.EXPECTED_START_TIME_DESC,
                 limit=PAGE,
@@ -282,7 +278,7 @@ def training_runs(
     start = timedelta(minutes=installation.settings.start_minutes)
     with connected() as client:
         judge = Liveness(client, installation.work, deadlines or replace(Deadlines(), pending=start))
-        yield TrainingRuns(client, installation.id, since or server_time(client), judge if settle else None)
+        yield TrainingRuns(client, installation, since or server_time(client), judge if settle else None)
 
 
 def skip_late(flow_name: str) -> None:

@@ -19,10 +19,10 @@ def cancel_jobs(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> N
     if installation.vertex is None:
         return
     # Imported here: Google's clients take seconds to import, and this module is imported with every flow.
-    from tasks.training import vertex
+    from tasks.training import vertex, vertex_clients
     from tasks.training.custom_job import JobSpec
 
-    cloud = vertex.open_cloud(installation.vertex_settings(), logger.warning)
+    cloud = vertex_clients.open_cloud(installation.vertex_settings(), logger.warning)
     name, fingerprint = str(flow_run.parameters["name"]), str(flow_run.parameters["fingerprint"])
     spec = JobSpec(name, fingerprint, installation.id, str(flow_run.id), cloud.bucket.name)
     for job in vertex.end_jobs(spec, cloud):
@@ -39,10 +39,10 @@ def clean_bucket(installation: Installation, before: datetime, *, delete: bool) 
         SettingsError, TransientError: Vertex AI is not configured, or the bucket cannot be read or written.
     """
     # Imported here for the same reason.
-    from tasks.training import vertex
+    from tasks.training import vertex_clients
     from tasks.training.bucket import clean_prefixes
 
-    cloud = vertex.open_cloud(installation.vertex_settings())
+    cloud = vertex_clients.open_cloud(installation.vertex_settings())
     needed = {job.home.rstrip("/").rpartition("/")[2] for job in cloud.jobs.live(installation.id)}
     with training_runs(installation) as runs:
         needed |= {str(run.parameters.get("fingerprint")) for run in runs.active()}

@@ -1,6 +1,7 @@
 """Server of the deployments in prefect.yaml, without a work pool or a worker; `conceptry up` runs it.
 
     PREFECT_API_URL=http://127.0.0.1:4200/api CONCEPTRY_REPO=... python -m local.serve_flows [--watch-every SECONDS]
+        [--take-over]
 
 Watches run in this process (see local.in_process_watcher). Trainings have a separate runner, which starts one more than
 the settings allow, so that queued trainings do not block the other flows. Prefect's limits are not used here, because
@@ -18,10 +19,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from prefect.client.orchestration import get_client
 from prefect.deployments.runner import RunnerDeployment
 from prefect.events import DeploymentTriggerTypes
 from prefect.schedules import Schedule
 from prefect.settings import get_current_settings
+from prefect.utilities.templating import apply_values
 from pydantic import TypeAdapter
 
 import conceptry
@@ -29,7 +32,7 @@ from conceptry.errors import SettingsError
 from conceptry.installation import Installation
 from conceptry.settings import Settings
 from flows.current_installation import build_installation
-from flows.training_runs import TRAINING
+from flows.deployments import TRAINING, deployment_tags, refuse_foreign
 from local.in_process_watcher import InProcessWatcher
 from local.steady_runner import SteadyRunner
 
@@ -42,13 +45,20 @@ PATIENCE = 6.0
 _TRIGGER: TypeAdapter[Any] = TypeAdapter(DeploymentTriggerTypes)
 
 
-def deployments(watch_every: float, file: Path = FILE) -> list[RunnerDeployment]:
-    """Return the deployments declared in prefect.yaml, with another interval of the watcher."""
-    declared = yaml.safe_load(file.read_text(encoding="utf-8"))["deployments"]
-    return [_deployment(one, watch_every) for one in declared]
+def deployments(watch_every: float, installation: Installation | None = None) -> list[RunnerDeployment]:
+    """Return the deployments declared in prefect.yaml, with another interval of the watcher.
+
+    Args:
+        watch_every: Seconds between two watches.
+        installation: Whose tag and suffix they get; None for neither.
+    """
+    declared = yaml.safe_load(FILE.read_text(encoding="utf-8"))["deployments"]
+    outputs = {"installation": {"tags": deployment_tags(installation.id if installation else None)}}
+    suffix = installation.settings.deployment_suffix if installation else ""
+    return [_deployment(apply_values(one, outputs), watch_every, suffix) for one in declared]
 
 
-def _deployment(declared: Mapping[str, Any], watch_every: float) -> RunnerDeployment:
+def _deployment(declared: Mapping[str, Any], watch_every: float, suffix: str) -> RunnerDeployment:
     schedules = [_schedule(schedule) for schedule in declared.get("schedules", ())]
     if declared["name"] == WATCH:
         # With the declared slug, because the server keeps schedules whose slug is missing in an update.
@@ -56,7 +66,7 @@ def _deployment(declared: Mapping[str, Any], watch_every: float) -> RunnerDeploy
         declared = {**declared, "parameters": {"seconds": watch_every}}
     return RunnerDeployment.from_entrypoint(
         declared["entrypoint"],
-        declared["name"],
+        declared["name"] + suffix,
         schedules=schedules,
         parameters=declared.get("parameters"),
         triggers=[_TRIGGER.validate_python(trigger) for trigger in declared.get("triggers", ())],
@@ -72,19 +82,31 @@ def _schedule(declared: Mapping[str, Any]) -> Schedule:
     return Schedule(**declared)
 
 
-async def serve(installation: Installation, watch_every: float) -> None:
-    """Register the deployments, print that the server is ready, and run scheduled runs until this task is cancelled."""
+async def serve(installation: Installation, watch_every: float, *, take_over: bool = False) -> None:
+    """Register the deployments, print that the server is ready, and run scheduled runs until this task is cancelled.
+
+    Args:
+        installation: Whose flows are served.
+        watch_every: Seconds between two watches.
+        take_over: Whether to replace deployments of another installation.
+
+    Raises:
+        SettingsError: there are deployments of another installation, and `take_over` is false.
+    """
+    if not take_over:
+        with get_client(sync_client=True) as client:
+            refuse_foreign(client, installation.id, installation.settings.deployment_suffix)
     poll = get_current_settings().runner.poll_frequency
     trainings = SteadyRunner("trainings", query_seconds=poll, limit=installation.settings.max_parallel + 1)
     others = SteadyRunner("others", query_seconds=poll, limit=OTHERS)
     watcher: InProcessWatcher | None = None
-    for deployment in deployments(watch_every):
-        if deployment.name == WATCH:
+    for deployment in deployments(watch_every, installation):
+        if deployment.flow_name == WATCH:
             watcher = InProcessWatcher(await deployment.aapply(), installation)
             continue
-        if deployment.name == REAP and installation.vertex is None:
+        if deployment.flow_name == REAP and installation.vertex is None:
             continue
-        runner = trainings if deployment.name == TRAINING else others
+        runner = trainings if deployment.flow_name == TRAINING else others
         await runner.aadd_deployment(deployment)
     print(f"serve: ready, watching every {watch_every:g} s", flush=True)
     try:
@@ -115,6 +137,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     parser = argparse.ArgumentParser(prog="local.serve_flows", description="Serve the deployments of prefect.yaml.")
     parser.add_argument("--watch-every", type=float, help="seconds between two watches (CONCEPTRY_WATCH_SECONDS)")
+    parser.add_argument("--take-over", action="store_true", help="replace deployments of another installation")
     given = parser.parse_args(arguments)
     installation = build_installation(Settings())
     settings = installation.settings
@@ -122,7 +145,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise SettingsError("no Prefect server is configured", next_step="set PREFECT_API_URL")
     settings.work.mkdir(parents=True, exist_ok=True)
     with suppress(KeyboardInterrupt, asyncio.CancelledError):
-        asyncio.run(serve(installation, given.watch_every or settings.watch_seconds))
+        asyncio.run(serve(installation, given.watch_every or settings.watch_seconds, take_over=given.take_over))
 
 
 if __name__ == "__main__":

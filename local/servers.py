@@ -213,7 +213,8 @@ class Stack:
             raise StackError(f"`conceptry setup gcp` found something missing in the emulated cloud; see {log}")
 
     def _flows(self) -> Child:
-        command = ["local.serve_flows", "--watch-every", str(self.setup.watch_every)]
+        # The server is this set-up's alone, also after its repository or the Hub's port changed, and so its id.
+        command = ["local.serve_flows", "--take-over", "--watch-every", str(self.setup.watch_every)]
         child = self._child("the watcher", "flows", command, bool, secrets=True)
         # Prefect's runner starts runs with `python -m` in this folder, which may hold folders of any name.
         child.environment = {**child.environment, "PYTHONSAFEPATH": "1"}

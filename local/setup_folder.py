@@ -180,6 +180,8 @@ class Setup:
             "space_token": LOCAL_READ_TOKEN,
             "backend": "vertex" if self.cloud_emulated else self.backend,
             "max_parallel": self.max_parallel,
+            # Its Prefect server is its own.
+            "deployment_suffix": "",
         }
 
     def vertex_settings(self) -> dict[str, Any]:

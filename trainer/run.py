@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import signal
 import sys
 import threading
-import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +22,7 @@ from trainer.cross_fit import cross_fit, groups_to_leave_out
 from trainer.data.latents import compile_encoder, encode_views
 from trainer.data.pictures import read_pictures, split_held_out
 from trainer.devices import Devices
+from trainer.journal import Journal
 from trainer.metrics import (
     HELD_OUT,
     LEFT_OUT,
@@ -39,7 +38,6 @@ from trainer.models.layers import on_gpu
 from trainer.recipe import RECIPE
 from trainer.sampling.copies import find_copies
 from trainer.sampling.grids import Grids, grid, save_grid
-from trainer.summaries import Summaries
 from trainer.training_config import Config, ConfigError
 
 if TYPE_CHECKING:
@@ -47,38 +45,8 @@ if TYPE_CHECKING:
 
 EXIT_DONE, EXIT_UNUSABLE, EXIT_FAILED, EXIT_INTERRUPTED = 0, 2, 3, 75
 _PROGRESS_SAMPLES = 4
-_SCALARS = ("loss", "learning_rate", "norm", "evaluation", "steps_per_second")
 Vectors = npt.NDArray[np.float32]
 Pixels = npt.NDArray[np.uint8]
-
-
-class Journal:
-    """Progress as JSON lines on stdout, in progress.jsonl and for TensorBoard (the chief's); the seconds of phases."""
-
-    def __init__(self, path: Path | None) -> None:
-        self._path = path
-        self.summaries = Summaries(path.parent / "tensorboard" if path else None)
-        self._last = self._begun = time.monotonic()
-        self.seconds: dict[str, float] = {}
-
-    def write(self, line: dict[str, Any]) -> None:
-        """Add one line; the numbers of a step go to TensorBoard, too."""
-        if "step" in line:
-            numbers = {name: line[name] for name in _SCALARS if line.get(name) is not None}
-            self.summaries.scalars(line["step"], numbers)
-        text = json.dumps(line)
-        if self._path:
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write(text + "\n")
-        print(text, flush=True)
-
-    def phase(self, name: str) -> None:
-        """End a phase: record and report its seconds."""
-        now = time.monotonic()
-        self.seconds[name] = round(now - self._last, 2)
-        self.seconds["total"] = round(now - self._begun, 2)
-        self._last = now
-        self.write({"event": name, "seconds": self.seconds[name]})
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,9 @@ machine decides where to:
 1. Credentials in the machine's configuration of a remote are bound to the address that it names there itself. Scheme,
    host (the bucket, of a bucket) and port must be those of git, and so must every other key that decides the host.
 2. Files and commands of the machine (`keyfile`, `credentialpath`, `bearer_token_command`, ...) are not taken from git.
-3. Bearer tokens of the environment (Google, Azure) go to the vendor's own host or account, unless the machine's
-   configuration names the other one. S3 and ssh send no secret, only signatures, so their environment stays in effect.
+3. Credentials of the environment (Google, Azure, AWS) go to the vendor's own host, of Azure to no account, unless the
+   machine's configuration names the other one. AWS's requests are signed, but carry the key's id and a session token.
+   ssh sends no secret, so its agent and keys stay in effect.
 4. Nothing may ask on a terminal.
 """
 
@@ -73,7 +74,7 @@ def check_remote(name: str, machine: Sections, git: Sections, place: str) -> Non
         foreign = [key for key in theirs if key in _FILES and theirs[key] != own.get(key)]
         if foreign:
             raise _from_git(one, foreign, theirs, remote, place)
-    if _sends_bearer_token(remote):
+    if _sends_environment(remote):
         differing = _differences(_resolve(machine, name), remote)
         if differing:
             raise _unbound(name, "the cloud credentials of this machine", differing, remote, place)
@@ -121,13 +122,16 @@ def _differences(own: Section, merged: Section) -> dict[str, tuple[Any, Any]]:
     }  # fmt: skip
 
 
-def _sends_bearer_token(remote: Section) -> bool:
-    """Whether a token of the environment goes to a host or an account that the configuration names."""
+def _sends_environment(remote: Section) -> bool:
+    """Whether credentials of the environment go to a host or an account that the configuration names."""
     if _is_true(remote.get("allow_anonymous_login")):
         return False
     scheme = urlsplit(str(remote.get("url", ""))).scheme
     if scheme == "gs":
         return bool(remote.get("endpointurl"))
+    if scheme == "s3":
+        own_key = remote.get("access_key_id") and remote.get("secret_access_key")
+        return bool(remote.get("endpointurl")) and not own_key
     own_secret = any(remote.get(key) for key in ("connection_string", "sas_token", "account_key", "client_secret"))
     return scheme == "azure" and bool(remote.get("account_name")) and not own_secret
 

@@ -20,13 +20,11 @@ from conceptry.version import Drift, Version
 from conceptry.version_index import FILE, VersionIndex, parse_file, parse_index
 from tasks.hub.client import translate_errors
 from tasks.hub.file_record import FileHashes
-from tasks.hub.ownership import KEY, README, RELEASED
+from tasks.hub.ownership import KEY, README, cards_in_history
 from tasks.hub.repo_versions import versions_at
 from tasks.hub.session import HubSession, Refs
 
 SEAL = "seal"
-_LOOK_BACK = 5
-"""Own commits on main that are searched for an intact card, the newest first."""
 
 
 @dataclass(frozen=True)
@@ -121,12 +119,9 @@ def recorded_versions(session: HubSession, name: str) -> tuple[Version, ...] | N
     Raises:
         HfHubHTTPError: the Hub refused, or could not be reached.
     """
-    commits = session.api.list_repo_commits(session.target.repo(name))
-    own = [commit.commit_id for commit in commits if commit.title.startswith(RELEASED)]
-    for commit in own[:_LOOK_BACK]:
-        card = read_card(session, name, commit)
-        if card.data is not None and card.data.get("concept") == name and not card.edited:
-            return listed_versions(session, name, card.data, commit) or ()
+    for card in cards_in_history(session, name):
+        if not MainCard(card.text, card.data).edited:
+            return listed_versions(session, name, card.data, card.commit) or ()
     return None
 
 

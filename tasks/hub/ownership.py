@@ -10,7 +10,7 @@ and of the Space's README. It is written with the first commit to a new repo, an
     anything else                         of somebody else
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -34,6 +34,7 @@ README = "README.md"
 RELEASED = "Release "
 """How the titles of commits to main begin that write the card."""
 _LOOK_BACK = 5
+"""Own commits on main that are searched for a card, the newest first."""
 _NEW: dict[str, frozenset[str]] = {"model": frozenset({GITATTRIBUTES}), "space": frozenset({GITATTRIBUTES, README})}
 """Files of a new repo."""
 
@@ -129,12 +130,31 @@ def was_ours(session: "HubSession", name: str) -> bool:
     space = session.space(name)
     if space is not None and own_data(space) is not None:
         return ownership(session.target, "space", space).may_write
+    newest = next(cards_in_history(session, name), None)
+    return newest is not None and newest.data.get(OWNER) in (None, session.target.installation)
+
+
+@dataclass(frozen=True)
+class RecordedCard:
+    """A concept's card at a commit of main: its text, and Conceptry's part of its front matter."""
+
+    commit: str
+    text: str
+    data: Mapping[str, Any]
+
+
+def cards_in_history(session: "HubSession", name: str) -> Iterator[RecordedCard]:
+    """Yield the cards of a concept in the last commits to main that wrote one, the newest first.
+
+    Raises:
+        HfHubHTTPError: the Hub refused, or could not be reached.
+    """
     commits = session.api.list_repo_commits(session.target.repo(name))
     for commit in [commit.commit_id for commit in commits if commit.title.startswith(RELEASED)][:_LOOK_BACK]:
-        data = split_front_matter((session.read(name, README, commit) or b"").decode("utf-8", "replace"))[0].get(KEY)
+        text = (session.read(name, README, commit) or b"").decode("utf-8", "replace")
+        data = split_front_matter(text)[0].get(KEY)
         if isinstance(data, Mapping) and data.get("concept") == name:
-            return data.get(OWNER) in (None, session.target.installation)
-    return False
+            yield RecordedCard(commit, text, data)
 
 
 def reserving_card(name: str, installation: str) -> bytes:

@@ -77,11 +77,11 @@ def _train_on_vertex(
 ) -> None:
     """Train on Vertex AI; metrics and cost are written to the folder of the results."""
     # Imported here: Google's clients take seconds to import, and only trainings on Vertex AI need them.
-    from tasks.training import vertex
+    from tasks.training import vertex, vertex_clients
     from tasks.training.custom_job import JobSpec
 
     logger = get_run_logger()
-    cloud = vertex.open_cloud(installation.vertex_settings(), logger.warning)
+    cloud = vertex_clients.open_cloud(installation.vertex_settings(), logger.warning)
     spec = JobSpec(
         job.name,
         job.fingerprint,

@@ -18,33 +18,17 @@ from conceptry.errors import SettingsError, TrainingCancelled, TrainingError
 from conceptry.vertex_settings import VertexSettings
 from tasks.file_io import write_atomically
 from tasks.training import cost
-from tasks.training.bucket import METRICS, PROGRESS, Store, Tail, storage_errors
+from tasks.training.bucket import METRICS, PROGRESS, Store, Tail
 from tasks.training.custom_job import JobSpec
 from tasks.training.job_failure import is_machine_lost, job_failure
-from tasks.training.job_logs import last_lines
-from tasks.training.job_places import Places
 from tasks.training.job_snapshot import Job
-from tasks.training.renewed_bucket import RenewedBucket
 from tasks.training.training_request import Progress, TrainingRequest, read_results, relay
-from tasks.training.vertex_jobs import VertexJobs
+from tasks.training.vertex_clients import Cloud
 from trainer.base_weights import presets
 from trainer.metrics import TrainingMetrics
 
 COST = "cost.json"
 """File beside the trainer's results with their cost."""
-
-
-@dataclass(frozen=True)
-class Cloud:
-    """Clients of a training on Vertex AI, made from Prefect blocks.
-
-    `bucket` is of google-cloud-storage; `last_lines` returns the last log lines of a job, by the last part of its name.
-    """
-
-    settings: VertexSettings
-    jobs: VertexJobs
-    bucket: Any
-    last_lines: Callable[[str], list[str]]
 
 
 @dataclass(frozen=True)
@@ -66,55 +50,6 @@ class Callbacks:
     is_cancelled: Callable[[], bool] = lambda: False
     creation_guard: Callable[[], AbstractContextManager[Any]] = nullcontext
     now: Callable[[], datetime | None] = lambda: datetime.now(UTC)
-
-
-def open_cloud(settings: VertexSettings, warn: Callable[[str], None] = lambda _: None) -> Cloud:
-    """Return the clients made from the Prefect blocks in the settings.
-
-    Raises:
-        SettingsError: a block does not exist.
-    """
-    # Imported here: prefect_gcp takes seconds to import, and `make_cloud` needs only its blocks.
-    from prefect_gcp import GcpCredentials
-    from prefect_gcp.cloud_storage import GcsBucket
-
-    def connect(endpoint: str) -> Any:
-        credentials = _load(GcpCredentials, settings.credentials)
-        return credentials.get_job_service_client({"api_endpoint": endpoint})
-
-    return make_cloud(settings, connect, lambda: _load(GcsBucket, settings.bucket), warn)
-
-
-def make_cloud(
-    settings: VertexSettings,
-    connect: Callable[[str], Any],
-    load_block: Callable[[], Any],
-    warn: Callable[[str], None] = lambda _: None,
-) -> Cloud:
-    """Return the clients of a training.
-
-    Args:
-        settings: Settings of training on Vertex AI.
-        connect: Returns a JobService client for an address; called again if the credentials are refused.
-        load_block: Returns the Prefect block GcsBucket; called again if its credentials are refused.
-        warn: Called with warnings for the user.
-
-    Raises:
-        SettingsError: the bucket does not exist, or the credentials are refused.
-        TransientError: Cloud Storage did not respond.
-    """
-
-    def open_bucket() -> Any:
-        block = load_block()
-        with storage_errors(None, f"gs://{block.bucket}"):
-            return block.get_bucket()
-
-    def read_lines(job_id: str) -> list[str]:
-        return last_lines(load_block().gcp_credentials.get_credentials_from_service_account(), settings, job_id)
-
-    bucket = RenewedBucket(open_bucket(), open_bucket)
-    jobs = VertexJobs(settings, connect, warn, places=lambda installation: Places(bucket, installation))
-    return Cloud(settings, jobs, bucket, read_lines)
 
 
 def train_vertex(request: TrainingRequest, spec: JobSpec, cloud: Cloud, callbacks: Callbacks) -> TrainingMetrics:
@@ -303,13 +238,3 @@ def _write_cost(output: Path, spec: JobSpec, cloud: Cloud) -> None:
         prices = cost.Prices.load(cloud.settings.prices)
         text = cost.dumps(cost.estimate(uses, prices, cloud.settings.provisioning))
         write_atomically(output / COST, text.encode())
-
-
-def _load(block: Any, name: str) -> Any:
-    try:
-        return block.load(name, _sync=True)
-    except ValueError as error:
-        raise SettingsError(
-            f"there is no Prefect block {block.get_block_type_slug()}/{name}",
-            next_step="`conceptry setup gcp` registers it",
-        ) from error

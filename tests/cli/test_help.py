@@ -33,7 +33,21 @@ def test_the_commands_are_those_of_the_readme() -> None:
     of_versions = {"versions", "show", "diff", "pull", "history", "import", "verify", "gc", "delete", "adopt"}
     assert (
         names
-        == {"new", "lint", "plan", "apply", "train", "up", "demo", "playground", "endpoint", "hub", "setup", "base"}
+        == {
+            "new",
+            "lint",
+            "plan",
+            "apply",
+            "train",
+            "deploy",
+            "up",
+            "demo",
+            "playground",
+            "endpoint",
+            "hub",
+            "setup",
+            "base",
+        }
         | of_versions
     )
 

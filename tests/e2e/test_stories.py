@@ -32,7 +32,7 @@ def test_from_pictures_to_a_version_and_back(library: Library, tmp_path: Path) -
     library.commit("Teach night-light")
     assert "dvc push" in library.wait_for_action(name, "ListingNotPushed")["cause"]
     library.run("dvc", "push")
-    wait_until(lambda: library.versions(name).get("released") == "v1", timeout=180, every=3)
+    library.wait_for_release(name, "v1", timeout=180)
     assert library.wait_for_action(name, "InSync")["health"] == "Healthy"
     library.run("conceptry", "pull", f"{name}@v1", str(tmp_path / "v1"))
     assert (tmp_path / "v1" / "learned_embeds.safetensors").stat().st_size > 0
@@ -49,10 +49,10 @@ def test_from_pictures_to_a_version_and_back(library: Library, tmp_path: Path) -
     # `release: none` pauses the Space; reverting that commit serves v1 again, without a training.
     library.change(name, release="none")
     library.commit("Take night-light back")
-    wait_until(lambda: library.versions(name)["released"] is None, every=3)
+    library.wait_for_release(name, None)
     library.run("git", "revert", "--no-edit", "HEAD")
-    wait_until(lambda: library.versions(name)["released"] == "v1", every=3)
-    assert [version["version"] for version in library.versions(name)["versions"]] == ["v1"]
+    published = library.wait_for_release(name, "v1")["versions"]
+    assert [version["version"] for version in published] == ["v1"]
 
 
 def test_a_version_that_did_not_pass_is_released_by_its_number(library: Library, tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_a_version_that_did_not_pass_is_released_by_its_number(library: Library,
     assert library.versions(name)["released"] is None
     library.change(name, release="v1")
     library.commit("Release it all the same")
-    wait_until(lambda: library.versions(name)["released"] == "v1", every=3)
+    library.wait_for_release(name, "v1")
 
 
 def test_vectors_of_others_are_served_renamed_and_withdrawn(library: Library, tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_vectors_of_others_are_served_renamed_and_withdrawn(library: Library, tm
     library.run("conceptry", "import", str(embeds), "--name", name, "--init", "star")
     library.change(name, release="v1")
     library.commit("Bring a token that was learned elsewhere")
-    wait_until(lambda: library.versions(name).get("released") == "v1", every=3)
+    library.wait_for_release(name, "v1")
     library.wait_for_action(name, "InSync")
 
     library.change(name, space={"title": "Of other people"})

@@ -1,10 +1,12 @@
 """Canary secrets go through plans, trainings, releases and failures, and are found only where they must be."""
 
 import base64
+import json
 import os
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +16,19 @@ from prefect.blocks.system import Secret
 from conceptry.errors import ConceptryError
 from emulators.hub.accounts import Account, Accounts
 from emulators.hub.server import running
+from emulators.vertex.certificate import Keys
+from emulators.vertex.cloud import Cloud
 from flows.current_installation import using
 from flows.release import release
-from flows.train_concept import train_concept
+from flows.train_concept import job_at_head, train_concept
 from flows.watch import watch
 from tasks.processes import python_module
+from tasks.training import vertex_clients
 from tests.support.dvc_storage import CONFIG, Storage, serving_storage
 from tests.support.git_server import GitServer, serving
 from tests.support.registry_world import World
 from tests.support.secrecy import CommandWatch, files_with, objects_with, words
+from tests.support.trainer_stand_in import stand_in, vertex_variables
 
 GIT, HUB, READ, DVC, BLOCK = "canary-git", "canary-hub", "canary-read", "canary-dvc", "canary-block"
 WRONG = "canary-wrong"
@@ -194,3 +200,50 @@ def test_a_training_publishes_with_the_token_that_is_set_by_then(
     guarded.push()
     with using(installation):
         assert train_concept(**world.trained("late-cat")) == "v1"
+
+
+def test_the_key_of_google_is_written_nowhere(
+    world: World, cloud: Cloud, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """Set as a file for Google's clients, and inline in a Prefect block; and so another one, which Google refuses."""
+    machine = tmp_path_factory.mktemp("machine")
+    accounts = (cloud.service_account, Keys(machine).service_account(cloud.project.name, f"{cloud.web}/token"))
+    files = [machine / f"{index}.json" for index in range(2)]
+    for file, account in zip(files, accounts, strict=True):
+        file.write_text(json.dumps(account))
+    for name, value in {**vertex_variables(cloud), "GOOGLE_APPLICATION_CREDENTIALS": str(files[0])}.items():
+        monkeypatch.setenv(name, value)
+    told = list[str]()
+
+    with CommandWatch() as watched:
+        told.append(conceptry("setup", "gcp", "--credentials", str(files[0]), "--bucket", cloud.bucket))
+        stand_in(cloud, world, "key-cat", 0, monkeypatch)
+        world.write("key-cat", push=False)
+        config = world.clone / ".dvc" / "config"
+        config.write_text(config.read_text().replace(str(world.root / "remote"), f"gs://{cloud.bucket}/dvc-key"))
+        bucket = cloud.client().bucket(cloud.bucket)
+        for oid, data in world.pushed.items():
+            bucket.blob(f"dvc-key/files/md5/{oid[:2]}/{oid[2:]}").upload_from_string(data)
+        world.push()
+        told.append(conceptry("plan"))
+        job = job_at_head(world.installation, "key-cat")
+        assert train_concept("key-cat", job.revision, job.fingerprint) == "v1"
+
+        monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(files[1]))
+        told.append(conceptry("setup", "gcp", "--credentials", str(files[1])))
+        assert "Invalid JWT Signature" in told[-1]
+        clients = partial(vertex_clients.open_cloud, world.installation.vertex_settings())
+        attempt(lambda: clients().jobs.live(world.installation.id), told)
+        told.append(conceptry("plan"))
+
+    told += [caplog.text, *capfd.readouterr(), *watched.seen, repr(cloud.jobs.all())]
+    told += [repr(blob.download_as_bytes()) for blob in bucket.list_blobs()]
+    written = [world.root, Path(os.environ["PREFECT_HOME"]), *tmp_path_factory.getbasetemp().glob("prefect*")]
+    assert files_with("key-cat", *written), "the folders are searched"
+    for account, file in zip(accounts, files, strict=True):
+        lines = account["private_key"].splitlines()[1:-1]
+        assert file in files_with(lines[3], machine)
+        for line in lines:
+            assert [one for one in told if line in one] == []
+        assert [path for line in lines[::5] for path in files_with(line, *written)] == []

@@ -9,10 +9,12 @@ from safetensors.numpy import load_file
 
 from cli.verify import verify
 from conceptry.errors import ConceptryError, DataCorruptError, TrainingError
+from conceptry.fingerprint import training_fingerprint
 from flows.release import release
-from flows.train_concept import job_at_head, train_concept
+from flows.train_concept import job_at_head, schedule_training, train_concept, train_in_process
 from tasks.hub.version_vectors import fetch_initial_vectors, fetch_released_vectors
-from tests.support.registry_world import World, artifact, last_run, run, tasks_of
+from tests.support.registry_world import World, artifact, last_run, run, tasks_of, training_runs
+from trainer.base_weights.presets import PRESETS
 
 
 def test_a_run_publishes_one_version_with_its_space_and_tells_people(world: World) -> None:
@@ -38,6 +40,22 @@ def test_a_run_publishes_one_version_with_its_space_and_tells_people(world: Worl
     assert train_concept(**parameters) == "v1", "a second run of the same fingerprint finds the version"
     assert "train" not in tasks_of(last_run("train-concept"))
     assert world.branches("grey-cat") == ["main", "v1"]
+
+
+def test_a_default_that_was_written_out_is_not_trained_again_by_hand(world: World) -> None:
+    world.write("calm-cat", training={"max_steps": PRESETS["tiny"].max_steps})
+    world.push()
+    job = job_at_head(world.installation, "calm-cat")
+    # Up to release 0.1 a default of the base model counted if it was written out.
+    older = training_fingerprint(job.spec, job.desired.images or (), replace(job.base, defaults={}))
+    assert older != job.fingerprint
+    world.publish("calm-cat", created="2026-01-01T00:00:00+00:00", loss=0.05, fingerprint=older)
+    assert release("calm-cat") == "v1"
+    assert world.planned("calm-cat").training.kind == "nothing"
+    assert schedule_training(world.installation, "calm-cat") is None
+    assert train_in_process(world.installation, "calm-cat") is None
+    assert training_runs(job.fingerprint) == []
+    assert world.branches("calm-cat") == ["main", "v1"]
 
 
 def test_a_run_goes_on_from_the_step_that_failed(world: World) -> None:

@@ -34,56 +34,22 @@ from flows.reap import reap
 from flows.train_concept import job_at_head, train_concept
 from flows.training_runs import training_runs as runs_on_server
 from flows.watch import watch
-from tasks.training import vertex
+from tasks.training import vertex_clients
 from tasks.training.custom_job import FINGERPRINT, JobSpec, label
 from tasks.training.tasks import TERMINAL
 from tests.support.clouds import IMAGE
 from tests.support.registry_world import World, last_run, md5, run, set_state, training_runs
-from tests.support.trained import make_trained
+from tests.support.trainer_stand_in import stand_in, vertex_variables
 from tests.support.wait import wait_until
-
-STAND_IN = """
-import json, pathlib, shutil, sys, time
-given = dict(zip(sys.argv[1::2], sys.argv[2::2]))
-output = pathlib.Path(given["--output"]); output.mkdir(parents=True, exist_ok=True)
-(output / "progress.jsonl").write_text(json.dumps({"step": 1, "of": 2, "loss": 0.5, "seconds": 1}) + "\\n")
-time.sleep(%s)
-source = pathlib.Path(__file__).parent / "trained"
-for path in sorted(source.rglob("*"), key=lambda path: path.name == "metrics.json"):
-    if path.is_file():
-        target = output / path.relative_to(source)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, target)
-"""
 
 
 @pytest.fixture
 def vertex_world(world: World, cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> World:
     """A world whose trainings run on the emulated Vertex AI."""
-    variables = {
-        "CONCEPTRY_BACKEND": "vertex",
-        "CONCEPTRY_VERTEX_PROJECT": cloud.project.name,
-        "CONCEPTRY_VERTEX_IMAGE": IMAGE,
-        "CONCEPTRY_VERTEX_API_ENDPOINT": cloud.endpoint,
-        "CONCEPTRY_VERTEX_POLL_SECONDS": "0.2",
-        "CONCEPTRY_VERTEX_MAX_JOBS": "100",
-    }
-    for name, value in variables.items():
+    for name, value in vertex_variables(cloud).items():
         monkeypatch.setenv(name, value)
     register_blocks(VertexBasics(), cloud.service_account, cloud.bucket, None)
     return world
-
-
-def stand_in(cloud: Cloud, world: World, name: str, seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the image hold a trainer that takes `seconds` and learns nothing."""
-    root = world.root / f"image-{name}"
-    (root / "trainer").mkdir(parents=True)
-    (root / "trainer" / "__init__.py").touch()
-    (root / "trainer" / "__main__.py").write_text(STAND_IN % seconds)
-    make_trained(root / "trainer" / "trained", token=f"<{name}>", loss=0.05)
-    image = IMAGE.replace("0" * 64, md5(name.encode()) * 2)
-    cloud.images[image] = Image(root=root)
-    monkeypatch.setenv("CONCEPTRY_VERTEX_IMAGE", image)
 
 
 def states_of(cloud: Cloud, fingerprint: str) -> list[str]:
@@ -277,7 +243,7 @@ def test_a_concept_chooses_where_it_is_trained(
 
 def test_the_reaper_ends_jobs_that_no_run_owns(vertex_world: World, cloud: Cloud) -> None:
     cloud.faults.hold()
-    cloud_clients = vertex.open_cloud(VertexSettings())
+    cloud_clients = vertex_clients.open_cloud(VertexSettings())
     ours = vertex_world.installation.id
 
     def job_of(fingerprint: str, run_label: str, whose: str = ours) -> Any:
@@ -369,7 +335,7 @@ def test_setup_finds_the_digest_of_a_tag(
 def test_a_run_that_was_killed_and_then_cancelled_has_its_job_cancelled(vertex_world: World, cloud: Cloud) -> None:
     """What a runner calls once it has killed the process of a run that somebody cancelled."""
     cloud.faults.hold()
-    clients = vertex.open_cloud(VertexSettings())
+    clients = vertex_clients.open_cloud(VertexSettings())
     fingerprint = md5(b"hooked") * 2
     with runs_on_server(vertex_world.installation) as runs:
         flow_run = runs.start("lost-cat", "0" * 40, fingerprint)

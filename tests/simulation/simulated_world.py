@@ -21,7 +21,7 @@ from prefect.client.schemas.objects import FlowRun
 
 from conceptry.fingerprint import training_fingerprint
 from emulators.hub.server import running
-from flows.training_runs import installation_tag
+from flows.deployments import installation_tag
 from tasks.dvc.tasks import list_desired_images
 from tasks.git.tasks import read_desired
 from tasks.training import base_model

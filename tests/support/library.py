@@ -8,8 +8,10 @@ from typing import Any
 import yaml
 
 from conceptry.errors import ConceptryError
+from flows.reconcile import current_comparison
 from local.demo.user import User
-from local.setup_folder import Folder, Setup
+from local.setup_folder import Folder, Setup, open_installation, prefect_of
+from tasks.hub import HubSession, list_live
 from tests.support.up_process import CONCEPTRY
 from tests.support.wait import wait_until
 
@@ -36,7 +38,12 @@ class Library:
     @property
     def setup(self) -> Setup:
         """Return the set-up that `conceptry up` wrote."""
-        return Folder.at(self.clone / ".conceptry").read()
+        return Folder.at(self.setup_folder).read()
+
+    @property
+    def setup_folder(self) -> Path:
+        """Return the folder of that set-up."""
+        return self.clone / ".conceptry"
 
     def run(self, *command: str) -> str:
         """Run a command in the clone and return what it prints; ConceptryError if it fails."""
@@ -75,6 +82,28 @@ class Library:
         return next((action for action in actions if action["concept"] == name), {})
 
     def wait_for_action(self, name: str, reason: str, timeout: float = 60.0) -> dict[str, Any]:
-        """Wait until a concept's action has a reason code."""
-        wait_until(lambda: self.action(name).get("reason") == reason, timeout=timeout, every=2)
-        return self.action(name)
+        """Wait until a concept's action has a reason code; the action, as `conceptry plan` prints it."""
+
+        def reached() -> bool:
+            with open_installation(self.setup_folder) as installation, prefect_of(self.setup_folder):
+                planned = current_comparison(installation).plan.actions
+            return any(action.concept == name and action.reason == reason for action in planned)
+
+        # In this process: a command takes two seconds, and would compete with the training that is awaited.
+        wait_until(reached, timeout=timeout, every=1)
+        action = self.action(name)
+        assert action.get("reason") == reason
+        return action
+
+    def wait_for_release(self, name: str, version: str | None, timeout: float = 60.0) -> dict[str, Any]:
+        """Wait until a concept's Space serves a version; what `conceptry versions` prints then."""
+
+        def reached() -> bool:
+            with open_installation(self.setup_folder) as installation:
+                concept = list_live(HubSession(installation.hub), [name]).concepts.get(name)
+            return bool(concept and concept.space and concept.space.release == version)
+
+        wait_until(reached, timeout=timeout, every=0.5)
+        found = self.versions(name)
+        assert found["released"] == version
+        return found

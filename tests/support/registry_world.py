@@ -139,13 +139,13 @@ class World:
         spec = job_at_head(self.installation, name).spec
         return render_space(folder, *space_of(self.session, name, spec, self.there(name).versions[0]))
 
-    def publish(self, name: str, *, created: str, loss: float) -> None:
-        """Publish a version that was made on another day."""
+    def publish(self, name: str, *, created: str, loss: float, fingerprint: str | None = None) -> None:
+        """Publish a version that was made on another day, or by a release with another fingerprint of the inputs."""
         job = job_at_head(self.installation, name)
         trained, made = self.root / f"trained-{name}", self.root / f"bundle-{name}"
         make_trained(trained, token=f"<{name}>", loss=loss)
         lineage = Lineage(
-            fingerprint=job.fingerprint, inputs=job.inputs, commit=job.revision,
+            fingerprint=fingerprint or job.fingerprint, inputs=fingerprint or job.inputs, commit=job.revision,
             dvc_md5=job.desired.dvc_md5 or "", images=job.desired.images or (), created=created,
         )  # fmt: skip
         bundle = assemble(

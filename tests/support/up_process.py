@@ -14,7 +14,12 @@ def start_up(clone: Path) -> tuple[subprocess.Popen[str], str]:
     # A shell without job control starts background commands deaf to SIGINT, and so all that they start.
     hearing = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
     up = subprocess.Popen(
-        [*CONCEPTRY, "up"], cwd=clone, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, preexec_fn=hearing
+        [*CONCEPTRY, "up", "--watch-every", "10"],
+        cwd=clone,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        preexec_fn=hearing,
     )
     assert up.stdout is not None
     said = ""

@@ -17,7 +17,8 @@ from conceptry.vertex_settings import VertexSettings
 from emulators.vertex.cloud import Cloud as Emulator
 from tasks.training import Progress, TrainingRequest
 from tasks.training.custom_job import FINGERPRINT, JobSpec, label
-from tasks.training.vertex import Callbacks, Cloud, make_cloud, train_vertex
+from tasks.training.vertex import Callbacks, train_vertex
+from tasks.training.vertex_clients import Cloud, make_cloud
 from tests.support.clouds import IMAGE
 from trainer.metrics import TrainingMetrics
 

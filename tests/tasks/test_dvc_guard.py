@@ -96,6 +96,7 @@ def test_a_refused_password_is_in_no_exception(
 
 
 SECRET = {"password": "p"}
+MINIO = {"url": "s3://b", "endpointurl": "https://minio"}
 
 
 @pytest.mark.parametrize(
@@ -110,7 +111,9 @@ SECRET = {"password": "p"}
         ({"url": "ssh://h", "keyfile": "/k"}, {"url": "ssh://ann@h/data", "keyfile": "/k"}, None),
         ({"jobs": "4"}, {"url": "https://b/x"}, None),
         ({}, {"url": "gs://b/path"}, None),
-        ({}, {"url": "s3://b", "endpointurl": "https://minio"}, None),
+        (MINIO, MINIO, None),
+        ({}, {**MINIO, "access_key_id": "i", "secret_access_key": "committed"}, None),
+        ({}, {**MINIO, "allow_anonymous_login": "true"}, None),
         ({"url": "ssh://h", "password": "p"}, {"url": "ssh://h", "ask_password": "true"}, None),
         ({}, {"url": "azure://c", "account_name": "a", "sas_token": "committed"}, None),
         ({}, {"url": "gs://b", "endpointurl": "http://h", "allow_anonymous_login": "true"}, None),
@@ -137,6 +140,9 @@ SECRET = {"password": "p"}
         ({}, {"url": "gs://b", "endpointurl": "http://127.0.0.1:1"}, "endpointurl"),
         ({"url": "gs://b"}, {"url": "gs://b", "endpointurl": "http://evil"}, "endpointurl"),
         ({}, {"url": "azure://c", "account_name": "evil"}, "account_name"),
+        ({}, MINIO, "endpointurl"),
+        ({"url": "s3://b"}, {**MINIO, "profile": "work"}, "endpointurl"),
+        ({"url": "s3://b", "endpointurl": "https://other"}, {**MINIO, "access_key_id": "i"}, "endpointurl"),
         # Questions.
         ({}, {"url": "https://a", "ask_password": "true"}, "password"),
         ({}, {"url": "ssh://a", "ask_passphrase": "true"}, "passphrase"),
