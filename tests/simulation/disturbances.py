@@ -147,21 +147,22 @@ class Disturbances:
         return f"{host.name}: cut off from {', '.join(services)}"
 
     def kill_host(self) -> str:
-        """Lose a host for good; another one comes."""
-        host = self._rng.choice(self._world.hosts)
+        """Lose a host for good, one that trains if there is one; another one comes."""
+        training = [host for host in self._world.hosts if host.trainings()]
+        host = self._rng.choice(training or self._world.hosts)
         self._world.lose_host(host)
         self._world.add_host()
         return f"lose {host.name} for good"
 
     def kill_run(self) -> str | None:
         """Kill the process of a training run."""
-        host = self._rng.choice(self._world.hosts)
-        processes = host.trainings()
+        processes = {process: host for host in self._world.hosts for process in host.trainings()}
         if not processes:
             return None
+        process = self._rng.choice(sorted(processes))
         with suppress(psutil.NoSuchProcess):
-            psutil.Process(self._rng.choice(processes)).kill()
-        return f"{host.name}: kill a run"
+            psutil.Process(process).kill()
+        return f"{processes[process].name}: kill a run"
 
     def stop_server(self) -> str:
         """Let the Prefect server answer nothing for some seconds, or kill it and start it again."""

@@ -28,7 +28,7 @@ from tests.simulation.simulated_cloud import FOREIGN
 
 def second_job() -> None:
     """Find no job that exists."""
-    _always(VertexJobs, "of", [])
+    _always(VertexJobs, "_list", [])
 
 
 def lost_job() -> None:

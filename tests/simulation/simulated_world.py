@@ -206,7 +206,7 @@ class SimulatedWorld:
         self._images += 10
         before = self.spec(name) if name in self.names() else {}
         kept = {key: before[key] for key in ("release", "space", "placeholder_token") if key in before}
-        steps = self.rng.choice([100, 200, 400])
+        steps = self.rng.choice([200, 600, 1200])
         self.registry.write(name, 3, push=pushed, seed=self._images, training={"max_steps": steps}, **kept)
         if not pushed:
             self.forgotten.append(dict(self.registry.pushed))
