@@ -80,6 +80,8 @@ def _update(session: HubSession, name: str, release: str | None, *, keep: bool) 
         release = None
     main = _Main(session, name, versions, _released(repo, name, versions, release))
     trusted = old.files if old.release == release and not old.edited else {}
+    # The files of a release never change, the index does.
+    trusted = {path: hashes for path, hashes in trusted.items() if path != FILE}
     contents = main.contents([path for path in main.paths if path not in trusted or path not in files])
     card = main.card({**trusted, **{path: FileHashes.of(content) for path, content in contents.items()}})
     if card == old.text:
