@@ -37,6 +37,8 @@ class ActionReason(Reason):
     RELEASE_LATEST = "ReleaseLatest", "release: a newer version passed its gate."
     RELEASE_NONE = "ReleaseNone", "release: concept.yaml says `release: none`; the Space is paused."
     INPUTS_PUBLISHED = "InputsPublished", "adopt: a version of the inputs in git is published already."
+    # judge
+    GATE_CHANGED = "GateChanged", "judge: the gate has other thresholds than those that versions were judged by."
     # render
     SPACE_OUTDATED = "SpaceOutdated", "render: what the Space is rendered from has changed."
     TEMPLATES_CHANGED = "TemplatesChanged", "render: only the templates of Space and handler have changed."
