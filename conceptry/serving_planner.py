@@ -6,7 +6,7 @@ It never waits for a training. What takes something from the public comes first:
 from dataclasses import dataclass, replace
 
 from conceptry.actions import IDLE, ROLLBACK, Action, ActionKind, Health
-from conceptry.fingerprint import serving_changes, serving_fingerprint
+from conceptry.fingerprint import only_release_changed, serving_changes, serving_fingerprint
 from conceptry.judgement import outdated_judgements
 from conceptry.planner import ConceptFacts
 from conceptry.reasons import ActionReason, GateReason
@@ -112,7 +112,8 @@ class ServingPlanner:
             cause = "the Space has no stamp of what it is rendered from"
             return self._repair(ActionReason.SPACE_UNSTAMPED, cause, health="Degraded")
         changes = serving_changes(space.serving, serving)
-        reason = ActionReason.TEMPLATES_CHANGED if changes == ("templates",) else ActionReason.SPACE_OUTDATED
+        updated = only_release_changed(space.serving, serving)
+        reason = ActionReason.TEMPLATES_CHANGED if updated else ActionReason.SPACE_OUTDATED
         return self._act(ActionKind.RENDER, reason, ", ".join(changes), version=release)
 
     def _switch_release(self, release: Version, served: str | None) -> Action:

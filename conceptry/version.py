@@ -215,7 +215,8 @@ class SpaceState:
     """Stamp of a Space: the name of the served version and the serving fingerprint.
 
     `sha` is the commit that was read. `files` is the sha256 of the record of the pushed files; None for
-    a Space that was pushed by a release of Conceptry without such records.
+    a Space that was pushed by a release of Conceptry without such records. `stage` is the Hub's word for what its app
+    does, for example RUNNING, at the commit `running_sha`; None if the Hub does not say.
     """
 
     release: str | None
@@ -223,6 +224,8 @@ class SpaceState:
     paused: bool = False
     sha: str | None = None
     files: str | None = None
+    stage: str | None = None
+    running_sha: str | None = None
 
 
 @dataclass(frozen=True)
