@@ -43,7 +43,7 @@ class ActionReason(Reason):
     SPACE_OUTDATED = "SpaceOutdated", "render: what the Space is rendered from has changed."
     TEMPLATES_CHANGED = (
         "TemplatesChanged",
-        "render: only the templates of Space and handler have changed, by a release.",
+        "render: a release of Conceptry has other templates; nothing else changed.",
     )
     # repair
     DRIFTED = "Drifted", "repair: branches, tags or the Space were changed manually; `drift` lists the changes."
