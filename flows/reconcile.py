@@ -34,6 +34,7 @@ from conceptry.plan_inputs import PlanInputs
 from conceptry.policy import PATH as POLICY
 from conceptry.policy import Policy, load_policy
 from conceptry.rollout import Pace, defer_trainings
+from conceptry.template_rollout import defer_renderings
 from conceptry.version import Live
 from flows.observe import Context, Observation, observe
 from flows.steps import DIRECT
@@ -75,6 +76,7 @@ def compare(context: Context, observed: Observation, runs: TrainingRuns | None) 
         desired = context.steps.list_images(installation, whole, checked)
         inputs = replace(inputs, image_names=_image_names(installation, live, checked))
         made = defer_trainings(plan(desired, live, inputs), desired, live, inputs, pace=pace)
+    made = defer_renderings(made, live, inputs.templates, pace.policy)
     made = guard_served(replace(made, hub=live.digest()), live, pace.policy.guards)
     return Comparison(desired, live, inputs, pace, made)
 
