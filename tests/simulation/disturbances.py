@@ -4,7 +4,7 @@ Each method returns what it did in words, or None if it could not be done now.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -29,15 +29,21 @@ OUTAGES = (1.0, 4.0, 9.0)
 
 
 class Disturbances:
-    """Disturbances of one world."""
+    """Disturbances of one world.
 
-    def __init__(self, world: SimulatedWorld) -> None:
+    Args:
+        world: The world.
+        only: Names of the methods to choose from; all of them, if empty.
+    """
+
+    def __init__(self, world: SimulatedWorld, only: Collection[str] = ()) -> None:
         self._world, self._rng, self._git = world, world.rng, world.registry.clone
-        self._weights: Mapping[Callable[[], str | None], int] = {
+        weights: Mapping[Callable[[], str | None], int] = {
             self.edit: 4, self.hide: 3, self.show: 2, self.rename: 2, self.revert: 1, self.suspend: 1, self.forget: 1,
             self.take_name: 1, self.cut: 3, self.kill_host: 3, self.kill_run: 3, self.stop_server: 2,
             self.move_clock: 2, self.cancel: 3, self.edit_by_hand: 4, self.fail_cloud: 2,
         }  # fmt: skip
+        self._weights = {act: weight for act, weight in weights.items() if not only or act.__name__ in only}
 
     def next(self) -> tuple[str, str]:
         """Do one thing; return its name, and what was done in words."""
@@ -212,7 +218,7 @@ class Disturbances:
             state = client.read_flow_run(chosen.id).state_type
         if state not in (StateType.CANCELLING, StateType.CANCELLED):
             return None
-        self._world.cancelled.add(str(chosen.id))
+        self._world.cancelled[str(chosen.id)] = str(chosen.parameters["fingerprint"])
         return f"cancel {chosen.name}"
 
     def edit_by_hand(self) -> str | None:

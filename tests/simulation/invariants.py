@@ -38,6 +38,7 @@ class Invariants:
         """
         self._see_versions()
         self._see_hidden()
+        self._see_jobs()
 
     def check(self) -> None:
         """Look at what must hold when nothing is left to do.
@@ -48,7 +49,6 @@ class Invariants:
         self.observe()
         if self._world.hidden:
             raise Violation(f"hidden: no watch reached everything: {self._world.hidden}")
-        self._check_jobs()
         self._check_cancelled()
         if self._world.foreign_state() != self._world.foreign:
             raise Violation("foreign: a repo of somebody else has changed")
@@ -94,19 +94,18 @@ class Invariants:
         runtimes = [runtime for info in found if (runtime := getattr(info, "runtime", None))]
         return all(runtime.stage == "PAUSED" for runtime in runtimes)
 
-    def _check_jobs(self) -> None:
+    def _see_jobs(self) -> None:
         """No job twice at one time, nothing paid twice, and no job lost while it was wanted."""
-        runs = self._world.runs()
-        cancelled = {run.parameters["fingerprint"] for run in runs if str(run.id) in self._world.cancelled}
-        may_end = {fingerprint[:63] for fingerprint in cancelled | self._world.unwanted}
+        may_end = {fingerprint[:63] for fingerprint in {*self._world.cancelled.values(), *self._world.unwanted}}
         for fingerprint, jobs in by_fingerprint(self._world.jobs()).items():
             spans = sorted((job.start_time, job.end_time) for job in jobs if job.start_time and job.end_time)
-            if any(before[1] > after[0] for before, after in pairwise(spans)):
-                raise Violation(f"jobs: two at one time for {fingerprint[:8]}: {spans}")
             states = [job.state.name.removeprefix("JOB_STATE_") for job in jobs]
-            if states.count("SUCCEEDED") > 1:
+            running, succeeded = states.count("RUNNING"), states.count("SUCCEEDED")
+            if running > 1 or any(before[1] > after[0] for before, after in pairwise(spans)):
+                raise Violation(f"jobs: two at one time for {fingerprint[:8]}: {states}")
+            if succeeded > 1:
                 raise Violation(f"jobs: paid twice for {fingerprint[:8]}: {states}")
-            if not set(states) <= {"SUCCEEDED", "CANCELLED"}:
+            if "FAILED" in states:
                 raise Violation(f"jobs: {fingerprint[:8]}: {states}")
             ran = [job for job in jobs if job.start_time and job.state.name == "JOB_STATE_CANCELLED"]
             if ran and fingerprint not in may_end:

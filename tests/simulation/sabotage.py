@@ -1,6 +1,6 @@
 """Deliberate faults of the hosts, one for each invariant: with it the simulation must fail.
 
-    python -m tests.simulation.simulate --seeds 0-4 --sabotage second-job
+    python -m tests.simulation.simulate --seeds 0-4 --only edit,kill_run --sabotage second-job --until-violated
 
 Each function changes this process, which is a simulated host.
 """

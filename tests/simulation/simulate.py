@@ -1,6 +1,6 @@
 """Many simulations by hand.
 
-    python -m tests.simulation.simulate --seeds 0-199 [--events 8] [--sabotage second-job]
+    python -m tests.simulation.simulate --seeds 0-199 [--events 8] [--only edit,kill_run] [--sabotage second-job]
 
 Prints one line for each seed, and the sums. The folder of a simulation that violates an invariant is kept.
 """
@@ -23,16 +23,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", default="0-9", help="FIRST-LAST")
     parser.add_argument("--events", type=int, default=8)
+    parser.add_argument("--only", default="", help="disturbances to choose from, for example edit,kill_run")
     parser.add_argument("--sabotage", choices=sorted(SABOTAGES), default="")
+    parser.add_argument("--until-violated", action="store_true", help="end with the first violation")
     given = parser.parse_args()
     first, _, last = given.seeds.partition("-")
+    only = [name for name in given.only.split(",") if name]
     os.environ.update(GIT)
     root = Path(tempfile.mkdtemp(prefix="conceptry-simulation-"))
     sums: Counter[str] = Counter()
     with servers(root) as shared, starting_hosts(shared, root) as zygote:
         for seed in range(int(first), int(last or first) + 1):
             folder = root / f"seed-{seed}"
-            report = simulate(seed, folder, shared, zygote, events=given.events, sabotage=given.sabotage)
+            report = simulate(seed, folder, shared, zygote, events=given.events, only=only, sabotage=given.sabotage)
             words = report.violation or "holds"
             print(f"seed {seed}: {report.seconds:.0f} s, fair after {report.fair_seconds:.0f} s, {words}", flush=True)
             if report.violation:
@@ -41,6 +44,8 @@ def main() -> int:
                 shutil.rmtree(folder)
             sums.update(report.figures)
             sums.update({"simulations": 1, "violated": bool(report.violation), "seconds": round(report.seconds)})
+            if report.violation and given.until_violated:
+                break
     print(", ".join(f"{name} {count}" for name, count in sorted(sums.items())))
     print(f"files in {root}", file=sys.stderr)
     return int(sums["violated"] > 0)

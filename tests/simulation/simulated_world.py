@@ -105,7 +105,7 @@ class SimulatedWorld:
         sabotage: Fault of all hosts, from `sabotage.py`.
         hosts: Live hosts.
         hidden: Concepts that git hides and that were not seen hidden yet.
-        cancelled: Ids of the runs that a person cancelled.
+        cancelled: Fingerprints of the runs that a person cancelled, by the runs' ids.
         wanted: Fingerprints that git asks for.
         unwanted: Fingerprints that git did not ask for at some time after it had.
         forgotten: Images for which `dvc push` was forgotten.
@@ -120,7 +120,7 @@ class SimulatedWorld:
     sabotage: str
     hosts: list[SimulatedHost] = field(default_factory=list)
     hidden: list[Hidden] = field(default_factory=list)
-    cancelled: set[str] = field(default_factory=set)
+    cancelled: dict[str, str] = field(default_factory=dict)
     wanted: set[str] = field(default_factory=set)
     unwanted: set[str] = field(default_factory=set)
     forgotten: list[dict[str, bytes]] = field(default_factory=list)

@@ -5,7 +5,7 @@ The seed decides what is done and when; processes decide the rest, so a seed doe
 
 import random
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,7 +40,16 @@ class Report:
         self.figures[what] = self.figures.get(what, 0) + by
 
 
-def simulate(seed: int, root: Path, servers: Servers, zygote: Zygote, *, events: int, sabotage: str = "") -> Report:
+def simulate(
+    seed: int,
+    root: Path,
+    servers: Servers,
+    zygote: Zygote,
+    *,
+    events: int,
+    only: Collection[str] = (),
+    sabotage: str = "",
+) -> Report:
     """Run one simulation; a violated invariant is in the report.
 
     Args:
@@ -49,6 +58,7 @@ def simulate(seed: int, root: Path, servers: Servers, zygote: Zygote, *, events:
         servers: Servers, which simulations may share.
         zygote: Process that starts hosts.
         events: Number of disturbances.
+        only: Names of the disturbances to choose from; all of them, if empty.
         sabotage: Fault of all hosts, from `sabotage.py`.
     """
     report, begin = Report(seed), time.monotonic()
@@ -56,7 +66,7 @@ def simulate(seed: int, root: Path, servers: Servers, zygote: Zygote, *, events:
     try:
         with ExitStack() as stack:
             world.build(stack)
-            invariants, disturbances = Invariants(world), Disturbances(world)
+            invariants, disturbances = Invariants(world), Disturbances(world, only)
             _let_live(invariants, 4.0)
             for _ in range(events):
                 name, words = disturbances.next()
