@@ -40,7 +40,7 @@ import numpy as np
 
 from benchmarks.tiny_inversion import CONCEPTS, Bench
 from conceptry.concept import GateSpec
-from conceptry.gate import judge
+from conceptry.gate import judge, thresholds
 from tasks.training.training_request import base_model
 from trainer import evaluation, objective, train, training_config
 from trainer.cross_fit import cross_fit, groups_to_leave_out
@@ -131,7 +131,7 @@ class Gate:
         started = time.monotonic()
         losses = evaluation.evaluate(self.bench.frozen, drawn.judged, config, vectors, on=drawn.on, released=beaten)
         seconds = time.monotonic() - started
-        result = judge(TrainingMetrics(loss=losses), GateSpec(), base_model("tiny"))
+        result = judge(TrainingMetrics(loss=losses), thresholds(GateSpec(), base_model("tiny")))
         assert losses.rows is not None
         hardest = compare(losses.rows, config.min_improvement, config.confidence)[0]
         return Judged(

@@ -69,7 +69,9 @@ def command(
         staging = clean_staging(installation, concepts, delete=apply)
         bucket = {}
         if not names and installation.vertex is not None:
-            bucket = clean_bucket(installation, Keep().days if days is None else days, delete=apply)
+            age = timedelta(days=Keep().days if days is None else days)
+            moment = hub.hub_time(hub.HubSession(installation.hub))
+            bucket = clean_bucket(installation, moment - age, delete=apply)
     if json:
         versions = [
             {"concept": one.concept, "version": one.version.name, "created": one.version.created, "kept": one.kept}

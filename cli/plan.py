@@ -31,6 +31,7 @@ _STYLES = {
     ActionKind.RELEASE: "bold cyan",
     ActionKind.RENDER: "cyan",
     ActionKind.ADOPT: "cyan",
+    ActionKind.JUDGE: "cyan",
     ActionKind.ARCHIVE: "magenta",
     ActionKind.REPAIR: "bold magenta",
     ActionKind.WAIT: "blue",

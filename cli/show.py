@@ -42,6 +42,8 @@ def print_version(found: FoundVersion) -> None:
     console.print(f"[bold]{found.title}[/]  gate {gate}{released}")
     for code, reason in zip_longest(manifest.gate_reasons, manifest.reasons, fillvalue=""):
         console.print(Text(f"  {code}: {reason}" if code else f"  {reason}"), soft_wrap=True)
+    if manifest.judged:
+        console.print(Text(f"  judged by {manifest.judged}"))
     lineage = {
         "made": manifest.created,
         "git commit": manifest.commit,

@@ -26,6 +26,7 @@ class ActionKind(StrEnum):
     RELEASE = "release"
     RENDER = "render"
     ADOPT = "adopt"
+    JUDGE = "judge"
     WAIT = "wait"
     HOLD = "hold"
     ARCHIVE = "archive"
@@ -74,7 +75,8 @@ class Action:
     """Action of one concern of a concept, with a reason code for programs and a cause in words.
 
     `fingerprint` is the training fingerprint of the action, and the idempotency key of its run. `version` is the
-    version that the Space serves afterwards, for release, render, adopt and repair; None means that it serves none.
+    version that the Space serves afterwards, for release, render, adopt, judge and repair; None means that it serves
+    none.
     `sync` and `health` are those of this concern alone. `retrain` is the ISO date on which a scheduled retraining fell
     due; it is part of the fingerprint. `changes` lists the single differences that the cause sums up, `drift` what the
     action repairs. If the action is needed but not carried out now, `deferred` says why in words and `deferral` is the

@@ -137,6 +137,20 @@ def serving_changes(old: str, new: str) -> tuple[str, ...]:
     return tuple(key for key in sorted(before.keys() | after.keys()) if before.get(key) != after.get(key))
 
 
+def only_release_changed(old: str, new: str) -> bool:
+    """Whether two serving fingerprints differ only in what a release of Conceptry changes.
+
+    That are the templates, and parts that one of them lacks because another release made it.
+    """
+    common = _parts(old).keys() & _parts(new).keys()
+    return not set(serving_changes(old, new)).intersection(common) - {"templates"}
+
+
+def has_templates(fingerprint: str, templates: str) -> bool:
+    """Whether a serving fingerprint is one of these templates."""
+    return _parts(fingerprint).get("templates") == _sha256(templates)[:8]
+
+
 def _parts(fingerprint: str) -> Mapping[str, str]:
     return dict(part.split("=", 1) for part in fingerprint.split(".") if "=" in part)
 

@@ -1,16 +1,16 @@
 """Release gate: whether the metrics of a trained version allow `release: latest` to serve it.
 
 The statistics are those of `trainer.verdict`, by which the trainer decides how many rows it needs. They are repeated
-here on the recorded rows, so that another threshold judges a version again without a GPU.
+here on the recorded rows, so that another threshold judges a version again without a GPU (conceptry/judgement.py).
 """
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from conceptry.concept import BaseModel, GateSpec
 from conceptry.reasons import GateReason
-from conceptry.version import Evidence, Gate
+from conceptry.version import Evidence, Gate, Thresholds
 from trainer.metrics import HELD_OUT, LEFT_OUT, RELEASED, Losses, LossRows, TrainingMetrics
 from trainer.verdict import Comparison, compare
 
@@ -37,13 +37,14 @@ class GateFinding:
 
 @dataclass(frozen=True)
 class GateResult:
-    """Result of each criterion, and the comparison with the baseline that is hardest to beat.
+    """Result of each criterion, the comparison with the baseline that is hardest to beat, and the thresholds.
 
     The finding that decides comes first: a version is rejected by any criterion and passed by all.
     """
 
     findings: tuple[GateFinding, ...]
     evidence: Evidence | None = None
+    judged: Thresholds | None = None
 
     @property
     def verdict(self) -> Gate:
@@ -51,14 +52,23 @@ class GateResult:
         return self.findings[0].verdict
 
 
-def judge(metrics: TrainingMetrics, gate: GateSpec, base: BaseModel) -> GateResult:
+def thresholds(gate: GateSpec, base: BaseModel) -> Thresholds:
+    """Return the thresholds of a concept: `min_improvement` is the base model's default if the concept has none."""
+    required = base.min_improvement if gate.min_improvement is None else gate.min_improvement
+    return Thresholds(required, gate.confidence, gate.min_clip_gain)
+
+
+def judge(metrics: TrainingMetrics, gate: Thresholds) -> GateResult:
     """Judge the trainer's metrics.json.
 
     Args:
         metrics: Metrics of the training; `clip` is None where it ran without a CLIP model.
-        gate: Thresholds of the concept.
-        base: The base model, whose default threshold holds where the concept has none.
+        gate: Thresholds, see `thresholds`.
     """
+    return replace(_judge(metrics, gate), judged=gate)
+
+
+def _judge(metrics: TrainingMetrics, gate: Thresholds) -> GateResult:
     loss = metrics.loss
     if loss.trained is None or loss.initializer is None:
         return _rejected(GateReason.LOSS_MISSING, "the trainer reported no loss to judge by")
@@ -69,8 +79,7 @@ def judge(metrics: TrainingMetrics, gate: GateSpec, base: BaseModel) -> GateResu
     if loss.rows is None:
         text = "the trainer is of an older release and reported no baselines: update its image, and train again"
         return _result([GateFinding(GateReason.BASELINES_MISSING, "undecided", text), *others])
-    required = base.min_improvement if gate.min_improvement is None else gate.min_improvement
-    compared = compare(loss.rows, required, gate.confidence)
+    compared = compare(loss.rows, gate.min_improvement, gate.confidence)
     if loss.on not in (HELD_OUT, LEFT_OUT):
         return _result([_nothing_held_out(metrics, compared, gate), *others])
     untrained = next(one for one in compared if one.baseline != RELEASED)
@@ -88,12 +97,12 @@ def _rejected(reason: GateReason, text: str) -> GateResult:
     return GateResult((GateFinding(reason, "rejected", text),))
 
 
-def _evidence(one: Comparison, gate: GateSpec) -> Evidence:
+def _evidence(one: Comparison, gate: Thresholds) -> Evidence:
     improvement, lower, upper = (round(value, 4) for value in (one.bound.improvement, one.bound.lower, one.bound.upper))
     return Evidence(one.baseline, improvement, lower, upper, one.required, gate.confidence)
 
 
-def _finding(one: Comparison, loss: Losses, rows: LossRows, gate: GateSpec) -> GateFinding:
+def _finding(one: Comparison, loss: Losses, rows: LossRows, gate: Thresholds) -> GateFinding:
     which = (
         "the held-out loss" if loss.on == HELD_OUT else f"the loss on {loss.on}, after short trainings on the others,"
     )
@@ -112,7 +121,7 @@ TO_DECIDE = (
 """What a user can do about an undecided version."""
 
 
-def _nothing_held_out(metrics: TrainingMetrics, compared: Sequence[Comparison], gate: GateSpec) -> GateFinding:
+def _nothing_held_out(metrics: TrainingMetrics, compared: Sequence[Comparison], gate: Thresholds) -> GateFinding:
     """Reject what fails even on the images that it was trained on; what succeeds there is undecided."""
     hardest = next(one for one in compared if one.baseline != RELEASED)
     if hardest.outcome == "rejected":
@@ -142,7 +151,7 @@ def _copies(metrics: TrainingMetrics) -> Iterator[GateFinding]:
         yield GateFinding(GateReason.COPIES, "undecided", text)
 
 
-def _clip_gains(metrics: TrainingMetrics, gate: GateSpec) -> Iterator[GateFinding]:
+def _clip_gains(metrics: TrainingMetrics, gate: Thresholds) -> Iterator[GateFinding]:
     """Compare the samples' CLIP score with the concept's images before and after training, if the gate asks for it."""
     if gate.min_clip_gain is not None:
         yield _clip_gain(metrics, gate.min_clip_gain)

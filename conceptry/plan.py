@@ -8,12 +8,13 @@ from conceptry.actions import Action, ActionKind, ConceptPlan, Plan
 from conceptry.desired import Desired, DesiredConcept
 from conceptry.errors import ConceptryError
 from conceptry.isolation import isolate
+from conceptry.judgement import outdated_judgements
 from conceptry.plan_inputs import PlanInputs
 from conceptry.planner import ConceptFacts, reason_of
 from conceptry.reasons import ActionReason
 from conceptry.serving_planner import ServingPlanner, withdraw
 from conceptry.training_planner import TrainingPlanner
-from conceptry.version import Live, LiveConcept
+from conceptry.version import Live, LiveConcept, Thresholds
 
 
 def plan(desired: Desired, live: Live, inputs: PlanInputs) -> Plan:
@@ -66,6 +67,12 @@ def _fingerprints(concept: DesiredConcept | None, live: LiveConcept, inputs: Pla
     served = live.space.release if live.space else None
     switched = release.fingerprint if release and (release.name != served or live.drift) else None
     return TrainingPlanner(facts).fingerprints() | ({switched} if switched else set())
+
+
+def pending_judgements(concept: DesiredConcept | None, live: LiveConcept, inputs: PlanInputs) -> dict[int, Thresholds]:
+    """Return the versions that an action `judge` of a concept judges, by number, with the thresholds."""
+    facts = _facts(concept, live, inputs) if concept else None
+    return outdated_judgements(facts) if facts else {}
 
 
 def pending_trainings(made: Plan, *, deferred: bool = False) -> set[str]:

@@ -127,14 +127,20 @@ class ConceptFacts:
 
     @cached_property
     def release(self) -> Version | None:
-        """The version to serve. While the training of new inputs is outstanding, `latest` changes nothing."""
-        if self.spec.release == "latest" and not self.made:
+        """The version to serve.
+
+        `latest` changes nothing while the training of new inputs is outstanding, and nothing if no version passes: one
+        that is served, and that a changed gate passes no longer, stays until another one passes.
+        """
+        if self.spec.release != "latest":
+            return choose_release(self.spec, self.live.versions, self.fingerprint)
+        served = next((version for version in self.live.versions if version.name == self.served), None)
+        if not self.made:
             if self.taken_down:
                 return None
-            for version in self.live.versions:
-                if version.name == self.served and version.gate == "passed":
-                    return version
-        return choose_release(self.spec, self.live.versions, self.fingerprint)
+            if served is not None and served.gate == "passed":
+                return served
+        return choose_release(self.spec, self.live.versions, self.fingerprint) or served
 
     def act(
         self,

@@ -97,10 +97,14 @@ class Policy(_Section):
     windows: list[Window] = Field([], description="When trainings may start; at any time when left out.")
     canary: str | None = Field(
         None,
-        description="Concept to train first when RECIPE or a base model changes many; null takes the first.",
+        description="Concept to train first when RECIPE or a base model changes many, and whose Space gets new "
+        "templates first; null takes the first.",
     )
     max_failures: float = Field(
-        0.2, ge=0, le=1, description="Stop such a rollout when more than this share of its trainings failed."
+        0.2,
+        ge=0,
+        le=1,
+        description="Stop such a rollout when more than this share of its trainings, or Spaces, failed.",
     )
     budget: Budget = Field(
         Budget(),

@@ -37,9 +37,14 @@ class ActionReason(Reason):
     RELEASE_LATEST = "ReleaseLatest", "release: a newer version passed its gate."
     RELEASE_NONE = "ReleaseNone", "release: concept.yaml says `release: none`; the Space is paused."
     INPUTS_PUBLISHED = "InputsPublished", "adopt: a version of the inputs in git is published already."
+    # judge
+    GATE_CHANGED = "GateChanged", "judge: the gate has other thresholds than those that versions were judged by."
     # render
     SPACE_OUTDATED = "SpaceOutdated", "render: what the Space is rendered from has changed."
-    TEMPLATES_CHANGED = "TemplatesChanged", "render: only the templates of Space and handler have changed."
+    TEMPLATES_CHANGED = (
+        "TemplatesChanged",
+        "render: a release of Conceptry has other templates; nothing else changed.",
+    )
     # repair
     DRIFTED = "Drifted", "repair: branches, tags or the Space were changed manually; `drift` lists the changes."
     SPACE_MISSING = "SpaceMissing", "repair: the Space is missing."
@@ -97,6 +102,13 @@ class DeferralReason(Reason):
     CANARY_FIRST = "CanaryFirst", "Another concept, the canary, is trained first with the new RECIPE or base model."
     CANARY_FAILED = "CanaryFailed", "The canary failed with the new RECIPE or base model."
     ROLLOUT_STOPPED = "RolloutStopped", "Too many trainings failed with the new RECIPE or base model."
+    TEMPLATES_CANARY_FIRST = (
+        "TemplatesCanaryFirst",
+        "The Space of another concept, the canary, gets the new templates first.",
+    )
+    TEMPLATES_CANARY_FAILED = "TemplatesCanaryFailed", "The Space of the canary failed with the new templates."
+    TEMPLATES_IN_PROGRESS = "TemplatesInProgress", "The maximum of Spaces is being built with the new templates."
+    TEMPLATES_STOPPED = "TemplatesStopped", "Too many Spaces failed with the new templates."
     NO_FREE_PLACE = "NoFreePlace", "The maximum of trainings runs or is scheduled."
     CONFIRMATION_NEEDED = (
         "ConfirmationNeeded",

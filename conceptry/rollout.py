@@ -22,7 +22,7 @@ FEW = 2
 """Minimum of failures that stops a rollout, whatever their share."""
 
 Deferral = tuple[DeferralReason, str]
-"""Why a training does not start now: reason code and words."""
+"""Why an action is not carried out now: reason code and words."""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ It never waits for a training. What takes something from the public comes first:
 from dataclasses import dataclass, replace
 
 from conceptry.actions import IDLE, ROLLBACK, Action, ActionKind, Health
-from conceptry.fingerprint import serving_changes, serving_fingerprint
+from conceptry.fingerprint import only_release_changed, serving_changes, serving_fingerprint
+from conceptry.judgement import outdated_judgements
 from conceptry.planner import ConceptFacts
 from conceptry.reasons import ActionReason, GateReason
 from conceptry.version import LiveConcept, Version
@@ -68,7 +69,22 @@ class ServingPlanner:
         if live.drift and not self.run_in_progress:
             cause = "; ".join(str(drift) for drift in live.drift)
             return replace(self._repair(ActionReason.DRIFTED, cause, health="Degraded"), drift=live.drift)
-        return self._space() or self._no_action()
+        if facts.spec.release == "latest":
+            # First, because its verdicts decide what is released.
+            return self._judge() or self._space() or self._no_action()
+        return self._space() or self._judge() or self._no_action()
+
+    def _judge(self) -> Action | None:
+        """Return the action that judges versions by a changed gate; None if there is nothing to judge."""
+        gates = {} if self.run_in_progress else outdated_judgements(self.facts)
+        versions = [version for version in self.facts.live.versions if version.number in gates]
+        if not versions:
+            return None
+        newest, names = versions[-1], ", ".join(version.name for version in versions)
+        changes = newest.judged.changes(gates[newest.number]) if newest.judged else ()
+        cause = f"{', '.join(changes)}: judges {names} by the recorded metrics"
+        served = next((version for version in self.facts.live.versions if version.name == self.facts.served), None)
+        return self._act(ActionKind.JUDGE, ActionReason.GATE_CHANGED, cause, version=served)
 
     @property
     def run_in_progress(self) -> bool:
@@ -96,7 +112,8 @@ class ServingPlanner:
             cause = "the Space has no stamp of what it is rendered from"
             return self._repair(ActionReason.SPACE_UNSTAMPED, cause, health="Degraded")
         changes = serving_changes(space.serving, serving)
-        reason = ActionReason.TEMPLATES_CHANGED if changes == ("templates",) else ActionReason.SPACE_OUTDATED
+        updated = only_release_changed(space.serving, serving)
+        reason = ActionReason.TEMPLATES_CHANGED if updated else ActionReason.SPACE_OUTDATED
         return self._act(ActionKind.RENDER, reason, ", ".join(changes), version=release)
 
     def _switch_release(self, release: Version, served: str | None) -> Action:
@@ -159,12 +176,14 @@ class ServingPlanner:
         """Return the hold for a version of the desired inputs that its gate did not pass, with what to do."""
         release = self.facts.release
         name, stays = version.name, f"{release.name} stays released" if release else "nothing is released"
+        if release == version:
+            stays = "it stays released until another version passes, or until `release: none`"
         because = f" ({version.because})" if version.because else ""
         health: Health = "Degraded"
         if version.gate == "undecided":
             reason, verdict = ActionReason.GATE_UNDECIDED, f"its gate could not decide about {name}{because}"
             next_step = "add images or hold out more of them"
-        elif version.gate_reason is GateReason.NOT_BETTER_THAN_RELEASED and release:
+        elif version.gate_reason is GateReason.NOT_BETTER_THAN_RELEASED and release and release != version:
             reason, verdict, health = ActionReason.NOT_BETTER, f"{name} is no better{because}", "Healthy"
             next_step = "nothing has to be done"
         else:

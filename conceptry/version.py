@@ -59,6 +59,31 @@ class Evidence:
 
 
 @dataclass(frozen=True)
+class Thresholds:
+    """Thresholds that a version was judged by: `gate` of concept.yaml, with the base model's default filled in."""
+
+    min_improvement: float
+    confidence: float
+    min_clip_gain: float | None = None
+
+    def changes(self, new: "Thresholds") -> tuple[str, ...]:
+        """Return each threshold that differs, in words."""
+        before, after = asdict(self), asdict(new)
+        return tuple(
+            f"gate.{key} {_threshold(before[key])} -> {_threshold(after[key])}"
+            for key in before
+            if before[key] != after[key]
+        )
+
+    def __str__(self) -> str:
+        return ", ".join(f"{key} {value:g}" for key, value in asdict(self).items() if value is not None)
+
+
+def _threshold(value: float | None) -> str:
+    return "none" if value is None else f"{value:g}"
+
+
+@dataclass(frozen=True)
 class Version:
     """Published version, branch `vN`, as listed in the index of the model card.
 
@@ -66,9 +91,9 @@ class Version:
     of the same inputs share. `loss` is its mean held-out loss. `images` (`content_keys` of conceptry.fingerprint) and
     `spec` (`training_keys`) are kept so that a plan can say what changed. `created` is an ISO date and time in UTC.
     `seconds` is the duration of the training. `clip` is the CLIP score of the samples with the images, if computed.
-    `gate_reason` is the code that decided the gate's verdict, `evidence` the comparison that it rests on. `keys` is set
-    on a version that was read from a line of the index (conceptry.version_index) and so is not in full: the digest of
-    its training keys, "" if unknown.
+    `gate_reason` is the code that decided the gate's verdict, `evidence` the comparison that it rests on, `judged` the
+    thresholds; a version without these is never judged again. `keys` is set on a version that was read from a line of
+    the index (conceptry.version_index) and so is not in full: the digest of its training keys, "" if unknown.
     """
 
     number: int
@@ -84,6 +109,7 @@ class Version:
     clip: float | None = None
     gate_reason: GateReason | None = None
     evidence: Evidence | None = None
+    judged: Thresholds | None = None
     images: tuple[str, ...] = ()
     spec: Mapping[str, Any] = field(default_factory=dict, hash=False)
     keys: str | None = None
@@ -113,6 +139,7 @@ class Version:
             spec=dict(self.spec),
             gate_reason=self.gate_reason and str(self.gate_reason),
             evidence=self.evidence and asdict(self.evidence),
+            judged=self.judged and {key: value for key, value in asdict(self.judged).items() if value is not None},
         )
         return {key: value for key, value in index.items() if value not in (None, [], {})}
 
@@ -162,6 +189,10 @@ class Manifest(BaseModel):
         default_factory=list, description="Reason code of each of these; empty in versions of release 0.1 and before."
     )
     evidence: Evidence | None = Field(None, description="Comparison that decided the verdict; null if there was none.")
+    judged: Thresholds | None = Field(
+        None,
+        description="Thresholds of the gate; null in imported versions, and in those of release 0.1 and before.",
+    )
     metrics: TrainingMetrics = Field(description="metrics.json of the trainer.")
     files: dict[str, str] = Field(
         default_factory=dict, description="sha256 of every other file of the version, by path."
@@ -184,7 +215,8 @@ class SpaceState:
     """Stamp of a Space: the name of the served version and the serving fingerprint.
 
     `sha` is the commit that was read. `files` is the sha256 of the record of the pushed files; None for
-    a Space that was pushed by a release of Conceptry without such records.
+    a Space that was pushed by a release of Conceptry without such records. `stage` is the Hub's word for what its app
+    does, for example RUNNING, at the commit `running_sha`; None if the Hub does not say.
     """
 
     release: str | None
@@ -192,6 +224,8 @@ class SpaceState:
     paused: bool = False
     sha: str | None = None
     files: str | None = None
+    stage: str | None = None
+    running_sha: str | None = None
 
 
 @dataclass(frozen=True)

@@ -14,21 +14,33 @@ import binascii
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, fields
 from datetime import UTC, datetime
 from typing import Any
 
 from conceptry.errors import HubError
 from conceptry.fingerprint import keys_digest
 from conceptry.markdown import dump_front_matter
-from conceptry.version import Version
+from conceptry.version import Thresholds, Version
 
 IN_FULL = 16_000
 """Bytes for versions in full; more of them only if all fit."""
 MOST = 60_000
 """Bytes for the whole index."""
 FILE = "versions.json"
-_FIELDS = ("gate", "gate_reason", "created", "fingerprint", "inputs", "commit", "dvc_md5", "retrain", "keys", "base")
+_FIELDS = (
+    "gate",
+    "gate_reason",
+    "created",
+    "fingerprint",
+    "inputs",
+    "commit",
+    "dvc_md5",
+    "retrain",
+    "keys",
+    "base",
+    "judged",
+)
 _BASE = ("base_model", "base_digest", "recipe", "num_vectors")
 _HEX = re.compile(r"(?:[0-9a-f]{2})+")
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
@@ -142,6 +154,7 @@ def _words(version: Version) -> list[str]:
         version.retrain or "-",
         _pack(keys) if keys else "-",
         base,
+        _pack_thresholds(version.judged),
     ]
 
 
@@ -150,6 +163,8 @@ def _parse_lines(lines: Sequence[object]) -> list[Version]:
     versions = []
     for line in lines:
         number, *words = str(line).split(" ")
+        # Lines of before thresholds were recorded lack the last field.
+        words += ["-"] * (len(words) == len(_FIELDS) - 1)
         if len(words) != len(_FIELDS):
             raise _unreadable(f"a line has {len(words)} fields")
         values = {}
@@ -175,6 +190,7 @@ def _version(number: str, values: Mapping[str, str]) -> Version:
             "created": _unpack_moment(values["created"]),
             "spec": _parse_base(found["base"]),
             "keys": _unpack(found["keys"]) if found["keys"] else "",
+            "judged": _parse_thresholds(found["judged"]),
         }
     except (ValueError, binascii.Error) as error:
         raise _unreadable(str(error)) from None
@@ -186,6 +202,19 @@ def _parse_base(text: str | None) -> dict[str, Any]:
         return {}
     model, digest, recipe, vectors = (_unpack(part) for part in text.split("/"))
     return {"base_model": model, "base_digest": digest, "recipe": int(recipe), "num_vectors": int(vectors)}
+
+
+def _pack_thresholds(judged: Thresholds | None) -> str:
+    return "/".join("" if value is None else repr(value) for value in astuple(judged)) if judged else "-"
+
+
+def _parse_thresholds(text: str | None) -> dict[str, float | None] | None:
+    if text is None:
+        return None
+    return {
+        field.name: float(word) if word else None
+        for field, word in zip(fields(Thresholds), text.split("/"), strict=True)
+    }
 
 
 def _pack(text: str) -> str:

@@ -1,6 +1,6 @@
 """Apply: carry out the actions of a plan, concept by concept. The only step of a reconcile that writes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +15,8 @@ from conceptry.desired import DesiredConcept
 from conceptry.errors import ConceptryError
 from conceptry.fingerprint import serving_changes, serving_fingerprint
 from conceptry.installation import Installation
-from conceptry.version import LiveConcept, Version
+from conceptry.plan import pending_judgements
+from conceptry.version import LiveConcept, Thresholds, Version
 from flows.observe import Context
 from flows.reconcile import Comparison
 from flows.rendering import space_of
@@ -54,7 +55,7 @@ def apply_action(context: Context, comparison: Comparison, action: Action, start
 
 
 def carry_out(context: Context, comparison: Comparison, action: Action, start: StartTraining) -> None:
-    """Carry out one action: start a training, hide the repos, or reconcile the concept's card and Space.
+    """Carry out one action: start a training, hide the repos, judge versions, or reconcile the card and the Space.
 
     The caller holds the concept's lock, unless the action starts a training or hides.
 
@@ -68,7 +69,11 @@ def carry_out(context: Context, comparison: Comparison, action: Action, start: S
         hide(context, action)
         return
     live = comparison.live.concepts.get(action.concept) or LiveConcept(action.concept, (), None)
-    reconcile_serving(context, comparison.desired.concepts.get(action.concept), live, action)
+    desired = comparison.desired.concepts.get(action.concept)
+    if action.kind is ActionKind.JUDGE:
+        judge(context, live, pending_judgements(desired, live, comparison.inputs))
+        return
+    reconcile_serving(context, desired, live, action)
 
 
 def hide(context: Context, action: Action) -> None:
@@ -79,6 +84,21 @@ def hide(context: Context, action: Action) -> None:
     """
     context.steps.hide(context.session, action.concept)
     context.steps.emit(action.concept, "hidden", reason=action.reason, cause=action.cause)
+
+
+def judge(context: Context, live: LiveConcept, gates: Mapping[int, Thresholds]) -> None:
+    """Judge versions of a concept by a changed gate; emit an event for each verdict that changed.
+
+    Raises:
+        HubError, TransientError: the Hub refused, or could not be reached.
+    """
+    before = {version.number: version.gate for version in live.versions}
+    for version in context.steps.judge(context.session, live.name, gates):
+        verdict = before.get(version.number, version.gate)
+        if version.gate != verdict:
+            cause = f"{verdict} -> {version.gate}: {version.because}"
+            get_run_logger().info("%s: %s is judged again: %s", live.name, version.name, cause)
+            context.steps.emit(live.name, "judged", version=version.name, reason=version.gate_reason, cause=cause)
 
 
 def reconcile_serving(

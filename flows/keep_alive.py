@@ -17,11 +17,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from uuid import UUID
 
-from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.settings import PREFECT_API_REQUEST_TIMEOUT, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
-from tasks.prefect_client import SERVER_ERRORS
+from tasks.prefect_client import SERVER_ERRORS, connected
 
 PLACE = "conceptry.place"
 """Label of a run: machine and scratch folder of the process that works on it."""
@@ -67,7 +66,7 @@ def keep_alive(run: UUID, place: str, *, every: float = EVERY, end: Callable[[],
 def _renew(run: UUID, place: str, every: float, stop: threading.Event, end: Callable[[], None]) -> None:
     # The client's own retries pause for up to half a minute, in which the run would be taken for lost.
     patience = {PREFECT_CLIENT_MAX_RETRIES: 0, PREFECT_API_REQUEST_TIMEOUT: 10.0}
-    with temporary_settings(updates=patience), get_client(sync_client=True) as client:
+    with temporary_settings(updates=patience), connected() as client:
         away, cancelling = False, 0
         while not stop.is_set():
             try:

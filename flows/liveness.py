@@ -13,8 +13,7 @@ after the server is back. A run whose process this machine itself can see to be 
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -22,10 +21,10 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.states import Cancelled, Crashed
-from prefect.types._datetime import now
 
 from conceptry.work_folder import WorkFolder
 from flows.keep_alive import PLACE, place_of
+from tasks.prefect_client import server_time
 from tasks.run_folder import RunFolder
 
 
@@ -147,14 +146,6 @@ class Liveness:
     def _read(self, ids: list[UUID]) -> dict[UUID, FlowRun]:
         which = FlowRunFilter(id=FlowRunFilterId(any_=ids))
         return {run.id: run for run in self._client.read_flow_runs(flow_run_filter=which, limit=len(ids))}
-
-
-def server_time(client: SyncPrefectClient) -> datetime:
-    """Return the server's clock, from the header of an answer; this machine's clock if a proxy removed it."""
-    try:
-        return parsedate_to_datetime(client.hello().headers["date"]).astimezone(UTC)
-    except (KeyError, ValueError):
-        return now("UTC")
 
 
 def _unchanged(before: FlowRun, after: FlowRun) -> bool:

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.states import Completed
-from prefect.types._datetime import now
 
 from conceptry.actions import Plan
 from flows.current_installation import current_installation
@@ -86,7 +85,7 @@ def is_ownerless(job: "Job", run: FlowRun | None, moment: datetime) -> bool:
     if job.labels.get("conceptry_run", "").startswith(TERMINAL):
         return False
     if run is None:
-        return now("UTC") - job.created > GRACE
+        return moment - job.created > GRACE
     if run.state_type is StateType.CANCELLED:
         return True
     return run.updated is not None and moment - run.updated > GRACE

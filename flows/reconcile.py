@@ -10,7 +10,7 @@ concepts that need a training, whether the DVC remote has every image.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import date, datetime
 from functools import partial
 from types import MappingProxyType
 from typing import Any
@@ -34,6 +34,7 @@ from conceptry.plan_inputs import PlanInputs
 from conceptry.policy import PATH as POLICY
 from conceptry.policy import Policy, load_policy
 from conceptry.rollout import Pace, defer_trainings
+from conceptry.template_rollout import defer_renderings
 from conceptry.version import Live
 from flows.observe import Context, Observation, observe
 from flows.steps import DIRECT
@@ -62,8 +63,9 @@ def compare(context: Context, observed: Observation, runs: TrainingRuns | None) 
         runs: Training runs on the Prefect server; None without a server.
     """
     installation, live = context.installation, observed.live
-    desired, inputs = _inputs(context, observed, runs)
-    pace = _pace(installation, desired)
+    moment = _moment(runs)
+    desired, inputs = _inputs(context, observed, runs, moment.date())
+    pace = _pace(installation, desired, moment)
     made = defer_trainings(plan(desired, live, inputs), desired, live, inputs, pace=pace)
     whole, checked = desired, set[str]()
     # A retraining whose images are missing gives its place to another one, whose images are checked then.
@@ -74,18 +76,21 @@ def compare(context: Context, observed: Observation, runs: TrainingRuns | None) 
         desired = context.steps.list_images(installation, whole, checked)
         inputs = replace(inputs, image_names=_image_names(installation, live, checked))
         made = defer_trainings(plan(desired, live, inputs), desired, live, inputs, pace=pace)
+    made = defer_renderings(made, live, inputs.templates, pace.policy)
     made = guard_served(replace(made, hub=live.digest()), live, pace.policy.guards)
     return Comparison(desired, live, inputs, pace, made)
 
 
-def _inputs(context: Context, observed: Observation, runs: TrainingRuns | None) -> tuple[Desired, PlanInputs]:
+def _inputs(
+    context: Context, observed: Observation, runs: TrainingRuns | None, today: date
+) -> tuple[Desired, PlanInputs]:
     """Return the desired state and the inputs of the plan, with the states of the runs that it depends on.
 
     A concept whose initializer could not be checked carries the error in the returned desired state.
     """
     installation, live = context.installation, observed.live
     desired, initializers = _check_initializers(observed.desired, live, installation)
-    inputs = replace(plan_inputs(installation), today=_moment(runs).date(), initializers=initializers)
+    inputs = replace(plan_inputs(installation), today=today, initializers=initializers)
     if runs is None:
         return desired, inputs
     asked = open_fingerprints(desired, live, inputs)
@@ -100,7 +105,7 @@ def _inputs(context: Context, observed: Observation, runs: TrainingRuns | None) 
 def _moment(runs: TrainingRuns | None) -> datetime:
     """Return the current time by the clock that is behind, the Prefect server's or this machine's.
 
-    By a clock that is years ahead, every retraining would be due.
+    By a clock that is years ahead, every retraining would be due and every window open.
     """
     here: datetime = now("UTC")
     return here if runs is None else min(here, runs.server_time())
@@ -187,11 +192,11 @@ def final_state(
     return Completed(message=f"{len(plan.concepts)} concepts, {len(plan.changes)} changes{waiting}{needed}{left}")
 
 
-def _pace(installation: Installation, desired: Desired) -> Pace:
+def _pace(installation: Installation, desired: Desired, moment: datetime) -> Pace:
     policy, error = read_policy(installation, desired.revision)
     # Twice as many are scheduled in Prefect, so that the next one starts when one ends and not at the next watch.
     places = 2 * installation.settings.max_parallel
-    return Pace(policy, now("UTC"), places, error)
+    return Pace(policy, moment, places, error)
 
 
 def _image_names(installation: Installation, live: Live, names: set[str]) -> dict[str, str]:

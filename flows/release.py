@@ -7,9 +7,9 @@ from prefect import flow, get_run_logger
 
 from conceptry.actions import IDLE, Action, ActionKind
 from conceptry.desired import DesiredConcept
-from conceptry.plan import plan_concept
+from conceptry.plan import pending_judgements, plan_concept
 from conceptry.version import LiveConcept
-from flows.apply import hide, reconcile_serving, update_index
+from flows.apply import hide, judge, reconcile_serving, update_index
 from flows.current_installation import current_installation
 from flows.observe import Context, observe_concept
 from flows.reconcile import plan_inputs
@@ -37,6 +37,9 @@ def release_concept(context: Context, name: str) -> str | None:
         concept, live, action = _plan(context, name)
         if action.kind is ActionKind.HIDE:
             hide(context, action)
+            concept, live, action = _plan(context, name)
+        if action.kind is ActionKind.JUDGE:
+            judge(context, live, pending_judgements(concept, live, plan_inputs(context.installation)))
             concept, live, action = _plan(context, name)
         if action.kind in IDLE:
             return update_index(context, live)

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from conceptry.concept import ConceptSpec
 from conceptry.desired import Desired
 from conceptry.installation import Installation
-from conceptry.version import Drift, Live, LiveConcept, Version
+from conceptry.version import Drift, Live, LiveConcept, Thresholds, Version
 from flows.drift import find_drift
 from tasks import hub
 from tasks.dvc.tasks import list_desired_images, list_images_task
@@ -61,6 +61,7 @@ class Steps:
         find_drift: Inspects single repos for manual changes.
         repair: Resets branches and tags; returns what was repaired, and the versions afterwards.
         update_card: Writes card and index to main of the model repo.
+        judge: Judges versions again by other thresholds; returns all versions afterwards.
         render: Renders a Space into a folder.
         push: Pushes a rendered Space; returns its address.
         pause: Pauses a Space, which then serves no version.
@@ -75,6 +76,7 @@ class Steps:
     find_drift: Callable[[Installation, hub.HubSession, Desired, Live], Live]
     repair: Callable[[hub.HubSession, str, Sequence[Version]], tuple[tuple[Drift, ...], tuple[Version, ...]]]
     update_card: Callable[[hub.HubSession, str, str | None], tuple[Version, ...]]
+    judge: Callable[[hub.HubSession, str, Mapping[int, Thresholds]], tuple[Version, ...]]
     render: Callable[[Path, ConceptSpec, Mapping[str, Any]], Path]
     push: PushSpace
     pause: Callable[[hub.HubSession, str], None]
@@ -90,6 +92,7 @@ DIRECT = Steps(
     find_drift=find_drift,
     repair=hub.repair_refs,
     update_card=hub.update_main,
+    judge=hub.judge_again,
     render=render_space,
     push=hub.push_space,
     pause=hub.pause_space,
@@ -106,6 +109,7 @@ PREFECT = Steps(
     find_drift=task(name="find drift", tags=["hub"], **RETRY_TRANSIENT)(partial(find_drift, in_turn=True)),
     repair=hub_tasks.repair,
     update_card=hub_tasks.update_card,
+    judge=hub_tasks.judge_versions,
     render=render,
     push=hub_tasks.push,
     pause=hub_tasks.pause,

@@ -10,6 +10,7 @@ concept was renamed since the run was started, the version is published under th
 import shutil
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -37,7 +38,7 @@ from tasks import training
 from tasks.dvc.tasks import fetch_job_images, list_desired_images, list_images_task
 from tasks.events import EventName, emit
 from tasks.git.tasks import read_desired, read_git
-from tasks.hub import HubSession, Lineage, find_version, read_live
+from tasks.hub import HubSession, Lineage, find_version, hub_time, read_live
 from tasks.hub.session import MANIFEST
 from tasks.hub.tasks import (
     assemble_version,
@@ -122,7 +123,7 @@ def publish_and_release(installation: Installation, folder: RunFolder, lock: int
         job = job_with_head(installation, job)
         published = job.name
         discard_bundle_of_another(folder, published, job.spec.gate)
-        lineage = lineage_of(job, folder, metrics)
+        lineage = lineage_of(job, folder, metrics, hub_time(session))
         assemble_version(folder, job, metrics, lineage, repo=session.target.repo(published))
         version = publish_version(session, job, folder)
     else:
@@ -183,14 +184,15 @@ def bundled(folder: RunFolder) -> Manifest:
     return Manifest.model_validate_json((folder.bundle / MANIFEST).read_bytes())
 
 
-def lineage_of(job: TrainingJob, folder: RunFolder, metrics: TrainingMetrics) -> Lineage:
-    """Return the lineage of the version that a training makes."""
+def lineage_of(job: TrainingJob, folder: RunFolder, metrics: TrainingMetrics, moment: datetime) -> Lineage:
+    """Return the lineage of the version that a training makes at a moment, by the clock that all machines share."""
     return Lineage(
         fingerprint=job.fingerprint,
         inputs=job.inputs,
         commit=job.revision,
         dvc_md5=job.desired.dvc_md5 or "",
         images=job.desired.images or (),
+        created=moment.isoformat(timespec="seconds"),
         retrain=job.retrain,
         prefect_run=run_id(),
         seconds=metrics.seconds,

@@ -31,7 +31,7 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.runtime import flow_run
-from prefect.states import AwaitingRetry, Completed
+from prefect.states import AwaitingRetry, Completed, Scheduled
 from prefect.types._datetime import now
 
 from conceptry.actions import Attempt
@@ -40,9 +40,9 @@ from conceptry.installation import Installation
 from conceptry.reasons import ActionReason
 from conceptry.retraining import Failure
 from flows.deployments import TRAINING, installation_tag, training_deployment
-from flows.liveness import Deadlines, Liveness, server_time
+from flows.liveness import Deadlines, Liveness
 from tasks.events import emit
-from tasks.prefect_client import connected
+from tasks.prefect_client import connected, server_time
 
 INTERRUPTED = "Interrupted"
 """Name of the final state of a run that an error ended which passes."""
@@ -70,7 +70,8 @@ class TrainingRuns:
     Args:
         client: Client of the Prefect server.
         installation: Runs of others on the same server, and of other deployments, are not seen.
-        since: Moment at which the caller read the Hub; runs that completed later count as running.
+        since: Moment, by the server's clock, before the caller read the Hub; runs that completed later count as
+            running.
         liveness: Judge of active runs, which ends lost ones; None leaves them as they are.
     """
 
@@ -150,8 +151,10 @@ class TrainingRuns:
             return self._client.read_flow_run(run.id)
         # The version of a completed run may have been deleted from the Hub; a new training then needs a new run.
         key = fingerprint if run is None else f"{fingerprint}/{run.id}"
+        moment = self.server_time()
         return self._client.create_flow_run_from_deployment(
             training_deployment(self._client, self._installation),
+            state=Scheduled(scheduled_time=moment, timestamp=moment),
             parameters={"name": name, "revision": revision, "fingerprint": fingerprint, "retrain": retrain},
             name=f"{name} {fingerprint[:8]}",
             tags=[f"concept:{name}", fingerprint_tag(fingerprint), installation_tag(self._installation.id)],
@@ -161,12 +164,13 @@ class TrainingRuns:
     def _retry(self, run: FlowRun, *, again: bool) -> State[None] | None:
         """Return the state in which a run is tried again; None if it has no end that allows it."""
         if again and run.state_type in (StateType.CRASHED, StateType.FAILED, StateType.CANCELLED):
-            return AwaitingRetry(message="Retried by a user.")
+            return self._awaiting("Retried by a user.")
         return self._next_state(run)
 
     def _attempt(self, run: FlowRun) -> Attempt | None:
         if run.state_type == StateType.COMPLETED:
-            return "running" if run.end_time is None or run.end_time > self._since else None
+            # `end_time` is what the clock of the run's machine said; this is the server's.
+            return "running" if run.updated is None or run.updated > self._since else None
         if run.state_type in (StateType.CRASHED, StateType.FAILED):
             return "interrupted" if self._next_state(run) else "failed"
         return "failed" if run.state_type == StateType.CANCELLED else "running"
@@ -180,12 +184,17 @@ class TrainingRuns:
         if often is None or often >= (MAX_RESUMED if crashed else len(PAUSES)):
             return None
         if crashed:
-            return AwaitingRetry(message=RESUMED)
+            return self._awaiting(RESUMED)
         moment = self.server_time() + PAUSES[often]
         said = moment_in(run.state.message or "")
         if said is not None:
             moment = max(moment, min(said, moment + LONGEST))
-        return AwaitingRetry(message=f"{TRIED_AGAIN}{run.state.message}", scheduled_time=moment)
+        return self._awaiting(f"{TRIED_AGAIN}{run.state.message}", moment)
+
+    def _awaiting(self, message: str, when: datetime | None = None) -> State[None]:
+        """Return the state of a run that is tried again at a moment, or at once."""
+        moment = self.server_time()
+        return AwaitingRetry(message=message, scheduled_time=when or moment, timestamp=moment)
 
     def _resumed(self, run: UUID, message: str) -> int | None:
         """Return how often the watcher resumed a run with a message since a user started or retried it.
@@ -237,7 +246,7 @@ def _cause(run: FlowRun) -> str:
 
 
 def _failure(run: FlowRun) -> Failure:
-    ended = run.end_time or (run.state.timestamp if run.state else None) or now("UTC")
+    ended = run.updated or run.end_time or now("UTC")
     cancelled = run.state_type is StateType.CANCELLED
     return Failure(ended.astimezone(UTC).date(), run.total_run_time.total_seconds(), cancelled)
 
@@ -262,14 +271,14 @@ def training_runs(
 
     Args:
         installation: Installation whose runs are meant.
-        since: Moment at which the caller read the Hub; now, if left out.
+        since: Moment, by the server's clock, before the caller read the Hub; now, if left out.
         settle: Whether to end runs that lost their process, which only flows do.
         deadlines: Time after which silence counts; the setting `start_minutes` and the defaults, if left out.
     """
     start = timedelta(minutes=installation.settings.start_minutes)
     with connected() as client:
         judge = Liveness(client, installation.work, deadlines or replace(Deadlines(), pending=start))
-        yield TrainingRuns(client, installation, since or now("UTC"), judge if settle else None)
+        yield TrainingRuns(client, installation, since or server_time(client), judge if settle else None)
 
 
 def skip_late(flow_name: str) -> None:
@@ -277,12 +286,12 @@ def skip_late(flow_name: str) -> None:
 
     They accumulate while a worker is down or slow, and each would read the same state again.
     """
-    late = FlowRunFilter(
-        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED])),
-        next_scheduled_start_time=FlowRunFilterNextScheduledStartTime(before_=now("UTC")),
-    )
     skipped: State[None] = Completed(name="Skipped", message="A watch that started later read the same state.")
     with connected() as client:
+        late = FlowRunFilter(
+            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED])),
+            next_scheduled_start_time=FlowRunFilterNextScheduledStartTime(before_=server_time(client)),
+        )
         flow = FlowFilter(name=FlowFilterName(any_=[flow_name]))
         current = client.read_flow_run(UUID(flow_run.id)).deployment_id if flow_run.id else None
         for run in client.read_flow_runs(flow_filter=flow, flow_run_filter=late, limit=PAGE):

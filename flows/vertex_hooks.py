@@ -1,5 +1,6 @@
 """Vertex AI jobs outside of a training: cancel the job of a cancelled run, and clean the bucket."""
 
+from datetime import datetime
 from typing import Any
 
 from prefect import Flow
@@ -28,10 +29,10 @@ def cancel_jobs(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> N
         logger.info("job %s of the cancelled run %s is %s", job.short, flow_run.name, job.state.lower())
 
 
-def clean_bucket(installation: Installation, days: float, *, delete: bool) -> dict[str, int]:
+def clean_bucket(installation: Installation, before: datetime, *, delete: bool) -> dict[str, int]:
     """Find, and with `delete` remove, objects of trainings that no run needs; return their bytes by gs:// address.
 
-    Objects of a live job or an active run are kept, and those written less than `days` days ago, because a failed run
+    Objects of a live job or an active run are kept, and those written after `before`, because a failed run
     resumes from its checkpoint when the user retries it.
 
     Raises:
@@ -46,5 +47,5 @@ def clean_bucket(installation: Installation, days: float, *, delete: bool) -> di
     with training_runs(installation) as runs:
         needed |= {str(run.parameters.get("fingerprint")) for run in runs.active()}
     return clean_prefixes(
-        cloud.bucket, installation.id, lambda _, fingerprint: fingerprint in needed, days=days, delete=delete
+        cloud.bucket, installation.id, lambda _, fingerprint: fingerprint in needed, before=before, delete=delete
     )

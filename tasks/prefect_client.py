@@ -8,8 +8,12 @@ a second.
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from functools import cache
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
@@ -21,6 +25,8 @@ from tenacity import RetryCallState, Retrying, retry_if_result, stop_after_attem
 
 SERVER_ERRORS = (httpx.HTTPError, PrefectException, ConcurrencySlotAcquisitionError)
 """What Prefect's client raises when the server does not respond, or does not do what is asked."""
+HEADER_LATE = timedelta(seconds=3)
+"""Longest time by which the header of an answer is behind the server's clock, and the answer on its way."""
 PAUSES = (0.02, 0.05, 0.1, 0.2, 0.4)
 """Seconds before each retry; after the last one the retries of Prefect's client apply."""
 
@@ -47,6 +53,27 @@ _REPEAT = Retrying(
 )
 
 
+def server_time(client: SyncPrefectClient) -> datetime:
+    """Return the server's clock, from the header of an answer; this machine's clock if a proxy removed the header.
+
+    Machines may have wrong clocks: what one of them compares with a moment that another one or the server noted, it
+    compares by this clock. The header tells whole seconds, and is up to a second late; a machine's clock that agrees
+    with it is as right, and more precise.
+    """
+    header = client.hello().headers.get("date")
+    here = datetime.now(UTC)
+    try:
+        there = parsedate_to_datetime(header or "").astimezone(UTC)
+    except ValueError:
+        return here
+    return here if timedelta(0) <= here - there <= HEADER_LATE else there
+
+
+def proxy_of(address: str) -> str | None:
+    """Return the proxy that the environment names for an http:// address; None if it is reached directly."""
+    return None if proxy_bypass(urlsplit(address).netloc) else getproxies().get("http")
+
+
 @cache
 def _tls() -> ssl.SSLContext:
     """Return httpx's TLS context; made once, because each one reads all certificates, which takes 20 ms of CPU."""
@@ -60,7 +87,9 @@ def connected() -> Iterator[SyncPrefectClient]:
     if context is not None:
         yield context.client
     elif (get_current_settings().api.url or "").startswith("http://"):
-        settings: dict[str, Any] = {"transport": BusyServerTransport(verify=_tls()), "verify": _tls()}
+        # With a transport of its own, httpx does not read the environment's proxies.
+        proxy = proxy_of(get_current_settings().api.url or "")
+        settings: dict[str, Any] = {"transport": BusyServerTransport(verify=_tls(), proxy=proxy), "verify": _tls()}
         with SyncClientContext(httpx_settings=settings) as context:
             yield context.client
     else:

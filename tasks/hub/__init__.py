@@ -2,6 +2,7 @@
 
 `session` caches the reads of one run, `client` translates errors, `repo_versions` reads versions, `live_state` the
 state of all concepts or of one, `find` resolves a version by name, `publish` and `index` write versions and cards,
+`judge_again` judges versions by a changed gate,
 `main_card` reads cards and recovers changed ones, `repair` resets branches and tags that were moved manually,
 `deletion` and `staging` delete, `space_repo` pushes Spaces, `bundle` and `card` assemble a version. `tasks` contains
 the Prefect tasks.
@@ -14,6 +15,7 @@ from tasks.hub.clock import hub_time
 from tasks.hub.deletion import delete_concept, delete_versions
 from tasks.hub.find import FoundVersion, find_by_ref, pull
 from tasks.hub.index import update_main
+from tasks.hub.judge_again import judge_again
 from tasks.hub.live_state import complete, list_live, read_live
 from tasks.hub.main_card import find_card_edits, recover_card
 from tasks.hub.publish import download, publish
@@ -45,6 +47,7 @@ __all__ = [
     "hide_repos",
     "holders",
     "hub_time",
+    "judge_again",
     "list_live",
     "pause_space",
     "publish",

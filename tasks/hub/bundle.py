@@ -96,6 +96,7 @@ def assemble(
         reasons=[finding.text for finding in gate.findings],
         gate_reasons=[finding.reason for finding in gate.findings],
         evidence=gate.evidence,
+        judged=gate.judged,
         metrics=metrics,
         seconds=dict(lineage.seconds),
         cost=dict(lineage.cost) if lineage.cost is not None else None,

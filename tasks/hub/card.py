@@ -141,6 +141,7 @@ def _metrics(manifest: Manifest) -> str:
         ("Training time", _number(total, ".0f") + " s" if total is not None else ""),
         ("Device", plain(metrics.device or "")),
         ("Gate", f"{manifest.gate} ({', '.join(manifest.gate_reasons)})" if manifest.gate_reasons else manifest.gate),
+        ("Thresholds of the gate", str(manifest.judged or "")),
     ]
     return "## Metrics\n\n" + table(("Metric", "Value"), [row for row in rows if row[1]])
 

@@ -1,6 +1,6 @@
 """Card on main of the model repo: the released version's description and the index of all versions."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 from huggingface_hub.errors import HfHubHTTPError
@@ -32,7 +32,12 @@ LOOKS = 8
 
 
 def update_main(
-    session: HubSession, name: str, release: str | None = None, *, keep: bool = False
+    session: HubSession,
+    name: str,
+    release: str | None = None,
+    *,
+    keep: bool = False,
+    revise: Callable[[Version], Version] | None = None,
 ) -> tuple[Version, ...]:
     """Reconcile main with the branches: the index of all versions, and the card and files of the released one.
 
@@ -44,6 +49,7 @@ def update_main(
         name: Name of the concept.
         release: Name of the released version, vN; None if no version is released.
         keep: Describe the version that main describes already, whatever `release` is; its deletion is withdrawn.
+        revise: Returns the entry of a version as it shall be from now on.
 
     Returns:
         All versions, sorted by number.
@@ -54,7 +60,7 @@ def update_main(
     """
     with translate_errors(session.target, "updating its card", name=name):
         for _ in range(LOOKS):
-            versions = _update(session, name, release, keep=keep)
+            versions = _update(session, name, release, keep=keep, revise=revise)
             if versions is not None:
                 return versions
             session.forget(name)
@@ -62,7 +68,9 @@ def update_main(
     raise PublishConflictError(what, concept=name, next_step="try again; flows do so by themselves")
 
 
-def _update(session: HubSession, name: str, release: str | None, *, keep: bool) -> tuple[Version, ...] | None:
+def _update(
+    session: HubSession, name: str, release: str | None, *, keep: bool, revise: Callable[[Version], Version] | None
+) -> tuple[Version, ...] | None:
     """Try once; return None if another process changed main at the same time."""
     repo, refs = session.target.repo(name), session.refs(name)
     if refs is None:
@@ -76,10 +84,13 @@ def _update(session: HubSession, name: str, release: str | None, *, keep: bool) 
     if keep:
         release, refs = old.release, _withdraw(session, name, refs, known, release=old.release)
     versions = versions_at(session, name, refs, known)
+    versions = tuple(map(revise, versions)) if revise else versions
     if keep and release not in {version.name for version in versions}:
         release = None
     main = _Main(session, name, versions, _released(repo, name, versions, release))
     trusted = old.files if old.release == release and not old.edited else {}
+    # The files of a release never change, the index does.
+    trusted = {path: hashes for path, hashes in trusted.items() if path != FILE}
     contents = main.contents([path for path in main.paths if path not in trusted or path not in files])
     card = main.card({**trusted, **{path: FileHashes.of(content) for path, content in contents.items()}})
     if card == old.text:

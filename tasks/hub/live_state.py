@@ -214,10 +214,13 @@ def _space(info: ModelInfo | SpaceInfo) -> SpaceState:
     stamp = data if isinstance(data, Mapping) else {}
     release, serving, files = stamp.get("release"), stamp.get("serving"), stamp.get("files")
     runtime = getattr(info, "runtime", None)
+    stage, running_sha = (str(runtime.stage), runtime.raw.get("sha")) if runtime is not None else (None, None)
     return SpaceState(
         release if isinstance(release, str) else None,
         serving if isinstance(serving, str) else None,
-        paused=runtime is not None and runtime.stage in PAUSED,
+        paused=stage in PAUSED,
         sha=info.sha,
         files=files if isinstance(files, str) else None,
+        stage=stage,
+        running_sha=running_sha if isinstance(running_sha, str) else None,
     )

@@ -10,6 +10,7 @@ from conceptry.concept import BaseModel, ConceptSpec
 from conceptry.desired import ImageRef
 from conceptry.errors import HubError
 from conceptry.fingerprint import content_keys, training_keys
+from conceptry.judgement import with_judgement
 from conceptry.version import Manifest, Version
 from tasks.hub.client import translate_errors
 from tasks.hub.ownership import RELEASED
@@ -74,6 +75,7 @@ def version_of(manifest: Manifest, number: int, revision: str) -> Version:
         seconds=None if total is None else round(total, 1),
         gate_reason=manifest.deciding_reason,
         evidence=manifest.evidence,
+        judged=manifest.judged,
         clip=metrics.clip_image.trained if metrics.clip_image else None,
         images=content_keys(images),
         spec=_training_keys(manifest),
@@ -150,7 +152,7 @@ def read_bytes(session: HubSession, name: str, path: str, commit: str) -> bytes:
 
 
 def read_manifest(session: HubSession, name: str, version: Version) -> Manifest:
-    """Return the manifest of a version, its concept.json.
+    """Return the manifest of a version, its concept.json, with the verdict by which it was judged last.
 
     Raises:
         HubError: the manifest is missing or cannot be parsed.
@@ -160,7 +162,7 @@ def read_manifest(session: HubSession, name: str, version: Version) -> Manifest:
         manifest = session.manifest(name, version.commit)
     if manifest is None:
         raise HubError(f"{version.name} has no concept.json", concept=name, next_step="release another version")
-    return manifest
+    return with_judgement(manifest, version.judged)
 
 
 def releases(session: HubSession, name: str) -> list[tuple[str, datetime, str, str]]:

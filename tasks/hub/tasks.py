@@ -2,12 +2,13 @@
 
 from prefect import get_run_logger, task
 
-from conceptry.gate import judge
+from conceptry.gate import judge, thresholds
 from conceptry.training_job import TrainingJob
 from conceptry.version import Version
 from tasks.cached_task import cached_task
 from tasks.hub.bundle import Lineage, assemble
 from tasks.hub.index import update_main
+from tasks.hub.judge_again import judge_again
 from tasks.hub.live_state import list_live, read_live
 from tasks.hub.ownership import check_names
 from tasks.hub.publish import clean_up, publish
@@ -26,6 +27,7 @@ read_hub = task(name="read the Hub", tags=["hub"], **RETRY_TRANSIENT)(read_live)
 check_the_names = task(name="check the names", tags=["hub"], **RETRY_TRANSIENT)(check_names)
 find_published = task(name="find the version", tags=["hub"], **RETRY_TRANSIENT)(find_version)
 delete_staging = task(name="delete the staging branch", tags=["hub"], **RETRY_TRANSIENT)(clean_up)
+judge_versions = task(name="judge versions again", tags=["hub"], **RETRY_TRANSIENT)(judge_again)
 update_card = task(name="update the card", tags=["hub"], **RETRY_TRANSIENT)(update_main)
 pause = task(name="pause the Space", tags=["hub"], **RETRY_TRANSIENT)(pause_space)
 hide = task(name="hide the repos", tags=["hub"], **RETRY_TRANSIENT)(hide_repos)
@@ -45,7 +47,7 @@ def assemble_version(
     repo: str,
 ) -> str:
     """Judge the metrics and assemble the version for the model repo."""
-    verdict = judge(metrics, job.spec.gate, job.base)
+    verdict = judge(metrics, thresholds(job.spec.gate, job.base))
     bundle = assemble(
         run.output,
         run.bundle,

@@ -13,7 +13,7 @@ import base64
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -224,7 +224,7 @@ class Tail:
 
 
 def clean_prefixes(
-    bucket: Any, installation: str, needed: Callable[[str, str], bool], *, days: float = 0, delete: bool = False
+    bucket: Any, installation: str, needed: Callable[[str, str], bool], *, before: datetime, delete: bool = False
 ) -> dict[str, int]:
     """Find, and with `delete` remove, the objects of an installation's trainings that no run needs.
 
@@ -232,7 +232,7 @@ def clean_prefixes(
         bucket: Bucket of google-cloud-storage.
         installation: Id of the installation.
         needed: Called with a concept's name and a fingerprint; returns whether a live job or run uses its objects.
-        days: Keep a prefix if any of its objects was written within this many days.
+        before: Keep a prefix if any of its objects was written later.
         delete: Delete the objects; otherwise only list them.
 
     Returns:
@@ -249,10 +249,9 @@ def clean_prefixes(
             parts = blob.name.removeprefix(home).split("/", 2)
             if len(parts) == 3:
                 prefixes.setdefault((parts[0], parts[1]), []).append(blob)
-        youngest = datetime.now(UTC) - timedelta(days=days)
         found: dict[str, int] = {}
         for (name, fingerprint), blobs in prefixes.items():
-            if needed(name, fingerprint) or max(blob.updated for blob in blobs) > youngest:
+            if needed(name, fingerprint) or max(blob.updated for blob in blobs) > before:
                 continue
             found[f"{uri}{name}/{fingerprint}/"] = sum(int(blob.size or 0) for blob in blobs)
             for blob in blobs if delete else ():

@@ -4,6 +4,7 @@ import json
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -20,7 +21,7 @@ from conceptry.training_job import TrainingJob
 from tasks.cached_task import cached_task
 from tasks.events import emit
 from tasks.locks import run_id
-from tasks.prefect_client import SERVER_ERRORS, connected
+from tasks.prefect_client import SERVER_ERRORS, connected, server_time
 from tasks.run_folder import RunFolder
 from tasks.training.local_trainer import train_local
 from tasks.training.progress_artifact import ProgressArtifact
@@ -95,6 +96,7 @@ def _train_on_vertex(
         log=logger.info,
         is_cancelled=is_cancelled,
         creation_guard=_one_creation_at_a_time,
+        now=_trusted_time,
     )
     vertex.train_vertex(request, spec, cloud, callbacks)
 
@@ -117,6 +119,17 @@ def _owner() -> str:
     if get_current_settings().api.url is None:
         return f"{TERMINAL}{socket.gethostname()}"
     return run_id()
+
+
+def _trusted_time() -> datetime | None:
+    """Return the time of the Prefect server, which all machines share; None if it does not respond."""
+    if get_current_settings().api.url is None:
+        return datetime.now(UTC)
+    try:
+        with connected() as client:
+            return server_time(client)
+    except SERVER_ERRORS:
+        return None
 
 
 @contextmanager

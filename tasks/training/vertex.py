@@ -41,6 +41,7 @@ class Callbacks:
         log: Called with a line of text for each change of the job.
         is_cancelled: Returns whether the run was cancelled.
         creation_guard: Lock to hold while a job is found or created.
+        now: Returns the time by a clock that can be trusted; None if that clock does not respond.
     """
 
     on_progress: Callable[[Progress], None] = lambda _: None
@@ -48,6 +49,7 @@ class Callbacks:
     log: Callable[[str], None] = lambda _: None
     is_cancelled: Callable[[], bool] = lambda: False
     creation_guard: Callable[[], AbstractContextManager[Any]] = nullcontext
+    now: Callable[[], datetime | None] = lambda: datetime.now(UTC)
 
 
 def train_vertex(request: TrainingRequest, spec: JobSpec, cloud: Cloud, callbacks: Callbacks) -> TrainingMetrics:
@@ -170,11 +172,12 @@ def _find_or_create(spec: JobSpec, cloud: Cloud, *, callbacks: Callbacks) -> Job
 def _watch(job: Job, spec: JobSpec, cloud: Cloud, store: Store, *, callbacks: Callbacks) -> Job:
     """Follow a job until it has ended, and return its final state."""
     tail = Tail(store, PROGRESS)
-    state, since = "", time.monotonic()
+    state, since = "", time.monotonic() - _waited(job, callbacks)
     try:
         while True:
             if job.state != state:
-                state, since = job.state, time.monotonic()
+                since = time.monotonic() if job.started else since
+                state = job.state
                 callbacks.log(f"job {job.short} is {state.lower().replace('_', ' ')}")
             tail.relay(lambda line: relay(line, callbacks.on_progress, callbacks.on_event))
             if not job.live:
@@ -202,13 +205,14 @@ def _cancel(job: Job, cloud: Cloud, callbacks: Callbacks) -> None:
     callbacks.log(f"job {ended.short} is {ended.state.lower()}")
 
 
+def _waited(job: Job, callbacks: Callbacks) -> float:
+    """Return the seconds for which a job without a machine has waited for one."""
+    moment = callbacks.now() if job.started is None else None
+    return 0.0 if moment is None else max(0.0, (moment - job.created).total_seconds())
+
+
 def _check_patience(job: Job, since: float, cloud: Cloud, spec: JobSpec) -> None:
-    if job.state not in ("PENDING", "QUEUED"):
-        return
-    waited = time.monotonic() - since
-    if job.started is None:
-        waited = max(waited, (datetime.now(UTC) - job.created).total_seconds())
-    if waited > cloud.settings.pending_hours * 3600:
+    if job.state in ("PENDING", "QUEUED") and time.monotonic() - since > cloud.settings.pending_hours * 3600:
         cloud.jobs.end(job)
         raise TrainingError(
             f"no {cloud.settings.accelerator_type or cloud.settings.machine_type} was free in {cloud.settings.region} "

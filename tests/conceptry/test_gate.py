@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from conceptry.concept import BaseModel, GateSpec
-from conceptry.gate import judge
+from conceptry.gate import judge, thresholds
 from tests.support.losses import make_losses
 from trainer.metrics import LEFT_OUT, ClipScore, ClipScores, Copy, ImageCounts, Losses, Sample, TrainingMetrics
 
@@ -15,7 +15,7 @@ BASE = BaseModel("tiny", "d" * 64, 4, 64, min_improvement=0.05)
 
 def judged(losses: Losses, gate: GateSpec | None = None, **others: Any) -> tuple[str, list[str], str]:
     """Return the verdict, the reason codes and the words of a judgement."""
-    result = judge(TrainingMetrics(loss=losses, **others), gate or GateSpec(), BASE)
+    result = judge(TrainingMetrics(loss=losses, **others), thresholds(gate or GateSpec(), BASE))
     return result.verdict, [finding.reason for finding in result.findings], "; ".join(f.text for f in result.findings)
 
 
@@ -42,7 +42,7 @@ def test_the_bounds_decide(
 @pytest.mark.parametrize("best", ["initializer", "mean", "empty_prompt", "class_prompt"])
 def test_the_best_of_what_needs_no_training_has_to_be_beaten(best: str) -> None:
     baselines = {"initializer": 0.3, "mean": 0.3, "empty_prompt": 0.3, "class_prompt": 0.3} | {best: 0.1}
-    result = judge(TrainingMetrics(loss=make_losses(0.1, baselines=baselines)), GateSpec(), BASE)
+    result = judge(TrainingMetrics(loss=make_losses(0.1, baselines=baselines)), thresholds(GateSpec(), BASE))
     assert result.verdict == "rejected"
     assert result.evidence is not None
     assert (result.evidence.baseline, result.evidence.improvement) == (best, 0.0)

@@ -10,11 +10,14 @@ from conceptry.errors import HubError
 from conceptry.fingerprint import training_keys
 from conceptry.markdown import dump_front_matter, split_front_matter
 from conceptry.reasons import GateReason
-from conceptry.version import Evidence, LiveConcept, Version
+from conceptry.version import Evidence, LiveConcept, Thresholds, Version
 from conceptry.version_index import dump_file, dump_index, parse_file, parse_index
 from tests.support.plan_worlds import TINY, act, serving_of, spec_of, version_of, wanted_of
 
-SHORT = ("number", "fingerprint", "inputs", "commit", "gate", "gate_reason", "dvc_md5", "created", "retrain")
+SHORT = (
+    *("number", "fingerprint", "inputs", "commit", "gate", "gate_reason", "dvc_md5", "created", "retrain"),
+    "judged",
+)
 
 
 def digest(*parts: object, length: int = 64) -> str:
@@ -42,6 +45,7 @@ def many(count: int, images: int = 100, *, same: bool = False) -> list[Version]:
                 clip=71.5,
                 gate_reason=list(GateReason)[number % len(GateReason)],
                 evidence=Evidence("initializer", 0.5, 0.4, 0.6, 0.04, 0.95),
+                judged=None if number % 9 == 0 else Thresholds(0.04, 0.95, (None, 1.5)[number % 7 == 0]),
                 images=tuple(sorted(digest(number, image, length=32) for image in range(images))),
                 spec=keys,
             )
@@ -89,7 +93,7 @@ def test_what_does_not_fit_is_elsewhere(count: int, images: int) -> None:
 def test_a_plan_needs_no_more_of_older_versions() -> None:
     """A revert to any old inputs finds its version, also while the DVC remote is away; a release of any number too."""
     old = [version_of(number, letters) for number, letters in enumerate(("ab", "abc", "abd"), start=1)]
-    versions = [*old, *(replace(version, number=3 + version.number) for version in many(200))]
+    versions = [*old, *(replace(version, number=3 + version.number, judged=None) for version in many(200))]
     live = parse_index(through_a_card(versions)[1]).versions
     assert live[1].keys, "it is not in full"
     space = serving_of(versions[-1])

@@ -1,13 +1,16 @@
 """The connection to Prefect, over a server that is busy for a moment."""
 
+import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import httpx
+import prefect
 import pytest
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from tasks.prefect_client import PAUSES, BusyServerTransport
+from tasks.prefect_client import PAUSES, BusyServerTransport, connected
 
 
 class Busy(BaseHTTPRequestHandler):
@@ -22,6 +25,14 @@ class Busy(BaseHTTPRequestHandler):
         self.end_headers()
         if not busy:
             self.wfile.write(body)
+
+    def do_GET(self) -> None:
+        """Tell the version, which Prefect's client asks for first."""
+        body = json.dumps(prefect.__version__).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:
         """Say nothing."""
@@ -47,3 +58,11 @@ def test_a_busy_server_is_asked_again(server: HTTPServer, busy: int, status: int
     assert (answer.status_code, server.asked) == (status, asked)  # type: ignore[attr-defined]
     if status == 201:
         assert answer.content == b"the same body each time"
+
+
+def test_the_proxy_of_the_environment_is_used(server: HTTPServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.setenv(name, "elsewhere.test")
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{server.server_port}")
+    with temporary_settings(updates={PREFECT_API_URL: "http://prefect.test/api"}), connected() as client:
+        assert client.api_version() == prefect.__version__

@@ -86,6 +86,17 @@ def test_a_list_of_versions_that_was_changed_is_put_back(hub: HubTarget, tmp_pat
     assert find_card_edits(HubSession(hub), name, main(hub, name)) == ()
 
 
+@pytest.mark.usefixtures("narrow")
+def test_the_file_with_all_versions_follows_the_index_while_one_version_stays_released(
+    hub: HubTarget, tmp_path: Path
+) -> None:
+    three(hub, "follows", tmp_path)
+    publish(HubSession(hub), "follows", make_bundle(tmp_path / "4", "follows", fingerprint="4" * 64))
+    versions = update_main(HubSession(hub), "follows", "v2")
+    live = read_live(HubSession(hub), "follows")
+    assert (live.versions, live.drift) == (versions, ()), "the card and versions.json agree"
+
+
 def test_an_index_that_fits_again_needs_no_list(
     hub: HubTarget, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

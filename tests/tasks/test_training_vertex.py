@@ -3,6 +3,7 @@
 import json
 import sys
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -136,12 +137,14 @@ def test_old_prefixes_are_cleaned(cloud: Cloud, tmp_path: Path) -> None:
         return (name, fingerprint) != ("grey-cat", old.fingerprint)
 
     uri = f"gs://{cloud.bucket}/{old.order.prefix}"
-    assert clean_prefixes(bucket, old.order.installation, keep, days=1, delete=True) == {}, (
+    now = datetime.now(UTC)
+    day_before = now - timedelta(days=1)
+    assert clean_prefixes(bucket, old.order.installation, keep, before=day_before, delete=True) == {}, (
         "a failed run may be retried"
     )
-    planned = clean_prefixes(bucket, old.order.installation, keep)
+    planned = clean_prefixes(bucket, old.order.installation, keep, before=now)
     assert list(planned) == [uri]
     assert planned[uri] > 1000
     assert old.objects()
-    assert clean_prefixes(bucket, old.order.installation, keep, delete=True) == planned
+    assert clean_prefixes(bucket, old.order.installation, keep, before=now, delete=True) == planned
     assert (old.objects(), bool(young.objects())) == ([], True)
