@@ -3,9 +3,15 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import certifi
 import pytest
 from prefect.logging.handlers import APILogHandler
-from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+from prefect.settings import (
+    PREFECT_API_SSL_CERT_FILE,
+    PREFECT_API_URL,
+    PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
+    temporary_settings,
+)
 
 from emulators.hub.server import running
 from local.child_process import Child, answers, clean_environment, free_port
@@ -29,8 +35,13 @@ def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     server.start()
     try:
         server.wait_until_ready(180)
-        # A run waits for its heartbeat's thread, which sleeps in steps of a second.
-        with temporary_settings(updates={PREFECT_API_URL: api, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+        quick = {
+            # A run waits for its heartbeat's thread, which sleeps in steps of a second.
+            PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None,
+            # Every client reads all certificates, also over http: 20 ms, several times a run. Here there is one.
+            PREFECT_API_SSL_CERT_FILE: str(one_certificate(home)),
+        }
+        with temporary_settings(updates={PREFECT_API_URL: api, **quick}):
             for deployment in deployments(watch_every=3600):
                 deployment.apply(_sync=True)
             yield api
@@ -38,6 +49,14 @@ def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     finally:
         server.request_stop()
         server.wait()
+
+
+def one_certificate(folder: Path) -> Path:
+    """Write the first of the certificates that Prefect's clients trust to a file of its own."""
+    end = "-----END CERTIFICATE-----\n"
+    path = folder / "one.pem"
+    path.write_text(Path(certifi.where()).read_text(encoding="utf-8").split(end, 1)[0] + end, encoding="utf-8")
+    return path
 
 
 @pytest.fixture

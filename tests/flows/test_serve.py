@@ -109,13 +109,13 @@ def test_two_installations_are_deployed_on_one_server(
 
     # Each starts trainings by its own deployment, and sees them alone.
     assert watch(return_state=True).is_completed()
-    fingerprint = world.action("twin-dog").fingerprint or ""
+    fingerprint = world.action("paired-dog").fingerprint or ""
     [run_of_second] = training_runs(fingerprint)
     assert run_of_second.deployment_id == deployment("train-concept/train-concept-second").id
     assert run_of_second.parameters["revision"] == revision
     monkeypatch.delenv("CONCEPTRY_BRANCH")
     monkeypatch.delenv("CONCEPTRY_DEPLOYMENT_SUFFIX")
-    assert world.action("twin-dog").kind == "train"
+    assert world.action("paired-dog").kind == "train"
     assert watch(return_state=True).is_completed()
     started = {run.deployment_id for run in training_runs(fingerprint)}
     assert started == {run_of_second.deployment_id, deployment("train-concept/train-concept").id}
@@ -123,7 +123,7 @@ def test_two_installations_are_deployed_on_one_server(
 
 def _one_concept(world: World) -> str:
     """Push a concept to both branches; the revision."""
-    world.write("twin-dog")
+    world.write("paired-dog")
     revision = world.push()
     subprocess.run(["git", "push", "--quiet", "origin", "HEAD:second"], cwd=world.clone, check=True)
     return revision

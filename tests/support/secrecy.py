@@ -2,7 +2,7 @@
 
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -62,22 +62,28 @@ class CommandWatch(threading.Thread):
             self.seen.update(commands())
 
 
-def objects_with(secret: str, *repos: Path) -> list[str]:
-    """The objects of bare repositories that contain a secret; their files are compressed."""
-    found = []
+def objects_with(secrets: Iterable[str], *repos: Path) -> list[str]:
+    """The objects of bare repositories that contain one of these secrets; their files are compressed."""
+    wanted, found = {secret: secret.encode() for secret in secrets}, []
     for repo in repos:
         opened = pygit2.Repository(str(repo))
         for oid in opened:
-            if secret.encode() in opened.get(oid).read_raw():
-                found.append(f"{repo.name} {oid}")
+            content = opened.get(oid).read_raw()
+            found += [f"{secret} in {repo.name} {oid}" for secret, raw in wanted.items() if raw in content]
+    return found
+
+
+def secrets_in(secrets: Iterable[str], *folders: Path) -> list[str]:
+    """Which of these secrets a file below the folders contains, and which file; each file is read once."""
+    wanted, found = {secret: secret.encode() for secret in secrets}, []
+    for folder in folders:
+        for path in folder.rglob("*"):
+            if path.is_file() and not path.is_symlink():
+                content = path.read_bytes()
+                found += [f"{secret} in {path}" for secret, raw in wanted.items() if raw in content]
     return found
 
 
 def files_with(secret: str, *folders: Path) -> list[Path]:
     """The files below the folders that contain a secret."""
-    found = []
-    for folder in folders:
-        for path in folder.rglob("*"):
-            if path.is_file() and not path.is_symlink() and secret.encode() in path.read_bytes():
-                found.append(path)
-    return found
+    return [Path(told.partition(" in ")[2]) for told in secrets_in([secret], *folders)]
