@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from conceptry.errors import SettingsError
 from conceptry.settings import Settings
 from flows.deployments import checked_tags
 from local.serve_flows import FILE
+from tasks.processes import python_module
 
 STEP = "flows.deployments.deploy_step"
 """Build step in prefect.yaml that checks the names, and gets the suffix."""
@@ -37,7 +37,7 @@ def command() -> None:
         declared = yaml.safe_load(FILE.read_text(encoding="utf-8"))
         file.write_text(yaml.safe_dump(with_suffix(declared, suffix)), encoding="utf-8")
         arguments = ["--no-prompt", "deploy", "--all", "--prefect-file", str(file)]
-        done = subprocess.run([sys.executable, "-P", "-m", "prefect", *arguments], check=False)
+        done = subprocess.run(python_module("prefect", *arguments), check=False)
     raise typer.Exit(min(done.returncode, 1))
 
 

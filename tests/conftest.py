@@ -23,7 +23,7 @@ HOME = Path(tempfile.mkdtemp(prefix="conceptry-tests-"))
 # Folders whose files share a fixture that takes long: a Prefect server.
 DEAR = ("flows",)
 
-LONGEST_FIRST = ("flows", "e2e", "trainer", "templates", "emulators")
+LONGEST_FIRST = ("flows", "simulation", "e2e", "trainer", "templates", "emulators")
 
 # What a person or a hook may have set, and a test must not see.
 FOREIGN = ("CONCEPTRY_", "DVC_", "GIT_", "GRADIO_", "HF_", "HUGGING", "PREFECT_", "GOOGLE_", "XDG_")

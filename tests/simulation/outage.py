@@ -90,7 +90,8 @@ def main() -> None:
     given = parser.parse_args()
     root = Path(tempfile.mkdtemp(prefix="conceptry-outage-"))
     os.environ.update(GIT)
-    with servers(root, (60 * given.minutes + 120) / given.steps) as shared, running(root / "hub") as hub:
+    step_seconds = (60 * given.minutes + 120) / given.steps
+    with servers(root, step_seconds=step_seconds, schedules=True) as shared, running(root / "hub") as hub:
         world = World(root, hub.url, shared.prefect.api)
         world.start()
         settings = world.variables() | (vertex_settings(shared.cloud) if given.backend == "vertex" else {})

@@ -142,15 +142,21 @@ class Servers:
 
 
 @contextmanager
-def servers(root: Path, step_seconds: float = 0.01) -> Iterator[Servers]:
-    """Run the servers while the block runs; a job's training takes so many seconds for a step."""
+def servers(root: Path, *, step_seconds: float = 0.01, schedules: bool = False) -> Iterator[Servers]:
+    """Run the servers while the block runs.
+
+    Args:
+        root: Folder.
+        step_seconds: Seconds that a job's training takes for a step.
+        schedules: Whether the Prefect server schedules the runs of deployments; simulated hosts watch by themselves.
+    """
     image = root / "image"
     (image / "trainer").mkdir(parents=True)
     (image / "trainer" / "__init__.py").touch()
     (image / "trainer" / "__main__.py").write_text(STAND_IN % step_seconds)
     for name in (*NAMES, FOREIGN):
         make_trained(image / "trainer" / "trained" / name, token=f"<{name}>", loss=0.05)
-    prefect = PrefectServer(root / "prefect", PREFECT__SERVER_EPHEMERAL="1")
+    prefect = PrefectServer(root / "prefect", **({} if schedules else {"PREFECT__SERVER_EPHEMERAL": "1"}))
     prefect.start()
     try:
         with (

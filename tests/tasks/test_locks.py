@@ -1,5 +1,6 @@
 """Locks on run folders: who holds them, who waits, and what a killed holder leaves."""
 
+import functools
 import os
 import signal
 import subprocess
@@ -97,7 +98,11 @@ def test_a_wait_without_limit_can_be_cancelled(tmp_path: Path) -> None:
     code = "import sys; from pathlib import Path; from tasks.run_folder import RunFolder\n"
     code += "with RunFolder(Path(sys.argv[1])).lock('b', lambda other: print(other, flush=True)): print('held')"
     command = [sys.executable, "-c", code, str(tmp_path)]
-    waiting = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    # A shell without job control starts background commands deaf to SIGINT, and so all that they start.
+    hearing = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    waiting = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, preexec_fn=hearing
+    )
     assert waiting.stdout is not None
     assert waiting.stdout.readline() == "a run\n"
     waiting.send_signal(signal.SIGINT)
