@@ -66,8 +66,8 @@ class Disturbances:
         return f"edit {name}"
 
     def hide(self) -> str | None:
-        """Ask for a private repo, for no release, or for no concept."""
-        name = self._free([name for name in self._world.names() if name != FOREIGN])
+        """Ask for a private repo, for no release, or for no concept, where one is served."""
+        name = self._free([name for name in self._world.names() if name != FOREIGN and self._world.served(name)])
         if name is None:
             return None
         what = self._rng.choice(["private", "none", "removed"])

@@ -39,6 +39,8 @@ class Invariants:
         self._see_versions()
         self._see_hidden()
         self._see_jobs()
+        if self._world.foreign_state() != self._world.foreign:
+            raise Violation("foreign: a repo of somebody else has changed")
 
     def check(self) -> None:
         """Look at what must hold when nothing is left to do.
@@ -50,8 +52,6 @@ class Invariants:
         if self._world.hidden:
             raise Violation(f"hidden: no watch reached everything: {self._world.hidden}")
         self._check_cancelled()
-        if self._world.foreign_state() != self._world.foreign:
-            raise Violation("foreign: a repo of somebody else has changed")
         for (name, branch), commit in self.versions.items():
             if self._world.branches(name).get(branch) != commit:
                 raise Violation(f"versions: {name} {branch} is lost")

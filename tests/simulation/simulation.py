@@ -5,7 +5,7 @@ The seed decides what is done and when; processes decide the rest, so a seed doe
 
 import random
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +20,8 @@ from tests.simulation.invariants import Invariants, Violation, left_to_do
 from tests.simulation.simulated_cloud import Servers, Zygote
 from tests.simulation.simulated_world import SimulatedWorld
 
+SERVED, FIRST = 0.7, 60.0
+"""Share of the simulations whose first concepts are served before anything happens, and seconds to wait for that."""
 FAIR = 240.0
 """Seconds within which everything converges in fair weather; a lease of Prefect's may last for 60 of them."""
 
@@ -67,7 +69,8 @@ def simulate(
         with ExitStack() as stack:
             world.build(stack)
             invariants, disturbances = Invariants(world), Disturbances(world, only)
-            _let_live(invariants, 4.0)
+            served = world.rng.random() < SERVED
+            _let_live(invariants, FIRST if served else 0.0, until=lambda: all(map(world.served, world.names())))
             for _ in range(events):
                 name, words = disturbances.next()
                 report.events.append(words)
@@ -87,12 +90,12 @@ def simulate(
     return report
 
 
-def _let_live(invariants: Invariants, seconds: float) -> None:
-    """Let the hosts work for some seconds, and look at what must hold at every moment."""
-    until = time.monotonic() + seconds
+def _let_live(invariants: Invariants, seconds: float, until: Callable[[], bool] = lambda: False) -> None:
+    """Let the hosts work for some seconds, or until something is reached; look at what must hold at every moment."""
+    end = time.monotonic() + seconds
     while True:
         invariants.observe()
-        if time.monotonic() >= until:
+        if time.monotonic() >= end or until():
             return
         time.sleep(1.0)
 
