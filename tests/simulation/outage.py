@@ -29,10 +29,10 @@ from tests.simulation.simulated_cloud import (
     Servers,
     child_variables,
     servers,
-    vertex_settings,
     wait,
 )
 from tests.support.registry_world import World, training_runs
+from tests.support.trainer_stand_in import vertex_variables
 
 NAME = "dog"
 
@@ -94,7 +94,7 @@ def main() -> None:
     with servers(root, step_seconds=step_seconds, schedules=True) as shared, running(root / "hub") as hub:
         world = World(root, hub.url, shared.prefect.api)
         world.start()
-        settings = world.variables() | (vertex_settings(shared.cloud) if given.backend == "vertex" else {})
+        settings = world.variables() | (vertex_variables(shared.cloud) if given.backend == "vertex" else {})
         os.environ.update(settings)
         variables = child_variables(shared, root) | settings
         variables |= {"PREFECT_RUNNER_POLL_FREQUENCY": "2", "CUDA_VISIBLE_DEVICES": ""}

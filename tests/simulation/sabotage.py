@@ -52,6 +52,7 @@ def lost_version() -> None:
                 api.delete_tag(repo, tag=tag.name)
         return state
 
+    _replace(watch_and_delete, "name", watch.name)  # the flow asks for it
     _replace(flows.watch, "watch", watch_and_delete)
 
 

@@ -182,18 +182,6 @@ def child_variables(servers: Servers, root: Path) -> dict[str, str]:
     }  # fmt: skip
 
 
-def vertex_settings(cloud: Cloud) -> dict[str, str]:
-    """Return the settings of trainings on the emulated Vertex AI."""
-    return {
-        "CONCEPTRY_BACKEND": "vertex",
-        "CONCEPTRY_VERTEX_PROJECT": cloud.project.name,
-        "CONCEPTRY_VERTEX_IMAGE": IMAGE,
-        "CONCEPTRY_VERTEX_API_ENDPOINT": cloud.endpoint,
-        "CONCEPTRY_VERTEX_POLL_SECONDS": "0.3",
-        "CONCEPTRY_VERTEX_MAX_JOBS": "100",
-    }
-
-
 @contextmanager
 def starting_hosts(servers: Servers, root: Path) -> Iterator[Zygote]:
     """Run the process that starts hosts while the block runs."""

@@ -26,9 +26,10 @@ from tasks.dvc.tasks import list_desired_images
 from tasks.git.tasks import read_desired
 from tasks.training import base_model
 from tests.simulation.network import Network, Networks
-from tests.simulation.simulated_cloud import FOREIGN, NAMES, Servers, Zygote, kill_group, vertex_settings
+from tests.simulation.simulated_cloud import FOREIGN, NAMES, Servers, Zygote, kill_group
 from tests.support.git_server import serving
 from tests.support.registry_world import World
+from tests.support.trainer_stand_in import vertex_variables
 
 HOSTS = 2
 
@@ -142,7 +143,7 @@ class SimulatedWorld:
         cloud = self.servers.cloud
         self._settings = {
             **self.registry.variables(),
-            **vertex_settings(cloud),
+            **vertex_variables(cloud),
             "CONCEPTRY_REPO": git.shown,
             "CONCEPTRY_START_MINUTES": "0.4",
         }
