@@ -117,8 +117,10 @@ class Zygote:
     def close(self) -> None:
         """End it; the hosts that are left end with it."""
         assert self._process.stdin is not None
+        assert self._process.stdout is not None
         self._process.stdin.close()
         self._process.wait(30)
+        self._process.stdout.close()
 
     def _line(self) -> str:
         assert self._process.stdout is not None
