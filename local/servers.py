@@ -125,6 +125,7 @@ class Stack:
                     child.start()
                     self._report(f"{child.title} had ended and is started again, see {child.log}")
                     self._await(child)
+                    self._report(f"{child.title} responds again")
             time.sleep(0.5)
 
     def stop(self) -> None:
