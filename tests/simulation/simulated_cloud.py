@@ -20,7 +20,7 @@ from emulators.vertex.cloud import Cloud, running
 from emulators.vertex.runner import Image
 from local.child_process import answers, clean_environment, free_port
 from local.serve_flows import deployments
-from tasks.processes import python_module
+from tasks.processes import leashed, python_module
 from tests.support.clouds import IMAGE
 from tests.support.trained import make_trained
 
@@ -70,7 +70,7 @@ class PrefectServer:
         """Start it, and wait until it answers."""
         variables = clean_environment() | {"PREFECT_HOME": str(self._home), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
         with (self._home / "server.log").open("ab") as log:
-            command = python_module("local.prefect_server", "--port", str(self._port))
+            command = leashed(python_module("local.prefect_server", "--port", str(self._port)))
             self._process = subprocess.Popen(command, env=variables | self._variables, stdout=log, stderr=log)
         wait(lambda: answers(f"{self.api}/health"), 120, "the Prefect server answers")
 
