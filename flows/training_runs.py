@@ -164,7 +164,7 @@ class TrainingRuns:
     def _retry(self, run: FlowRun, *, again: bool) -> State[None] | None:
         """Return the state in which a run is tried again; None if it has no end that allows it."""
         if again and run.state_type in (StateType.CRASHED, StateType.FAILED, StateType.CANCELLED):
-            return self._awaiting("Retried by a user.")
+            return _awaiting("Retried by a user.", self.server_time())
         return self._next_state(run)
 
     def _attempt(self, run: FlowRun) -> Attempt | None:
@@ -183,18 +183,14 @@ class TrainingRuns:
         often = self._resumed(run.id, RESUMED if crashed else TRIED_AGAIN)
         if often is None or often >= (MAX_RESUMED if crashed else len(PAUSES)):
             return None
+        moment = self.server_time()
         if crashed:
-            return self._awaiting(RESUMED)
-        moment = self.server_time() + PAUSES[often]
+            return _awaiting(RESUMED, moment)
+        when = moment + PAUSES[often]
         said = moment_in(run.state.message or "")
         if said is not None:
-            moment = max(moment, min(said, moment + LONGEST))
-        return self._awaiting(f"{TRIED_AGAIN}{run.state.message}", moment)
-
-    def _awaiting(self, message: str, when: datetime | None = None) -> State[None]:
-        """Return the state of a run that is tried again at a moment, or at once."""
-        moment = self.server_time()
-        return AwaitingRetry(message=message, scheduled_time=when or moment, timestamp=moment)
+            when = max(when, min(said, when + LONGEST))
+        return _awaiting(f"{TRIED_AGAIN}{run.state.message}", moment, when)
 
     def _resumed(self, run: UUID, message: str) -> int | None:
         """Return how often the watcher resumed a run with a message since a user started or retried it.
@@ -236,6 +232,11 @@ class TrainingRuns:
             runs += page
             if len(page) < PAGE:
                 return runs
+
+
+def _awaiting(message: str, moment: datetime, when: datetime | None = None) -> State[None]:
+    """Return the state, made at a moment, of a run that is tried again then or later."""
+    return AwaitingRetry(message=message, scheduled_time=when or moment, timestamp=moment)
 
 
 def _cause(run: FlowRun) -> str:
