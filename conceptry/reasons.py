@@ -79,6 +79,7 @@ class ActionReason(Reason):
     GATE_REJECTED = "GateRejected", "hold: the version of these inputs did not pass its gate."
     GATE_UNDECIDED = "GateUndecided", "hold: the gate could not decide about the version of these inputs."
     NOT_BETTER = "NotBetter", "hold: the version of these inputs is no better than the released one, which stays."
+    SPACE_FAILED = "SpaceFailed", "hold: the app of the Space ended in an error, or could not be built."
     SUSPENDED = "Suspended", "hold: concept.yaml says `suspend: true`."
     # nothing
     IN_SYNC = "InSync", "nothing: the Space serves the desired version."

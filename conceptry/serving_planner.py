@@ -150,6 +150,12 @@ class ServingPlanner:
             return self._nothing_to_serve()
         if facts.spec.release == "latest" and facts.made and all(version.gate != "passed" for version in facts.made):
             return self._not_passed(facts.made[-1])
+        space = facts.live.space
+        if space is not None and space.failed:
+            cause = f"the Space is {space.stage}: see its log on the Hub, and correct its `override` or restart it"
+            return facts.act(
+                ActionKind.HOLD, ActionReason.SPACE_FAILED, cause, version=release, sync="Synced", health="Degraded"
+            )
         return facts.act(
             ActionKind.NOTHING,
             ActionReason.IN_SYNC,

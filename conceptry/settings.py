@@ -53,8 +53,8 @@ class DeploymentSettings(BaseSettings):
     deployment_suffix: str = Field(
         "",
         pattern=r"^(-[a-z0-9]+)*$",
-        description="Added to the names of the deployments and of the work pool, for example `-second`, so that "
-        "several installations can use one Prefect server.",
+        description="Added to the names of deployments, work pool and artifacts, and of blocks without a name of "
+        "their own, for example `-second`, so that several installations can use one Prefect server.",
     )
 
 

@@ -17,7 +17,6 @@ from conceptry.version import Live, SpaceState
 
 AT_ONCE = 10
 """Maximum of Spaces that are being built with new templates."""
-FAILED = frozenset({"BUILD_ERROR", "CONFIG_ERROR", "NO_APP_FILE", "RUNTIME_ERROR"})
 UNOBSERVABLE = frozenset({None, "PAUSED", "PAUSING", "SLEEPING", "STOPPED", "DELETING"})
 """Stages in which a Space shows nothing about its templates; None is that of a Hub that runs no Spaces."""
 
@@ -100,16 +99,16 @@ def template_rollout(plan: Plan, live: Live, templates: str) -> TemplateRollout:
     Spaces that run now come first, and those that failed with older templates last: they could show least.
     """
     found: dict[str, list[str]] = {"pending": []}
-    stages: dict[str, str | None] = {}
+    spaces: dict[str, SpaceState] = {}
     for one in plan.concepts:
         there = live.concepts.get(one.concept)
         space = there.space if there else None
         if one.serving.reason is ActionReason.TEMPLATES_CHANGED:
             found["pending"].append(one.concept)
-            stages[one.concept] = space.stage if space else None
+            spaces[one.concept] = space or SpaceState(None, None)
         elif space is not None and space.release is not None and has_templates(space.serving or "", templates):
             found.setdefault(_progress(space), []).append(one.concept)
-    found["pending"].sort(key=lambda name: (stages[name] in FAILED, stages[name] != "RUNNING", name))
+    found["pending"].sort(key=lambda name: (spaces[name].failed, spaces[name].stage != "RUNNING", name))
     return TemplateRollout(**{state: tuple(names) for state, names in found.items()})
 
 
@@ -119,7 +118,7 @@ def _progress(space: SpaceState) -> str:
         return "unobservable"
     if space.running_sha not in (None, space.sha):
         return "building"
-    return "failed" if space.stage in FAILED else "running" if space.stage == "RUNNING" else "building"
+    return "failed" if space.failed else "running" if space.stage == "RUNNING" else "building"
 
 
 def _few(names: Iterable[str]) -> str:

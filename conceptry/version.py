@@ -14,6 +14,8 @@ from trainer.metrics import TrainingMetrics
 
 Gate = Literal["passed", "rejected", "undecided"]
 
+_FAILED = frozenset({"BUILD_ERROR", "CONFIG_ERROR", "NO_APP_FILE", "RUNTIME_ERROR"})
+
 _BASELINES = {
     "initializer": "the initializer",
     "mean": "the mean of all words",
@@ -226,6 +228,11 @@ class SpaceState:
     files: str | None = None
     stage: str | None = None
     running_sha: str | None = None
+
+    @property
+    def failed(self) -> bool:
+        """Whether the app of its commit ended in an error, or could not be built."""
+        return self.stage in _FAILED and self.running_sha in (None, self.sha)
 
 
 @dataclass(frozen=True)

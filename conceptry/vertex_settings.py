@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from conceptry.errors import SettingsError
 from conceptry.machine_types import FLEXIBLE, misfits
+from conceptry.settings import DeploymentSettings
 
 PREFIX = "CONCEPTRY_VERTEX_"
 OURS = "conceptry"
@@ -34,6 +35,11 @@ _EXAMPLES = {"project": "my-project-1", "image": f"host/trainer@sha256:{'0' * 64
 _DISKS = ("pd-ssd", "pd-standard", "hyperdisk-balanced")
 
 
+def _block() -> str:
+    """Return the default name of a Prefect block, another one for each installation on a Prefect server."""
+    return f"conceptry{DeploymentSettings().deployment_suffix}"
+
+
 class VertexBasics(BaseSettings):
     """Settings that need no project: for estimates, and for `conceptry setup gcp`."""
 
@@ -46,8 +52,8 @@ class VertexBasics(BaseSettings):
         "standard", description="How machines are provisioned: on demand, Spot, or queued (flex start)."
     )
     prices: Path | None = Field(None, description="JSON file of prices, instead of the table in the package.")
-    credentials: str = Field("conceptry", description="Name of the Prefect block GcpCredentials.")
-    bucket: str = Field("conceptry", description="Name of the Prefect block GcsBucket.")
+    credentials: str = Field(default_factory=_block, description="Name of the Prefect block GcpCredentials.")
+    bucket: str = Field(default_factory=_block, description="Name of the Prefect block GcsBucket.")
     image: str | None = Field(None, description="Container image; while a project is set up, a tag is enough.")
     google_apis: str | None = Field(None, description="Address to use instead of *.googleapis.com in `setup gcp`.")
 

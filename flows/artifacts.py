@@ -22,28 +22,30 @@ def plan_lines(plan: Plan) -> str:
     return "\n".join([f"commit {plan.revision[:12]}: {len(plan.concepts)} concepts", *lines])
 
 
-def show_plan(plan: Plan) -> None:
-    """Attach the plan to the run as an artifact."""
-    create_markdown_artifact(markdown(plan), key="plan", description=f"The plan at commit {plan.revision[:12]}")
+def show_plan(plan: Plan, suffix: str = "") -> None:
+    """Attach the plan to the run as an artifact; the suffix of its key differs between installations on one server."""
+    what = f"The plan at commit {plan.revision[:12]}"
+    create_markdown_artifact(markdown(plan), key=f"plan{suffix}", description=what)
 
 
-def show_version(version: Version, manifest: Manifest, address: str) -> None:
+def show_version(version: Version, manifest: Manifest, address: str, suffix: str = "") -> None:
     """Attach artifacts of a published version to the run: metrics, the gate's reasons, and samples.
 
     Args:
         version: Published version.
         manifest: Its concept.json.
         address: Address of the model repo on the Hub.
+        suffix: Suffix of the artifacts' keys.
     """
     name = manifest.name
     create_markdown_artifact(
         version_page(version, manifest, address),
-        key=f"{name}-metrics",
+        key=f"{name}-metrics{suffix}",
         description=f"{name} {version.name}: metrics and gate",
     )
     create_image_artifact(
         f"{address}/resolve/{version.name}/samples/grid.png",
-        key=f"{name}-samples",
+        key=f"{name}-samples{suffix}",
         description=f"{name} {version.name}: samples with the learned token",
     )
 

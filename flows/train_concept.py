@@ -131,10 +131,10 @@ def publish_and_release(installation: Installation, folder: RunFolder, lock: int
         delete_staging(session, published, version)
         discard_bundle_of_another(folder, published)
     # An earlier run may have been killed after publishing and before it emitted the event.
-    told = announced(session, folder, version)
+    told = announced(installation, session, folder, version)
     release(published)
     if not told:
-        announced(session, folder, version)
+        announced(installation, session, folder, version)
     folder.clear()
     return version.name
 
@@ -200,7 +200,7 @@ def lineage_of(job: TrainingJob, folder: RunFolder, metrics: TrainingMetrics, mo
     )
 
 
-def announced(session: HubSession, folder: RunFolder, version: Version) -> bool:
+def announced(installation: Installation, session: HubSession, folder: RunFolder, version: Version) -> bool:
     """Emit the event of a version that this run published, and attach its artifacts to the run.
 
     Returns False if the Prefect server did not take them; there is nothing to tell if the bundle is gone.
@@ -212,7 +212,7 @@ def announced(session: HubSession, folder: RunFolder, version: Version) -> bool:
     event: EventName = "published" if manifest.gate == "passed" else manifest.gate
     codes = [str(reason) for reason in manifest.gate_reasons]
     try:
-        artifacts.show_version(version, manifest, address)
+        artifacts.show_version(version, manifest, address, installation.settings.deployment_suffix)
     except SERVER_ERRORS as error:
         get_run_logger().warning("the Prefect server does not take artifacts (%s)", error)
         return False

@@ -16,7 +16,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from conceptry.actions import Action, Plan
-from conceptry.work_folder import WorkFolder
+from conceptry.installation import Installation
 from flows import artifacts
 from flows.apply import StartTraining, carry_out
 from flows.bounded_apply import apply_in_time
@@ -46,7 +46,7 @@ def watch(seconds: float | None = None) -> State[Any]:
         with training_runs(installation, settle=True) as runs:
             comparison = compare(context, observe(context), runs)
             logger.info("%s", artifacts.plan_lines(comparison.plan))
-            _tell(comparison.plan, installation.work)
+            _tell(comparison.plan, installation)
             start = scheduled(runs)
 
             def act(action: Action) -> None:
@@ -61,13 +61,14 @@ def _left(begin: float, seconds: float | None) -> float | None:
     return None if seconds is None else max(begin + seconds - time.monotonic(), seconds / 4)
 
 
-def _tell(plan: Plan, work: WorkFolder) -> None:
+def _tell(plan: Plan, installation: Installation) -> None:
     """Emit events and show the plan; an error in this ends no watch."""
+    path = installation.work.plan
     try:
-        if emit_changes(plan, work.plan):
-            artifacts.show_plan(plan)
+        if emit_changes(plan, path):
+            artifacts.show_plan(plan, installation.settings.deployment_suffix)
     except Exception as error:
-        if disk_full(error, work.plan) is not None:
+        if disk_full(error, path) is not None:
             raise
         get_run_logger().error("the plan could not be shown: %s", error, exc_info=error)
 

@@ -29,10 +29,11 @@ class ProgressArtifact:
 
     Args:
         name: Name of the concept.
+        suffix: Suffix of the artifact's key, which differs between installations on one Prefect server.
     """
 
-    def __init__(self, name: str) -> None:
-        self._name, self._logger = name, get_run_logger()
+    def __init__(self, name: str, suffix: str = "") -> None:
+        self._name, self._key, self._logger = name, f"{name}-training{suffix}", get_run_logger()
         self._percent, self._told, self._logged = 0.0, -1.0, 0.0
         self._over = threading.Event()
         # The artifact belongs to the run and the task of the context.
@@ -71,9 +72,7 @@ class ProgressArtifact:
                 over, percent = self._over.is_set(), self._percent
                 try:
                     if artifact is None:
-                        made = create_progress_artifact(
-                            percent, key=f"{self._name}-training", description=f"Training {self._name}"
-                        )
+                        made = create_progress_artifact(percent, key=self._key, description=f"Training {self._name}")
                         artifact = cast(UUID, made)
                     elif percent != self._told:
                         update_progress_artifact(artifact, progress=percent)

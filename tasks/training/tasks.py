@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import httpx
 from prefect import get_run_logger
 from prefect.client.schemas.objects import StateType
 from prefect.concurrency.sync import concurrency
@@ -58,7 +59,7 @@ def train(
         needs_clip=job.needs_clip,
         vectors={folder.name: path for folder in (run.released, run.initial) for path in folder.glob("*.safetensors")},
     )
-    with ProgressArtifact(job.name) as progress:
+    with ProgressArtifact(job.name, installation.settings.deployment_suffix) as progress:
         if job.backend(installation.settings.backend) == "vertex":
             _train_on_vertex(request, installation, job, progress)
         else:
@@ -140,7 +141,9 @@ def _one_creation_at_a_time() -> Iterator[None]:
             client.upsert_global_concurrency_limit_by_name(CREATING, 1)
         held.enter_context(concurrency(CREATING, occupy=1, lease_duration=_LEASE))
     except SERVER_ERRORS as error:
-        raise TransientError(f"the Prefect server does not respond: {error or type(error).__name__}") from error
+        answered = isinstance(error, httpx.HTTPStatusError) and error.response.status_code < 500
+        what = "refuses a concurrency limit" if answered else "does not respond"
+        raise TransientError(f"the Prefect server {what}: {error or type(error).__name__}") from error
     try:
         yield
     finally:

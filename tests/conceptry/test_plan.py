@@ -193,6 +193,12 @@ CASES = {
     "a pinned version that does not exist": (
         act(wanted_of(release="v7"), V1, space=serving_of(V1)),
         "hold VersionNotPublished - | nothing InputsTrained - | OutOfSync Degraded"),
+    "a Space whose app ended in an error": (
+        act(wanted_of(), V1, space=replace(serving_of(V1), stage="RUNTIME_ERROR")),
+        "hold SpaceFailed v1 | nothing InputsTrained - | Synced Degraded"),
+    "a Space that failed at an earlier commit": (
+        act(wanted_of(), V1, space=replace(serving_of(V1), stage="RUNTIME_ERROR", sha="a" * 40, running_sha="b" * 40)),
+        "nothing InSync v1 | nothing InputsTrained - | Synced Healthy"),
     "a concept removed from git": (act(None, V1, space=serving_of(V1)),
         "archive RemovedFromGit - | nothing Archived - | OutOfSync Healthy"),
     "a deleted Space": (act(wanted_of(), V1),
