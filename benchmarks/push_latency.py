@@ -31,7 +31,7 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import FlowFilter, FlowFilterName
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.sorting import FlowRunSort
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
 from local import servers as embedded
 from local.post_receive_hook import install
@@ -132,7 +132,10 @@ def set_up(root: Path, *, told: bool) -> list[dict[str, float]]:
         setup = stack.start()
         if told:
             install(person.origin, folder.root)
-        with temporary_settings({PREFECT_API_URL: setup.prefect_api}), get_client(sync_client=True) as client:
+        with (
+            temporary_settings({PREFECT_API_URL: setup.prefect_api, PREFECT_API_AUTH_STRING: setup.prefect_auth}),
+            get_client(sync_client=True) as client,
+        ):
             measure(client, person, ["warm-up"])
             kind = "told" if told else "asked"
             return measure(client, person, [f"{kind}-{number}" for number in range(PUSHES)])

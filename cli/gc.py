@@ -24,8 +24,8 @@ from flows.reconcile import read_policy
 from flows.staging_branches import clean_staging
 from flows.vertex_hooks import clean_bucket
 from local.console import out
+from local.prefect_settings import prefect_of
 from local.servers import open_running
-from local.setup_folder import prefect_of
 from tasks import git, hub, training
 from tasks.git.tasks import read_desired
 from tasks.locks import hold, run_id

@@ -65,7 +65,7 @@ def first_setup(here: Path) -> Setup:
 def panel(folder: Folder, setup: Setup) -> Panel:
     """Return the panel of addresses that `up` prints."""
     rows = Table.grid(padding=(0, 2))
-    rows.add_row("[bold]Prefect[/]", setup.prefect_ui, "[dim]runs, logs, artifacts[/]")
+    rows.add_row("[bold]Prefect[/]", setup.prefect_sign_in, "[dim]signs in: runs, logs, artifacts[/]")
     rows.add_row("[bold]Hub[/]", setup.hub_endpoint, f"[dim]models and Spaces of {setup.hub_owner}[/]")
     rows.add_row("[bold]Concepts[/]", f"{setup.repo} ({setup.branch})", f"[dim]read every {setup.watch_every} s[/]")
     if setup.cloud_emulated:

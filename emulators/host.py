@@ -1,7 +1,8 @@
-"""Helpers for the emulators' child processes: free ports, and the part of the environment that they inherit."""
+"""Helpers of the emulators: loopback addresses, free ports, and the environment that child processes inherit."""
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import socket
 from collections.abc import Iterable
@@ -27,6 +28,16 @@ def inherited_environment(names: Iterable[str] = ()) -> dict[str, str]:
     """Return the variables of this process that describe the machine, and those that `names` lists."""
     wanted = _INHERITED.union(names)
     return {key: value for key, value in os.environ.items() if key in wanted or key.startswith(_INHERITED_PREFIXES)}
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach a server at an address."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def free_port() -> int:

@@ -8,11 +8,13 @@ is lost, because the watcher also reads git on a schedule. `git push` waits for 
 
 from __future__ import annotations
 
+import base64
 import json
 import shlex
 import sys
 import tomllib
 import urllib.request
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,7 +36,7 @@ def install(origin: Path, root: Path) -> None:
 
 def main(root: Path) -> None:
     """Send the event to the Prefect server of the set-up in `root`."""
-    port = tomllib.loads((root / "conceptry.toml").read_text(encoding="utf-8"))["prefect_port"]
+    setup = tomllib.loads((root / "conceptry.toml").read_text(encoding="utf-8"))
     event = {
         "id": str(uuid4()),
         "occurred": datetime.now(UTC).isoformat(),
@@ -42,16 +44,25 @@ def main(root: Path) -> None:
         "resource": {"prefect.resource.id": "conceptry.git.origin"},
         "payload": {},
     }
-    request = urllib.request.Request(
-        f"http://127.0.0.1:{port}/api/events",
-        json.dumps([event]).encode(),
+    api, headers, client = (
+        f"http://127.0.0.1:{setup['prefect_port']}/api",
         {"Content-Type": "application/json"},
+        uuid4().hex,
     )
+    if auth := setup.get("prefect_auth"):
+        headers["Authorization"] = f"Basic {base64.b64encode(auth.encode()).decode()}"
+        answer = _request(f"{api}/csrf-token?client={client}", headers)
+        headers |= {"Prefect-Csrf-Client": client, "Prefect-Csrf-Token": json.loads(answer)["token"]}
+    _request(f"{api}/events", headers, json.dumps([event]).encode())
+
+
+def _request(address: str, headers: Mapping[str, str], body: bytes | None = None) -> bytes:
+    """Send a request to a server on this machine and return the answer."""
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with suppress(OSError), direct.open(request, timeout=_PATIENCE):
-        pass
+    with direct.open(urllib.request.Request(address, body, dict(headers)), timeout=_PATIENCE) as answer:
+        return bytes(answer.read())
 
 
 if __name__ == "__main__":
-    with suppress(OSError, KeyError):  # without a set-up or a server the push must still succeed
+    with suppress(OSError, KeyError, ValueError):  # without a set-up or a server the push must still succeed
         main(Path(sys.argv[1]))

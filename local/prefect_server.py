@@ -1,6 +1,7 @@
 """Prefect's server for one machine: `python -m local.prefect_server --port PORT`.
 
-The same server as `prefect server start`, with two changes for SQLite, where one writer at a time can hold the lock:
+The same server as `prefect server start`, with a link that signs in to its UI (local.sign_in), and with two changes for
+SQLite, where one writer at a time can hold the lock:
 
 - A request that lost the lock to another one, whose transaction was rolled back, is answered 503, after which Prefect's
   clients pause for 2 s, then 4 s. Most succeed some hundredths of a second later, so the server repeats them itself.
@@ -26,6 +27,8 @@ from sqlalchemy import event
 from sqlalchemy.dialects.sqlite.aiosqlite import AsyncAdapt_aiosqlite_connection
 from sqlalchemy.pool import ConnectionPoolEntry, Pool
 
+from local.sign_in import SignIn
+
 LOCK_WAIT = 3.0
 """Seconds for which a statement waits for SQLite's write lock, and in which a request without it is repeated."""
 PAUSES = (0.02, 0.05, 0.1, 0.2, 0.4)
@@ -48,7 +51,7 @@ def main() -> None:
         event.listen(Pool, "checkout", limit_lock_wait)
         from prefect.server.api.server import create_app
 
-        server = uvicorn.Server(uvicorn.Config(RetrySoon(create_app(final=True)), log_level="warning"))
+        server = uvicorn.Server(uvicorn.Config(SignIn(RetrySoon(create_app(final=True))), log_level="warning"))
         server.run(sockets=[listener])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shlex
 import signal
 import time
@@ -17,6 +18,7 @@ from conceptry.errors import SettingsError
 from conceptry.installation import Installation
 from local.child_process import Child, StackError, answers, clean_environment, free_port
 from local.hub_config import hub_arguments
+from local.prefect_settings import server_variables
 from local.setup_folder import CLOUD_BUCKET, CLOUD_PROJECT, Folder, Setup, folder_in_use, open_installation
 from tasks.locks import is_held, try_hold
 from tasks.processes import python_module, run_to_end
@@ -28,12 +30,10 @@ RESTARTS = 5
 LOCK = "lock"
 """Name of the lock in a set-up's folder, held by the process that serves it."""
 
-SECRET_VARIABLES = ("_TOKEN", "_LOGIN")
+SECRET_VARIABLES = ("_TOKEN", "_LOGIN", "_AUTH_STRING")
 """How the names of variables end that only the flows and commands get."""
 
 _PREFECT = {
-    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
     "PREFECT_CLI_PROMPT": "false",
     "PREFECT_RUNNER_POLL_FREQUENCY": "2",
     "DO_NOT_TRACK": "1",
@@ -77,6 +77,7 @@ class Stack:
             self.setup,
             hub_port=free_port(self.setup.hub_port),
             prefect_port=free_port(self.setup.prefect_port),
+            prefect_auth=self.setup.prefect_auth or secrets.token_urlsafe(24),
             **(self._cloud_ports() if self.setup.cloud_emulated else {}),
         )
         self.setup = setup
@@ -163,18 +164,18 @@ class Stack:
         self._report(f"{child.title} is up ({seconds:.0f} s)")
 
     def _child(
-        self, title: str, name: str, command: list[str], ready: Callable[[], bool], *, secrets: bool = False
+        self, title: str, name: str, command: list[str], ready: Callable[[], bool], *, trusted: bool = False
     ) -> Child:
-        """Return a child process; with `secrets`, its environment contains the tokens and logins of the set-up.
+        """Return a child process; if it is `trusted`, its environment contains the tokens and logins of the set-up.
 
         The Hub and the emulated cloud run the code of Spaces and trainings as the same user, who may read theirs.
         """
-        ours = self.setup.variables(self.folder)
+        ours = self.setup.variables(self.folder) | {"PREFECT_API_AUTH_STRING": self.setup.prefect_auth}
         environment = (
             clean_environment()
             | _QUIET
             | _PREFECT
-            | {key: value for key, value in ours.items() if secrets or not key.endswith(SECRET_VARIABLES)}
+            | {key: value for key, value in ours.items() if trusted or not key.endswith(SECRET_VARIABLES)}
             | {"PREFECT_HOME": str(self.folder.prefect), "PREFECT_API_URL": self.setup.prefect_api}
         )
         log = self.folder.logs / f"{name}.log"
@@ -187,7 +188,9 @@ class Stack:
     def _prefect(self) -> Child:
         port = str(self.setup.prefect_port)
         command = ["local.prefect_server", "--port", port]
-        return self._child("Prefect", "prefect", command, lambda: answers(f"{self.setup.prefect_api}/health"))
+        child = self._child("Prefect", "prefect", command, lambda: answers(f"{self.setup.prefect_api}/health"))
+        child.environment = {**child.environment, **server_variables(self.setup)}
+        return child
 
     def _cloud(self) -> Child:
         ports = {"port": self.setup.vertex_port, "web": self.setup.cloud_port, "storage": self.setup.storage_port}
@@ -204,7 +207,7 @@ class Stack:
         """Run `conceptry setup gcp`, as the user does for a real cloud."""
         key, log = self.setup.cloud_key(self.folder), self.folder.logs / "setup.log"
         options = ["setup", "gcp", "--credentials", str(key), "--bucket", CLOUD_BUCKET]
-        child = self._child("setup gcp", "setup", ["cli", *options], bool, secrets=True)
+        child = self._child("setup gcp", "setup", ["cli", *options], bool, trusted=True)
         try:
             done = run_to_end(child.command, timeout=START_TIMEOUT, environment=child.environment, folder=child.folder)
         except TimeoutError as error:
@@ -216,7 +219,7 @@ class Stack:
     def _flows(self) -> Child:
         # The server is this set-up's alone, also after its repository or the Hub's port changed, and so its id.
         command = ["local.serve_flows", "--take-over", "--watch-every", str(self.setup.watch_every)]
-        child = self._child("the watcher", "flows", command, bool, secrets=True)
+        child = self._child("the watcher", "flows", command, bool, trusted=True)
         # Prefect's runner starts runs with `python -m` in this folder, which may hold folders of any name.
         child.environment = {**child.environment, "PYTHONSAFEPATH": "1"}
         return _says("serve: ready", child)

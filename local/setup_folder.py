@@ -27,7 +27,8 @@ from conceptry.git_address import split_login
 from conceptry.installation import Installation
 from conceptry.settings import PREFIX, Settings
 from flows.current_installation import build_installation, using
-from local.child_process import answers, loopback_without_proxy
+from local.child_process import loopback_without_proxy
+from local.sign_in import sign_in_link
 from tasks.file_io import write_atomically
 
 DEFAULT_ROOT = Path(".conceptry")
@@ -123,7 +124,8 @@ class Folder:
 class Setup:
     """Content of `conceptry.toml`. `watch_every` is in seconds; ports are on 127.0.0.1.
 
-    A login in `repo` is moved to `repo_login`, so that the address can be printed.
+    `prefect_auth` is the auth string of the Prefect server, made when it first starts; a server of an earlier release
+    has none. A login in `repo` is moved to `repo_login`, so that the address can be printed.
     """
 
     repo: str
@@ -133,6 +135,7 @@ class Setup:
     hub_token: str = field(default=LOCAL_TOKEN, repr=False)
     hub_port: int = HUB_PORT
     prefect_port: int = PREFECT_PORT
+    prefect_auth: str = field(default="", repr=False)
     watch_every: int = 30
     backend: str = "local"
     max_parallel: int = 1
@@ -166,6 +169,11 @@ class Setup:
     def prefect_api(self) -> str:
         """PREFECT_API_URL."""
         return f"{self.prefect_ui}/api"
+
+    @property
+    def prefect_sign_in(self) -> str:
+        """Address that signs a browser in to Prefect's UI."""
+        return sign_in_link(self.prefect_ui, self.prefect_auth) if self.prefect_auth else self.prefect_ui
 
     def settings(self, folder: Folder) -> dict[str, Any]:
         """Return the settings of the installation, by field."""
@@ -265,27 +273,6 @@ def folder_in_use(root: Path | None) -> Folder | None:
     folder = Folder.at(root or DEFAULT_ROOT)
     from_environment = root is None and any(key.startswith(PREFIX) for key in os.environ)
     return folder if root is not None or (folder.exists() and not from_environment) else None
-
-
-@contextmanager
-def prefect_of(root: Path | None) -> Iterator[None]:
-    """Use the Prefect server of the set-up that `open_installation` reads, within the block.
-
-    Without a set-up Prefect's own settings apply; if the set-up's server is not running, flows run without one.
-    """
-    # Imported here: Prefect takes seconds to import, and only commands that run flows call this.
-    from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
-
-    folder = folder_in_use(root)
-    if folder is None:
-        yield
-        return
-    setup = folder.read()
-    updates: dict[Any, Any] = {PREFECT_HOME: str(folder.prefect)}
-    if answers(f"{setup.prefect_api}/health"):
-        updates[PREFECT_API_URL] = setup.prefect_api
-    with temporary_settings(updates=updates):
-        yield
 
 
 def _prepare_clients(folder: Folder, setup: Setup) -> None:

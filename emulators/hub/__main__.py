@@ -10,10 +10,11 @@ import signal
 import sys
 from pathlib import Path
 
+from emulators.host import is_loopback
 from emulators.hub.accounts import Accounts
 from emulators.hub.apps.limits import Limits
 from emulators.hub.config import HubConfig
-from emulators.hub.server import is_loopback, serve
+from emulators.hub.server import serve
 
 
 def _print_address(url: str) -> None:

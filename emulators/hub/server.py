@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -13,6 +12,8 @@ from pathlib import Path
 
 import uvicorn
 
+from emulators.foreign_requests import RefuseForeignRequests
+from emulators.host import is_loopback
 from emulators.hub.accounts import Accounts
 from emulators.hub.apps.limits import Limits
 from emulators.hub.apps.supervisor import Supervisor
@@ -29,16 +30,6 @@ class RunningHub:
 
     url: str
     root: Path
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach a server at an address."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _listen(host: str, port: int) -> tuple[socket.socket, str]:
@@ -66,9 +57,9 @@ class _Server(uvicorn.Server):
         await asyncio.sleep(0)
 
 
-def _server(hub: Hub) -> uvicorn.Server:
+def _server(hub: Hub, host: str) -> uvicorn.Server:
     config = uvicorn.Config(
-        make_app(hub),
+        RefuseForeignRequests(make_app(hub), loopback=is_loopback(host)),
         log_level="warning",
         access_log=False,
         lifespan="off",
@@ -101,7 +92,7 @@ def serve(
     if accounts is None and not is_loopback(host):
         raise ValueError(f"{host} can be reached from other machines: give an accounts file, or stay on 127.0.0.1")
     hub = Hub(root, accounts or Accounts(), limits, config)
-    server = _server(hub)
+    server = _server(hub, host)
     listener, url = _listen(host, port)
     with listener, _background(hub, url, host):
         ready(url)
@@ -154,7 +145,7 @@ def running(
         OSError: the port is taken.
     """
     hub = Hub(Path(root), accounts or Accounts(), limits, config)
-    server = _server(hub)
+    server = _server(hub, "127.0.0.1")
     listener, url = _listen("127.0.0.1", port)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="hub", daemon=True)
     with listener, _background(hub, url, "127.0.0.1"):

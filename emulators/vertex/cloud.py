@@ -12,6 +12,7 @@ from pathlib import Path
 import uvicorn
 from google.cloud import storage as gcs
 
+from emulators.foreign_requests import RefuseForeignRequests
 from emulators.host import free_port
 from emulators.vertex import cloud_storage
 from emulators.vertex.certificate import Keys
@@ -146,7 +147,12 @@ def running(
 def _serving(api: HttpApi, port: int) -> Iterator[str]:
     port = port or free_port()
     config = uvicorn.Config(
-        api.app(), host="127.0.0.1", port=port, log_level="warning", access_log=False, lifespan="off"
+        RefuseForeignRequests(api.app(), loopback=True),
+        host="127.0.0.1",
+        port=port,
+        log_level="warning",
+        access_log=False,
+        lifespan="off",
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, name="cloud", daemon=True)

@@ -20,8 +20,9 @@ from local.demo.observer import Observer
 from local.demo.story import Story, places, setup
 from local.demo.story_console import StoryConsole
 from local.demo.subjects import NIGHT_LIGHT, Subject
+from local.prefect_settings import prefect_of
 from local.servers import Stack, end_on_sigterm
-from local.setup_folder import Folder, open_installation, prefect_of
+from local.setup_folder import Folder, open_installation
 from tasks.hub import HubSession, download
 from tasks.hub.session import MANIFEST
 

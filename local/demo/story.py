@@ -59,7 +59,9 @@ class Story:
             ada.run("dvc", "push")
             with console.waiting("Prefect, the local Hub and the watcher are starting"):
                 seconds = servers.result()
-        console.fact(f"Prefect {self._stack.setup.prefect_ui} and Hub {self._stack.setup.hub_endpoint} are up", seconds)
+        console.fact(
+            f"Prefect {self._stack.setup.prefect_sign_in} and Hub {self._stack.setup.hub_endpoint} are up", seconds
+        )
         ada.run("git", "push", "--quiet")
         console.fact("five images and a concept.yaml are pushed")
 

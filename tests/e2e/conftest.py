@@ -16,6 +16,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Library]:
     """A user's repository whose `conceptry up` runs in another terminal, until Ctrl-C, which leaves nothing behind."""
     library = Library(tmp_path_factory.mktemp("e2e"))
     up, library.greeting = start_up(library.clone)
+    library.up = up.pid
     try:
         yield library
         family = psutil.Process(up.pid).children(recursive=True)

@@ -1,11 +1,14 @@
 """What `conceptry up` starts in a repository that never heard of it; conftest.py ends it with Ctrl-C."""
 
 import re
+from pathlib import Path
 
 import psutil
 import pytest
 
 from local.child_process import answers
+from tests.support.chromium import needs_chromium, page_text
+from tests.support.foreign_page import attack, attacks
 from tests.support.library import Library
 
 pytestmark = pytest.mark.e2e
@@ -30,4 +33,33 @@ def test_the_hub_runs_without_the_secrets_of_the_set_up(library: Library) -> Non
     seen = [one.info for one in psutil.process_iter(["cmdline", "environ"])]
     found = [one["environ"] for one in seen if {hub, "emulators.hub"} <= set(one["cmdline"] or ())]
     assert found
-    assert [name for environment in found for name in environment if name.endswith(("_TOKEN", "_LOGIN"))] == []
+    assert [name for environment in found for name in environment if name.endswith(("_TOKEN", "_LOGIN", "_AUTH_STRING"))] == []
+
+
+@needs_chromium
+def test_a_foreign_page_is_refused_at_every_port(library: Library, tmp_path: Path) -> None:
+    """A page in the user's browser could run a shell as the worker by changing a deployment's `pull_steps`."""
+    family = [psutil.Process(library.up), *psutil.Process(library.up).children(recursive=True)]
+    opened = {one.laddr for process in family for one in process.net_connections("inet") if one.status == "LISTEN"}
+    assert {address.ip for address in opened} == {"127.0.0.1"}
+    setup = library.setup
+    assert {setup.prefect_port, setup.hub_port} <= {address.port for address in opened}
+    tries = [one for address in opened for one in attacks(f"http://127.0.0.1:{address.port}/")]
+    tries += attacks(f"{setup.prefect_api}/deployments/filter")
+    tries += attacks(f"{setup.prefect_api}/work_pools/", {"name": "theirs", "type": "process"})
+    tries += attacks(f"{setup.hub_endpoint}/api/repos/create", {"name": "theirs"}, token=setup.hub_token)
+
+    read, statuses = attack(tries, tmp_path)
+    assert read == []
+    # Prefect's runners listen for their runs in a protocol of their own, and answer no browser.
+    assert {url for url, _ in tries if url.startswith((setup.prefect_ui, setup.hub_endpoint))} <= set(statuses)
+    answers = {url: found for url, found in statuses.items() if "127.0.0.1" in url}
+    assert {url: found for url, found in answers.items() if any(not 400 <= status < 500 for status in found)} == {}
+
+
+@needs_chromium
+def test_the_link_that_it_prints_signs_in_to_prefect(library: Library, tmp_path: Path) -> None:
+    printed = re.search(r"http://\S+/sign-in#\S+", library.greeting)
+    assert printed
+    assert "admin:pass" in page_text(library.setup.prefect_ui, tmp_path / "stranger"), "Prefect's form of sign-in"
+    assert "Work Pools" in page_text(printed[0], tmp_path / "user")

@@ -19,8 +19,9 @@ import pytest
 from huggingface_hub import CommitOperationAdd, HfApi
 from huggingface_hub.errors import HfHubHTTPError
 
+from emulators.host import is_loopback
 from emulators.hub.__main__ import main
-from emulators.hub.server import RunningHub, is_loopback, running
+from emulators.hub.server import RunningHub, running
 from tests.support.hub_server import hub_process
 from tests.support.wait import wait_until
 
@@ -55,7 +56,7 @@ def test_a_request_that_never_ends_is_cut_off_when_the_server_stops(tmp_path: Pa
     with running(tmp_path / "hub") as hub:
         host, port = hub.url.removeprefix("http://").split(":")
         client = socket.create_connection((host, int(port)), timeout=10)
-        client.sendall(b"POST /api/repos/create HTTP/1.1\r\nHost: hub\r\nContent-Length: 100\r\n\r\nhalf")
+        client.sendall(b"POST /api/repos/create HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nhalf")
         wait_until(lambda: httpx2.get(f"{hub.url}/api/models").status_code == 200)
     gc.collect()  # a connection that was not closed warns, and a warning is an error here
     with client, contextlib.suppress(ConnectionResetError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import subprocess
 import threading
@@ -17,6 +18,8 @@ from local.child_process import free_port
 from local.post_receive_hook import install
 from local.setup_folder import Folder, Setup
 
+BASIC = f"Basic {base64.b64encode(b'a secret').decode()}"
+
 
 @contextmanager
 def _events() -> Iterator[tuple[int, list[Any]]]:
@@ -24,9 +27,20 @@ def _events() -> Iterator[tuple[int, list[Any]]]:
     told: list[Any] = []
 
     class Listener(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            client = self.path.removeprefix("/api/csrf-token?client=")
+            allowed = self.headers["Authorization"] == BASIC
+            body = json.dumps({"token": f"for {client}"} if allowed else {}).encode()
+            self.send_response(200 if allowed else 401)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            told.extend(json.loads(body) if self.path == "/api/events" else [])
+            token = f"for {self.headers['Prefect-Csrf-Client']}"
+            allowed = (self.headers["Authorization"], self.headers["Prefect-Csrf-Token"]) == (BASIC, token)
+            told.extend(json.loads(body) if self.path == "/api/events" and allowed else [])
             self.send_response(204)
             self.end_headers()
 
@@ -59,7 +73,7 @@ def _push(clone: Path) -> subprocess.CompletedProcess[str]:
 
 def test_a_push_is_told(clone: Path) -> None:
     with _events() as (port, told):
-        Folder.at(clone.parent / "set-up").write(Setup(repo="origin.git", prefect_port=port))
+        Folder.at(clone.parent / "set-up").write(Setup(repo="origin.git", prefect_port=port, prefect_auth="a secret"))
         assert _push(clone).returncode == 0
     assert [(event["event"], event["resource"]["prefect.resource.id"]) for event in told] == [
         ("conceptry.git.pushed", "conceptry.git.origin")

@@ -10,7 +10,8 @@ import yaml
 from conceptry.errors import ConceptryError
 from flows.reconcile import current_comparison
 from local.demo.user import User
-from local.setup_folder import Folder, Setup, open_installation, prefect_of
+from local.prefect_settings import prefect_of
+from local.setup_folder import Folder, Setup, open_installation
 from tasks.hub import HubSession, list_live
 from tests.support.up_process import CONCEPTRY
 from tests.support.wait import wait_until
@@ -19,14 +20,14 @@ from tests.support.wait import wait_until
 class Library:
     """A clone whose commits the servers of `conceptry up` see.
 
-    `greeting` is what `conceptry up` printed until everything was up.
+    `greeting` is what `conceptry up` printed until everything was up, `up` the id of its process.
 
     Args:
         folder: Where the clone and the DVC remote are made.
     """
 
     def __init__(self, folder: Path) -> None:
-        self.greeting = ""
+        self.greeting, self.up = "", 0
         self.clone = folder / "library"
         self.clone.mkdir()
         self._user = User(self.clone, folder, show=lambda _: None)

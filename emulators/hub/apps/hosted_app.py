@@ -11,7 +11,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from emulators.host import free_port
+from emulators.foreign_requests import REFUSED, is_foreign
+from emulators.host import free_port, is_loopback
 from emulators.hub.apps.app_build import BuildError, BuildLog, Environments, check_out
 from emulators.hub.apps.control_dir import ControlDir, Stage, Status
 from emulators.hub.apps.desired_state import DesiredApp
@@ -207,6 +208,8 @@ class App:
 
     async def _route(self, head: RequestHead) -> Upstream | Rejection:
         """Decide where the reverse proxy sends a request, waking the app where necessary."""
+        if is_foreign(head.line.partition(" ")[0], head.get, loopback=is_loopback(self.context.host)):
+            return Rejection(403, REFUSED)
         authorized = self.context.authorize(self.desired, head)
         if isinstance(authorized, Rejection):
             return authorized

@@ -151,7 +151,11 @@ def make_server(handler: Handler, port: int) -> ThreadingHTTPServer:
         def do_POST(self) -> None:
             address = urlsplit(self.path)
             length = int(self.headers.get("Content-Length") or 0)
-            if address.path not in ("/", "/predict"):
+            origin = self.headers.get("Origin")
+            if origin is not None and urlsplit(origin).netloc != self.headers.get("Host"):
+                self.close_connection = True
+                self._send(403, "application/json", b'{"error": "A page of another origin sent this request"}')
+            elif address.path not in ("/", "/predict"):
                 self.close_connection = True
                 self._send(404, "application/json", b'{"error": "Not Found"}')
             elif length > MAX_BODY or "chunked" in self.headers.get("Transfer-Encoding", ""):

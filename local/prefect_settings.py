@@ -1,0 +1,53 @@
+"""Prefect in an embedded set-up: settings of its server, and of the clients that use it.
+
+Prefect's server is open by default: it answers every web page, and who may change a deployment can run a shell as its
+worker. Here requests need an auth string, forms a token against forgery (CSRF), and only its own UI may read answers.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from local.child_process import answers
+from local.setup_folder import Setup, folder_in_use
+
+_OURS = frozenset({"PREFECT_SERVER_API_HOST", "PREFECT_SERVER_API_PORT", "PREFECT_SERVER_API_AUTH_STRING"})
+"""Settings that are not taken from the environment: the address, and the auth string, which every command must know."""
+
+
+def server_variables(setup: Setup) -> dict[str, str]:
+    """Return the environment variables of the server; PREFECT_SERVER_... of this process's environment win."""
+    origins = (f"http://{name}:{setup.prefect_port}" for name in ("127.0.0.1", "localhost"))
+    defaults = {
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+        "PREFECT_SERVER_CSRF_PROTECTION_ENABLED": "true",
+        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": ",".join(origins),
+    }
+    users = {key: value for key, value in os.environ.items() if key.startswith("PREFECT_SERVER_") and key not in _OURS}
+    return defaults | users | {"PREFECT_SERVER_API_AUTH_STRING": setup.prefect_auth}
+
+
+@contextmanager
+def prefect_of(root: Path | None) -> Iterator[None]:
+    """Use the Prefect server of the set-up that `open_installation` reads, within the block.
+
+    Without a set-up Prefect's own settings apply; if the set-up's server is not running, flows run without one.
+    """
+    # Imported here: Prefect takes seconds to import, and only commands that run flows call this.
+    from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, PREFECT_HOME, temporary_settings
+
+    folder = folder_in_use(root)
+    if folder is None:
+        yield
+        return
+    setup = folder.read()
+    updates: dict[Any, Any] = {PREFECT_HOME: str(folder.prefect)}
+    if answers(f"{setup.prefect_api}/health"):
+        updates |= {PREFECT_API_URL: setup.prefect_api, PREFECT_API_AUTH_STRING: setup.prefect_auth or None}
+    with temporary_settings(updates=updates):
+        yield
