@@ -33,7 +33,9 @@ def test_the_hub_runs_without_the_secrets_of_the_set_up(library: Library) -> Non
     seen = [one.info for one in psutil.process_iter(["cmdline", "environ"])]
     found = [one["environ"] for one in seen if {hub, "emulators.hub"} <= set(one["cmdline"] or ())]
     assert found
-    assert [name for environment in found for name in environment if name.endswith(("_TOKEN", "_LOGIN", "_AUTH_STRING"))] == []
+    assert [
+        name for environment in found for name in environment if name.endswith(("_TOKEN", "_LOGIN", "_AUTH_STRING"))
+    ] == []
 
 
 @needs_chromium
