@@ -16,6 +16,7 @@ COMMANDS = {
     "plan": ("cli.plan", "Show what the registry would do now, and why: git compared with the Hub."),
     "apply": ("cli.apply", "Carry out a saved plan; it is refused if git or the Hub has changed since."),
     "train": ("cli.train", "Train, judge and publish one concept now, without waiting for the watcher."),
+    "rollback": ("cli.rollback", "Commit the change that serves an older version, after showing its plan."),
     "versions": ("cli.versions", "List the published versions of a concept, and which one its Space serves."),
     "show": ("cli.show", "Show one version: gate, lineage, metrics, concept.yaml, images and files."),
     "diff": ("cli.diff", "Compare two versions: images, concept.yaml, metrics, the vectors' cosine, and both grids."),

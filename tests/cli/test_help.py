@@ -40,6 +40,7 @@ def test_the_commands_are_those_of_the_readme() -> None:
             "apply",
             "train",
             "deploy",
+            "rollback",
             "up",
             "demo",
             "playground",
