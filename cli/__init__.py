@@ -23,11 +23,16 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
-        # Imported on failure only: `conceptry --help` needs neither of them.
+        # Imported on failure only: `conceptry --help` needs none of them.
+        import httpx
         from rich.console import Console
 
         from conceptry.errors import ConceptryError
 
+        if isinstance(error, httpx.HTTPError):  # only Prefect's client uses httpx
+            from tasks.prefect_client import server_problem
+
+            error = server_problem(error)
         if not isinstance(error, ConceptryError):
             raise
         console = Console(stderr=True, soft_wrap=True, highlight=False)

@@ -12,7 +12,8 @@ PLAN_IN_SYNC, PLAN_BROKEN, PLAN_CHANGES = 0, 1, 2
 EXIT_CODES = {
     "plan": {
         PLAN_IN_SYNC: "nothing to do",
-        PLAN_BROKEN: "the plan could not be made, or a concept needs a user's action and nothing else is to be done",
+        PLAN_BROKEN: "the plan could not be made, it does not take the runs on the Prefect server into account, or a "
+        "concept needs a user's action and nothing else is to be done",
         PLAN_CHANGES: "there are changes to make",
     },
     "lint": {0: "no error (with --strict: no warning either)", 1: "there are errors to correct"},

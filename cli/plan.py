@@ -69,8 +69,8 @@ def command(
 ) -> None:
     """Show what the registry would do now, and why: git compared with the Hub. Changes nothing.
 
-    Exit code: 0 nothing to do, 2 there are changes to make, 1 the plan could not be made, or a concept is Degraded and
-    there is no change to make.
+    Exit code: 0 nothing to do, 2 there are changes to make, 1 the plan could not be made, it does not take the runs
+    on the Prefect server into account, or a concept is Degraded and there is no change to make.
     """
     if schema:
         print_json(plan_schema())
@@ -82,6 +82,9 @@ def command(
         compared = current_comparison(installation, revision=ref)
         found = forecast(compared, installation, due.date()) if due else None
         made = _check_images(compared, installation) if images and not due else compared.plan
+    if compared.problem is not None:
+        words = f"warning: training runs are not taken into account: {compared.problem}"
+        console.err().print(words, style="yellow", markup=False, soft_wrap=True)
     if found is not None:
         if json:
             print_json(as_dict(found))
@@ -100,7 +103,7 @@ def command(
             console.out().print(
                 f"Saved. To carry out exactly this plan: [bold]conceptry apply {out}[/]", soft_wrap=True
             )
-    raise typer.Exit(exit_code(made))
+    raise typer.Exit(exit_code(made) if compared.problem is None else PLAN_BROKEN)
 
 
 def _check_images(compared: Comparison, installation: Installation) -> Plan:

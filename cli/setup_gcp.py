@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 import typer
 from prefect.blocks.system import Secret
-from prefect.client.orchestration import get_client
 from prefect_gcp import GcpCredentials
 from prefect_gcp.cloud_storage import GcsBucket
 from rich.console import Console
@@ -22,7 +21,6 @@ from local.console import out
 from local.prefect_settings import prefect_of
 from local.setup_folder import open_installation
 from tasks.training.checks import Access, check_all, resolve_image
-from tasks.training.tasks import CREATING
 
 HUB_TOKEN = "conceptry-hub-token"
 
@@ -97,7 +95,7 @@ def print_checks(console: Console, access: Access) -> int:
 def register_blocks(
     basics: VertexBasics, account: Mapping[str, Any] | None, bucket: str | None, hub_token: str | None
 ) -> list[str]:
-    """Register blocks under the names in the settings, and Prefect's concurrency limit; return their slugs.
+    """Register blocks under the names in the settings; return their slugs.
 
     Args:
         basics: Names of the blocks.
@@ -120,8 +118,6 @@ def register_blocks(
     if hub_token is not None:
         _save(Secret(value=hub_token), HUB_TOKEN)
         saved.append(f"secret/{HUB_TOKEN} (CONCEPTRY_HUB_TOKEN_BLOCK={HUB_TOKEN} lets flows read it)")
-    with get_client(sync_client=True) as client:
-        client.upsert_global_concurrency_limit_by_name(CREATING, 1)
     return saved
 
 

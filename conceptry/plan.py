@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import date
 from functools import partial
 
 from conceptry.actions import Action, ActionKind, ConceptPlan, Plan
@@ -90,6 +91,17 @@ def _pairs(desired: Desired, live: Live) -> Iterator[tuple[DesiredConcept | None
         yield desired.concepts.get(name), live.concepts.get(name, LiveConcept(name, (), None))
 
 
+def next_retrainings(desired: Desired, live: Live, inputs: PlanInputs) -> list[tuple[date, str]]:
+    """Return the day of the next retraining of each concept that has a schedule, with its name, the earliest first."""
+    found = []
+    for concept, there in _pairs(desired, live):
+        facts = isolate(there.name, partial(_facts, concept, there, inputs), lambda _: None) if concept else None
+        due = TrainingPlanner(facts).next_retraining if facts else None
+        if due is not None:
+            found.append((due.day, there.name))
+    return sorted(found)
+
+
 def _facts(concept: DesiredConcept, live: LiveConcept, inputs: PlanInputs) -> ConceptFacts | None:
     """Return what the planners decide by; None if concept.yaml is not readable."""
     spec = concept.spec
@@ -102,6 +114,10 @@ def _archive(live: LiveConcept) -> ConceptPlan:
     space = live.space
     idle = Action(live.name, ActionKind.NOTHING, ActionReason.ARCHIVED, "archived", None, None, "Synced", "Suspended")
     if space is None or space.paused or space.release is None:
+        if live.drift and not live.unsigned:
+            cause = "; ".join(str(drift) for drift in live.drift)
+            repair = replace(idle, kind=ActionKind.REPAIR, reason=ActionReason.DRIFTED, cause=cause, drift=live.drift)
+            return ConceptPlan(live.name, replace(repair, sync="OutOfSync", health="Degraded"), idle)
         return ConceptPlan(live.name, idle, idle)
     if live.unsigned:
         cause = f"not in git; `conceptry adopt {live.name}` lets this installation pause its Space"

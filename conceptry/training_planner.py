@@ -182,7 +182,7 @@ class TrainingPlanner:
         return training_fingerprint(self.facts.spec, images, base, day.isoformat())
 
     @cached_property
-    def _next(self) -> Due | None:
+    def next_retraining(self) -> Due | None:
         """The next retraining, due or not; None without a schedule or a date."""
         if self._schedule is None or self.facts.inputs.today is None:
             return None
@@ -193,7 +193,7 @@ class TrainingPlanner:
 
     def _due(self) -> Due | None:
         """Return the retraining that is due; None if none is."""
-        today, due = self.facts.inputs.today, self._next
+        today, due = self.facts.inputs.today, self.next_retraining
         return due if due and today and due.day <= today else None
 
     def _schedule_words(self, due: Due) -> str:
@@ -203,7 +203,7 @@ class TrainingPlanner:
 
     def _trained(self) -> tuple[ActionReason, str]:
         """Return why no training is needed, as reason and words."""
-        due, today = self._next, self.facts.inputs.today
+        due, today = self.next_retraining, self.facts.inputs.today
         if due and due.failed:
             because = self.facts.inputs.because.get(self._attempted[due.failed])
             cause = f"the retraining of {due.failed} failed{f' ({because})' if because else ''}; tried again {due.day}"

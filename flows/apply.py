@@ -123,6 +123,8 @@ def reconcile_serving(
         )
         steps.emit(name, "lost", version=action.version, reason=action.reason, cause=action.cause)
         return None
+    if desired is None and action.kind is ActionKind.REPAIR:
+        return None  # it is archived, its Space paused
     if version is None or desired is None or desired.spec is None:
         steps.pause(session, name)
         steps.emit(name, "paused", reason=action.reason, cause=action.cause)

@@ -22,8 +22,8 @@ from prefect.settings import PREFECT_API_REQUEST_TIMEOUT, PREFECT_CLIENT_MAX_RET
 
 from tasks.prefect_client import SERVER_ERRORS, connected
 
-PLACE = "conceptry.place"
-"""Label of a run: machine and scratch folder of the process that works on it."""
+PLACE, STATE = "conceptry.place", "conceptry.state"
+"""Labels of a run: machine and scratch folder of the process that works on it, and the state that it works in."""
 EVERY = 15.0
 """Seconds between two renewals."""
 AGAIN = 2.0
@@ -70,8 +70,10 @@ def _renew(run: UUID, place: str, every: float, stop: threading.Event, end: Call
         away, cancelling = False, 0
         while not stop.is_set():
             try:
-                client.update_flow_run_labels(run, {PLACE: place})
                 current = client.read_flow_run(run)
+                # With the state: the place of an attempt that was killed must not count for the next one.
+                state = str(current.state.id) if current.state else ""
+                client.update_flow_run_labels(run, {PLACE: place, STATE: state})
                 cancelling = cancelling + 1 if _is_cancelling(current) else 0
                 if cancelling == PATIENCE:
                     end()

@@ -23,7 +23,7 @@ from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.states import Cancelled, Crashed
 
 from conceptry.work_folder import WorkFolder
-from flows.keep_alive import PLACE, place_of
+from flows.keep_alive import PLACE, STATE, place_of
 from tasks.prefect_client import server_time
 from tasks.run_folder import RunFolder
 
@@ -114,8 +114,10 @@ class Liveness:
 
     def _dead_here(self, run: FlowRun) -> bool:
         """Whether the run's process ran on this machine and was killed, which the kernel shows at once."""
+        if run.state is None or run.state_type is not StateType.RUNNING or run.labels.get(STATE) != str(run.state.id):
+            return False
         here = run.labels.get(PLACE) == place_of(self._work.root)
-        return here and run.state_type is StateType.RUNNING and self._folder(run).abandoned_by(str(run.id))
+        return here and self._folder(run).abandoned_by(str(run.id))
 
     def _observe(self, silent: list[FlowRun]) -> list[FlowRun]:
         """Observe runs for a while, and return those that gave no sign of life."""

@@ -40,18 +40,24 @@ from flows.observe import Context, Observation, observe
 from flows.steps import DIRECT
 from flows.training_runs import TrainingRuns, training_runs
 from tasks import dvc, git, space, training
+from tasks.prefect_client import server_problem
 from tasks.tokens import initializer_problem
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Desired and live state, and the plan that makes the second match the first, with its `inputs` and `pace`."""
+    """Desired and live state, and the plan that makes the second match the first, with its `inputs` and `pace`.
+
+    `problem` says why the plan does not take the runs on the Prefect server into account; None if it does, or if no
+    server is configured.
+    """
 
     desired: Desired
     live: Live
     inputs: PlanInputs
     pace: Pace
     plan: Plan
+    problem: ConceptryError | None = None
 
 
 def compare(context: Context, observed: Observation, runs: TrainingRuns | None) -> Comparison:
@@ -133,17 +139,18 @@ def _check_initializers(desired: Desired, live: Live, installation: Installation
 def current_comparison(installation: Installation, *, revision: str | None = None) -> Comparison:
     """Observe and plan outside of a run, at the head of the branch or at a revision.
 
-    If no Prefect server responds, the plan does not take running trainings into account.
+    If the Prefect server does not respond, or refuses, the comparison says so in `problem`, and the plan does not take
+    training runs into account.
     """
-    context = Context.of(installation, DIRECT)
+    context, problem = Context.of(installation, DIRECT), None
     observed = observe(context, revision)
     if get_current_settings().api.url:
         try:
             with training_runs(installation) as runs:
                 return compare(context, observed, runs)
-        except httpx.HTTPError:
-            pass
-    return compare(context, observed, None)
+        except httpx.HTTPError as error:
+            problem = server_problem(error)
+    return replace(compare(context, observed, None), problem=problem)
 
 
 def plan_inputs(installation: Installation) -> PlanInputs:

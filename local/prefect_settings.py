@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from local.child_process import answers
 from local.setup_folder import Setup, folder_in_use
 
 _OURS = frozenset({"PREFECT_SERVER_API_HOST", "PREFECT_SERVER_API_PORT", "PREFECT_SERVER_API_AUTH_STRING"})
@@ -47,7 +46,7 @@ def prefect_of(root: Path | None) -> Iterator[None]:
         return
     setup = folder.read()
     updates: dict[Any, Any] = {PREFECT_HOME: str(folder.prefect)}
-    if answers(f"{setup.prefect_api}/health"):
+    if folder.is_open():
         updates |= {PREFECT_API_URL: setup.prefect_api, PREFECT_API_AUTH_STRING: setup.prefect_auth or None}
     with temporary_settings(updates=updates):
         yield

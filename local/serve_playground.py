@@ -21,7 +21,7 @@ from conceptry.version_ref import VersionRef
 from flows.rendering import space_of
 from local.child_process import Child, answers, environment_without_credentials, free_port
 from local.console import out
-from local.servers import Stack, end_on_sigterm, is_open
+from local.servers import Stack, end_on_sigterm
 from local.setup_folder import folder_in_use, open_installation
 from tasks.git.checkout import origin_of
 from tasks.git.tasks import read_desired
@@ -77,7 +77,7 @@ def with_hub(root: Path | None, running: ExitStack) -> Installation:
     """
     installation = running.enter_context(open_installation(root))
     folder = folder_in_use(root)
-    if folder is None or (is_open(folder) and answers(f"{installation.hub.endpoint}/healthz")):
+    if folder is None or (folder.is_open() and answers(f"{installation.hub.endpoint}/healthz")):
         return installation
     stack = running.enter_context(Stack(folder, folder.read()))
     return replace(installation, hub=replace(installation.hub, endpoint=stack.start_hub().hub_endpoint))

@@ -20,15 +20,13 @@ from local.child_process import Child, StackError, answers, clean_environment, f
 from local.hub_config import hub_arguments
 from local.prefect_settings import server_variables
 from local.setup_folder import CLOUD_BUCKET, CLOUD_PROJECT, Folder, Setup, folder_in_use, open_installation
-from tasks.locks import is_held, try_hold
+from tasks.locks import try_hold
 from tasks.processes import python_module, run_to_end
 
 START_TIMEOUT = 600.0
 """Seconds until a server must respond. Prefect needs 15 to 30 s on two idle cores and minutes on busy ones."""
 RESTARTS = 5
 """Servers that are started again within an hour before `up` gives up."""
-LOCK = "lock"
-"""Name of the lock in a set-up's folder, held by the process that serves it."""
 
 SECRET_VARIABLES = ("_TOKEN", "_LOGIN", "_AUTH_STRING")
 """How the names of variables end that only the flows and commands get."""
@@ -151,7 +149,7 @@ class Stack:
         Raises:
             StackError: another process serves this folder.
         """
-        held = self._lock.enter_context(try_hold(self.folder.root / LOCK, f"process {os.getpid()}"))
+        held = self._lock.enter_context(try_hold(self.folder.lock, f"process {os.getpid()}"))
         if held is None:
             raise StackError(f"{self.folder.root} is open in another terminal", next_step="stop it there")
 
@@ -225,11 +223,6 @@ class Stack:
         return _says("serve: ready", child)
 
 
-def is_open(folder: Folder) -> bool:
-    """Whether a process serves the set-up in `folder`, so that the remembered ports are in use by it."""
-    return is_held(folder.root / LOCK)
-
-
 @contextmanager
 def open_running(root: Path | None) -> Iterator[Installation]:
     """Yield the installation of `open_installation`; a set-up's servers must be running.
@@ -238,7 +231,7 @@ def open_running(root: Path | None) -> Iterator[Installation]:
         SettingsError: they are not, or the settings are not complete.
     """
     folder = folder_in_use(root)
-    if folder is not None and folder.exists() and not is_open(folder):
+    if folder is not None and folder.exists() and not folder.is_open():
         command = "conceptry up" if root is None else f"conceptry up --root {shlex.quote(str(root))}"
         what = f"the servers of {folder.root} are not running"
         raise SettingsError(what, next_step=f"start them in another terminal with `{command}`")

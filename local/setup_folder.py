@@ -30,6 +30,7 @@ from flows.current_installation import build_installation, using
 from local.child_process import loopback_without_proxy
 from local.sign_in import sign_in_link
 from tasks.file_io import write_atomically
+from tasks.locks import is_held
 
 DEFAULT_ROOT = Path(".conceptry")
 HUB_PORT, PREFECT_PORT = 4280, 4200
@@ -86,6 +87,15 @@ class Folder:
     def logs(self) -> Path:
         """Folder of the servers' logs."""
         return self.root / "logs"
+
+    @property
+    def lock(self) -> Path:
+        """Lock that the process holds that serves the set-up."""
+        return self.root / "lock"
+
+    def is_open(self) -> bool:
+        """Whether a process serves the set-up, so that the remembered ports are in use by it."""
+        return is_held(self.lock)
 
     def exists(self) -> bool:
         """Whether there is a set-up in this folder."""

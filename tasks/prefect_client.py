@@ -23,8 +23,11 @@ from prefect.exceptions import PrefectException
 from prefect.settings import get_current_settings
 from tenacity import RetryCallState, Retrying, retry_if_result, stop_after_attempt, wait_chain, wait_fixed
 
+from conceptry.errors import SettingsError, TransientError
+
 SERVER_ERRORS = (httpx.HTTPError, PrefectException, ConcurrencySlotAcquisitionError)
 """What Prefect's client raises when the server does not respond, or does not do what is asked."""
+AUTH_STEP = "set PREFECT_API_AUTH_STRING to the auth string of the server"
 HEADER_LATE = timedelta(seconds=3)
 """Longest time by which the header of an answer is behind the server's clock, and the answer on its way."""
 PAUSES = (0.02, 0.05, 0.1, 0.2, 0.4)
@@ -96,3 +99,14 @@ def connected() -> Iterator[SyncPrefectClient]:
         # Prefect's settings determine certificates and proxies.
         with get_client(sync_client=True) as client:
             yield client
+
+
+def server_problem(error: Exception) -> TransientError | SettingsError:
+    """Return why the Prefect server did not do what was asked, and what to do, from what its client raised."""
+    address = get_current_settings().api.url
+    if isinstance(error, httpx.HTTPStatusError) and error.response.status_code < 500:
+        status = error.response.status_code
+        step = AUTH_STEP if status in (401, 403) else "see its log, and compare its version with this machine's"
+        return SettingsError(f"the Prefect server at {address} refuses ({status})", next_step=step)
+    what = f"the Prefect server at {address} does not respond ({type(error).__name__})"
+    return TransientError(what, next_step="start it, or correct PREFECT_API_URL")

@@ -2,21 +2,16 @@
 
 import json
 import socket
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-import httpx
 from prefect import get_run_logger
 from prefect.client.schemas.objects import StateType
-from prefect.concurrency.sync import concurrency
 from prefect.runtime import flow_run
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, get_current_settings, temporary_settings
 
-from conceptry.errors import TransientError
 from conceptry.installation import Installation
 from conceptry.training_job import TrainingJob
 from tasks.cached_task import cached_task
@@ -28,11 +23,8 @@ from tasks.training.local_trainer import train_local
 from tasks.training.progress_artifact import ProgressArtifact
 from tasks.training.training_request import TrainingRequest
 
-CREATING = "conceptry-vertex-create"
-"""Name of Prefect's global concurrency limit under which one run at a time, on any machine, finds or creates a job."""
 TERMINAL = "terminal-"
 """Prefix of the owner label of a training that was started without a Prefect server."""
-_LEASE = 60.0
 
 
 @cached_task("train", lambda run: run.output)
@@ -96,7 +88,6 @@ def _train_on_vertex(
         on_event=progress.log,
         log=logger.info,
         is_cancelled=is_cancelled,
-        creation_guard=_one_creation_at_a_time,
         now=_trusted_time,
     )
     vertex.train_vertex(request, spec, cloud, callbacks)
@@ -131,21 +122,3 @@ def _trusted_time() -> datetime | None:
             return server_time(client)
     except SERVER_ERRORS:
         return None
-
-
-@contextmanager
-def _one_creation_at_a_time() -> Iterator[None]:
-    held = ExitStack()
-    try:
-        with connected() as client:
-            client.upsert_global_concurrency_limit_by_name(CREATING, 1)
-        held.enter_context(concurrency(CREATING, occupy=1, lease_duration=_LEASE))
-    except SERVER_ERRORS as error:
-        answered = isinstance(error, httpx.HTTPStatusError) and error.response.status_code < 500
-        what = "refuses a concurrency limit" if answered else "does not respond"
-        raise TransientError(f"the Prefect server {what}: {error or type(error).__name__}") from error
-    try:
-        yield
-    finally:
-        with suppress(*SERVER_ERRORS):  # the lease ends by itself
-            held.close()

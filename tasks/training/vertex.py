@@ -8,7 +8,7 @@ outlives the process that follows it, unless the user cancels its run.
 import json
 import time
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +19,7 @@ from conceptry.vertex_settings import VertexSettings
 from tasks.file_io import write_atomically
 from tasks.training import cost
 from tasks.training.bucket import METRICS, PROGRESS, Store, Tail
+from tasks.training.creation_lock import PAUSE, CreationLock
 from tasks.training.custom_job import JobSpec
 from tasks.training.job_failure import is_machine_lost, job_failure
 from tasks.training.job_snapshot import Job
@@ -40,7 +41,7 @@ class Callbacks:
         on_event: Called for its other lines.
         log: Called with a line of text for each change of the job.
         is_cancelled: Returns whether the run was cancelled.
-        creation_guard: Lock to hold while a job is found or created.
+        creation_guard: Lock to hold while a job is found or created; None for the one in the bucket.
         now: Returns the time by a clock that can be trusted; None if that clock does not respond.
     """
 
@@ -48,7 +49,7 @@ class Callbacks:
     on_event: Callable[[Mapping[str, Any]], None] = lambda _: None
     log: Callable[[str], None] = lambda _: None
     is_cancelled: Callable[[], bool] = lambda: False
-    creation_guard: Callable[[], AbstractContextManager[Any]] = nullcontext
+    creation_guard: Callable[[], AbstractContextManager[Any]] | None = None
     now: Callable[[], datetime | None] = lambda: datetime.now(UTC)
 
 
@@ -164,8 +165,11 @@ def _find_or_create(spec: JobSpec, cloud: Cloud, *, callbacks: Callbacks) -> Job
             f"waiting for a job to end: the limit of {cloud.settings.max_jobs} trainings with a job is reached"
         )
 
+    pause = min(PAUSE, cloud.settings.poll_seconds)
+    lock = CreationLock(cloud.bucket, spec.installation, f"run {spec.run}", pause=pause, stop=stop)
+    guard = callbacks.creation_guard or lock.held
     return cloud.jobs.find_or_create(
-        spec, guard=callbacks.creation_guard, on_wait=wait, stop=stop, done=lambda: _finished(spec, cloud) is not None
+        spec, guard=guard, on_wait=wait, stop=stop, done=lambda: _finished(spec, cloud) is not None
     )
 
 

@@ -278,6 +278,9 @@ CASES = {
         "nothing Archived - | nothing Archived - | Synced Suspended"),
     "an archived concept without a Space": (act(None, V1),
         "nothing Archived - | nothing Archived - | Synced Suspended"),
+    "an archived concept whose branch was deleted": (
+        act(None, there=replace(drifted(BRANCH_GONE), space=None)),
+        "repair Drifted - | nothing Archived - | OutOfSync Degraded"),
     "nothing is to be released while a training runs": (
         act(wanted_of("abcd", release="none"), V1, space=serving_of(V1), attempts={fingerprint("abcd"): "running"}),
         "release ReleaseNone - | nothing TrainingRunning - | OutOfSync Progressing"),

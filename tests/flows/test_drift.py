@@ -17,7 +17,7 @@ from flows.watch import watch
 from tasks.git.tasks import read_desired
 from tasks.hub import RenderedSpace, list_live, push_space, update_main
 from tasks.hub.repo_versions import tag_name
-from tests.support.registry_world import World, set_state, training_runs
+from tests.support.registry_world import World, run, set_state, training_runs
 from trainer.recipe import RECIPE
 
 SEEDS = count(1000, 100)
@@ -51,6 +51,20 @@ def test_moved_and_deleted_refs_are_put_back(served: World) -> None:
     assert {tag.name: tag.target_commit for tag in refs.tags} == {tag: version.commit}
     assert served.action("free-dog").kind == "nothing"
     assert training_runs(version.fingerprint) == []
+
+
+def test_refs_of_a_concept_that_git_no_longer_has_are_put_back(served: World) -> None:
+    api, repo, version = served.api(), "local/free-dog", served.there("free-dog").versions[0]
+    run(served.clone, "git", "rm", "--quiet", "-r", "concepts/free-dog")
+    served.push("Remove it")
+    watch()
+    api.delete_branch(repo, branch="v1")
+    action = served.planned("free-dog").serving
+    assert (action.kind, action.reason, action.cause) == ("repair", "Drifted", "the branch v1 was deleted")
+    watch()
+    assert {one.name: one.target_commit for one in api.list_repo_refs(repo).branches}["v1"] == version.commit
+    assert served.planned("free-dog").serving.reason == "Archived"
+    assert served.api().space_info(repo).runtime.stage == "PAUSED"
 
 
 def test_a_moved_tag_and_a_deleted_space_are_put_back(served: World) -> None:

@@ -13,7 +13,7 @@ from prefect.states import AwaitingRetry, Cancelled, Cancelling, Completed, Cras
 
 from conceptry.errors import TransientError
 from conceptry.installation import Installation
-from flows.keep_alive import PLACE, keep_alive, place_of
+from flows.keep_alive import PLACE, STATE, keep_alive, place_of
 from flows.liveness import Deadlines, Liveness
 from flows.train_concept import schedule_training
 from flows.training_runs import INTERRUPTED, MAX_RESUMED, training_runs
@@ -48,8 +48,9 @@ def read(run: UUID) -> FlowRun:
 
 def label(run: UUID, place: str) -> None:
     """Give a sign of life of a run."""
+    state = read(run).state
     with get_client(sync_client=True) as client:
-        client.update_flow_run_labels(run, {PLACE: place})
+        client.update_flow_run_labels(run, {PLACE: place, STATE: str(state.id if state else "")})
 
 
 def settled(installation: Installation, deadlines: Deadlines = SOON) -> list[FlowRun]:
@@ -173,6 +174,18 @@ def test_a_process_that_was_killed_on_this_machine_is_known_at_once(world: World
     assert [each.id for each in settled(world.installation, Deadlines())] == [run.id], "it goes on elsewhere"
     label(run.id, place_of(world.installation.work.root))
     assert settled(world.installation, Deadlines()) == []
+
+
+def test_an_attempt_that_was_killed_on_this_machine_says_nothing_about_the_next_one(world: World, run: FlowRun) -> None:
+    folder = world.run_folder(str(run.parameters["fingerprint"]))
+    folder.root.mkdir(parents=True)
+    (folder.root / "lock").write_text(str(run.id))
+    label(run.id, place_of(world.installation.work.root))
+    for state in (Crashed(message="killed"), AwaitingRetry(), Pending(), Running()):
+        set_state(run, state)
+    assert [each.id for each in settled(world.installation, Deadlines())] == [run.id], "another machine begins with it"
+    label(run.id, ELSEWHERE)
+    assert [each.id for each in settled(world.installation, Deadlines())] == [run.id]
 
 
 def test_a_process_that_holds_the_folder_on_this_machine_is_alive(world: World, run: FlowRun) -> None:

@@ -15,7 +15,7 @@ from conceptry.settings import Settings
 from emulators.hub.server import running
 from flows.current_installation import build_installation
 from local.serve_playground import page_environment, spec_of_today, with_hub
-from local.servers import Stack, is_open
+from local.servers import Stack
 from local.setup_folder import Folder, Setup, installation_of
 
 
@@ -42,9 +42,9 @@ def test_the_hub_that_up_runs_is_used(tmp_path: Path) -> None:
     folder = Folder.at(tmp_path / "setup")
     with running(folder.hub) as hub, Stack(folder, Setup(repo="r")) as up, ExitStack() as ours:
         folder.write(Setup(repo="r", hub_port=int(hub.url.rpartition(":")[2])))
-        assert not is_open(folder)
+        assert not folder.is_open()
         up.open_alone()
-        assert is_open(folder)
+        assert folder.is_open()
         assert with_hub(folder.root, ours).hub.endpoint == hub.url
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import secrets
 import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from prefect_gcp.cloud_storage import GcsBucket
 from conceptry.vertex_settings import VertexSettings
 from emulators.vertex.cloud import Cloud as Emulator
 from tasks.training import Progress, TrainingRequest
+from tasks.training.creation_lock import CreationLock
 from tasks.training.custom_job import FINGERPRINT, JobSpec, label
 from tasks.training.vertex import Callbacks, train_vertex
 from tasks.training.vertex_clients import Cloud, make_cloud
@@ -106,8 +109,9 @@ class Training:
 
     def run(self, **watching: Any) -> TrainingMetrics:
         """Train in this process."""
-        callbacks = Callbacks(**{"log": self.told.append, "on_progress": self.progress.append, **watching})
-        return train_vertex(self.request, self.order, self.open(), callbacks)
+        opened = self.open()
+        usual = {"log": self.told.append, "on_progress": self.progress.append, "creation_guard": guard(opened)}
+        return train_vertex(self.request, self.order, opened, Callbacks(**(usual | watching)))
 
     def states(self) -> list[str]:
         """The state of each job that was ever created for it, the oldest first."""
@@ -146,4 +150,10 @@ def train_as_told(spec: str) -> None:
     order = JobSpec("grey-cat", told["fingerprint"], "tests", "another-run", told["bucket"], command)
     request = TrainingRequest("grey-cat", told["config"], root / "records", root / "output")
     cloud = open_emulator(VertexSettings(**told["settings"]), told["account"], told["bucket"])
-    train_vertex(request, order, cloud, Callbacks(log=lambda text: print(text, flush=True)))
+    callbacks = Callbacks(log=lambda text: print(text, flush=True), creation_guard=guard(cloud))
+    train_vertex(request, order, cloud, callbacks)
+
+
+def guard(cloud: Cloud) -> Callable[[], AbstractContextManager[None]]:
+    """The lock of the bucket, which is taken from a process that was killed after a second."""
+    return CreationLock(cloud.bucket, "tests", "a test", lease=1.0, pause=0.05).held
