@@ -7,11 +7,10 @@ a second.
 
 import ssl
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import cache
-from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -85,20 +84,33 @@ def _tls() -> ssl.SSLContext:
 
 @contextmanager
 def connected() -> Iterator[SyncPrefectClient]:
-    """Yield a client of the Prefect server, which flows and tasks within the block use as well."""
+    """Yield a client of the Prefect server, which flows and tasks within the block use as well.
+
+    Raises:
+        httpx.HTTPError: the server does not respond, or refuses the client.
+    """
     context = SyncClientContext.get()
     if context is not None:
         yield context.client
-    elif (get_current_settings().api.url or "").startswith("http://"):
-        # With a transport of its own, httpx does not read the environment's proxies.
-        proxy = proxy_of(get_current_settings().api.url or "")
-        settings: dict[str, Any] = {"transport": BusyServerTransport(verify=_tls(), proxy=proxy), "verify": _tls()}
-        with SyncClientContext(httpx_settings=settings) as context:
-            yield context.client
-    else:
+        return
+    with ExitStack() as opened:
+        try:
+            client = _open(opened)
+        except RuntimeError as error:  # of Prefect's check of the server's version
+            if isinstance(error.__cause__, httpx.HTTPError):
+                raise error.__cause__ from None
+            raise
+        yield client
+
+
+def _open(opened: ExitStack) -> SyncPrefectClient:
+    address = get_current_settings().api.url or ""
+    if not address.startswith("http://"):
         # Prefect's settings determine certificates and proxies.
-        with get_client(sync_client=True) as client:
-            yield client
+        return opened.enter_context(get_client(sync_client=True))
+    # With a transport of its own, httpx does not read the environment's proxies.
+    transport = BusyServerTransport(verify=_tls(), proxy=proxy_of(address))
+    return opened.enter_context(SyncClientContext(httpx_settings={"transport": transport, "verify": _tls()})).client
 
 
 def server_problem(error: Exception) -> TransientError | SettingsError:
