@@ -14,6 +14,10 @@ COMMANDS = {
         "Add a concept to this repository: concept.yaml, images, and their .dvc file.",
     ),
     "status": ("cli.status", "Show what is in flight, what waits and for what, and what needs you."),
+    "doctor": (
+        "cli.doctor",
+        "Check the set-up, from git to the Prefect server; each finding with its fix.",
+    ),
     "plan": ("cli.plan", "Show what the registry would do now, and why: git compared with the Hub."),
     "apply": ("cli.apply", "Carry out a saved plan; it is refused if git or the Hub has changed since."),
     "train": ("cli.train", "Train, judge and publish one concept now, without waiting for the watcher."),

@@ -17,7 +17,7 @@ from cli.options import Root
 from conceptry.errors import SettingsError
 from conceptry.installation import Installation
 from conceptry.vertex_settings import VertexBasics, VertexSettings
-from local.console import out
+from local.console import out, print_check
 from local.prefect_settings import prefect_of
 from local.setup_folder import open_installation
 from tasks.training.checks import Access, check_all, resolve_image
@@ -52,7 +52,7 @@ def command(
             token = installation.hub.token.get_secret_value() if installation.hub.token else None
             account = None if credentials is None else _read_account(credentials)
             for slug in register_blocks(installation.vertex_basics, account, bucket, token):
-                console.print(f"[green]✓[/] {'block':<12}{slug}")
+                console.print(f"[green]✓[/] {'block':<18}{slug}")
         credentials_block, bucket_block = blocks(installation.vertex_basics)
         access = _access(console, installation, credentials_block, bucket_block)
     missing = print_checks(console, access)
@@ -84,11 +84,7 @@ def print_checks(console: Console, access: Access) -> int:
     missing = 0
     for check in check_all(access):
         missing += not check.ok
-        mark = "[green]✓[/]" if check.ok else "[red]✗[/]"
-        console.print(f"{mark} {check.title:<12}", end="")
-        console.print(check.found, markup=False, soft_wrap=True)
-        if not check.ok:
-            console.print(f"    {check.next_step}", markup=False, soft_wrap=True)
+        print_check(console, check)
     return missing
 
 

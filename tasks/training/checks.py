@@ -13,6 +13,7 @@ from google.auth.exceptions import GoogleAuthError
 from google.auth.transport.requests import AuthorizedSession, Request
 from requests.exceptions import RequestException
 
+from conceptry.check import Check
 from conceptry.errors import SettingsError
 from conceptry.vertex_settings import VertexSettings
 
@@ -25,16 +26,6 @@ _ACCEPT = (
 _IMAGE = re.compile(
     r"(?P<host>[a-z0-9.:-]+)/(?P<path>[a-z0-9._/-]+?)(?::(?P<tag>[\w.-]+)|@(?P<digest>sha256:[0-9a-f]{64}))"
 )
-
-
-@dataclass(frozen=True)
-class Check:
-    """Result of one check: its title, whether it passed, what it found, and the next step if it failed."""
-
-    title: str
-    ok: bool
-    found: str
-    next_step: str = ""
 
 
 @dataclass(frozen=True)
