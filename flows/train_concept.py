@@ -19,7 +19,7 @@ from prefect.client.schemas.objects import FlowRun, State
 from prefect.exceptions import TerminationSignal
 from prefect.runtime import flow_run
 from prefect.settings import get_current_settings
-from prefect.states import Cancelled, Failed
+from prefect.states import Cancelled, Completed, Failed
 
 from conceptry.concept import GateSpec
 from conceptry.errors import ConceptryError, TrainingCancelled
@@ -29,6 +29,7 @@ from conceptry.training_job import TrainingJob, training_job
 from conceptry.version import Manifest, Version
 from flows import artifacts
 from flows.current_installation import current_installation
+from flows.form_run import claim, run_name
 from flows.job_of_head import job_with_head, name_at_head
 from flows.keep_alive import keep_alive, place_of
 from flows.release import release
@@ -58,26 +59,37 @@ from tasks.training.training_request import read_results
 from trainer.metrics import TrainingMetrics
 
 
-@flow(name="train-concept", flow_run_name="{name} {fingerprint:.8}", on_cancellation=[cancel_jobs])
-def train_concept(name: str, revision: str, fingerprint: str, retrain: str | None = None) -> str | State[Any]:
+@flow(name="train-concept", flow_run_name=run_name, on_cancellation=[cancel_jobs])
+def train_concept(
+    name: str, revision: str | None = None, fingerprint: str | None = None, retrain: str | None = None
+) -> str | State[Any]:
     """Publish the version of one fingerprint, once, and return its name.
+
+    With a name alone, as a user starts it in Prefect's form, it trains the inputs at the head of the branch.
 
     The run ends as Cancelled if the user cancelled it, and as Interrupted, to be tried again by the watcher, after an
     error that passes.
 
     Args:
         name: The concept.
-        revision: Git commit whose concept.yaml and images.dvc are trained.
+        revision: Git commit whose concept.yaml and images.dvc are trained; given with `fingerprint`, or neither.
         fingerprint: Training fingerprint in the plan; the run's idempotency key.
         retrain: ISO date on which a scheduled retraining was due; None for other trainings.
     """
     installation, logger = current_installation(), get_run_logger()
-    folder = RunFolder(installation.work.run(fingerprint))
 
     def wait(other: str) -> None:
         logger.info("waiting for %s, which trains the same", other)
 
     try:
+        if revision is None or fingerprint is None:
+            job = job_at_head(installation, name)
+            if is_published(installation, job):
+                return Completed(name="Skipped", message="The version of the inputs in git is published.")
+            if other := claim(installation, job):
+                return Completed(name="Skipped", message=f"The run {other} trains the same.")
+            revision, fingerprint = job.revision, job.fingerprint
+        folder = RunFolder(installation.work.run(fingerprint))
         with sign_of_life(installation), folder.lock(run_id(), wait) as lock:
             return publish_and_release(
                 installation, folder, lock, TrainingParameters(name, revision, fingerprint, retrain)

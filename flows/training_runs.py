@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID, uuid5
 
 from prefect.client.orchestration import SyncPrefectClient
@@ -23,15 +24,13 @@ from prefect.client.schemas.filters import (
     FlowFilter,
     FlowFilterName,
     FlowRunFilter,
-    FlowRunFilterNextScheduledStartTime,
     FlowRunFilterState,
     FlowRunFilterStateType,
     FlowRunFilterTags,
 )
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.client.schemas.sorting import FlowRunSort
-from prefect.runtime import flow_run
-from prefect.states import AwaitingRetry, Completed, Scheduled
+from prefect.states import AwaitingRetry, Scheduled
 from prefect.types._datetime import now
 
 from conceptry.actions import Attempt
@@ -152,14 +151,23 @@ class TrainingRuns:
         # The version of a completed run may have been deleted from the Hub; a new training then needs a new run.
         key = fingerprint if run is None else f"{fingerprint}/{run.id}"
         moment = self.server_time()
+        parameters, title, tags = self.identity(name, revision, fingerprint, retrain)
         return self._client.create_flow_run_from_deployment(
             training_deployment(self._client, self._installation),
             state=Scheduled(scheduled_time=moment, timestamp=moment),
-            parameters={"name": name, "revision": revision, "fingerprint": fingerprint, "retrain": retrain},
-            name=f"{name} {fingerprint[:8]}",
-            tags=[f"concept:{name}", fingerprint_tag(fingerprint), installation_tag(self._installation.id)],
+            parameters=parameters,
+            name=title,
+            tags=tags,
             idempotency_key=f"{self._installation.id}{self._suffix}/{key}",
         )
+
+    def identity(
+        self, name: str, revision: str, fingerprint: str, retrain: str | None = None
+    ) -> tuple[dict[str, Any], str, list[str]]:
+        """Return parameters, name and tags of the run of a training."""
+        parameters = {"name": name, "revision": revision, "fingerprint": fingerprint, "retrain": retrain}
+        tags = [f"concept:{name}", fingerprint_tag(fingerprint), installation_tag(self._installation.id)]
+        return parameters, f"{name} {fingerprint[:8]}", tags
 
     def _retry(self, run: FlowRun, *, again: bool) -> State[None] | None:
         """Return the state in which a run is tried again; None if it has no end that allows it."""
@@ -280,21 +288,3 @@ def training_runs(
     with connected() as client:
         judge = Liveness(client, installation.work, deadlines or replace(Deadlines(), pending=start))
         yield TrainingRuns(client, installation, since or server_time(client), judge if settle else None)
-
-
-def skip_late(flow_name: str) -> None:
-    """Set the late runs of a flow, of the same deployment, to Skipped: the run that calls this does their work.
-
-    They accumulate while a worker is down or slow, and each would read the same state again.
-    """
-    skipped: State[None] = Completed(name="Skipped", message="A watch that started later read the same state.")
-    with connected() as client:
-        late = FlowRunFilter(
-            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED])),
-            next_scheduled_start_time=FlowRunFilterNextScheduledStartTime(before_=server_time(client)),
-        )
-        flow = FlowFilter(name=FlowFilterName(any_=[flow_name]))
-        current = client.read_flow_run(UUID(flow_run.id)).deployment_id if flow_run.id else None
-        for run in client.read_flow_runs(flow_filter=flow, flow_run_filter=late, limit=PAGE):
-            if current in (None, run.deployment_id):
-                client.set_flow_run_state(run.id, skipped)

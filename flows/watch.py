@@ -21,10 +21,11 @@ from flows import artifacts
 from flows.apply import StartTraining, carry_out
 from flows.bounded_apply import apply_in_time
 from flows.current_installation import current_installation
+from flows.late_watches import skip_late
 from flows.observe import Context, observe
 from flows.reconcile import compare, final_state
 from flows.steps import PREFECT
-from flows.training_runs import TrainingRuns, skip_late, training_runs
+from flows.training_runs import TrainingRuns, training_runs
 from tasks.disk_full import disk_full
 from tasks.events import emit_changes
 from tasks.locks import run_id, try_hold

@@ -5,6 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import FlowRun
+from prefect.flow_engine import run_flow
+from prefect.states import Pending
 from safetensors.numpy import load_file
 
 from cli.verify import verify
@@ -12,8 +16,9 @@ from conceptry.errors import ConceptryError, DataCorruptError, TrainingError
 from conceptry.fingerprint import training_fingerprint
 from flows.release import release
 from flows.train_concept import job_at_head, schedule_training, train_concept, train_in_process
+from flows.watch import watch
 from tasks.hub.version_vectors import fetch_initial_vectors, fetch_released_vectors
-from tests.support.registry_world import World, artifact, last_run, run, tasks_of, training_runs
+from tests.support.registry_world import World, artifact, last_run, run, set_state, tasks_of, training_runs
 from trainer.base_weights.presets import PRESETS
 
 
@@ -231,3 +236,42 @@ def test_a_concept_that_is_renamed_after_its_bundle_was_assembled_gets_another_o
     assert manifest is not None
     assert (manifest.name, version.fingerprint) == ("fancy-cat", parameters["fingerprint"])
     assert tasks_of(last_run("train-concept"))["train"] == "Cached"
+
+
+def started_by_form(name: str) -> FlowRun:
+    """A run that a person starts in Prefect's form with the name of a concept alone, after its end."""
+    with get_client(sync_client=True) as client:
+        deployment = client.read_deployment_by_name("train-concept/train-concept")
+        started = client.create_flow_run_from_deployment(deployment.id, parameters={"name": name})
+    set_state(started, Pending())
+    with get_client(sync_client=True) as client:
+        waiting = client.read_flow_run(started.id)
+    run_flow(train_concept, flow_run=waiting, parameters=waiting.parameters, return_type="state")
+    with get_client(sync_client=True) as client:
+        return client.read_flow_run(started.id)
+
+
+def test_the_form_needs_a_name_only(world: World) -> None:
+    world.write("form-cat", seed=4711)
+    world.push()
+    parameters = world.trained("form-cat")
+    ended = started_by_form("form-cat")
+    assert ended.state_name == "Completed"
+    assert (ended.name, ended.parameters) == (f"form-cat {parameters['fingerprint'][:8]}", parameters)
+    assert [one.id for one in training_runs(parameters["fingerprint"])] == [ended.id], "plans find it"
+    assert world.branches("form-cat") == ["main", "v1"]
+
+    again = started_by_form("form-cat")
+    assert (again.state_name, again.state and again.state.message) == (
+        "Skipped", "The version of the inputs in git is published."
+    )  # fmt: skip
+
+
+def test_a_run_by_form_leaves_a_training_to_the_run_that_is_at_work(world: World) -> None:
+    world.write("busy-cat", seed=4712)
+    world.push()
+    watch()
+    (first,) = training_runs(world.action("busy-cat").fingerprint or "")
+    second = started_by_form("busy-cat")
+    assert second.state is not None
+    assert (second.state_name, second.state.message) == ("Skipped", f"The run {first.name} trains the same.")
