@@ -75,6 +75,7 @@ class ActionReason(Reason):
     IMAGES_UNUSABLE = "ImagesUnusable", "hold: the images cannot be trained with, or the base model cannot draw such."
     NO_IMAGES = "NoImages", "hold: the images folder contains no image."
     TRAINING_FAILED = "TrainingFailed", "hold: the training of these inputs failed."
+    TRAINING_CANCELLED = "TrainingCancelled", "hold: a user cancelled the training of these inputs."
     VERSION_NOT_PUBLISHED = "VersionNotPublished", "hold: concept.yaml names a version that does not exist."
     GATE_REJECTED = "GateRejected", "hold: the version of these inputs did not pass its gate."
     GATE_UNDECIDED = "GateUndecided", "hold: the gate could not decide about the version of these inputs."

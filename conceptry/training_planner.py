@@ -85,6 +85,11 @@ class TrainingPlanner:
                 health="Progressing",
             )
             return replace(action, retrain=retrain, estimate=self._estimate(base))
+        failure = facts.inputs.failures.get(fingerprint)
+        if attempt == "failed" and failure is not None and failure.cancelled:
+            words = f"the training was cancelled; `conceptry train {facts.desired.name}` starts it again"
+            held = self._hold(ActionReason.TRAINING_CANCELLED, words, fingerprint=fingerprint)
+            return replace(held, health="Suspended")
         if attempt == "failed":
             retry = f"change the inputs, or `conceptry train {facts.desired.name}` to retry"
             failed = f"training failed ({because or cause}); {retry}"

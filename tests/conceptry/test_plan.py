@@ -156,6 +156,12 @@ CASES = {
     "a failed training": (
         act(wanted_of("abcd"), V1, space=serving_of(V1), attempts={fingerprint("abcd"): "failed"}),
         "nothing InSync v1 | hold TrainingFailed - | OutOfSync Degraded"),
+    "a training that a user cancelled": (
+        act(
+            wanted_of("abcd"), V1, space=serving_of(V1), attempts={fingerprint("abcd"): "failed"},
+            failures={fingerprint("abcd"): Failure(date(2026, 11, 29), cancelled=True)},
+        ),
+        "nothing InSync v1 | hold TrainingCancelled - | OutOfSync Healthy"),
     "a failed first training": (
         act(wanted_of(), attempts={fingerprint(): "failed"}),
         "nothing AwaitingVersion - | hold TrainingFailed - | OutOfSync Degraded"),

@@ -124,7 +124,9 @@ def test_a_cancelled_run_never_comes_back_however_slow_it_ends(world: World, run
     watch()
     watch()
     assert [each.state_name for each in runs_of(str(run.parameters["fingerprint"]))] == ["Cancelled"]
-    assert world.action("far-dog").reason == "TrainingFailed"
+    action = world.action("far-dog")
+    assert (action.kind, action.reason, action.health) == ("hold", "TrainingCancelled", "Suspended")
+    assert "`conceptry train far-dog` starts it again" in action.cause
 
 
 def test_a_run_that_crashed_while_it_was_cancelled_does_not_come_back(world: World, run: FlowRun) -> None:

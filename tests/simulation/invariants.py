@@ -161,5 +161,5 @@ def left_to_do(planned: ConceptPlan, is_cancelled: Callable[[str | None], bool])
     if str(serving.kind) != "nothing":
         return f"{serving.kind} {serving.reason} {serving.deferred or ''}"
     finished = str(training.kind) == "nothing" and training.health != "Progressing"
-    stopped = training.reason == "TrainingFailed" and is_cancelled(training.fingerprint)
+    stopped = training.reason in ("TrainingCancelled", "TrainingFailed") and is_cancelled(training.fingerprint)
     return None if finished or stopped else f"{training.kind} {training.reason} {training.deferred or training.cause}"
