@@ -78,6 +78,12 @@ class Stack:
             prefect_auth=self.setup.prefect_auth or secrets.token_urlsafe(24),
             **(self._cloud_ports() if self.setup.cloud_emulated else {}),
         )
+        for title, before, port in (
+            ("the local Hub", self.setup.hub_port, setup.hub_port),
+            ("Prefect", self.setup.prefect_port, setup.prefect_port),
+        ):
+            if before != port:
+                self._report(f"port {before} is in use by another process: {title} listens on {port}")
         self.setup = setup
         self.folder.write(setup)
         hub, prefect, flows = self._hub(), self._prefect(), self._flows()
