@@ -103,6 +103,20 @@ def is_marked(mirror: Path) -> bool:
     return (mirror / MARK).exists()
 
 
+def same_refs(origin: Path, mirror: Path) -> bool:
+    """Whether a mirror has the branches and tags of a repository on this machine, and their commits."""
+    try:
+        there, here = open_mirror(origin), open_mirror(mirror)
+        return _refs(there) == _refs(here) and _has_tips(here)
+    except (SettingsError, KeyError, ValueError, pygit2.GitError):
+        return False
+
+
+def _refs(repository: Any) -> dict[str, str]:
+    names = [name for name in repository.references if name.startswith(("refs/heads/", "refs/tags/"))]
+    return {name: str(repository.references[name].target) for name in names}
+
+
 def _has_tips(repository: Any) -> bool:
     """Whether the mirror has the commits of all branches and tags."""
     try:
