@@ -232,12 +232,16 @@ class Plan:
         return Plan(saved.revision, concepts, saved.hub)
 
 
+TAKEDOWN = 1
+"""Rank of the actions that take something down; what hides is more urgent, everything else less."""
+
+
 def urgency(action: Action) -> int:
     """Return the rank by which actions are carried out: what hides something first, trainings last."""
     if action.kind is ActionKind.HIDE:
         return 0
     if action.kind is ActionKind.ARCHIVE or action.reason is ActionReason.RELEASE_NONE:
-        return 1
+        return TAKEDOWN
     if action.reason in ROLLBACK:
         return 2
     return 4 if action.kind is ActionKind.TRAIN else 3

@@ -110,15 +110,25 @@ def _facts(concept: DesiredConcept, live: LiveConcept, inputs: PlanInputs) -> Co
     return ConceptFacts.of(concept, spec, live, inputs)
 
 
+def _repair_archived(live: LiveConcept, idle: Action) -> Action | None:
+    """Return the action that puts back what was changed by hand, or was left half done; None if nothing was."""
+    if live.unsigned:
+        return None
+    repair = replace(idle, kind=ActionKind.REPAIR, sync="OutOfSync", health="Degraded")
+    if live.drift:
+        cause = "; ".join(str(drift) for drift in live.drift)
+        return replace(repair, reason=ActionReason.DRIFTED, cause=cause, drift=live.drift)
+    if live.main is not None and live.main.release is not None:
+        cause = f"the card on main describes {live.main.release} instead of none"
+        return replace(repair, reason=ActionReason.CARD_OUTDATED, cause=cause)
+    return None
+
+
 def _archive(live: LiveConcept) -> ConceptPlan:
     space = live.space
     idle = Action(live.name, ActionKind.NOTHING, ActionReason.ARCHIVED, "archived", None, None, "Synced", "Suspended")
-    if space is None or space.paused or space.release is None:
-        if live.drift and not live.unsigned:
-            cause = "; ".join(str(drift) for drift in live.drift)
-            repair = replace(idle, kind=ActionKind.REPAIR, reason=ActionReason.DRIFTED, cause=cause, drift=live.drift)
-            return ConceptPlan(live.name, replace(repair, sync="OutOfSync", health="Degraded"), idle)
-        return ConceptPlan(live.name, idle, idle)
+    if space is None or space.paused or not space.serves:
+        return ConceptPlan(live.name, _repair_archived(live, idle) or idle, idle)
     if live.unsigned:
         cause = f"not in git; `conceptry adopt {live.name}` lets this installation pause its Space"
         unsigned = replace(idle, reason=ActionReason.UNSIGNED, cause=cause)

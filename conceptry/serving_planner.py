@@ -27,8 +27,9 @@ def withdraw(live: LiveConcept, *, hidden: bool, nothing: bool) -> Action | None
     """
     if hidden and live.public:
         return _withdrawal(live, ActionKind.HIDE, ActionReason.PRIVATE, _HIDDEN)
-    if nothing and live.space is not None and live.space.release is not None:
-        return _withdrawal(live, ActionKind.RELEASE, ActionReason.RELEASE_NONE, f"{live.space.release} -> none")
+    if nothing and live.space is not None and live.space.serves:
+        cause = f"{live.space.release or 'a running Space'} -> none"
+        return _withdrawal(live, ActionKind.RELEASE, ActionReason.RELEASE_NONE, cause)
     return None
 
 

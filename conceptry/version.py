@@ -14,6 +14,7 @@ from trainer.metrics import TrainingMetrics
 
 Gate = Literal["passed", "rejected", "undecided"]
 
+_UP = frozenset({"APP_STARTING", "BUILDING", "RUNNING", "RUNNING_APP_STARTING", "RUNNING_BUILDING", "SLEEPING"})
 _FAILED = frozenset({"BUILD_ERROR", "CONFIG_ERROR", "NO_APP_FILE", "RUNTIME_ERROR"})
 
 _BASELINES = {
@@ -228,6 +229,11 @@ class SpaceState:
     files: str | None = None
     stage: str | None = None
     running_sha: str | None = None
+
+    @property
+    def serves(self) -> bool:
+        """Whether it serves a version, or runs although its stamp says that it serves none."""
+        return self.release is not None or self.stage in _UP
 
     @property
     def failed(self) -> bool:

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from prefect import get_run_logger
 from pydantic import SecretStr
 
-from conceptry.actions import Action, ActionKind
+from conceptry.actions import TAKEDOWN, Action, ActionKind, urgency
 from conceptry.concept import ConceptSpec
 from conceptry.desired import DesiredConcept
 from conceptry.errors import ConceptryError
@@ -47,17 +47,23 @@ def apply_action(context: Context, comparison: Comparison, action: Action, start
     Raises:
         ConceptryError: the action failed.
     """
-    # Without the lock: a run that is writing to the repos must not keep them public meanwhile.
-    alone = action.kind in (ActionKind.TRAIN, ActionKind.HIDE)
     lock = context.installation.work.concept_lock(action.concept)
-    with nullcontext() if alone else hold(lock, run_id()):
+    with hold(lock, run_id()) if needs_lock(action) else nullcontext():
         carry_out(context, comparison, action, start)
+
+
+def needs_lock(action: Action) -> bool:
+    """Whether an action must not be carried out while another process writes to the concept's repos.
+
+    What hides or takes down does not wait: a run that is writing must not keep it public meanwhile.
+    """
+    return action.kind is not ActionKind.TRAIN and urgency(action) > TAKEDOWN
 
 
 def carry_out(context: Context, comparison: Comparison, action: Action, start: StartTraining) -> None:
     """Carry out one action: start a training, hide the repos, judge versions, or reconcile the card and the Space.
 
-    The caller holds the concept's lock, unless the action starts a training or hides.
+    The caller holds the concept's lock if the action needs it.
 
     Raises:
         ConceptryError: the action failed.
@@ -107,12 +113,17 @@ def reconcile_serving(
     """Carry out a plan's action on a concept's card and Space; return the name of the version that is served then.
 
     The Space is written last, because the next plan compares it: after an interruption the action is planned again.
+    What is taken down is paused first, and does not wait for its card.
 
     Raises:
         HubError, TransientError: the Hub refused, or could not be reached.
     """
     name, session, steps = action.concept, context.session, context.steps
-    live = _repair(context, live)
+    if action.version is None and action.kind is not ActionKind.REPAIR:
+        steps.pause(session, name)
+        steps.emit(name, "paused", reason=action.reason, cause=action.cause)
+    else:
+        live = _repair(context, live)
     version = next((version for version in live.versions if version.name == action.version), None)
     release = version.name if version else None
     if (live.versions or live.main) and not _card_is_current(live, desired, version, action):
@@ -123,11 +134,7 @@ def reconcile_serving(
         )
         steps.emit(name, "lost", version=action.version, reason=action.reason, cause=action.cause)
         return None
-    if desired is None and action.kind is ActionKind.REPAIR:
-        return None  # it is archived, its Space paused
     if version is None or desired is None or desired.spec is None:
-        steps.pause(session, name)
-        steps.emit(name, "paused", reason=action.reason, cause=action.cause)
         return None
     address = _push_space(context, name, desired.spec, version)
     steps.emit(name, "released", version=version.name, reason=action.reason, cause=action.cause, space=address)

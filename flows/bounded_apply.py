@@ -13,9 +13,10 @@ from itertools import groupby
 
 from prefect import get_run_logger
 
-from conceptry.actions import Action, ActionKind, urgency
+from conceptry.actions import Action, urgency
 from conceptry.errors import ConceptryError, TransientError
 from conceptry.work_folder import WorkFolder
+from flows.apply import needs_lock
 from tasks.file_io import write_atomically
 from tasks.locks import run_id, try_hold
 from tasks.thread_pool import Outcome, run_each
@@ -50,7 +51,7 @@ def apply_in_time(
     ranked = sorted(actions, key=lambda action: (urgency(action), order.get(action.concept, 0), action.concept))
 
     def act_alone(action: Action) -> None:
-        if action.kind in (ActionKind.HIDE, ActionKind.TRAIN):
+        if not needs_lock(action):
             act(action)
             return
         with try_hold(work.concept_lock(action.concept), run_id()) as held:

@@ -127,6 +127,8 @@ def push_space(
 def pause_space(session: HubSession, name: str) -> None:
     """Pause a concept's Space and set its stamp to no release, for a concept that serves no version.
 
+    It is paused first: if that was interrupted, the stamp still says that there is something to take down.
+
     Raises:
         HubError, TransientError: as `push_space`.
     """
@@ -136,13 +138,13 @@ def pause_space(session: HubSession, name: str) -> None:
             return
         before = session.files(name, info.sha, "space")
         session.prove(name, "space")
+        _run(session, name, info.runtime, run=False)
         content = session.read(name, README, info.sha, "space") if README in before else None
         owner = {OWNER: session.target.installation} if session.target.installation else {}
         readme = _stamp((content or b"").decode("utf-8", "replace"), {"release": None, **owner})
         session.commit(
             name, "Serve nothing", [CommitOperationAdd(README, readme.encode())], kind="space", parent=info.sha
         )
-        _run(session, name, info.runtime, run=False)
 
 
 def edited_files(session: HubSession, name: str, sha: str, recorded: str) -> tuple[str, ...]:

@@ -284,6 +284,15 @@ CASES = {
         "nothing Archived - | nothing Archived - | Synced Suspended"),
     "an archived concept without a Space": (act(None, V1),
         "nothing Archived - | nothing Archived - | Synced Suspended"),
+    "nothing is to be released, and the Space still runs": (
+        act(wanted_of(release="none"), V1, space=SpaceState(None, None, stage="RUNNING")),
+        "release ReleaseNone - | nothing InputsTrained - | OutOfSync Missing"),
+    "an archived concept whose Space still runs": (
+        act(None, V1, space=SpaceState(None, None, stage="RUNNING")),
+        "archive RemovedFromGit - | nothing Archived - | OutOfSync Healthy"),
+    "an archived concept whose card still describes a version": (
+        act(None, there=LiveConcept("my-cat", (V1,), replace(serving_of(V1), paused=True), MainState("v1"))),
+        "repair CardOutdated - | nothing Archived - | OutOfSync Degraded"),
     "an archived concept whose branch was deleted": (
         act(None, there=replace(drifted(BRANCH_GONE), space=None)),
         "repair Drifted - | nothing Archived - | OutOfSync Degraded"),

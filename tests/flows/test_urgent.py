@@ -5,6 +5,7 @@ import pytest
 from conceptry.reasons import DeferralReason
 from flows.train_concept import train_concept
 from flows.watch import watch
+from tasks.locks import hold
 from tests.support.registry_world import World
 
 
@@ -46,6 +47,14 @@ def test_take_down(waiting: World) -> None:
     change(waiting, release="v1")
     watch()
     assert served(waiting) == "v1"
+
+
+def test_a_takedown_does_not_wait_for_a_run_that_writes(waiting: World) -> None:
+    change(waiting, release="none")
+    with hold(waiting.installation.work.concept_lock("old-dog"), "a run that is releasing v1"):
+        watch()
+        assert served(waiting) is None
+    assert waiting.there("old-dog").main.release is None, "the card says so, too"
 
 
 def test_hide(waiting: World) -> None:
