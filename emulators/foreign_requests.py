@@ -33,6 +33,9 @@ def is_foreign(method: str, header: Callable[[str], str | None], *, loopback: bo
     host = header("host")
     if loopback and host is not None and not _is_this_machine(host):
         return True
+    if method.upper() == "OPTIONS":
+        # A browser asks whether the page may send a request of another method.
+        method = header("access-control-request-method") or method
     if method.upper() in _READING and header("upgrade") is None:
         return False
     site, origin = header("sec-fetch-site"), header("origin")

@@ -32,6 +32,18 @@ HERE = {"host": "127.0.0.1:4280"}
         ),
         pytest.param("GET", HERE | {"origin": "https://evil.example"}, False, id="reading"),
         pytest.param("GET", HERE | {"origin": "https://evil.example", "upgrade": "websocket"}, True, id="a web socket"),
+        pytest.param(
+            "OPTIONS",
+            HERE | {"origin": "https://evil.example", "access-control-request-method": "DELETE"},
+            True,
+            id="a question whether it may write",
+        ),
+        pytest.param(
+            "OPTIONS",
+            HERE | {"origin": "https://evil.example", "access-control-request-method": "GET"},
+            False,
+            id="a question whether it may read",
+        ),
         pytest.param("GET", {"host": "evil.example:4280"}, True, id="a name that was pointed at this machine"),
         pytest.param("POST", {"host": "localhost:4280"}, False, id="localhost"),
         pytest.param("POST", {"host": "[::1]:4280"}, False, id="IPv6"),

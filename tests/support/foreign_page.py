@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from tests.support.chromium import CHROMIUM
 
+_NAME = "evil.example"
 # What a page can send without asking the server first (text/plain), and what browsers ask for (a preflight).
 _SCRIPT = """
 const attacks = %s;
@@ -46,6 +47,7 @@ def attack(tries: Iterable[tuple[str, dict[str, Any]]], folder: Path) -> tuple[l
     log = folder / "network.json"
     flags = "--headless=new --no-sandbox --disable-gpu --no-first-run --virtual-time-budget=10000 --dump-dom"
     options = [f"--user-data-dir={folder / 'profile'}", f"--log-net-log={log}"]
+    options.append(f"--host-resolver-rules=MAP {_NAME} 127.0.0.1")
     with _page(f"<!doctype html><body><script>{_SCRIPT % json.dumps(list(tries))}</script>") as address:
         command = [str(CHROMIUM), *flags.split(), *options, address]
         done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
@@ -56,7 +58,7 @@ def attack(tries: Iterable[tuple[str, dict[str, Any]]], folder: Path) -> tuple[l
 
 @contextmanager
 def _page(html: str) -> Iterator[str]:
-    """Serve one page; yields its address, by another name of this machine than the servers have."""
+    """Serve one page; yields its address, which has the name of somebody else's site."""
 
     class Page(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -72,7 +74,7 @@ def _page(html: str) -> Iterator[str]:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:
-            yield f"http://localhost:{server.server_port}/"
+            yield f"http://{_NAME}:{server.server_port}/"
         finally:
             server.shutdown()
             thread.join()
