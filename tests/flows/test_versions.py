@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -33,9 +34,10 @@ from flows.staging_branches import clean_staging
 from flows.train_concept import train_concept
 from flows.watch import watch
 from tasks.embeds import read_embeds
-from tasks.hub import FoundVersion, find_by_ref, pull
+from tasks.hub import FoundVersion, find_by_ref, hub_time, pull
 from tasks.hub.repo_versions import deletion_mark, tag_name
 from tests.support.registry_world import World, md5, run
+from tests.support.wait import wait_until
 
 SEEDS = count(5000, 100)
 
@@ -50,6 +52,9 @@ def two(world: World) -> World:
     world.write("tame-dog", seed=seed + 1, training={"max_steps": 500})
     world.push("Another picture, more steps")
     train_concept(**world.trained("tame-dog", loss=0.03))
+    # The Hub and git tell whole seconds, and a version that was desired in this second is kept.
+    pushed = datetime.fromtimestamp(int(run(world.clone, "git", "log", "-1", "--format=%ct")), UTC)
+    wait_until(lambda: hub_time(world.session) > pushed, every=0.1)
     return world
 
 
