@@ -213,6 +213,9 @@ class Setup:
             "google_apis": self.cloud_pages,
             "console": self.cloud_pages,
             "poll_seconds": 1,
+            # Its Prefect server is its own, whatever suffix the environment names.
+            "credentials": "conceptry",
+            "bucket": "conceptry",
         }
 
     def google_variables(self, folder: Folder) -> dict[str, str]:

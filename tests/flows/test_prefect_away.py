@@ -1,10 +1,8 @@
 """Commands while the Prefect server is away, or refuses: one line that says what to do, and the exit code."""
 
 import subprocess
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 from typing import Any
 
@@ -16,6 +14,7 @@ import cli.plan
 from cli.exit_codes import PLAN_BROKEN
 from local.child_process import environment_without_credentials, free_port
 from tasks.processes import python_module
+from tests.support.answering_server import answering
 from tests.support.registry_world import World
 
 SEEDS = count(89000, 100)
@@ -24,28 +23,8 @@ SEEDS = count(89000, 100)
 @contextmanager
 def refusing() -> Iterator[str]:
     """A server that answers 401 to everything, as Prefect's does without its auth string; yields its API's address."""
-
-    class Refusal(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(401)
-            self.send_header("Content-Length", "2")
-            self.end_headers()
-            self.wfile.write(b"{}")
-
-        def do_POST(self) -> None:
-            self.do_GET()
-
-        def log_message(self, *_: Any) -> None:
-            """Say nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Refusal) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}/api"
-        finally:
-            server.shutdown()
-            thread.join()
+    with answering(lambda *_: (401, "application/json", b"{}")) as port:
+        yield f"http://127.0.0.1:{port}/api"
 
 
 @contextmanager

@@ -5,10 +5,9 @@ from __future__ import annotations
 import base64
 import json
 import subprocess
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from email.message import Message
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ import pytest
 from local.child_process import free_port
 from local.post_receive_hook import install
 from local.setup_folder import Folder, Setup
+from tests.support.answering_server import Answer, answering
 
 BASIC = f"Basic {base64.b64encode(b'a secret').decode()}"
 
@@ -26,35 +26,20 @@ def _events() -> Iterator[tuple[int, list[Any]]]:
     """Listen for what is posted to /api/events; yields the port and the events so far."""
     told: list[Any] = []
 
-    class Listener(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            client = self.path.removeprefix("/api/csrf-token?client=")
-            allowed = self.headers["Authorization"] == BASIC
-            body = json.dumps({"token": f"for {client}"} if allowed else {}).encode()
-            self.send_response(200 if allowed else 401)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+    def answer(path: str, headers: Message, body: bytes) -> Answer:
+        allowed, client = headers["Authorization"] == BASIC, path.removeprefix("/api/csrf-token?client=")
+        if client != path:
+            return 200 if allowed else 401, "application/json", json.dumps({"token": f"for {client}"}).encode()
+        if (
+            allowed
+            and headers["Prefect-Csrf-Token"] == f"for {headers['Prefect-Csrf-Client']}"
+            and path == "/api/events"
+        ):
+            told.extend(json.loads(body))
+        return 204, "application/json", b""
 
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            token = f"for {self.headers['Prefect-Csrf-Client']}"
-            allowed = (self.headers["Authorization"], self.headers["Prefect-Csrf-Token"]) == (BASIC, token)
-            told.extend(json.loads(body) if self.path == "/api/events" and allowed else [])
-            self.send_response(204)
-            self.end_headers()
-
-        def log_message(self, *_: Any) -> None:
-            """Say nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Listener) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield server.server_port, told
-        finally:
-            server.shutdown()
-            thread.join()
+    with answering(answer) as port:
+        yield port, told
 
 
 @pytest.fixture

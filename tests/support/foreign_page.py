@@ -2,15 +2,14 @@
 
 import json
 import subprocess
-import threading
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from tests.support.answering_server import answering
 from tests.support.chromium import CHROMIUM
 
 _NAME = "evil.example"
@@ -59,25 +58,8 @@ def attack(tries: Iterable[tuple[str, dict[str, Any]]], folder: Path) -> tuple[l
 @contextmanager
 def _page(html: str) -> Iterator[str]:
     """Serve one page; yields its address, which has the name of somebody else's site."""
-
-    class Page(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Type", "text/html")
-            self.end_headers()
-            self.wfile.write(html.encode())
-
-        def log_message(self, *_: Any) -> None:
-            """Say nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://{_NAME}:{server.server_port}/"
-        finally:
-            server.shutdown()
-            thread.join()
+    with answering(lambda *_: (200, "text/html", html.encode())) as port:
+        yield f"http://{_NAME}:{port}/"
 
 
 def _statuses(log: dict[str, Any]) -> dict[str, set[int]]:
