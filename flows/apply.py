@@ -152,7 +152,7 @@ def update_index(context: Context, live: LiveConcept) -> str | None:
 
 def _repair(context: Context, live: LiveConcept) -> LiveConcept:
     """Reset branches and tags to the commits of their versions; return the refreshed live state."""
-    if not live.versions:
+    if not live.versions and not live.drift:
         return live
     repaired, versions = context.steps.repair(context.session, live.name, live.versions)
     for drift in repaired:

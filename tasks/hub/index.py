@@ -21,6 +21,7 @@ from tasks.hub.main_card import (
     sealed,
 )
 from tasks.hub.ownership import KEY, README, RELEASED
+from tasks.hub.repair import restore_branches
 from tasks.hub.repo_versions import deletion_mark, read_manifest, versions_at
 from tasks.hub.session import HubSession, Refs
 
@@ -81,6 +82,8 @@ def _update(
     files = session.files(name, head)
     old = read_card(session, name, head) if README in files else MainCard("", None)
     known = _known(session, name, old, head, refs=refs)
+    # Who deleted a branch by hand deletes no version: its number is known here, and nowhere else once it is not listed.
+    refs = restore_branches(session, name, refs, known.values())
     if keep:
         release, refs = old.release, _withdraw(session, name, refs, known, release=old.release)
     versions = versions_at(session, name, refs, known)

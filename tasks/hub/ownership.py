@@ -33,6 +33,8 @@ GITATTRIBUTES = ".gitattributes"
 README = "README.md"
 RELEASED = "Release "
 """How the titles of commits to main begin that write the card."""
+RESERVED = "Reserve for its concept"
+"""Title of the first commit to a new model repo."""
 _LOOK_BACK = 5
 """Own commits on main that are searched for a card, the newest first."""
 _NEW: dict[str, frozenset[str]] = {"model": frozenset({GITATTRIBUTES}), "space": frozenset({GITATTRIBUTES, README})}
@@ -150,7 +152,9 @@ def cards_in_history(session: "HubSession", name: str) -> Iterator[RecordedCard]
         HfHubHTTPError: the Hub refused, or could not be reached.
     """
     commits = session.api.list_repo_commits(session.target.repo(name))
-    for commit in [commit.commit_id for commit in commits if commit.title.startswith(RELEASED)][:_LOOK_BACK]:
+    for commit in [commit.commit_id for commit in commits if commit.title.startswith((RELEASED, RESERVED))][
+        :_LOOK_BACK
+    ]:
         text = (session.read(name, README, commit) or b"").decode("utf-8", "replace")
         data = split_front_matter(text)[0].get(KEY)
         if isinstance(data, Mapping) and data.get("concept") == name:

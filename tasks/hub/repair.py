@@ -4,6 +4,7 @@ A version is a commit. As long as that commit exists on the Hub, its branch and 
 deleted commit requires a new training.
 """
 
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -18,6 +19,7 @@ from tasks.hub.repo_versions import STAGING, manifest_of_tag, tag_name, versions
 from tasks.hub.session import HubSession, Refs
 from tasks.hub.staging import delete_stale_staging
 
+_logger = logging.getLogger("conceptry.hub")
 _FINGERPRINT_TAG = "fp-"
 _REASONS = {
     ("branch", True): DriftReason.BRANCH_MOVED,
@@ -125,6 +127,20 @@ def repair_refs(
         repaired = tuple(ref.drift() for ref in moved if _repair(session, name, ref))
         now = session.refs(name) or refs
         return (*finished, *repaired), versions_at(session, name, now, {one.number: one for one in versions})
+
+
+def restore_branches(session: HubSession, name: str, refs: Refs, listed: Iterable[Version]) -> Refs:
+    """Create the branches that listed versions lack, whose commits exist; return the refs afterwards.
+
+    Raises:
+        HfHubHTTPError: the Hub refused, or could not be reached.
+    """
+    lost = [one for one in listed if one.name not in refs.branches and not refs.is_deleted(one.commit, one.number)]
+    restored = [one.name for one in lost if _repair(session, name, MovedRef("branch", one.name, one.commit, None))]
+    if not restored:
+        return refs
+    _logger.warning("%s: put back before its index is written: %s", name, ", ".join(restored))
+    return session.refs(name) or refs
 
 
 def finish_deletions(session: HubSession, name: str) -> tuple[Drift, ...]:

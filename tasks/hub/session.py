@@ -24,7 +24,7 @@ from conceptry.errors import HubError
 from conceptry.installation import HubTarget
 from conceptry.version import Manifest
 from tasks.hub.client import client
-from tasks.hub.ownership import README, prove_ownership, reserving_card
+from tasks.hub.ownership import README, RESERVED, prove_ownership, reserving_card
 
 T = TypeVar("T")
 Kind = Literal["model", "space"]
@@ -156,7 +156,7 @@ class HubSession:
         self._proven.add((name, kind))
         if kind == "model" and self.target.installation:
             card = reserving_card(name, self.target.installation)
-            self.commit(name, "Reserve for its concept", [CommitOperationAdd(README, card)])
+            self.commit(name, RESERVED, [CommitOperationAdd(README, card)])
 
     def trust(self, name: str, kind: Kind) -> None:
         """Allow writes to a repo that `conceptry adopt` takes over."""

@@ -10,6 +10,7 @@ from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 from cli.verify import verify
 from conceptry.actions import Plan
 from conceptry.errors import ConceptryError
+from conceptry.markdown import dump_front_matter
 from flows.apply_plan import apply
 from flows.drift import find_drift
 from flows.train_concept import job_at_head, train_concept
@@ -230,6 +231,46 @@ def test_branches_are_put_back_under_their_numbers_when_the_card_is_gone_as_well
     assert served.branches("free-dog") == ["main", "v1"]
     assert served.there("free-dog").versions == before.versions
     assert served.action("free-dog").kind == "nothing"
+
+
+def test_a_deleted_branch_stays_listed_when_its_concept_is_archived_meanwhile(served: World) -> None:
+    """Between the look of a watch and its writing a person deletes the branch and replaces the card."""
+    api, repo, before = served.api(), "local/free-dog", served.there("free-dog").versions
+    api.delete_branch(repo, branch="v1")
+    api.upload_file(path_or_fileobj=MINE, path_in_repo="README.md", repo_id=repo)
+    update_main(served.session, "free-dog", None)
+    assert served.branches("free-dog") == ["main", "v1"]
+    assert served.there("free-dog").versions == before
+
+
+def test_a_branch_that_only_its_tag_shows_is_put_back(served: World) -> None:
+    api, repo, before = served.api(), "local/free-dog", served.there("free-dog").versions
+    run(served.clone, "git", "rm", "--quiet", "-r", "concepts/free-dog")
+    served.push("Remove it")
+    watch()
+    # As an earlier release left it: the branch was gone while the index was written.
+    for version in before:
+        api.delete_branch(repo, branch=version.name)
+    card = dump_front_matter({"conceptry": {"concept": "free-dog", "installation": served.installation.id}})
+    api.upload_file(
+        path_or_fileobj=card.encode(), path_in_repo="README.md", repo_id=repo, commit_message="Release nothing"
+    )
+    assert "the branch of fp-" in served.action("free-dog").cause
+    watch()
+    assert [version.commit for version in served.there("free-dog").versions] == [one.commit for one in before]
+    assert served.action("free-dog").kind == "nothing"
+
+
+def test_a_card_that_was_replaced_before_the_first_release_is_ours(served: World) -> None:
+    """A person replaces the reserving card of a new repo, before any version of it is described."""
+    session, api = served.session, served.api()
+    session.create_repo("new-dog")
+    api.upload_file(path_or_fileobj=MINE, path_in_repo="README.md", repo_id="local/new-dog")
+    served.write("new-dog", seed=next(SEEDS))
+    served.push()
+    assert served.action("new-dog").kind == "train"
+    train_concept(**served.trained("new-dog"))
+    assert (served.action("new-dog").kind, served.there("new-dog").space is not None) == ("nothing", True)
 
 
 def test_another_branch_of_a_space_or_a_model_is_not_main(served: World) -> None:
