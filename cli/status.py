@@ -50,6 +50,7 @@ def as_dict(found: Overview) -> dict[str, Any]:
         "last_watch": None
         if last is None
         else {"at": _ended(last, found.now).isoformat(), "state": last.state_name, "message": _message(last)},
+        "last_look": None if found.last_look is None else found.last_look[0].isoformat(),
         "active": [
             {"concept": run.parameters.get("name"), "run": str(run.id), "name": run.name, "state": run.state_name}
             for run in found.active
@@ -110,11 +111,17 @@ def _prefect(found: Overview, ui: str | None) -> Text:
         return Text(str(found.comparison.problem), style="bold red")
     if ui is None:
         return Text("none (PREFECT_API_URL is not set)", style="yellow")
-    last = found.last_watch
+    last, looked = found.last_watch, found.last_look
+    if looked is None:
+        eyes = Text("no watcher works; is a worker running?", style="yellow")
+    else:
+        eyes = Text(f"looked {_ago(found.now - looked[0])} ago ({looked[1].partition(':')[0]})")
     if last is None:
-        return Text(f"{ui}: no watch has ended yet; is a worker running?", style="yellow")
-    words = f"{ui}: watched {_ago(found.now - _ended(last, found.now))} ago: {_message(last)}"
-    return Text(words, style="" if last.state is not None and last.state.is_completed() else "red")
+        watched = Text("no watch has ended yet", style="yellow")
+    else:
+        words = f"last watch {_ago(found.now - _ended(last, found.now))} ago: {_message(last)}"
+        watched = Text(words, style="" if last.state is not None and last.state.is_completed() else "red")
+    return Text("\n").join([Text(ui), eyes, watched])
 
 
 def _message(run: FlowRun) -> str:

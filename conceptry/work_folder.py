@@ -7,6 +7,7 @@
     places/N.lock            the flow train_concept       while no training runs
     locks/NAME.lock          writers of a concept         while no flow runs
     watch.lock               the flows watch and apply    while no flow runs
+    watcher.lock             the flow watcher             while it does not run
     checks/                  conceptry plan               at any time; images are read again
     plan.json                the flow watch               at any time; events of unchanged concepts are emitted again
     skipped.json             the flow watch               at any time; the order of its actions starts over
@@ -62,6 +63,11 @@ class WorkFolder:
     def watch_lock(self) -> Path:
         """Held by the one watch or apply of this machine."""
         return self.root / "watch.lock"
+
+    @property
+    def watcher_lock(self) -> Path:
+        """Held by the one watcher of this machine."""
+        return self.root / "watcher.lock"
 
     @property
     def places(self) -> Path:

@@ -4,8 +4,6 @@ Installations that share a server need different names: all but one set CONCEPTR
 the tag of another installation is neither replaced nor used.
 """
 
-from uuid import UUID
-
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectNotFound
@@ -15,8 +13,8 @@ from conceptry.installation import Installation
 from conceptry.installation_id import installation_id
 from conceptry.settings import DeploymentSettings, OriginSettings, Settings
 
-TRAINING = "train-concept"
-FLOWS = ("watch", TRAINING, "reap", "release")
+TRAINING, WATCH, WATCHER = "train-concept", "watch", "watcher"
+FLOWS = (WATCHER, WATCH, TRAINING, "reap", "release")
 """Flows with a deployment of the same name, as prefect.yaml declares them."""
 _TAG = "installation:"
 
@@ -86,21 +84,21 @@ def refuse_foreign(client: SyncPrefectClient, deployer: str | None, suffix: str)
             _refuse_if_foreign(f"{flow}/{found.name}", found, deployer)
 
 
-def training_deployment(client: SyncPrefectClient, installation: Installation) -> UUID:
-    """Return the id of the deployment that trains the concepts of an installation.
+def find_deployment(client: SyncPrefectClient, installation: Installation, flow: str) -> DeploymentResponse:
+    """Return the deployment of a flow for an installation.
 
     Raises:
         SettingsError: it does not exist, or belongs to another installation.
     """
     suffix = installation.settings.deployment_suffix
-    found = _read(client, TRAINING, suffix)
+    found = _read(client, flow, suffix)
     if found is None:
         raise SettingsError(
-            f"there is no deployment {TRAINING}/{TRAINING}{suffix} on the Prefect server",
+            f"there is no deployment {flow}/{flow}{suffix} on the Prefect server",
             next_step="run `conceptry deploy`, and set CONCEPTRY_DEPLOYMENT_SUFFIX of the worker to the same value",
         )
-    _refuse_if_foreign(f"{TRAINING}/{found.name}", found, installation.id)
-    return found.id
+    _refuse_if_foreign(f"{flow}/{found.name}", found, installation.id)
+    return found
 
 
 def _read(client: SyncPrefectClient, flow: str, suffix: str) -> DeploymentResponse | None:

@@ -113,7 +113,11 @@ def find_edits(session: hub.HubSession, desired: Desired, live: LiveConcept) -> 
 
 @dataclass(frozen=True)
 class _Memory:
-    """Record of each concept's last inspection (`turn`, a counter), and the commits of its unchanged Space and card."""
+    """Record of each concept's last inspection, and the commits of its unchanged Space and card.
+
+    `turn` is a counter. `found` says that this inspection, and not the one before, found drift: the next run inspects
+    the concept first, because who finds drift may not be who repairs it.
+    """
 
     entries: Mapping[str, Mapping[str, Any]]
 
@@ -140,7 +144,11 @@ class _Memory:
             return names
         if not in_turn:
             return []
-        return sorted(names, key=lambda name: (self.entries.get(name, {}).get("turn", 0), name))[:FEW]
+        return sorted(names, key=self._turn)[:FEW]
+
+    def _turn(self, name: str) -> tuple[bool, int, str]:
+        entry = self.entries.get(name, {})
+        return not entry.get("found"), entry.get("turn", 0), name
 
     def save(
         self,
@@ -160,6 +168,7 @@ class _Memory:
         for name, drift in found.items():
             if name in repos:
                 entries[name]["turn"] = turn
+            entries[name]["found"] = bool(drift) and not entries[name].get("found")
             shown = live.concepts[name].space
             edited = any(one.reason is DriftReason.SPACE_EDITED for one in drift)
             if name in spaces and shown and not edited:

@@ -29,6 +29,7 @@ from flows.deployments import installation_tag
 from flows.reconcile import Comparison, current_comparison
 from flows.training_runs import training_runs
 from flows.watch import watch
+from flows.watcher_runs import last_look
 from tasks.prefect_client import connected, server_problem, server_time
 
 
@@ -41,6 +42,7 @@ class Overview:
         now: By the Prefect server's clock, or this machine's without a server.
         active: Training runs that are scheduled or running.
         last_watch: Newest watch that ended; None if none did, or without a server.
+        last_look: When the watcher looked last, and its machine and scratch folder; None if none works.
         spent: Trainings of this calendar month.
         retrainings: Next retrainings, the earliest first.
     """
@@ -49,6 +51,7 @@ class Overview:
     now: datetime
     active: tuple[FlowRun, ...]
     last_watch: FlowRun | None
+    last_look: tuple[datetime, str] | None
     spent: Spending
     retrainings: tuple[tuple[date, str], ...]
 
@@ -75,11 +78,12 @@ def overview(installation: Installation) -> Overview:
         HubError, TransientError: the Hub or the origin could not be read.
     """
     compared = current_comparison(installation)
-    active, last, now = tuple[FlowRun, ...](), None, compared.pace.now
+    active, last, looked, now = tuple[FlowRun, ...](), None, None, compared.pace.now
     if get_current_settings().api.url and compared.problem is None:
         try:
             with connected() as client, training_runs(installation) as runs:
                 active, last, now = tuple(runs.active()), _last_watch(client, installation), server_time(client)
+                looked = last_look(client, installation)
         except httpx.HTTPError as error:
             compared = replace(compared, problem=server_problem(error))
     desired, live, inputs = compared.desired, compared.live, compared.inputs
@@ -88,6 +92,7 @@ def overview(installation: Installation) -> Overview:
         now,
         active,
         last,
+        looked,
         spent_this_month(compared.plan, desired, live, inputs, now),
         tuple(next_retrainings(desired, live, inputs)),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -100,6 +100,9 @@ DIRECT = Steps(
     emit=lambda *_, **__: None,
 )
 """Plain functions without events, for commands; of many concepts no single repo is inspected."""
+
+LOOK = replace(DIRECT, find_drift=partial(find_drift, in_turn=True))
+"""Plain functions for the watcher's looks, which inspect as many repos as a watch."""
 
 PREFECT = Steps(
     read_git=read_git,

@@ -38,7 +38,7 @@ from conceptry.errors import moment_in
 from conceptry.installation import Installation
 from conceptry.reasons import ActionReason
 from conceptry.retraining import Failure
-from flows.deployments import TRAINING, installation_tag, training_deployment
+from flows.deployments import TRAINING, find_deployment, installation_tag
 from flows.liveness import Deadlines, Liveness
 from tasks.events import emit
 from tasks.prefect_client import connected, server_time
@@ -153,7 +153,7 @@ class TrainingRuns:
         moment = self.server_time()
         parameters, title, tags = self.identity(name, revision, fingerprint, retrain)
         return self._client.create_flow_run_from_deployment(
-            training_deployment(self._client, self._installation),
+            find_deployment(self._client, self._installation, TRAINING).id,
             state=Scheduled(scheduled_time=moment, timestamp=moment),
             parameters=parameters,
             name=title,

@@ -26,6 +26,7 @@ def server_variables(setup: Setup) -> dict[str, str]:
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
         "PREFECT_SERVER_CSRF_PROTECTION_ENABLED": "true",
         "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": ",".join(origins),
+        "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
     }
     users = {key: value for key, value in os.environ.items() if key.startswith("PREFECT_SERVER_") and key not in _OURS}
     return defaults | users | {"PREFECT_SERVER_API_AUTH_STRING": setup.prefect_auth}

@@ -3,9 +3,9 @@
     PREFECT_API_URL=http://127.0.0.1:4200/api CONCEPTRY_REPO=... python -m local.serve_flows [--watch-every SECONDS]
         [--take-over]
 
-Watches run in this process (see local.in_process_watcher). Trainings have a separate runner, which starts one more than
-the settings allow, so that queued trainings do not block the other flows. Prefect's limits are not used here, because
-they miscount if the server is stopped during a run.
+The watcher runs in this process (see local.resident_watcher). Trainings have a separate runner, which starts one more
+than the settings allow, so that queued trainings do not block the other flows. Prefect's limits are not used here,
+because they miscount if the server is stopped during a run.
 """
 
 import argparse
@@ -32,12 +32,12 @@ from conceptry.errors import SettingsError
 from conceptry.installation import Installation
 from conceptry.settings import Settings
 from flows.current_installation import build_installation
-from flows.deployments import TRAINING, deployment_tags, refuse_foreign
-from local.in_process_watcher import InProcessWatcher
+from flows.deployments import TRAINING, WATCH, WATCHER, deployment_tags, refuse_foreign
+from local.resident_watcher import ResidentWatcher
 from local.steady_runner import SteadyRunner
 
 FILE = Path(conceptry.__path__[0]).parent / "prefect.yaml"
-WATCH, REAP = "watch", "reap"
+REAP = "reap"
 # Maximum of concurrent runs of the other flows: manual releases, a reap, and one that is ending.
 OTHERS = 4
 # Seconds for the current watch to end at shutdown.
@@ -46,10 +46,10 @@ _TRIGGER: TypeAdapter[Any] = TypeAdapter(DeploymentTriggerTypes)
 
 
 def deployments(watch_every: float, installation: Installation | None = None) -> list[RunnerDeployment]:
-    """Return the deployments declared in prefect.yaml, with another interval of the watcher.
+    """Return the deployments declared in prefect.yaml, with another interval of the watcher, which has no schedule.
 
     Args:
-        watch_every: Seconds between two watches.
+        watch_every: Seconds between two looks of the watcher.
         installation: Whose tag and suffix they get; None for neither.
     """
     declared = yaml.safe_load(FILE.read_text(encoding="utf-8"))["deployments"]
@@ -60,9 +60,11 @@ def deployments(watch_every: float, installation: Installation | None = None) ->
 
 def _deployment(declared: Mapping[str, Any], watch_every: float, suffix: str) -> RunnerDeployment:
     schedules = [_schedule(schedule) for schedule in declared.get("schedules", ())]
-    if declared["name"] == WATCH:
+    if declared["name"] == WATCHER:
         # With the declared slug, because the server keeps schedules whose slug is missing in an update.
-        schedules = [replace(schedule, interval=timedelta(seconds=watch_every)) for schedule in schedules]
+        schedules = [replace(schedule, active=False) for schedule in schedules]
+        declared = {**declared, "parameters": {"every": watch_every}}
+    if declared["name"] == WATCH:
         declared = {**declared, "parameters": {"seconds": watch_every}}
     return RunnerDeployment.from_entrypoint(
         declared["entrypoint"],
@@ -87,7 +89,7 @@ async def serve(installation: Installation, watch_every: float, *, take_over: bo
 
     Args:
         installation: Whose flows are served.
-        watch_every: Seconds between two watches.
+        watch_every: Seconds between two looks of the watcher.
         take_over: Whether to replace deployments of another installation.
 
     Raises:
@@ -99,10 +101,12 @@ async def serve(installation: Installation, watch_every: float, *, take_over: bo
     poll = get_current_settings().runner.poll_frequency
     trainings = SteadyRunner("trainings", query_seconds=poll, limit=installation.settings.max_parallel + 1)
     others = SteadyRunner("others", query_seconds=poll, limit=OTHERS)
-    watcher: InProcessWatcher | None = None
+    watcher: ResidentWatcher | None = None
     for deployment in deployments(watch_every, installation):
-        if deployment.flow_name == WATCH:
-            watcher = InProcessWatcher(await deployment.aapply(), installation)
+        if deployment.flow_name in (WATCH, WATCHER):
+            registered = await deployment.aapply()
+            if deployment.flow_name == WATCHER:
+                watcher = ResidentWatcher(registered, installation)
             continue
         if deployment.flow_name == REAP and installation.vertex is None:
             continue

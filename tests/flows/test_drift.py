@@ -331,6 +331,16 @@ def test_many_concepts_are_looked_at_in_turn(served: World, monkeypatch: pytest.
     looked = find_drift(installation, session, read_desired(installation), list_live(session), in_turn=True)
     assert [drift.reason for drift in looked.concepts["free-dog"].drift] == ["BranchMissing"]
 
+    # The watcher only looks: the watch that it starts must find the same, although others are due by then.
+    served.write("other-dog", seed=next(SEEDS))
+    served.push()
+    served.publish("other-dog", created="2026-01-01T00:00:00+00:00", loss=0.05)
+    inspected = []
+    for _ in range(3):
+        found = find_drift(installation, session, read_desired(installation), list_live(session), in_turn=True)
+        inspected.append([name for name, one in found.concepts.items() if one.drift])
+    assert inspected == [["free-dog"], [], ["free-dog"]]
+
 
 def refused(saved: str) -> str:
     """Why a saved plan was not carried out."""

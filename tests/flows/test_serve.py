@@ -54,7 +54,8 @@ def test_serve_declares_what_prefect_yaml_declares() -> None:
         assert deployment.description == declared[name]["description"]
         assert len(deployment.schedules or []) == len(declared[name].get("schedules", []))
         assert len(deployment.triggers) == len(declared[name].get("triggers", []))
-    assert served["watch"].schedules[0].schedule.interval.total_seconds() == 7
+    assert (served["watcher"].parameters, served["watch"].parameters) == ({"every": 7}, {"seconds": 7})
+    assert not served["watcher"].schedules[0].active, "the serving process starts it"
 
 
 def test_two_installations_are_deployed_on_one_server(
@@ -72,7 +73,7 @@ def test_two_installations_are_deployed_on_one_server(
     before = deployment("watch/watch")
     assert before.tags == ["conceptry", f"installation:{first}"]
     assert before.work_pool_name == "conceptry"
-    assert [schedule.schedule.interval.total_seconds() for schedule in before.schedules] == [60]
+    assert not before.schedules, "the watcher starts it"
     with get_client(sync_client=True) as client:
         automations = client.read_automations_by_name("watch when somebody pushed")
     assert automations, "an event starts it too"

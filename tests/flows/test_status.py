@@ -36,7 +36,8 @@ def said(capsys: pytest.CaptureFixture[str], *, as_json: bool = False) -> str:
 def test_an_empty_registry(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     world.push()
     text = said(capsys)
-    assert "no watch has ended yet; is a worker running?" in text
+    assert "no watcher works; is a worker running?" in text
+    assert "no watch has ended yet" in text
     assert "Nothing is in flight, nothing waits." in text
 
 

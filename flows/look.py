@@ -1,0 +1,54 @@
+"""Look: compare desired and live state without a flow run, and say whether there is anything for a watch to do."""
+
+from dataclasses import dataclass
+
+from conceptry.actions import TAKEDOWN, Action, urgency
+from conceptry.installation import Installation
+from flows.observe import Context, observe
+from flows.reconcile import compare
+from flows.steps import LOOK
+from flows.training_runs import training_runs
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a watch has to do.
+
+    Attributes:
+        title: In a few words, as the name of the watch.
+        key: Text that is the same as long as the same is to be done.
+        urgent: Whether something is to be hidden or taken down.
+    """
+
+    title: str
+    key: str
+    urgent: bool = False
+
+
+def look(installation: Installation) -> Work | None:
+    """Return what a watch has to do; None if git and the Hub agree as far as they can, and the last plan still holds.
+
+    Training runs that lost their process are ended.
+
+    Raises:
+        SettingsError: the origin or its branch does not exist.
+        HubError, TransientError: the Hub or the origin could not be read.
+        httpx.HTTPError: the Prefect server does not respond.
+    """
+    context = Context.of(installation, LOOK)
+    observed = observe(context)
+    with training_runs(installation, settle=True) as runs:
+        plan = compare(context, observed, runs).plan
+    due, text = plan.due, plan.to_json()
+    if due:
+        return Work(_title(due), text, urgency(due[0]) <= TAKEDOWN)
+    try:
+        known = installation.work.plan.read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        known = ""
+    return None if text == known else Work("plan changed", text)
+
+
+def _title(due: tuple[Action, ...]) -> str:
+    first, more = due[0], len({action.concept for action in due}) - 1
+    return f"{first.kind} {first.concept}" + (f" and {more} more" if more else "")
