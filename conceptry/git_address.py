@@ -26,3 +26,23 @@ def split_login(address: str) -> tuple[str, SecretStr | None]:
 def without_login(address: str) -> str:
     """Return an address as it may be printed and logged."""
     return split_login(address)[0]
+
+
+_PAGES = {
+    "github.com": "commit",
+    "gitlab.com": "-/commit",
+    "bitbucket.org": "commits",
+    "codeberg.org": "commit",
+    "huggingface.co": "commit",
+}
+"""Path of a commit's page, by host."""
+_REMOTE = re.compile(
+    r"^(?:[a-z+]+://(?:[^/@]*@)?|[^/@:]+@)(?P<host>[^/:]+)(?::\d+)?[/:](?P<path>.+?)(?:\.git)?/?$", re.IGNORECASE
+)
+
+
+def commit_page(address: str, revision: str) -> str | None:
+    """Return the address of a commit's page on a known host of git repositories; None for another one, or a path."""
+    found = _REMOTE.match(address)
+    page = _PAGES.get(found["host"].lower()) if found else None
+    return f"https://{found['host'].lower()}/{found['path']}/{page}/{revision}" if found and page else None

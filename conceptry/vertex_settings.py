@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import quote
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -157,6 +158,13 @@ class VertexSettings(VertexBasics):
         if self.console == type(self).model_fields["console"].default:
             return f"{self.console}/vertex-ai/training/{region}/{job}/cpu?project={self.project}"
         return f"{self.console}/jobs/{job}"
+
+    def log_link(self, name: str) -> str | None:
+        """Return the address of a job's log in the console, by its resource name; None for an emulated console."""
+        if self.console != type(self).model_fields["console"].default:
+            return None
+        query = quote(f'resource.labels.job_id="{name.rpartition("/")[2]}"', safe="")
+        return f"{self.console}/logs/query;query={query}?project={self.project}"
 
     def _problems(self) -> Iterator[str]:
         values = {name: getattr(self, name) for name in type(self).model_fields}

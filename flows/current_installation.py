@@ -12,6 +12,7 @@ from conceptry.installation import HubTarget, Installation
 from conceptry.installation_id import installation_id
 from conceptry.settings import Settings
 from conceptry.vertex_settings import VertexBasics, VertexSettings
+from flows.run_log import attach_run_log
 from tasks.events import set_source
 
 _CURRENT: ContextVar[Installation | None] = ContextVar("installation", default=None)
@@ -23,6 +24,7 @@ def current_installation() -> Installation:
     Raises:
         SettingsError: CONCEPTRY_... variables are missing or wrong, or the block of the Hub token does not exist.
     """
+    attach_run_log()
     installation = _CURRENT.get() or build_installation(Settings())
     set_source(installation.id)
     return installation

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from conceptry.desired import Desired
 from conceptry.installation import Installation
 from conceptry.version import Live, LiveConcept
-from flows.run_log import attach_run_log
 from flows.steps import Steps
 from tasks.hub import HubSession
 
@@ -27,7 +26,6 @@ class Context:
     @classmethod
     def of(cls, installation: Installation, steps: Steps) -> "Context":
         """Return a context with a new session with the installation's Hub."""
-        attach_run_log()
         return cls(installation, HubSession(installation.hub), steps)
 
 

@@ -3,7 +3,11 @@
 observe (git, the concept's own repos) -> plan (the Space alone) -> apply: card on main, then the Space
 """
 
+from typing import Any
+
 from prefect import flow, get_run_logger
+from prefect.client.schemas.objects import State
+from prefect.states import Completed
 
 from conceptry.actions import IDLE, Action, ActionKind
 from conceptry.desired import DesiredConcept
@@ -18,13 +22,14 @@ from tasks.locks import hold, run_id
 
 
 @flow(name="release", flow_run_name="{name}")
-def release(name: str) -> str | None:
+def release(name: str) -> str | State[Any] | None:
     """Reconcile the card and the Space of one concept; return the version that the Space serves.
 
     Args:
         name: Name of the concept.
     """
-    return release_concept(Context.of(current_installation(), PREFECT), name)
+    served = release_concept(Context.of(current_installation(), PREFECT), name)
+    return Completed(data=served, message=f"the Space serves {served}" if served else "no Space serves a version")
 
 
 def release_concept(context: Context, name: str) -> str | None:

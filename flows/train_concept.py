@@ -7,11 +7,10 @@ runs of one fingerprint the second waits for the first, finds the version on the
 concept was renamed since the run was started, the version is published under the new name.
 """
 
-import shutil
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from prefect import flow, get_run_logger
@@ -21,13 +20,12 @@ from prefect.runtime import flow_run
 from prefect.settings import get_current_settings
 from prefect.states import Cancelled, Completed, Failed
 
-from conceptry.concept import GateSpec
 from conceptry.errors import ConceptryError, TrainingCancelled
 from conceptry.fingerprint import equivalent_fingerprints
 from conceptry.installation import Installation
 from conceptry.training_job import TrainingJob, training_job
-from conceptry.version import Manifest, Version
-from flows import artifacts
+from conceptry.version import Version
+from flows.announcement import announced, discard_bundle_of_another
 from flows.current_installation import current_installation
 from flows.form_run import claim, run_name
 from flows.job_of_head import job_with_head, name_at_head
@@ -37,10 +35,8 @@ from flows.training_runs import INTERRUPTED, training_runs
 from flows.vertex_hooks import cancel_jobs
 from tasks import training
 from tasks.dvc.tasks import fetch_job_images, list_desired_images, list_images_task
-from tasks.events import EventName, emit
 from tasks.git.tasks import read_desired, read_git
 from tasks.hub import HubSession, Lineage, find_version, hub_time, read_live
-from tasks.hub.session import MANIFEST
 from tasks.hub.tasks import (
     assemble_version,
     check_the_names,
@@ -117,8 +113,10 @@ class TrainingParameters:
     retrain: str | None = None
 
 
-def publish_and_release(installation: Installation, folder: RunFolder, lock: int, wanted: TrainingParameters) -> str:
-    """Train and publish the version unless it is published, release it, and return its name.
+def publish_and_release(
+    installation: Installation, folder: RunFolder, lock: int, wanted: TrainingParameters
+) -> State[Any]:
+    """Train and publish the version unless it is published, release it, and return its name in the final state.
 
     Raises:
         TrainingCancelled: the user cancelled the run.
@@ -126,8 +124,9 @@ def publish_and_release(installation: Installation, folder: RunFolder, lock: int
     """
     fingerprint, session = wanted.fingerprint, HubSession(installation.hub)
     published = name_at_head(installation, wanted.name, wanted.revision)
-    version = find_published(session, published, fingerprint)
+    version, already = find_published(session, published, fingerprint), True
     if version is None:
+        already = False
         check_the_names(session, published)
         desired = list_images_task(installation, read_git(installation, wanted.revision, only=wanted.name))
         job = training_job(desired, wanted.name, training.base_models(), retrain=wanted.retrain, expected=fingerprint)
@@ -144,11 +143,24 @@ def publish_and_release(installation: Installation, folder: RunFolder, lock: int
         discard_bundle_of_another(folder, published)
     # An earlier run may have been killed after publishing and before it emitted the event.
     told = announced(installation, session, folder, version)
-    release(published)
+    served = cast(str | None, release(published))
     if not told:
         announced(installation, session, folder, version)
     folder.clear()
-    return version.name
+    return Completed(data=version.name, message=outcome(version, served, already=already))
+
+
+def outcome(version: Version, served: str | None, *, already: bool) -> str:
+    """Return what came of a training, and what to do about a version that is not released, for the final state."""
+    published = f"{version.name} {'was published already' if already else 'published'}, {version.gate}"
+    if served == version.name:
+        return f"{published}, released"
+    serves = f"the Space serves {served}" if served else "nothing is served"
+    if version.gate == "passed":
+        return f"{published}; {serves}, as concept.yaml says"
+    because = f" ({version.because})" if version.because else ""
+    step = f"change the pictures or the settings, or set `release: {version.name}` to serve it all the same"
+    return f"{published}{because}; {serves}: {step}"
 
 
 def trained(
@@ -181,21 +193,6 @@ def place_to_train(installation: Installation, job: TrainingJob) -> AbstractCont
     return slot(places, count, run_id(), lambda: logger.info("waiting for a free training slot"))
 
 
-def discard_bundle_of_another(folder: RunFolder, name: str, gate: GateSpec | None = None) -> None:
-    """Delete a bundle that an earlier attempt assembled before the concept was renamed, or with another gate."""
-    if not folder.bundle.is_dir():
-        return
-    manifest = bundled(folder)
-    judged = manifest.spec.get("gate")
-    if manifest.name != name or (gate is not None and judged != gate.model_dump(mode="json")):
-        shutil.rmtree(folder.bundle)
-
-
-def bundled(folder: RunFolder) -> Manifest:
-    """Return the manifest of the assembled version."""
-    return Manifest.model_validate_json((folder.bundle / MANIFEST).read_bytes())
-
-
 def lineage_of(job: TrainingJob, folder: RunFolder, metrics: TrainingMetrics, moment: datetime) -> Lineage:
     """Return the lineage of the version that a training makes at a moment, by the clock that all machines share."""
     return Lineage(
@@ -210,26 +207,6 @@ def lineage_of(job: TrainingJob, folder: RunFolder, metrics: TrainingMetrics, mo
         seconds=metrics.seconds,
         cost=read_cost(folder.output),
     )
-
-
-def announced(installation: Installation, session: HubSession, folder: RunFolder, version: Version) -> bool:
-    """Emit the event of a version that this run published, and attach its artifacts to the run.
-
-    Returns False if the Prefect server did not take them; there is nothing to tell if the bundle is gone.
-    """
-    if not folder.bundle.is_dir():
-        return True
-    manifest = bundled(folder)
-    address = session.target.url(manifest.name)
-    event: EventName = "published" if manifest.gate == "passed" else manifest.gate
-    codes = [str(reason) for reason in manifest.gate_reasons]
-    try:
-        artifacts.show_version(version, manifest, address, installation.settings.deployment_suffix)
-    except SERVER_ERRORS as error:
-        get_run_logger().warning("the Prefect server does not take artifacts (%s)", error)
-        return False
-    emit(manifest.name, event, version=version.name, reason=codes, cause=manifest.reasons, model=address)
-    return True
 
 
 def schedule_training(installation: Installation, name: str) -> FlowRun | None:

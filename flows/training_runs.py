@@ -128,9 +128,16 @@ class TrainingRuns:
         return server_time(self._client)
 
     def start(
-        self, name: str, revision: str, fingerprint: str, retrain: str | None = None, *, again: bool = False
+        self,
+        name: str,
+        revision: str,
+        fingerprint: str,
+        retrain: str | None = None,
+        *,
+        again: bool = False,
+        cause: ActionReason | None = None,
     ) -> FlowRun:
-        """Schedule the training of a fingerprint: one run, however many processes call this.
+        """Schedule the training of a fingerprint: one run, however many processes call this; `cause` becomes a tag.
 
         An interrupted run is scheduled again; with `again`, a user's request, also one that failed or was cancelled. At
         another revision that becomes a new run, because keys that are in no fingerprint may have been corrected, for
@@ -157,7 +164,7 @@ class TrainingRuns:
             state=Scheduled(scheduled_time=moment, timestamp=moment),
             parameters=parameters,
             name=title,
-            tags=tags,
+            tags=[*tags, f"cause:{cause}"] if cause else tags,
             idempotency_key=f"{self._installation.id}{self._suffix}/{key}",
         )
 

@@ -78,7 +78,7 @@ def scheduled(runs: TrainingRuns) -> StartTraining:
     """Return a callback that starts a training as a run on the Prefect server."""
 
     def start(action: Action, revision: str) -> None:
-        run = runs.start(action.concept, revision, action.fingerprint or "", action.retrain)
+        run = runs.start(action.concept, revision, action.fingerprint or "", action.retrain, cause=action.reason)
         get_run_logger().info("%s: %s, in run %s", action.concept, action.cause, run.name)
 
     return start

@@ -1,4 +1,4 @@
-"""Progress of a training in Prefect's UI, reported by a separate thread.
+"""Progress of a training in Prefect's UI, as a bar and as a picture of the loss, reported by a separate thread.
 
 Nothing of the training waits for the Prefect server: during an outage its reports are dropped, and the next one after
 it shows the progress of that moment.
@@ -12,16 +12,20 @@ from typing import Any, cast
 from uuid import UUID
 
 from prefect import get_run_logger
-from prefect.artifacts import create_progress_artifact, update_progress_artifact
+from prefect.artifacts import create_image_artifact, create_progress_artifact, update_progress_artifact
+from prefect.client.schemas.actions import ArtifactUpdate
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
-from tasks.prefect_client import SERVER_ERRORS
+from tasks.prefect_client import SERVER_ERRORS, connected
+from tasks.training.loss_curve import loss_curve
 from tasks.training.training_request import Progress
 
 EVERY = 5.0
 """Seconds between two reports."""
 LAST = 10.0
 """Seconds for which the end of a training waits for its last report."""
+POINTS = 400
+"""Maximum of points in the picture of the loss; of more, every second one is dropped."""
 
 
 class ProgressArtifact:
@@ -33,8 +37,12 @@ class ProgressArtifact:
     """
 
     def __init__(self, name: str, suffix: str = "") -> None:
-        self._name, self._key, self._logger = name, f"{name}-training{suffix}", get_run_logger()
+        self._name, self._suffix, self._logger = name, suffix, get_run_logger()
         self._percent, self._told, self._logged = 0.0, -1.0, 0.0
+        self._losses: list[tuple[int, float]] = []
+        self._of, self._drawn = 0, 0
+        self._bar: UUID | None = None
+        self._curve: UUID | None = None
         self._over = threading.Event()
         # The artifact belongs to the run and the task of the context.
         context = contextvars.copy_context()
@@ -52,7 +60,9 @@ class ProgressArtifact:
 
     def show(self, progress: Progress) -> None:
         """Take note of the progress, and log it at most once every few seconds."""
-        self._percent = 100 * progress.step / max(1, progress.of)
+        self._percent, self._of = 100 * progress.step / max(1, progress.of), progress.of
+        losses = self._losses if len(self._losses) < POINTS else self._losses[::2]
+        self._losses = [*losses, (progress.step, progress.loss)]
         if time.monotonic() - self._logged < EVERY and progress.step < progress.of:
             return
         self._logged = time.monotonic()
@@ -66,19 +76,34 @@ class ProgressArtifact:
 
     def _tell(self) -> None:
         """Report the progress whenever it has changed, until the training is over."""
-        artifact: UUID | None = None
         with temporary_settings(updates={PREFECT_CLIENT_MAX_RETRIES: 0}):
             while True:
-                over, percent = self._over.is_set(), self._percent
+                over = self._over.is_set()
                 try:
-                    if artifact is None:
-                        made = create_progress_artifact(percent, key=self._key, description=f"Training {self._name}")
-                        artifact = cast(UUID, made)
-                    elif percent != self._told:
-                        update_progress_artifact(artifact, progress=percent)
-                    self._told = percent
+                    self._tell_percent(self._percent)
+                    self._tell_losses(self._losses)
                 except SERVER_ERRORS:
                     pass  # the next report shows the progress of its moment
                 if over:
                     return
                 self._over.wait(EVERY)
+
+    def _tell_percent(self, percent: float) -> None:
+        if self._bar is None:
+            key, words = f"{self._name}-training{self._suffix}", f"Training {self._name}"
+            self._bar = cast(UUID, create_progress_artifact(percent, key=key, description=words))
+        elif percent != self._told:
+            update_progress_artifact(self._bar, progress=percent)
+        self._told = percent
+
+    def _tell_losses(self, losses: list[tuple[int, float]]) -> None:
+        if len(losses) < 2 or losses[-1][0] == self._drawn:
+            return
+        picture = loss_curve(losses, self._of, f"{self._name}: loss by step, and its moving average")
+        if self._curve is None:
+            key, words = f"{self._name}-loss{self._suffix}", f"Loss while {self._name} is trained"
+            self._curve = cast(UUID, create_image_artifact(picture, key=key, description=words))
+        else:
+            with connected() as client:
+                client.update_artifact(self._curve, ArtifactUpdate(data=picture))
+        self._drawn = losses[-1][0]

@@ -1,10 +1,13 @@
 """One training run: what it leaves on the Hub, what it does not try again, and how it goes on after it was stopped."""
 
 import json
+from base64 import b64decode
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
 from prefect.flow_engine import run_flow
@@ -39,7 +42,17 @@ def test_a_run_publishes_one_version_with_its_space_and_tells_people(world: Worl
     assert [version.clip for version in there.versions] == [74.5]
     assert "Gate: passed" in artifact("grey-cat-metrics")
     assert "60.0 with the initializer, 74.5 with the token" in artifact("grey-cat-metrics")
-    assert artifact("grey-cat-samples") == f"{world.hub}/local/grey-cat/resolve/v1/samples/grid.png"
+    page = artifact("grey-cat-metrics")
+    assert all(f"![{words}](data:image/webp;" in page for words in ("without training", "with the learned token"))
+    assert f"[v1]({world.hub}/local/grey-cat/tree/v1)" in page
+    assert f"({world.hub}/spaces/local/grey-cat)" in page
+    shown = Image.open(BytesIO(b64decode(artifact("grey-cat-samples").removeprefix("data:image/webp;base64,"))))
+    assert shown.format == "WEBP"
+    run = last_run("train-concept")
+    assert (run.name, run.state and run.state.message) == (
+        f"grey-cat v1 {parameters['fingerprint'][:8]}", "v1 published, passed, released"
+    )  # fmt: skip
+    assert "version:v1" in run.tags
     assert not world.run_folder(parameters["fingerprint"]).output.exists(), "it is on the Hub now"
 
     assert train_concept(**parameters) == "v1", "a second run of the same fingerprint finds the version"
@@ -119,6 +132,11 @@ def test_a_version_that_does_not_pass_its_gate_is_published_and_not_released(wor
     assert there.space is None
     assert world.planned("poor-cat").health == "Degraded"
     assert "rejected" in artifact("poor-cat-metrics")
+    said = last_run("train-concept").state
+    assert ((said and said.message) or "").startswith("v1 published, rejected (")
+    assert "; nothing is served: change the pictures or the settings, or set `release: v1`" in (
+        (said and said.message) or ""
+    )
 
     world.write("poor-cat", release="v1")
     world.push("We want it all the same")
@@ -257,7 +275,7 @@ def test_the_form_needs_a_name_only(world: World) -> None:
     parameters = world.trained("form-cat")
     ended = started_by_form("form-cat")
     assert ended.state_name == "Completed"
-    assert (ended.name, ended.parameters) == (f"form-cat {parameters['fingerprint'][:8]}", parameters)
+    assert (ended.name, ended.parameters) == (f"form-cat v1 {parameters['fingerprint'][:8]}", parameters)
     assert [one.id for one in training_runs(parameters["fingerprint"])] == [ended.id], "plans find it"
     assert world.branches("form-cat") == ["main", "v1"]
 
