@@ -37,6 +37,7 @@ COMMANDS = {
     "adopt": ("cli.adopt", "Take over repos on the Hub that this installation did not make."),
     "delete": ("cli.delete", "Delete a concept that is no longer in git from the Hub, with all its versions."),
     "deploy": ("cli.deploy", "Register the flows on your Prefect server, beside other installations."),
+    "worker": ("cli.worker", "Check the settings of this machine, then run what your Prefect server schedules."),
     "up": ("cli.up", "Run everything on this machine: Prefect with its UI, a local Hub, and the flows."),
     "demo": ("cli.demo", "Run the complete workflow on this machine: images in git become a published concept."),
     "playground": ("cli.playground", "Open a published concept's Space on this machine."),
@@ -48,8 +49,17 @@ GROUPS = {
         {"serve": ("cli.hub_serve", "Serve the local Hub alone, in the foreground.")},
     ),
     "setup": (
-        "Prepare a backend for trainings.",
-        {"gcp": ("cli.setup_gcp", "Register the Prefect blocks that trainings on Vertex AI need, and check the rest.")},
+        "Prepare trainings on Vertex AI, and the work pool of your workers.",
+        {
+            "gcp": (
+                "cli.setup_gcp",
+                "Register the Prefect blocks that trainings on Vertex AI need, and check the rest.",
+            ),
+            "pool": (
+                "cli.setup_pool",
+                "Create the work pool on your Prefect server: processes, docker, Kubernetes, Cloud Run.",
+            ),
+        },
     ),
     "base": (
         "The base models that concepts are trained on.",

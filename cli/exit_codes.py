@@ -19,6 +19,7 @@ EXIT_CODES = {
     "lint": {0: "no error (with --strict: no warning either)", 1: "there are errors to correct"},
     "verify": {0: "all checks passed", 1: "a check failed"},
     "doctor": {0: "all checks passed", 1: "a check failed"},
+    "worker": {0: "with --check: all checks passed", 1: "settings are wrong, or with --check a check failed"},
     "setup gcp": {0: "ready for trainings", 1: "a requirement is missing"},
 }
 """Exit codes of commands whose exit code is a result."""

@@ -68,7 +68,7 @@ def command(
         concepts = names or {one.concept for one in verdicts} | read_desired(installation).concepts.keys()
         staging = clean_staging(installation, concepts, delete=apply)
         bucket = {}
-        if not names and installation.vertex is not None:
+        if not names and (installation.vertex is not None or installation.settings.results_bucket is not None):
             age = timedelta(days=Keep().days if days is None else days)
             moment = hub.hub_time(hub.HubSession(installation.hub))
             bucket = clean_bucket(installation, moment - age, delete=apply)

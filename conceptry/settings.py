@@ -58,7 +58,26 @@ class DeploymentSettings(BaseSettings):
     )
 
 
-class Settings(BaseWeightsSettings, DeploymentSettings):
+class CodeSettings(BaseSettings):
+    """Settings of the code that a worker runs, if not the one that is installed beside it."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True
+    )
+
+    code: str | None = Field(
+        None,
+        repr=False,
+        description="URL of a git repo with Conceptry's code, which a worker clones for every run; left out, a run "
+        "uses the code that is installed beside the worker.",
+    )
+    code_branch: str = Field("main", description="Branch of that repo, or a tag.")
+    code_login: SecretStr | None = Field(
+        None, description="USER:PASSWORD, percent-encoded, for that repo if it is at an http(s) address. Never printed."
+    )
+
+
+class Settings(BaseWeightsSettings, DeploymentSettings, CodeSettings):
     """Settings of one installation. Arguments win over the environment.
 
     Raises:
@@ -72,7 +91,11 @@ class Settings(BaseWeightsSettings, DeploymentSettings):
         "Never printed.",
     )
     branch: str = Field("main", description="Branch of that repo that says what should exist.")
-    work: Path = Field(Path(".conceptry/work"), description="Scratch folder for mirrors, images and runs.")
+    work: Path = Field(
+        Path(".conceptry/work"),
+        validate_default=False,
+        description="Scratch folder for mirrors, images and runs; an absolute path. A worker has no default.",
+    )
     hub_endpoint: str = Field("https://huggingface.co", description="Address of the Hub.")
     hub_owner: str = Field(description="User or organization on the Hub that owns the concepts' repos.")
     hub_token: SecretStr | None = Field(None, description="Hub token that may write; never printed.")
@@ -83,6 +106,11 @@ class Settings(BaseWeightsSettings, DeploymentSettings):
         None,
         description="Hub token with which private Spaces read their model; it should only read. Left out, they get no "
         "token: hub_token never goes to a Space. Never printed.",
+    )
+    results_bucket: str | None = Field(
+        None,
+        description="Name of a Prefect block GcsBucket whose bucket keeps what finished steps of a training made, so "
+        "that a retry on another machine goes on at the step that failed; left out, the work folder alone keeps it.",
     )
     backend: Literal["local", "vertex"] = Field("local", description="Where training runs.")
     max_parallel: int = Field(1, ge=1, description="Trainings at the same time.")
@@ -113,12 +141,20 @@ class Settings(BaseWeightsSettings, DeploymentSettings):
 
     @model_validator(mode="before")
     @classmethod
-    def _separate_login(cls, values: Any) -> Any:
-        """Move the login of the repo's address to `repo_login`, so that the address can be printed."""
-        if isinstance(values, dict) and isinstance(values.get("repo"), str):
-            address, login = split_login(values["repo"])
-            return {**values, "repo": address, **({"repo_login": login} if login else {})}
+    def _separate_logins(cls, values: Any) -> Any:
+        """Move the login of the repos' addresses to `repo_login` and `code_login`, so that addresses can be printed."""
+        for name in ("repo", "code"):
+            if isinstance(values, dict) and isinstance(values.get(name), str):
+                address, login = split_login(values[name])
+                values = {**values, name: address, **({f"{name}_login": login} if login else {})}
         return values
+
+    @field_validator("work")
+    @classmethod
+    def _absolute(cls, folder: Path) -> Path:
+        if not folder.is_absolute():
+            raise ValueError("must be an absolute path, for example /var/lib/conceptry/work")
+        return folder
 
     @field_validator("hub_endpoint")
     @classmethod

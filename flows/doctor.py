@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import platform
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from typing import Any
@@ -35,6 +35,8 @@ CLOCK = timedelta(minutes=1)
 """Difference of clocks that is not reported."""
 FREE_BYTES = 5e9
 """Free space of the scratch folder that is enough: records and results of a training, and a base model."""
+DEPLOYMENTS = "deployments"
+"""Title of the check whether workers ask for runs."""
 FOREIGN = "https://foreign.example"
 _GIB = 2**30
 _LOCKED = "see docs/secrets.md: set PREFECT_SERVER_API_AUTH_STRING, _CSRF_PROTECTION_ENABLED and _CORS_ALLOWED_ORIGINS"
@@ -42,9 +44,11 @@ _LOCKED = "see docs/secrets.md: set PREFECT_SERVER_API_AUTH_STRING, _CSRF_PROTEC
 _Check = Callable[[Installation], Check]
 
 
-def check_installation(installation: Installation) -> Iterator[Check]:
-    """Run the checks one after the other."""
+def check_installation(installation: Installation, without: Collection[str] = ()) -> Iterator[Check]:
+    """Run the checks one after the other, but not those with the titles in `without`."""
     for title, check in CHECKS.items():
+        if title in without:
+            continue
         try:
             yield check(installation)
         except ConceptryError as error:
@@ -123,6 +127,15 @@ def _space_token(installation: Installation) -> Check:
     return Check("Space token", True, role)
 
 
+def _results(installation: Installation) -> Check:
+    block, title = installation.settings.results_bucket, "results bucket"
+    if block is None:
+        return Check(title, True, "none: a retry on another machine starts over (CONCEPTRY_RESULTS_BUCKET)")
+    from tasks.training.step_archive import open_results  # Google's clients take seconds to import
+
+    return Check(title, True, f"gs://{open_results(block).name}")
+
+
 def _clock(installation: Installation) -> Check:
     off = datetime.now(UTC) - hub_time(HubSession(installation.hub))
     words = f"{abs(off.total_seconds()):.0f} s {'ahead of' if off > timedelta(0) else 'behind'} the Hub's"
@@ -160,7 +173,7 @@ def _locked(installation: Installation) -> Check:
 
 
 def _deployments(installation: Installation) -> Check:
-    title = "deployments"
+    title = DEPLOYMENTS
     if get_current_settings().api.url is None:
         return Check(title, True, "no server is configured")
     suffix, mine = installation.settings.deployment_suffix, installation_tag(installation.id)
@@ -183,7 +196,7 @@ def _deployment_problem(server: SyncPrefectClient, name: str, mine: str) -> tupl
         return f"{name} is paused", f"`prefect deployment resume {name}`, if that is not on purpose"
     if found.status is not DeploymentStatus.READY:
         pool = found.work_pool_name or "conceptry"
-        return f"nobody asks for runs of {name}", f"start a worker: `prefect worker start --pool {pool}`"
+        return f"nobody asks for runs of {name}", f"start a worker: `conceptry worker` (work pool {pool})"
     return None
 
 
@@ -209,9 +222,10 @@ CHECKS: dict[str, _Check] = {
     "DVC remote": _images,
     "Hub token": _token,
     "Space token": _space_token,
+    "results bucket": _results,
     "clock": _clock,
     "Prefect": _server,
     "Prefect is locked": _locked,
-    "deployments": _deployments,
+    DEPLOYMENTS: _deployments,
 }
 """Checks by title, in their order."""

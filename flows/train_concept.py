@@ -50,7 +50,7 @@ from tasks.locks import run_id, slot
 from tasks.prefect_client import SERVER_ERRORS
 from tasks.records.tasks import write_records
 from tasks.run_folder import RunFolder
-from tasks.training.tasks import is_cancelled, read_cost, train
+from tasks.training.tasks import is_cancelled, open_run_folder, read_cost, train
 from tasks.training.training_request import read_results
 from trainer.metrics import TrainingMetrics
 
@@ -85,7 +85,7 @@ def train_concept(
             if other := claim(installation, job):
                 return Completed(name="Skipped", message=f"The run {other} trains the same.")
             revision, fingerprint = job.revision, job.fingerprint
-        folder = RunFolder(installation.work.run(fingerprint))
+        folder = open_run_folder(installation, name, fingerprint)
         with sign_of_life(installation), folder.lock(run_id(), wait) as lock:
             return publish_and_release(
                 installation, folder, lock, TrainingParameters(name, revision, fingerprint, retrain)
@@ -146,7 +146,10 @@ def publish_and_release(
     served = cast(str | None, release(published))
     if not told:
         announced(installation, session, folder, version)
-    folder.clear()
+    try:
+        folder.clear()
+    except ConceptryError as error:
+        get_run_logger().warning("`conceptry gc` deletes what is left in the bucket: %s", error)
     return Completed(data=version.name, message=outcome(version, served, already=already))
 
 

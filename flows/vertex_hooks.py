@@ -32,20 +32,33 @@ def cancel_jobs(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> N
 def clean_bucket(installation: Installation, before: datetime, *, delete: bool) -> dict[str, int]:
     """Find, and with `delete` remove, objects of trainings that no run needs; return their bytes by gs:// address.
 
+    Both buckets are cleaned: that of Vertex AI, if it is configured, and that of CONCEPTRY_RESULTS_BUCKET.
+
     Objects of a live job or an active run are kept, and those written after `before`, because a failed run
     resumes from its checkpoint when the user retries it.
 
     Raises:
-        SettingsError, TransientError: Vertex AI is not configured, or the bucket cannot be read or written.
+        SettingsError, TransientError: the settings of Vertex AI are wrong, or a bucket cannot be read or written.
     """
     # Imported here for the same reason.
     from tasks.training import vertex_clients
     from tasks.training.bucket import clean_prefixes
+    from tasks.training.step_archive import open_results
 
-    cloud = vertex_clients.open_cloud(installation.vertex_settings())
-    needed = {job.home.rstrip("/").rpartition("/")[2] for job in cloud.jobs.live(installation.id)}
+    needed: set[str] = set()
+    buckets: dict[str, Any] = {}
+    if installation.vertex is not None:
+        cloud = vertex_clients.open_cloud(installation.vertex_settings())
+        needed |= {job.home.rstrip("/").rpartition("/")[2] for job in cloud.jobs.live(installation.id)}
+        buckets[cloud.bucket.name] = cloud.bucket
+    if installation.settings.results_bucket is not None:
+        results = open_results(installation.settings.results_bucket)
+        buckets.setdefault(results.name, results)
     with training_runs(installation) as runs:
         needed |= {str(run.parameters.get("fingerprint")) for run in runs.active()}
-    return clean_prefixes(
-        cloud.bucket, installation.id, lambda _, fingerprint: fingerprint in needed, before=before, delete=delete
-    )
+    found: dict[str, int] = {}
+    for bucket in buckets.values():
+        found |= clean_prefixes(
+            bucket, installation.id, lambda _, fingerprint: fingerprint in needed, before=before, delete=delete
+        )
+    return found

@@ -198,6 +198,7 @@ class Setup:
             "space_token": LOCAL_READ_TOKEN,
             "backend": "vertex" if self.cloud_emulated else self.backend,
             "max_parallel": self.max_parallel,
+            "results_bucket": None,
             # Its Prefect server is its own.
             "deployment_suffix": "",
         }

@@ -10,17 +10,37 @@ config.json trainer.log lock        kept when the rest is cleared after publishi
 import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from tasks.locks import abandoned, hold, holder_of
 
 
+class Archive(Protocol):
+    """Copies of what finished steps made, which other machines can read; see `tasks.training.step_archive`."""
+
+    def fetch(self, step: str, made: Path, record: Path) -> bool:
+        """Restore the folder that a step made, and its record; return whether they were kept."""
+
+    def keep(self, step: str, made: Path, record: Path) -> None:
+        """Keep the folder that a step made, and its record."""
+
+    def clear(self) -> None:
+        """Delete all that is kept."""
+
+
 @dataclass(frozen=True)
 class RunFolder:
-    """Paths of one training's folder."""
+    """Paths of one training's folder.
+
+    Attributes:
+        root: The folder.
+        archive: Copies of what its steps made; None if only this machine has them.
+    """
 
     root: Path
+    archive: Archive | None = field(default=None, repr=False, compare=False)
 
     @property
     def images(self) -> Path:
@@ -73,7 +93,13 @@ class RunFolder:
         return abandoned(self.root / "lock", holder)
 
     def clear(self) -> None:
-        """Delete everything that is on the Hub after the version was published."""
+        """Delete everything that is on the Hub after the version was published.
+
+        Raises:
+            TransientError, SettingsError: the archive cannot be cleared; the folder is.
+        """
         fetched = (self.released, self.initial, self.records, self.images)
         for folder in (self.results, self.bundle, self.output, *fetched):
             shutil.rmtree(folder, ignore_errors=True)
+        if self.archive is not None:
+            self.archive.clear()

@@ -37,7 +37,8 @@ fetch_initial = task(name="fetch the initial version", tags=["hub"], **RETRY_TRA
 repair = task(name="repair branches and tags", tags=["hub"], **RETRY_TRANSIENT)(repair_refs)
 
 
-@cached_task("judge and assemble", lambda run: run.bundle)
+# Not archived: a bundle depends on the gate and the name, too, which may change until it is published.
+@cached_task("judge and assemble", lambda run: run.bundle, archived=False)
 def assemble_version(
     run: RunFolder,
     job: TrainingJob,

@@ -59,6 +59,23 @@ def train(
     return str(run.output)
 
 
+def open_run_folder(installation: Installation, name: str, fingerprint: str) -> RunFolder:
+    """Return the folder of a training, with its archive if results are kept in a bucket.
+
+    Raises:
+        SettingsError, TransientError: the bucket cannot be opened.
+    """
+    root, block = installation.work.run(fingerprint), installation.settings.results_bucket
+    if block is None:
+        return RunFolder(root)
+    # Imported here: Google's clients take seconds to import, and most installations use none.
+    from tasks.training.custom_job import JobSpec
+    from tasks.training.step_archive import StepArchive, open_results
+
+    bucket = open_results(block)
+    return RunFolder(root, StepArchive(bucket, JobSpec(name, fingerprint, installation.id, run_id(), bucket.name)))
+
+
 def read_cost(output: Path) -> dict[str, Any] | None:
     """Return the cost of a training, for the manifest; None if it ran on this machine."""
     path = output / "cost.json"

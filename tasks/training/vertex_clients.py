@@ -34,13 +34,12 @@ def open_cloud(settings: VertexSettings, warn: Callable[[str], None] = lambda _:
     """
     # Imported here: prefect_gcp takes seconds to import, and `make_cloud` needs only its blocks.
     from prefect_gcp import GcpCredentials
-    from prefect_gcp.cloud_storage import GcsBucket
 
     def connect(endpoint: str) -> Any:
         credentials = _load(GcpCredentials, settings.credentials)
         return credentials.get_job_service_client({"api_endpoint": endpoint})
 
-    return make_cloud(settings, connect, lambda: _load(GcsBucket, settings.bucket), warn)
+    return make_cloud(settings, connect, lambda: load_gcs_bucket(settings.bucket), warn)
 
 
 def make_cloud(
@@ -73,6 +72,17 @@ def make_cloud(
     bucket = RenewedBucket(open_bucket(), open_bucket)
     jobs = VertexJobs(settings, connect, warn, places=lambda installation: Places(bucket, installation))
     return Cloud(settings, jobs, bucket, read_lines)
+
+
+def load_gcs_bucket(name: str) -> Any:
+    """Return a Prefect block GcsBucket.
+
+    Raises:
+        SettingsError: it does not exist.
+    """
+    from prefect_gcp.cloud_storage import GcsBucket
+
+    return _load(GcsBucket, name)
 
 
 def _load(block: Any, name: str) -> Any:

@@ -78,3 +78,19 @@ def test_a_login_may_be_set_on_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = Settings(hub_owner="b")
     assert settings.repo_login is not None
     assert settings.repo_login.get_secret_value() == "ann:secret"
+
+
+def test_a_work_folder_that_is_given_is_absolute(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each command and each run would have one of its own otherwise, in the folder where it happens to start."""
+    monkeypatch.setenv("CONCEPTRY_WORK", "work")
+    with pytest.raises(SettingsError, match="CONCEPTRY_WORK: must be an absolute path, for example /"):
+        Settings(repo="a", hub_owner="b")
+    monkeypatch.setenv("CONCEPTRY_WORK", "/var/work")
+    assert Settings(repo="a", hub_owner="b").work == Path("/var/work")
+
+
+def test_the_login_of_the_code_is_kept_apart_from_its_address() -> None:
+    settings = Settings(repo="a", hub_owner="b", code="https://ann:hf_very_secret@example.org/code.git")
+    assert settings.code == "https://example.org/code.git"
+    assert settings.code_login is not None
+    assert TOKEN not in f"{settings} {settings!r}"

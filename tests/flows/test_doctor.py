@@ -63,7 +63,7 @@ def test_deployments_without_a_worker(tagged: World) -> None:
     tagged.push()
     found = checks(tagged.installation)["deployments"]
     assert "nobody asks for runs of watch/watch" in found.found
-    assert "prefect worker start" in found.next_step
+    assert "`conceptry worker`" in found.next_step
 
 
 def test_every_system_that_is_away_is_one_finding(world: World) -> None:

@@ -1,0 +1,59 @@
+"""`conceptry worker`: check the settings, then become Prefect's worker of this installation's work pool."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from prefect.settings import get_current_settings
+
+from conceptry.errors import SettingsError
+from flows.doctor import DEPLOYMENTS, check_installation
+from flows.pull_step import worker_installation
+from flows.work_pool import pool_name
+from local.console import out, print_check
+from tasks.processes import python_module
+
+
+def command(
+    limit: Annotated[int, typer.Option("--limit", help="Runs at the same time.", min=1)] = 4,
+    check: Annotated[bool, typer.Option("--check", help="Only check; start no worker.")] = False,
+) -> None:
+    """Check the settings in the environment, then start `prefect worker` for this installation's work pool.
+
+    Wrong settings end it at once, with all of them in one message. What may pass, for example a Hub that cannot be
+    reached, is printed, and the worker starts. Exit code of --check: 0 all checks passed, 1 a check failed.
+    """
+    installation = worker_installation()
+    if installation.settings.backend == "vertex":
+        installation.vertex_settings()
+    if not get_current_settings().api.url:
+        raise SettingsError("no Prefect server is configured", next_step="set PREFECT_API_URL")
+    make_writable(installation.work.root)
+    console, failed = out(), 0
+    for result in check_installation(installation, without=(DEPLOYMENTS,)):
+        failed += not result.ok
+        print_check(console, result)
+    if check:
+        raise typer.Exit(1 if failed else 0)
+    pool = pool_name(installation.settings)
+    start = python_module("prefect", "worker", "start", "--pool", pool, "--limit", str(limit))
+    sys.stdout.flush()
+    os.execve(start[0], start, {**os.environ, "PYTHONSAFEPATH": "1"})
+
+
+def make_writable(folder: Path) -> None:
+    """Create the work folder, and check that this user may write to it.
+
+    Raises:
+        SettingsError: the user may not.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(f"CONCEPTRY_WORK cannot be created: {error}", next_step="create it for this user") from None
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise SettingsError(f"CONCEPTRY_WORK={folder} cannot be written", next_step="give it to the user of the worker")
