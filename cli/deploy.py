@@ -5,8 +5,10 @@ from __future__ import annotations
 import subprocess
 import tempfile
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
+from uuid import UUID
 
 import typer
 import yaml
@@ -17,6 +19,13 @@ from cli.exit_codes import DEPLOY_CHANGES, DEPLOY_DONE
 from conceptry.errors import ConceptryError, SettingsError
 from conceptry.installation_id import installation_id
 from conceptry.settings import Settings
+from flows.automations import (
+    AutomationChange,
+    compare_automations,
+    declared_automations,
+    deploy_automation,
+    notification_block,
+)
 from flows.declared_deployments import FILE, read_declared
 from flows.deployment_changes import (
     DeploymentChange,
@@ -34,6 +43,8 @@ from tasks.processes import python_module
 STEP = "flows.deployments.deploy_step"
 """Build step in prefect.yaml that checks the names, and gets the suffix."""
 
+KEPT = "`conceptry deploy --prune` deletes it"
+
 
 def command(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would change, and change nothing.")] = False,
@@ -47,9 +58,13 @@ def command(
 ) -> None:
     """Register the flows on the Prefect server of PREFECT_API_URL, as prefect.yaml declares them.
 
-    Prints a line for each deployment. What users set stays: a pause, a schedule that they changed, switched off, added
-    or deleted, a trigger that they switched off. What was deployed last is recorded in the variable
+    Prints a line for each deployment and automation. What users set stays: a pause, a schedule that they changed,
+    switched off, added or deleted, a trigger that they switched off. What was deployed last is recorded in the variable
     `conceptry-deployed` of the server: where a schedule is still as it was deployed, it follows prefect.yaml.
+
+    Creates the automations of the installation, too, which tell of trainings that failed, versions that did not pass,
+    long waits, lost hosts, the budget and repaired drift: to the block that CONCEPTRY_NOTIFICATION_BLOCK names, else in
+    the event feed. One that a user switched off stays so.
 
     With CONCEPTRY_DEPLOYMENT_SUFFIX=-second it registers `watch/watch-second` and so on, for the work pool
     `conceptry-second`; the worker of that pool needs the same settings. Deployments of another installation are not
@@ -65,24 +80,55 @@ def command(
     mine = installation_id(settings.hub_endpoint, settings.hub_owner, settings.repo, settings.branch)
     with connected() as client:
         check_work_pools(client, declared)
-        changes = compare_deployments(client, declared, suffix)
-        removed = removed_deployments(client, declared, mine)
+        automations = declared_automations(mine, suffix, notification_block(client, settings.notification_block))
+        found = Changes(
+            compare_deployments(client, declared, suffix),
+            compare_automations(client, automations, mine),
+            removed_deployments(client, declared, mine),
+        )
         if dry_run:
-            _print([*map(str, changes), *(f"{name}: {_removed(prune_removed)}" for name in removed)])
-            todo = any(change.found is None or change.changes for change in changes) or (removed and prune_removed)
-            raise typer.Exit(DEPLOY_CHANGES if todo else DEPLOY_DONE)
-        _deploy(client, changes, suffix)
-        lines = [str(change) for change in changes]
-        for name, deployment in removed.items():
-            if prune_removed:
-                prune(client, deployment)
-            lines.append(f"{name}: {'deleted, with its automations' if prune_removed else _removed(False)}")
-    _print(lines)
+            _print(found.lines("to be deleted" if prune_removed else KEPT))
+            raise typer.Exit(DEPLOY_CHANGES if found.any(prune_removed) else DEPLOY_DONE)
+        _deploy(client, found.deployments, suffix)
+        for automation in found.automations:
+            deploy_automation(client, automation)
+        if prune_removed:
+            _prune(client, found)
+    _print(found.lines("deleted" if prune_removed else KEPT))
 
 
-def _removed(prune_removed: bool) -> str:
-    what = "no longer in prefect.yaml; "
-    return what + ("to be deleted, with its automations" if prune_removed else "`conceptry deploy --prune` deletes it")
+@dataclass(frozen=True)
+class Changes:
+    """What a deploy does; `removed` are deployments that prefect.yaml no longer declares."""
+
+    deployments: tuple[DeploymentChange, ...]
+    automations: tuple[AutomationChange, ...]
+    removed: Mapping[str, UUID]
+
+    def any(self, prune_removed: bool) -> bool:
+        """Whether something changes."""
+        undeclared = bool(self.removed) or any(one.wanted is None for one in self.automations)
+        return (
+            any(one.found is None or one.changes for one in self.deployments)
+            or any(one.changes for one in self.automations)
+            or (prune_removed and undeclared)
+        )
+
+    def lines(self, removed: str) -> list[str]:
+        """Return a line for each deployment and automation; `removed` says what happens to those not declared."""
+        return [
+            *map(str, self.deployments),
+            *(f"{name}: no longer in prefect.yaml: {removed}, with its automations" for name in self.removed),
+            *(f"{one}: {removed}" if one.wanted is None else str(one) for one in self.automations),
+        ]
+
+
+def _prune(client: SyncPrefectClient, found: Changes) -> None:
+    for deployment in found.removed.values():
+        prune(client, deployment)
+    for automation in found.automations:
+        if automation.wanted is None and automation.found is not None:
+            client.delete_automation(automation.found.id)
 
 
 def _print(lines: Iterable[str]) -> None:

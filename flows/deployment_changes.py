@@ -19,6 +19,7 @@ from prefect.events.schemas.automations import Automation
 from prefect.exceptions import ObjectNotFound
 
 from conceptry.errors import SettingsError
+from flows.automations import differing
 from flows.declared_deployments import DeclaredDeployment
 from flows.deployment_record import LastDeployment, Record, read_record, write_record
 from flows.deployments import installation_tag
@@ -151,16 +152,9 @@ def _other_triggers(
         wanted = trigger.as_automation()
         names.add(wanted.name)
         there = found.get(wanted.name)
-        parts = ("description", "trigger", "actions")
-        if there is None or any(_dump(getattr(wanted, part)) != _dump(getattr(there, part)) for part in parts):
+        if there is None or differing(wanted, there):
             return True
     return any(name in found for name in set(last.triggers) - names)
-
-
-def _dump(part: Any) -> Any:
-    if isinstance(part, list):
-        return [_dump(one) for one in part]
-    return part.model_dump(mode="json", exclude={"id"}) if hasattr(part, "model_dump") else part
 
 
 def settle(client: SyncPrefectClient, changes: Sequence[DeploymentChange], suffix: str) -> None:

@@ -25,6 +25,12 @@ from prefect.settings import get_current_settings
 from conceptry.errors import SettingsError
 from conceptry.installation import Installation
 from conceptry.settings import Settings
+from flows.automations import (
+    compare_automations,
+    declared_automations,
+    deploy_automation,
+    notification_block,
+)
 from flows.current_installation import build_installation
 from flows.declared_deployments import DeclaredDeployment, read_declared
 from flows.deployment_changes import DeploymentChange, compare_deployments, settle
@@ -118,6 +124,7 @@ async def serve(installation: Installation, watch_every: float, *, take_over: bo
         await runner.aadd_deployment(runner_deployment(change))
     with get_client(sync_client=True) as client:
         settle(client, changes, suffix)
+        _deploy_automations(client, installation)
     for change in changes:
         if change.kept:
             print(f"serve: {change}", flush=True)
@@ -142,6 +149,18 @@ def _changes(client: SyncPrefectClient, installation: Installation, watch_every:
     # Releases without a record paused deployments when they stopped, so an unknown pause is not a user's.
     changes = compare_deployments(client, declared, installation.settings.deployment_suffix, unknown="update")
     return [change for change in changes if change.found is not None or change.declared.flow not in idle]
+
+
+def _deploy_automations(client: SyncPrefectClient, installation: Installation) -> None:
+    """Create or update the automations of an installation; a block that does not exist must not stop the flows."""
+    settings, block = installation.settings, None
+    try:
+        block = notification_block(client, settings.notification_block)
+    except SettingsError as error:
+        print(f"serve: notifications are not sent: {error}", flush=True)
+    declared = declared_automations(installation.id, settings.deployment_suffix, block)
+    for change in compare_automations(client, declared, installation.id):
+        deploy_automation(client, change)
 
 
 async def _run_until_cancelled(trainings: SteadyRunner, others: SteadyRunner) -> None:

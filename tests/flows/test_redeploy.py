@@ -1,6 +1,7 @@
 """`conceptry deploy` and `conceptry up` change what prefect.yaml changed, and leave what users set."""
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -13,12 +14,13 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import DeploymentUpdate, WorkPoolCreate
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import IntervalSchedule
-from prefect.events.actions import RunDeployment
+from prefect.events.actions import DoNothing, RunDeployment
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 from prefect.exceptions import ObjectNotFound
 
 from cli.deploy import command
 from conceptry.errors import SettingsError
+from flows.automations import NOTICES
 from flows.declared_deployments import DeclaredDeployment, read_declared
 from flows.deployment_changes import compare_deployments, settle
 from flows.deployment_record import VARIABLE
@@ -31,6 +33,7 @@ from tests.support.registry_world import World
 
 Deploy = Callable[..., tuple[int, dict[str, str]]]
 PUSHED = "watch when somebody pushed"
+LINE = re.compile(r"(?P<what>automation '[^']+'|\S+): (?P<said>.*)")
 TRIGGER = EventTrigger(expect={"nothing.of.this.kind"}, posture=Posture.Reactive, threshold=1, within=timedelta(0))
 
 
@@ -52,7 +55,8 @@ def deploy(capsys: pytest.CaptureFixture[str]) -> Deploy:
             command(dry_run=dry_run, prune_removed=prune)
         except typer.Exit as ended:
             code = ended.exit_code
-        return code, dict(line.split(": ", 1) for line in capsys.readouterr().out.splitlines())
+        lines = (LINE.fullmatch(line) for line in capsys.readouterr().out.splitlines())
+        return code, {line["what"]: line["said"] for line in lines if line}
 
     return run
 
@@ -102,10 +106,15 @@ def test_deploy_says_what_would_change_and_leaves_what_users_set(
         deploy()
     assert "prefect work-pool create conceptry-redeployed" in str(without.value)
     client.create_work_pool(WorkPoolCreate(name="conceptry-redeployed", type="process"))
+    monkeypatch.setenv("CONCEPTRY_NOTIFICATION_BLOCK", "slack-webhook/nobody")
+    with pytest.raises(SettingsError, match="there is no block slack-webhook/nobody"):
+        deploy()
+    monkeypatch.delenv("CONCEPTRY_NOTIFICATION_BLOCK")
 
     code, would = deploy(dry_run=True)
     assert code == 2
-    assert {f"{flow}/{flow}{suffix}" for flow in FLOWS} <= would.keys()
+    wanted = {f"{flow}/{flow}{suffix}" for flow in FLOWS}
+    assert would.keys() == wanted | {f"automation 'conceptry{suffix}: {notice.title}'" for notice in NOTICES}
     assert set(would.values()) == {"created"}
     with pytest.raises(ObjectNotFound):
         read(client, "watch", suffix)
@@ -142,6 +151,10 @@ def test_prune_deletes_what_prefect_yaml_dropped_and_nothing_of_others(
     owned = client.create_automation(
         AutomationCore(name="retrain it", trigger=TRIGGER, actions=runs, owner_resource=f"prefect.deployment.{dropped}")
     )
+    mine = f"conceptry.installation.{world.installation.id}"
+    client.create_automation(
+        AutomationCore(name="conceptry: no more", trigger=TRIGGER, actions=[DoNothing()], owner_resource=mine)
+    )
     code, told = deploy(dry_run=True)
     assert "`conceptry deploy --prune` deletes it" in told[f"retrain/retrain{suffix}"]
     code, would = deploy(dry_run=True, prune=True)
@@ -153,7 +166,8 @@ def test_prune_deletes_what_prefect_yaml_dropped_and_nothing_of_others(
     assert deploy(prune=True)[0] == 0
     with pytest.raises(ObjectNotFound):
         client.read_deployment(dropped)
-    assert "retrain it" not in {each.name for each in client.read_automations()}
+    left = {each.name for each in client.read_automations()}
+    assert left.isdisjoint({"retrain it", "conceptry: no more"})
     assert client.read_deployment(foreign).id == foreign
     assert read(client, "watch", suffix).tags == deployment_tags(world.installation.id)
 
