@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-PAGES = ["docs/architecture.md", "docs/secrets.md", "CONTRIBUTING.md", "README.md"]
+PAGES = ["docs/architecture.md", "docs/deploy.md", "docs/secrets.md", "CONTRIBUTING.md", "README.md"]
 
 
 @pytest.mark.parametrize("page", PAGES)
