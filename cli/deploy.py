@@ -4,55 +4,180 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+from uuid import UUID
 
 import typer
 import yaml
+from prefect.client.orchestration import SyncPrefectClient
 from prefect.settings import get_current_settings
 
-from conceptry.errors import SettingsError
+from cli.exit_codes import DEPLOY_CHANGES, DEPLOY_DONE
+from conceptry.errors import ConceptryError, SettingsError
+from conceptry.installation_id import installation_id
 from conceptry.settings import Settings
+from flows.automations import (
+    AutomationChange,
+    compare_automations,
+    declared_automations,
+    deploy_automation,
+    notification_block,
+)
+from flows.declared_deployments import FILE, read_declared
+from flows.deployment_changes import (
+    DeploymentChange,
+    check_work_pools,
+    compare_deployments,
+    prune,
+    removed_deployments,
+    settle,
+)
 from flows.deployments import checked_tags
-from local.serve_flows import FILE
+from local.console import err, out
+from tasks.prefect_client import connected
 from tasks.processes import python_module
 
 STEP = "flows.deployments.deploy_step"
 """Build step in prefect.yaml that checks the names, and gets the suffix."""
 
+KEPT = "`conceptry deploy --prune` deletes it"
 
-def command() -> None:
-    """Register the flows on the Prefect server of PREFECT_API_URL, as `prefect deploy --all` does with prefect.yaml.
+
+def command(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would change, and change nothing.")] = False,
+    prune_removed: Annotated[
+        bool,
+        typer.Option(
+            "--prune",
+            help="Delete deployments of this installation that prefect.yaml no longer declares, and their automations.",
+        ),
+    ] = False,
+) -> None:
+    """Register the flows on the Prefect server of PREFECT_API_URL, as prefect.yaml declares them.
+
+    Prints a line for each deployment and automation. What users set stays: a pause, a schedule that they changed,
+    switched off, added or deleted, a trigger that they switched off. What was deployed last is recorded in the variable
+    `conceptry-deployed` of the server: where a schedule is still as it was deployed, it follows prefect.yaml.
+
+    Creates the automations of the installation, too, which tell of trainings that failed, versions that did not pass,
+    long waits, lost hosts, the budget and repaired drift: to the block that CONCEPTRY_NOTIFICATION_BLOCK names, else in
+    the event feed. One that a user switched off stays so.
 
     With CONCEPTRY_DEPLOYMENT_SUFFIX=-second it registers `watch/watch-second` and so on, for the work pool
     `conceptry-second`; the worker of that pool needs the same settings. Deployments of another installation are not
     replaced.
+
+    Exit code: 0 done; with --dry-run 0 if nothing would change, 2 if something would.
     """
     if not get_current_settings().api.url:
         raise SettingsError("no Prefect server is configured", next_step="set PREFECT_API_URL")
-    suffix = Settings().deployment_suffix
-    checked_tags(suffix)
-    with tempfile.TemporaryDirectory(prefix="conceptry-deploy-") as folder:
+    settings = Settings()
+    suffix = settings.deployment_suffix
+    declared = read_declared(suffix, checked_tags(suffix))
+    mine = installation_id(settings.hub_endpoint, settings.hub_owner, settings.repo, settings.branch)
+    with connected() as client:
+        check_work_pools(client, declared)
+        automations = declared_automations(mine, suffix, notification_block(client, settings.notification_block))
+        found = Changes(
+            compare_deployments(client, declared, suffix),
+            compare_automations(client, automations, mine),
+            removed_deployments(client, declared, mine),
+        )
+        if dry_run:
+            _print(found.lines("to be deleted" if prune_removed else KEPT))
+            raise typer.Exit(DEPLOY_CHANGES if found.any(prune_removed) else DEPLOY_DONE)
+        _deploy(client, found.deployments, suffix)
+        for automation in found.automations:
+            deploy_automation(client, automation)
+        if prune_removed:
+            _prune(client, found)
+    _print(found.lines("deleted" if prune_removed else KEPT))
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What a deploy does; `removed` are deployments that prefect.yaml no longer declares."""
+
+    deployments: tuple[DeploymentChange, ...]
+    automations: tuple[AutomationChange, ...]
+    removed: Mapping[str, UUID]
+
+    def any(self, prune_removed: bool) -> bool:
+        """Whether something changes."""
+        undeclared = bool(self.removed) or any(one.wanted is None for one in self.automations)
+        return (
+            any(one.found is None or one.changes for one in self.deployments)
+            or any(one.changes for one in self.automations)
+            or (prune_removed and undeclared)
+        )
+
+    def lines(self, removed: str) -> list[str]:
+        """Return a line for each deployment and automation; `removed` says what happens to those not declared."""
+        return [
+            *map(str, self.deployments),
+            *(f"{name}: no longer in prefect.yaml: {removed}, with its automations" for name in self.removed),
+            *(f"{one}: {removed}" if one.wanted is None else str(one) for one in self.automations),
+        ]
+
+
+def _prune(client: SyncPrefectClient, found: Changes) -> None:
+    for deployment in found.removed.values():
+        prune(client, deployment)
+    for automation in found.automations:
+        if automation.wanted is None and automation.found is not None:
+            client.delete_automation(automation.found.id)
+
+
+def _print(lines: Iterable[str]) -> None:
+    for line in lines:
+        out().print(line, markup=False, soft_wrap=True)
+
+
+def _deploy(client: SyncPrefectClient, changes: tuple[DeploymentChange, ...], suffix: str) -> None:
+    """Run `prefect deploy` with what prefect.yaml declares and users set; then update schedules.
+
+    Raises:
+        ConceptryError: `prefect deploy` failed; its output was printed.
+    """
+    with tempfile.TemporaryDirectory(prefix="conceptry-deploy-") as folder, err().status("Deploying..."):
         file = Path(folder) / "prefect.yaml"
         declared = yaml.safe_load(FILE.read_text(encoding="utf-8"))
-        file.write_text(yaml.safe_dump(with_suffix(declared, suffix)), encoding="utf-8")
+        file.write_text(yaml.safe_dump(file_content(declared, changes, suffix)), encoding="utf-8")
         arguments = ["--no-prompt", "deploy", "--all", "--prefect-file", str(file)]
-        done = subprocess.run(python_module("prefect", *arguments), check=False)
-    raise typer.Exit(min(done.returncode, 1))
+        done = subprocess.run(python_module("prefect", *arguments), capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        err().print(done.stdout + done.stderr, markup=False, soft_wrap=True)
+        raise ConceptryError("`prefect deploy` failed", next_step="see its output above, correct it and deploy again")
+    settle(client, changes, suffix)
 
 
-def with_suffix(declared: dict[str, Any], suffix: str) -> dict[str, Any]:
-    """Return the content of prefect.yaml with a suffix on the names of deployments and work pools."""
+def file_content(declared: Mapping[str, Any], changes: Iterable[DeploymentChange], suffix: str) -> dict[str, Any]:
+    """Return the content of prefect.yaml for Prefect's own deploy.
+
+    Deployments and work pools have the suffix. Schedules of deployments that exist are left out (`settle` updates
+    them), pauses and triggers are as `changes` say.
+    """
     build = [
         {name: {**inputs, "suffix": suffix} if name == STEP else inputs for name, inputs in step.items()}
         for step in declared["build"]
     ]
-    named = [
-        {
-            **one,
-            "name": one["name"] + suffix,
-            "work_pool": {**one["work_pool"], "name": one["work_pool"]["name"] + suffix},
-        }
-        for one in declared["deployments"]
+    by_flow = {change.declared.flow: change for change in changes}
+    return {**declared, "build": build, "deployments": [_entry(one, by_flow) for one in declared["deployments"]]}
+
+
+def _entry(one: Mapping[str, Any], by_flow: Mapping[str, DeploymentChange]) -> dict[str, Any]:
+    change = by_flow[one["name"]]
+    triggers = [
+        {**trigger, "enabled": False} if trigger["name"] in change.triggers_off else trigger
+        for trigger in one.get("triggers", [])
     ]
-    return {**declared, "build": build, "deployments": named}
+    return {
+        **{key: value for key, value in one.items() if key != "schedules" or change.found is None},
+        "name": change.declared.name,
+        "work_pool": {**one["work_pool"], "name": change.declared.pool},
+        "paused": change.paused,
+        "triggers": triggers,
+    }

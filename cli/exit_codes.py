@@ -9,7 +9,13 @@ COMMON = {
 """Exit codes of every command that EXIT_CODES does not list."""
 
 PLAN_IN_SYNC, PLAN_BROKEN, PLAN_CHANGES = 0, 1, 2
+DEPLOY_DONE, DEPLOY_CHANGES = 0, 2
 EXIT_CODES = {
+    "deploy": {
+        DEPLOY_DONE: "deployed; with --dry-run: nothing would change",
+        1: "nothing was deployed, or not everything",
+        DEPLOY_CHANGES: "with --dry-run: something would change",
+    },
     "plan": {
         PLAN_IN_SYNC: "nothing to do",
         PLAN_BROKEN: "the plan could not be made, it does not take the runs on the Prefect server into account, or a "

@@ -16,7 +16,7 @@ from conceptry.reasons import ActionReason, DeferralReason, DriftReason, GateRea
 from conceptry.settings import PREFIX, ServingSettings, Settings
 from conceptry.vertex_settings import PREFIX as VERTEX_PREFIX
 from conceptry.vertex_settings import VertexSettings
-from tasks.events import EVENTS
+from tasks.events import EVENTS, INSTALLATION_EVENTS, INSTALLATION_PREFIX
 from tasks.events import PREFIX as EVENT_PREFIX
 
 HEAD = """# Reference
@@ -30,8 +30,13 @@ def reference() -> str:
     parts = [HEAD, *_commands(), *_exit_codes(), *_settings()]
     parts += ["## concept.yaml\n", _table(("key", "default", "meaning"), _keys(ConceptSpec))]
     parts += ["## conceptry.yaml\n", _table(("key", "default", "meaning"), _keys(Policy))]
-    parts += ["## Events\n", "Prefect events; the resource is `conceptry.concept.NAME`.\n"]
-    parts.append(_table(("event", "meaning"), [(f"`{EVENT_PREFIX}.{name}`", text) for name, text in EVENTS.items()]))
+    parts += [
+        "## Events\n",
+        "Prefect events; the resource is `conceptry.concept.NAME` or `conceptry.installation.ID`.\n",
+    ]
+    events = [(f"`{EVENT_PREFIX}.{name}`", text) for name, text in EVENTS.items()]
+    events += [(f"`{INSTALLATION_PREFIX}.{name}`", text) for name, text in INSTALLATION_EVENTS.items()]
+    parts.append(_table(("event", "meaning"), events))
     parts += ["## Reason codes\n", "In the JSON of a plan, in events, and in the manifest of a version.\n"]
     for enumeration, title in (
         (ActionReason, "Of actions (`reason`)"),

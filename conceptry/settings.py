@@ -123,6 +123,13 @@ class Settings(BaseWeightsSettings, DeploymentSettings, CodeSettings):
         5.0, ge=0.5, description="Seconds between two requests to the origin for the head of its branch."
     )
     watch_seconds: float = Field(10.0, gt=0, description="Seconds between two watches of a serving process.")
+    notification_block: str | None = Field(
+        None,
+        pattern=r"^[a-z0-9-]+/[a-z0-9-]+$",
+        description="TYPE/NAME of a notification block on the Prefect server, for example `slack-webhook/team`, to "
+        "which `conceptry deploy` lets the automations of the installation send. Left out, they only show in the event "
+        "feed.",
+    )
     gpu_usd_per_hour: float | None = Field(
         None, ge=0, description="Price of the accelerator per hour, for estimates; left out, the list price."
     )

@@ -10,6 +10,7 @@
     watcher.lock             the flow watcher             while it does not run
     checks/                  conceptry plan               at any time; images are read again
     plan.json                the flow watch               at any time; events of unchanged concepts are emitted again
+    waits.json               the flow watch               at any time; waits for data count from then on
     skipped.json             the flow watch               at any time; the order of its actions starts over
     drift.json               flows.observe                at any time; repos are inspected again
     versions/FINGERPRINT/    conceptry diff               at any time; downloaded again
@@ -48,6 +49,11 @@ class WorkFolder:
     def plan(self) -> Path:
         """Plan of the last watch, with which the next one finds concepts that changed their state."""
         return self.root / "plan.json"
+
+    @property
+    def waits(self) -> Path:
+        """Since when concepts wait for their images."""
+        return self.root / "waits.json"
 
     @property
     def drift(self) -> Path:

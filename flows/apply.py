@@ -16,6 +16,7 @@ from conceptry.errors import ConceptryError
 from conceptry.fingerprint import serving_changes, serving_fingerprint
 from conceptry.installation import Installation
 from conceptry.plan import pending_judgements
+from conceptry.reasons import DriftReason
 from conceptry.version import LiveConcept, Thresholds, Version
 from flows.observe import Context
 from flows.reconcile import Comparison
@@ -23,6 +24,9 @@ from flows.rendering import space_of
 from tasks.hub import RenderedSpace
 from tasks.locks import hold, run_id
 from tasks.space import TEMPLATES_REVISION
+
+PUT_BACK = frozenset({DriftReason.CARD_MISSING, DriftReason.CARD_EDITED, DriftReason.SPACE_EDITED})
+"""Drift that is repaired as the card and the Space are written; that of branches and tags is told by `_repair`."""
 
 StartTraining = Callable[[Action, str], None]
 """Callback that starts the training of an action at a git revision."""
@@ -80,6 +84,9 @@ def carry_out(context: Context, comparison: Comparison, action: Action, start: S
         judge(context, live, pending_judgements(desired, live, comparison.inputs))
         return
     reconcile_serving(context, desired, live, action)
+    for drift in action.drift:
+        if drift.reason in PUT_BACK:
+            context.steps.emit(action.concept, "repaired", reason=drift.reason, cause=str(drift))
 
 
 def hide(context: Context, action: Action) -> None:

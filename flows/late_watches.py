@@ -1,4 +1,6 @@
-"""Watches that start late: they accumulate while a worker is down or slow, and each would read the same state again."""
+"""Runs of watch and reap that start late: they accumulate while a worker is down or slow, and each would read the same
+state again.
+"""
 
 from uuid import UUID
 
@@ -17,12 +19,12 @@ from prefect.states import Completed
 from tasks.prefect_client import connected, server_time
 
 PAGE = 100
-"""Late runs that one watch skips."""
+"""Late runs that one run skips."""
 
 
 def skip_late(flow_name: str) -> None:
     """Set the late runs of a flow, of the same deployment, to Skipped: the run that calls this does their work."""
-    skipped: State[None] = Completed(name="Skipped", message="A watch that started later read the same state.")
+    skipped: State[None] = Completed(name="Skipped", message="A run that started later read the same state.")
     with connected() as client:
         late = FlowRunFilter(
             state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED])),

@@ -56,10 +56,14 @@ class Deadlines:
 
 @dataclass(frozen=True)
 class Loss:
-    """A run whose process was lost, with the state that it was set to."""
+    """A run whose process was lost, with the state that it was set to.
+
+    `host` is whether its machine is lost, too, or cannot reach the server: it gave no sign of life.
+    """
 
     run: FlowRun
     words: str
+    host: bool = False
 
 
 class Liveness:
@@ -133,6 +137,8 @@ class Liveness:
         current = self._read([run.id]).get(run.id)
         if current is None or not _unchanged(run, current):
             return None
+        place = run.labels.get(PLACE)
+        host = run.state_type is StateType.RUNNING and place not in (None, place_of(self._work.root))
         words = f"The process of this run on {run.labels.get(PLACE, 'an unknown machine')} gives no sign of life."
         if run.state_type is StateType.PENDING:
             words = "No process of this run was started in time."
@@ -143,7 +149,7 @@ class Liveness:
         if answer.state is None or answer.state.type is not state.type:
             return None
         run.state, run.state_type, run.state_name = answer.state, answer.state.type, answer.state.name
-        return Loss(run, words)
+        return Loss(run, words, host)
 
     def _read(self, ids: list[UUID]) -> dict[UUID, FlowRun]:
         which = FlowRunFilter(id=FlowRunFilterId(any_=ids))

@@ -18,6 +18,7 @@ from prefect.states import Completed
 
 from conceptry.actions import Plan
 from flows.current_installation import current_installation
+from flows.late_watches import skip_late
 from flows.observe import Context, observe
 from flows.reconcile import compare
 from flows.steps import PREFECT
@@ -38,6 +39,7 @@ def reap() -> State[Any]:
     installation, logger = current_installation(), get_run_logger()
     if installation.vertex is None:
         return Completed(name="Skipped", message="Vertex AI is not configured.")
+    skip_late(reap.name)
     # Imported here: Google's clients take seconds to import, and without a configuration none is needed.
     from tasks.training import vertex_clients
 

@@ -116,7 +116,10 @@ class TrainingRuns:
         for loss in lost.values():
             name, words = str(loss.run.parameters.get("name")), loss.words
             state, reason = loss.run.state_name, ActionReason.TRAINING_INTERRUPTED
-            emit(name, "interrupted", run=str(loss.run.id), state=state, reason=reason, cause=words)
+            told = {"run": str(loss.run.id), "state": state, "reason": reason, "cause": words}
+            emit(name, "interrupted", **told)
+            if loss.host:
+                emit(name, "host-lost", **told)
         return [run for run in runs if run.id not in lost]
 
     def latest(self, fingerprints: Iterable[str]) -> dict[str, FlowRun]:

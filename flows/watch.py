@@ -27,8 +27,8 @@ from flows.reconcile import compare, final_state
 from flows.steps import PREFECT
 from flows.training_runs import TrainingRuns, training_runs
 from tasks.disk_full import disk_full
-from tasks.events import emit_changes
 from tasks.locks import run_id, try_hold
+from tasks.plan_events import emit_changes, emit_long_waits
 
 
 @flow(name="watch")
@@ -47,7 +47,7 @@ def watch(seconds: float | None = None) -> State[Any]:
         with training_runs(installation, settle=True) as runs:
             comparison = compare(context, observe(context), runs)
             logger.info("%s", artifacts.plan_lines(comparison.plan))
-            _tell(comparison.plan, installation)
+            _tell(comparison.plan, installation, runs)
             start = scheduled(runs)
 
             def act(action: Action) -> None:
@@ -62,12 +62,13 @@ def _left(begin: float, seconds: float | None) -> float | None:
     return None if seconds is None else max(begin + seconds - time.monotonic(), seconds / 4)
 
 
-def _tell(plan: Plan, installation: Installation) -> None:
+def _tell(plan: Plan, installation: Installation, runs: TrainingRuns) -> None:
     """Emit events and show the plan; an error in this ends no watch."""
     path = installation.work.plan
     try:
         if emit_changes(plan, path):
             artifacts.show_plan(plan, installation.settings.deployment_suffix)
+        emit_long_waits(plan, installation.work.waits, runs.server_time)
     except Exception as error:
         if disk_full(error, path) is not None:
             raise

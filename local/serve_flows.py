@@ -6,82 +6,90 @@
 The watcher runs in this process (see local.resident_watcher). Trainings have a separate runner, which starts one more
 than the settings allow, so that queued trainings do not block the other flows. Prefect's limits are not used here,
 because they miscount if the server is stopped during a run.
+
+What users set stays from one start to the next: pauses, schedules that they changed, switched off, added or deleted,
+and triggers that they switched off. Without Vertex AI, `reap` is not created, and is paused if it exists.
 """
 
 import argparse
 import asyncio
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
-from datetime import timedelta
-from pathlib import Path
-from typing import Any
 
-import yaml
-from prefect.client.orchestration import get_client
+from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.deployments.runner import RunnerDeployment
-from prefect.events import DeploymentTriggerTypes
-from prefect.schedules import Schedule
 from prefect.settings import get_current_settings
-from prefect.utilities.templating import apply_values
-from pydantic import TypeAdapter
 
-import conceptry
 from conceptry.errors import SettingsError
 from conceptry.installation import Installation
 from conceptry.settings import Settings
+from flows.automations import (
+    compare_automations,
+    declared_automations,
+    deploy_automation,
+    notification_block,
+)
 from flows.current_installation import build_installation
+from flows.declared_deployments import DeclaredDeployment, read_declared
+from flows.deployment_changes import DeploymentChange, compare_deployments, settle
 from flows.deployments import TRAINING, WATCH, WATCHER, deployment_tags, refuse_foreign
 from local.resident_watcher import ResidentWatcher
 from local.steady_runner import SteadyRunner
 
-FILE = Path(conceptry.__path__[0]).parent / "prefect.yaml"
 REAP = "reap"
 # Maximum of concurrent runs of the other flows: manual releases, a reap, and one that is ending.
 OTHERS = 4
 # Seconds for the current watch to end at shutdown.
 PATIENCE = 6.0
-_TRIGGER: TypeAdapter[Any] = TypeAdapter(DeploymentTriggerTypes)
 
 
-def deployments(watch_every: float, installation: Installation | None = None) -> list[RunnerDeployment]:
-    """Return the deployments declared in prefect.yaml, with another interval of the watcher, which has no schedule.
+def declared_deployments(watch_every: float, installation: Installation | None = None) -> list[DeclaredDeployment]:
+    """Return the deployments declared in prefect.yaml, without a work pool, with another interval of the watcher.
 
     Args:
         watch_every: Seconds between two looks of the watcher.
         installation: Whose tag and suffix they get; None for neither.
     """
-    declared = yaml.safe_load(FILE.read_text(encoding="utf-8"))["deployments"]
-    outputs = {"installation": {"tags": deployment_tags(installation.id if installation else None)}}
     suffix = installation.settings.deployment_suffix if installation else ""
-    return [_deployment(apply_values(one, outputs), watch_every, suffix) for one in declared]
+    declared = read_declared(suffix, deployment_tags(installation.id if installation else None))
+    return [_served(one, watch_every) for one in declared]
 
 
-def _deployment(declared: Mapping[str, Any], watch_every: float, suffix: str) -> RunnerDeployment:
-    schedules = [_schedule(schedule) for schedule in declared.get("schedules", ())]
-    if declared["name"] == WATCHER:
-        # With the declared slug, because the server keeps schedules whose slug is missing in an update.
-        schedules = [replace(schedule, active=False) for schedule in schedules]
-        declared = {**declared, "parameters": {"every": watch_every}}
-    if declared["name"] == WATCH:
-        declared = {**declared, "parameters": {"seconds": watch_every}}
-    return RunnerDeployment.from_entrypoint(
-        declared["entrypoint"],
-        declared["name"] + suffix,
-        schedules=schedules,
-        parameters=declared.get("parameters"),
-        triggers=[_TRIGGER.validate_python(trigger) for trigger in declared.get("triggers", ())],
-        description=declared.get("description"),
-        tags=declared.get("tags"),
-        paused=False,
+def _served(declared: DeclaredDeployment, watch_every: float) -> DeclaredDeployment:
+    """Return a deployment without a work pool, and with this process's interval; it starts the watcher itself."""
+    served = replace(declared, pool=None, job_variables={}, pull=None)
+    if declared.flow == WATCH:
+        return replace(served, parameters={"seconds": watch_every})
+    if declared.flow == WATCHER:
+        off = {slug: each.model_copy(update={"active": False}) for slug, each in declared.schedules.items()}
+        return replace(served, parameters={"every": watch_every}, schedules=off)
+    return served
+
+
+def deployments(watch_every: float) -> list[RunnerDeployment]:
+    """Return the deployments declared in prefect.yaml as on a server that has none, of no installation."""
+    return [runner_deployment(DeploymentChange(one, None)) for one in declared_deployments(watch_every)]
+
+
+def runner_deployment(change: DeploymentChange) -> RunnerDeployment:
+    """Return a deployment as Prefect's runner registers it, with what users set."""
+    declared, new = change.declared, change.found is None
+    made = RunnerDeployment.from_entrypoint(
+        declared.entrypoint,
+        declared.name,
+        schedules=[each.create(slug) for slug, each in declared.schedules.items() if new],
+        parameters=dict(declared.parameters),
+        triggers=declared.trigger_models(change.triggers_off),
+        description=declared.description,
+        tags=list(declared.tags),
+        paused=change.paused,
     )
-
-
-def _schedule(declared: Mapping[str, Any]) -> Schedule:
-    if "interval" in declared:
-        return Schedule(**{**declared, "interval": timedelta(seconds=declared["interval"])})
-    return Schedule(**declared)
+    if not new:
+        # Prefect sends the fields that are set, and an empty list would delete what users added; see `settle`.
+        made.model_fields_set.discard("schedules")
+    return made
 
 
 async def serve(installation: Installation, watch_every: float, *, take_over: bool = False) -> None:
@@ -95,23 +103,31 @@ async def serve(installation: Installation, watch_every: float, *, take_over: bo
     Raises:
         SettingsError: there are deployments of another installation, and `take_over` is false.
     """
-    if not take_over:
-        with get_client(sync_client=True) as client:
-            refuse_foreign(client, installation.id, installation.settings.deployment_suffix)
+    suffix = installation.settings.deployment_suffix
+    with get_client(sync_client=True) as client:
+        if not take_over:
+            refuse_foreign(client, installation.id, suffix)
+        changes = _changes(client, installation, watch_every)
     poll = get_current_settings().runner.poll_frequency
-    trainings = SteadyRunner("trainings", query_seconds=poll, limit=installation.settings.max_parallel + 1)
-    others = SteadyRunner("others", query_seconds=poll, limit=OTHERS)
+    # A pause at the end could not be told from a user's.
+    limit = installation.settings.max_parallel + 1
+    trainings = SteadyRunner("trainings", query_seconds=poll, limit=limit, pause_on_shutdown=False)
+    others = SteadyRunner("others", query_seconds=poll, limit=OTHERS, pause_on_shutdown=False)
     watcher: ResidentWatcher | None = None
-    for deployment in deployments(watch_every, installation):
-        if deployment.flow_name in (WATCH, WATCHER):
-            registered = await deployment.aapply()
-            if deployment.flow_name == WATCHER:
+    for change in changes:
+        if change.declared.flow in (WATCH, WATCHER):
+            registered = await runner_deployment(change).aapply()
+            if change.declared.flow == WATCHER:
                 watcher = ResidentWatcher(registered, installation)
             continue
-        if deployment.flow_name == REAP and installation.vertex is None:
-            continue
-        runner = trainings if deployment.flow_name == TRAINING else others
-        await runner.aadd_deployment(deployment)
+        runner = trainings if change.declared.flow == TRAINING else others
+        await runner.aadd_deployment(runner_deployment(change))
+    with get_client(sync_client=True) as client:
+        settle(client, changes, suffix)
+        _deploy_automations(client, installation)
+    for change in changes:
+        if change.kept:
+            print(f"serve: {change}", flush=True)
     print(f"serve: ready, watching every {watch_every:g} s", flush=True)
     try:
         if watcher:
@@ -121,6 +137,30 @@ async def serve(installation: Installation, watch_every: float, *, take_over: bo
         if watcher:
             # In a thread, because the loop must be free to end what the watch waits for.
             await asyncio.shield(asyncio.to_thread(watcher.stop, PATIENCE))
+
+
+def _changes(client: SyncPrefectClient, installation: Installation, watch_every: float) -> list[DeploymentChange]:
+    """Return what is done with each deployment; without Vertex AI, `reap` is only paused, if it exists."""
+    idle = {REAP} if installation.vertex is None else set()
+    declared = [
+        replace(one, paused=True) if one.flow in idle else one
+        for one in declared_deployments(watch_every, installation)
+    ]
+    # Releases without a record paused deployments when they stopped, so an unknown pause is not a user's.
+    changes = compare_deployments(client, declared, installation.settings.deployment_suffix, unknown="update")
+    return [change for change in changes if change.found is not None or change.declared.flow not in idle]
+
+
+def _deploy_automations(client: SyncPrefectClient, installation: Installation) -> None:
+    """Create or update the automations of an installation; a block that does not exist must not stop the flows."""
+    settings, block = installation.settings, None
+    try:
+        block = notification_block(client, settings.notification_block)
+    except SettingsError as error:
+        print(f"serve: notifications are not sent: {error}", flush=True)
+    declared = declared_automations(installation.id, settings.deployment_suffix, block)
+    for change in compare_automations(client, declared, installation.id):
+        deploy_automation(client, change)
 
 
 async def _run_until_cancelled(trainings: SteadyRunner, others: SteadyRunner) -> None:

@@ -1,23 +1,21 @@
 """Prefect events for changes of a concept's state, for automations.
 
-The resource is `conceptry.concept.NAME`; the payload holds reason codes (conceptry.reasons), causes in words, versions
-and addresses. A related resource, `conceptry.installation.ID`, says which installation it is about. EVENTS and
-docs/reference.md list them.
+The resource is `conceptry.concept.NAME`, or `conceptry.installation.ID`; the payload holds reason codes
+(conceptry.reasons), causes in words, versions and addresses. A related resource, `conceptry.installation.ID`, says
+which installation it is about. EVENTS, INSTALLATION_EVENTS and docs/reference.md list them; flows/automations.py
+declares the automations about them.
 """
 
 from contextvars import ContextVar
-from pathlib import Path
 from typing import Any, Literal
 
 from prefect.events import emit_event
 
-from conceptry.actions import ActionKind, ConceptPlan, Plan
-from conceptry.errors import ConceptryError
-from tasks.file_io import write_atomically
-
 PREFIX = "conceptry.concept"
+INSTALLATION_PREFIX = "conceptry.installation"
 EventName = Literal[
     "training",
+    "failed",
     "published",
     "rejected",
     "undecided",
@@ -29,28 +27,36 @@ EventName = Literal[
     "paused",
     "degraded",
     "waiting",
+    "overdue",
     "healthy",
     "interrupted",
+    "host-lost",
     "reaped",
 ]
 EVENTS: dict[EventName, str] = {
     "training": "A training was started.",
+    "failed": "A training failed; it is not tried again at once.",
     "published": "A version is on the Hub and passed its gate.",
     "rejected": "A version is on the Hub, but did not pass its gate.",
     "undecided": "A version is on the Hub, and its gate could not decide.",
     "judged": "A changed gate judged a version otherwise than before.",
     "released": "The Space serves a version.",
     "hidden": "The model repo and the Space were made private.",
-    "repaired": "A manually changed branch or tag was reset.",
+    "repaired": "A branch, tag, card or Space that was changed manually was put back.",
     "lost": "The commit of a desired version no longer exists on the Hub.",
     "paused": "The Space serves no version.",
     "degraded": "The concept needs a user's action.",
     "waiting": "Images are missing in the DVC remote.",
+    "overdue": "Images have been missing in the DVC remote for more than a day.",
     "healthy": "The concept is healthy again.",
     "interrupted": "The process of a training was lost; the training goes on, unless it was being cancelled.",
+    "host-lost": "The machine of a training gives no sign of life; follows `interrupted`.",
     "reaped": "A job on Vertex AI was cancelled because no run owned it.",
 }
-
+InstallationEventName = Literal["over-budget"]
+INSTALLATION_EVENTS: dict[InstallationEventName, str] = {
+    "over-budget": "Trainings wait because this month's budget is spent, or does not suffice for them.",
+}
 
 _source: ContextVar[str] = ContextVar("installation that events are about", default="")
 
@@ -62,47 +68,25 @@ def set_source(installation: str) -> None:
 
 def emit(name: str, event: EventName, **payload: Any) -> None:
     """Emit `conceptry.concept.EVENT` about the concept `name` of the installation that `set_source` named."""
+    _emit(f"{PREFIX}.{event}", f"{PREFIX}.{name}", name, {"concept": name, **payload})
+
+
+def emit_of_installation(event: InstallationEventName, **payload: Any) -> None:
+    """Emit `conceptry.installation.EVENT` about the installation that `set_source` named."""
+    installation = _source.get()
+    _emit(f"{INSTALLATION_PREFIX}.{event}", f"{INSTALLATION_PREFIX}.{installation}", installation, payload)
+
+
+def _emit(event: str, resource: str, name: str, payload: dict[str, Any]) -> None:
     installation = _source.get()
     emit_event(
-        event=f"{PREFIX}.{event}",
-        resource={"prefect.resource.id": f"{PREFIX}.{name}", "prefect.resource.name": name},
+        event=event,
+        resource={"prefect.resource.id": resource, "prefect.resource.name": name},
         related=[
-            {"prefect.resource.id": f"conceptry.installation.{installation}", "prefect.resource.role": "installation"}
+            {
+                "prefect.resource.id": f"{INSTALLATION_PREFIX}.{installation}",
+                "prefect.resource.role": "installation",
+            }
         ],
-        payload={"concept": name, "installation": installation, **payload},
+        payload={"installation": installation, **payload},
     )
-
-
-def emit_changes(plan: Plan, known: Path) -> bool:
-    """Emit an event for each concept that became degraded, healthy or waiting since the last plan.
-
-    Args:
-        plan: Current plan.
-        known: File that holds the last plan, for this purpose only; without it every event is emitted again.
-
-    Returns:
-        Whether the plan differs from the last one.
-    """
-    text = plan.to_json()
-    try:
-        before = known.read_text(encoding="utf-8")
-        conditions = {one.concept: _condition(one) for one in Plan.from_json(before).concepts}
-    except (OSError, ConceptryError):
-        before, conditions = "", {}
-    if text == before:
-        return False
-    for one in plan.concepts:
-        condition = _condition(one)
-        if condition and condition != conditions.get(one.concept):
-            action = next((action for action in one.actions if action.health == "Degraded"), one.listed[-1])
-            emit(one.concept, condition, reason=action.reason, cause=action.cause, revision=plan.revision)
-    write_atomically(known, text.encode())
-    return True
-
-
-def _condition(one: ConceptPlan) -> EventName | None:
-    if one.health == "Degraded":
-        return "degraded"
-    if one.training.kind is ActionKind.WAIT:
-        return "waiting"
-    return "healthy" if one.health == "Healthy" and one.sync == "Synced" else None

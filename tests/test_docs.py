@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-PAGES = ["docs/architecture.md", "docs/secrets.md", "docs/workers.md", "CONTRIBUTING.md", "README.md"]
+PAGES = [
+    "docs/architecture.md", "docs/deploy.md", "docs/secrets.md", "docs/workers.md", "CONTRIBUTING.md", "README.md"
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("page", PAGES)

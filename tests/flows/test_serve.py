@@ -20,6 +20,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.flows import load_flow_from_entrypoint
 
 from conceptry.errors import SettingsError
+from flows.declared_deployments import FILE
 from flows.deployments import FLOWS
 from flows.watch import watch
 from local import serve_flows
@@ -46,7 +47,7 @@ def deployed(world: World) -> Iterator[World]:
 
 
 def test_serve_declares_what_prefect_yaml_declares() -> None:
-    declared = {one["name"]: one for one in yaml.safe_load(serve_flows.FILE.read_text())["deployments"]}
+    declared = {one["name"]: one for one in yaml.safe_load(FILE.read_text())["deployments"]}
     served = {deployment.name: deployment for deployment in serve_flows.deployments(watch_every=7)}
     assert {deployment.full_name for deployment in served.values()} == {f"{flow}/{flow}" for flow in FLOWS}
     for name, deployment in served.items():
