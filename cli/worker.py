@@ -1,8 +1,10 @@
-"""`conceptry worker`: check the settings, then become Prefect's worker of this installation's work pool."""
+"""`conceptry worker`: check the settings, then run Prefect's worker of this installation's work pool, and watch."""
 
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -15,14 +17,20 @@ from flows.doctor import DEPLOYMENTS, check_installation
 from flows.pull_step import worker_installation
 from flows.work_pool import pool_name
 from local.console import out, print_check
+from local.resident_watcher import ResidentWatcher
 from tasks.processes import python_module
+
+PATIENCE = 6.0
+"""Seconds for the current watch to end when the worker has ended."""
 
 
 def command(
     limit: Annotated[int, typer.Option("--limit", help="Runs at the same time.", min=1)] = 4,
     check: Annotated[bool, typer.Option("--check", help="Only check; start no worker.")] = False,
 ) -> None:
-    """Check the settings in the environment, then start `prefect worker` for this installation's work pool.
+    """Check the settings in the environment, then run `prefect worker` for this installation's work pool, and watch.
+
+    It watches git and the Hub while no other worker of the installation does, beside the runs that --limit counts.
 
     Wrong settings end it at once, with all of them in one message. What may pass, for example a Hub that cannot be
     reached, is printed, and the worker starts. Exit code of --check: 0 all checks passed, 1 a check failed.
@@ -42,7 +50,18 @@ def command(
     pool = pool_name(installation.settings)
     start = python_module("prefect", "worker", "start", "--pool", pool, "--limit", str(limit))
     sys.stdout.flush()
-    os.execve(start[0], start, {**os.environ, "PYTHONSAFEPATH": "1"})
+    raise typer.Exit(run_worker(start, ResidentWatcher(installation)))
+
+
+def run_worker(command: list[str], watcher: ResidentWatcher) -> int:
+    """Run a worker until it ends by itself, by SIGTERM or by Ctrl-C, and watch meanwhile; return its exit code."""
+    with subprocess.Popen(command, env={**os.environ, "PYTHONSAFEPATH": "1"}) as worker:
+        signal.signal(signal.SIGTERM, lambda *_: worker.terminate())
+        signal.signal(signal.SIGINT, lambda *_: None)  # the terminal sends it to the worker, too
+        watcher.start()
+        code = worker.wait()
+        watcher.stop(PATIENCE)
+    return code if code >= 0 else 128 - code
 
 
 def make_writable(folder: Path) -> None:

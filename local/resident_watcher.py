@@ -1,9 +1,11 @@
-"""Watcher in the process that serves the deployments: the flow `watcher`, started whenever none works."""
+"""Watcher in the process of `conceptry up` or `conceptry worker`: the flow `watcher`, started whenever none works.
+
+It takes no place of a worker's limit, so trainings that fill a worker do not stop it.
+"""
 
 import logging
 import threading
 from contextvars import copy_context
-from uuid import UUID
 
 import httpx
 from prefect.client.schemas.objects import State
@@ -13,6 +15,7 @@ from prefect.states import Pending
 
 from conceptry.errors import ConceptryError
 from conceptry.installation import Installation
+from flows.deployments import WATCHER, find_deployment
 from flows.watcher import stop_of_context, watcher
 from flows.watcher_runs import working_watcher
 from tasks.locks import try_hold
@@ -26,12 +29,11 @@ class ResidentWatcher:
     """Thread that runs the flow `watcher` unless another process does.
 
     Args:
-        deployment: The deployment `watcher` on the Prefect server.
-        installation: Installation that it watches.
+        installation: Installation that it watches; the Prefect server has its deployments, or gets them later.
     """
 
-    def __init__(self, deployment: UUID, installation: Installation) -> None:
-        self._deployment, self._installation = deployment, installation
+    def __init__(self, installation: Installation) -> None:
+        self._installation = installation
         self._stop = threading.Event()
         # With the settings of this context, which threads do not have by themselves.
         self._thread = threading.Thread(target=copy_context().run, args=(self._run,), name="watcher", daemon=True)
@@ -48,20 +50,23 @@ class ResidentWatcher:
 
     def _run(self) -> None:
         stop_of_context.set(self._stop)
+        said = ""
         while not self._stop.is_set():
             try:
                 self._watch()
+                said = ""
             except (Exception, PrefectSignal) as error:
                 passing = isinstance(error, (httpx.HTTPError, PrefectException, PrefectSignal, ConceptryError))
-                self._logger.warning("watching continues after: %s", error, exc_info=not passing)
+                if str(error) != said:
+                    self._logger.warning("watching continues after: %s", error, exc_info=not passing)
+                said = str(error)
             self._stop.wait(AGAIN)
 
     def _watch(self) -> None:
         pending: State[None] = Pending()  # no worker takes it
         with connected() as client, try_hold(self._installation.work.watcher_lock, "starting") as lock:
-            if lock is None or client.read_deployment(self._deployment).paused:
+            deployment = find_deployment(client, self._installation, WATCHER)
+            if lock is None or deployment.paused or working_watcher(client, self._installation):
                 return
-            if working_watcher(client, self._installation):
-                return
-            run = client.create_flow_run_from_deployment(self._deployment, state=pending)
+            run = client.create_flow_run_from_deployment(deployment.id, state=pending)
         run_flow(watcher, flow_run=run, parameters=run.parameters, return_type="state")

@@ -113,12 +113,9 @@ async def serve(installation: Installation, watch_every: float, *, take_over: bo
     limit = installation.settings.max_parallel + 1
     trainings = SteadyRunner("trainings", query_seconds=poll, limit=limit, pause_on_shutdown=False)
     others = SteadyRunner("others", query_seconds=poll, limit=OTHERS, pause_on_shutdown=False)
-    watcher: ResidentWatcher | None = None
     for change in changes:
         if change.declared.flow in (WATCH, WATCHER):
-            registered = await runner_deployment(change).aapply()
-            if change.declared.flow == WATCHER:
-                watcher = ResidentWatcher(registered, installation)
+            await runner_deployment(change).aapply()
             continue
         runner = trainings if change.declared.flow == TRAINING else others
         await runner.aadd_deployment(runner_deployment(change))
@@ -129,14 +126,13 @@ async def serve(installation: Installation, watch_every: float, *, take_over: bo
         if change.kept:
             print(f"serve: {change}", flush=True)
     print(f"serve: ready, watching every {watch_every:g} s", flush=True)
+    watcher = ResidentWatcher(installation)
     try:
-        if watcher:
-            watcher.start()
+        watcher.start()
         await _run_until_cancelled(trainings, others)
     finally:
-        if watcher:
-            # In a thread, because the loop must be free to end what the watch waits for.
-            await asyncio.shield(asyncio.to_thread(watcher.stop, PATIENCE))
+        # In a thread, because the loop must be free to end what the watch waits for.
+        await asyncio.shield(asyncio.to_thread(watcher.stop, PATIENCE))
 
 
 def _changes(client: SyncPrefectClient, installation: Installation, watch_every: float) -> list[DeploymentChange]:

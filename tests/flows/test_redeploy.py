@@ -73,9 +73,9 @@ def trigger_enabled(client: SyncPrefectClient, deployment: UUID) -> bool:
 
 def change_as_user(client: SyncPrefectClient, suffix: str) -> None:
     """Do in the UI what users do: pause, switch off, set another interval, add a schedule."""
-    watch, reap = read(client, "watch", suffix), read(client, "reap", suffix)
+    watcher, watch, reap = (read(client, flow, suffix) for flow in ("watcher", "watch", "reap"))
     client.update_deployment(watch.id, DeploymentUpdate(paused=True, tags=watch.tags))
-    client.update_deployment_schedule(watch.id, watch.schedules[0].id, active=False)
+    client.update_deployment_schedule(watcher.id, watcher.schedules[0].id, active=False)
     [pushed] = [
         each
         for each in client.read_resource_related_automations(f"prefect.deployment.{watch.id}")
@@ -88,9 +88,9 @@ def change_as_user(client: SyncPrefectClient, suffix: str) -> None:
 
 
 def assert_as_user_left_it(client: SyncPrefectClient, suffix: str) -> None:
-    watch, reap = read(client, "watch", suffix), read(client, "reap", suffix)
+    watcher, watch, reap = (read(client, flow, suffix) for flow in ("watcher", "watch", "reap"))
     assert watch.paused
-    assert [schedule.active for schedule in watch.schedules] == [False]
+    assert [schedule.active for schedule in watcher.schedules] == [False]
     assert not trigger_enabled(client, watch.id)
     intervals = {(each.slug, each.schedule.interval, each.active) for each in reap.schedules}
     assert intervals == {("interval", timedelta(hours=1), True), (None, timedelta(days=1), True)}
@@ -129,9 +129,8 @@ def test_deploy_says_what_would_change_and_leaves_what_users_set(
     code, kept = deploy(dry_run=True)
     assert code == 0, kept
     assert {flow: read(client, flow, suffix).updated for flow in FLOWS} == before
-    assert kept[f"watch/watch{suffix}"].startswith(
-        "unchanged; kept as set by users: paused, schedule interval inactive"
-    )
+    assert kept[f"watch/watch{suffix}"].startswith("unchanged; kept as set by users: paused")
+    assert kept[f"watcher/watcher{suffix}"].startswith("unchanged; kept as set by users: schedule interval inactive")
     assert "every 3600 s (prefect.yaml: every 600 s)" in kept[f"reap/reap{suffix}"]
     assert "every 86400 s, active (added by a user)" in kept[f"reap/reap{suffix}"]
     assert deploy() == (0, kept)
@@ -176,7 +175,7 @@ def declared(suffix: str, interval: float = 600) -> list[DeclaredDeployment]:
     """What prefect.yaml declares of reap, with another interval."""
     every = ScheduleFields(timing=Timing(interval=interval), active=True, parameters={})
     return [
-        replace(one, pool=None, job_variables={}, schedules={"interval": every})
+        replace(one, pool=None, job_variables={}, pull=None, schedules={"interval": every})
         for one in read_declared(suffix, deployment_tags("changed-0123456789"))
         if one.flow == "reap"
     ]
@@ -237,17 +236,18 @@ def test_up_leaves_what_users_set_from_one_start_to_the_next(client: SyncPrefect
     serve("first", 3600)
     with pytest.raises(ObjectNotFound):
         read(client, "reap", suffix)
-    watch, train = read(client, "watch", suffix), read(client, "train-concept", suffix)
-    assert not watch.paused
+    watcher, train = read(client, "watcher", suffix), read(client, "train-concept", suffix)
+    assert not watcher.paused
     assert not train.paused, "stopping pauses nothing, or a user's pause could not be told from it"
     client.update_deployment(train.id, DeploymentUpdate(paused=True, tags=train.tags))
-    client.update_deployment_schedule(watch.id, watch.schedules[0].id, active=False)
+    client.update_deployment_schedule(watcher.id, watcher.schedules[0].id, active=True)
     daily = [(IntervalSchedule(interval=timedelta(days=1)), True)]
-    client.create_deployment_schedules(watch.id, daily)
+    client.create_deployment_schedules(watcher.id, daily)
 
     said = serve("second", 1800)
     assert "train-concept-served: unchanged; kept as set by users: paused" in said
-    watch, train = read(client, "watch", suffix), read(client, "train-concept", suffix)
+    watcher, train = read(client, "watcher", suffix), read(client, "train-concept", suffix)
     assert train.paused
-    schedules = {(each.slug, each.schedule.interval, each.active) for each in watch.schedules}
-    assert schedules == {("interval", timedelta(seconds=1800), False), (None, timedelta(days=1), True)}
+    assert watcher.parameters == {"every": 1800}
+    schedules = {(each.slug, each.schedule.interval, each.active) for each in watcher.schedules}
+    assert schedules == {("interval", timedelta(seconds=900), True), (None, timedelta(days=1), True)}

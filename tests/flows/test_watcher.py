@@ -16,6 +16,7 @@ from prefect.flow_engine import run_flow
 from prefect.states import Cancelled, Running
 
 import flows.watcher
+from flows.deployment_changes import DeploymentChange
 from flows.deployments import WATCH, WATCHER, installation_tag
 from flows.keep_alive import PLACE, place_of
 from flows.liveness import Deadlines
@@ -23,7 +24,7 @@ from flows.look import Work
 from flows.watcher import Undone, stop_of_context, watcher
 from flows.watcher_runs import LOOKED, last_look, must_end, working_watcher
 from local.resident_watcher import ResidentWatcher
-from local.serve_flows import deployments
+from local.serve_flows import declared_deployments, deployments, runner_deployment
 from tests.support.registry_world import World
 
 SEEDS = count(9_100)
@@ -33,7 +34,7 @@ EVERY = 0.5
 @pytest.fixture
 def deployed(world: World) -> Iterator[dict[str, UUID]]:
     """Deployments of the world's installation, with a look every half second; by flow."""
-    served = deployments(EVERY, world.installation)
+    served = [runner_deployment(DeploymentChange(one, None)) for one in declared_deployments(EVERY, world.installation)]
     yield {one.flow_name or "": one.apply(_sync=True) for one in served}
     for one in deployments(watch_every=3600):
         one.apply(_sync=True)
@@ -52,8 +53,8 @@ def runs_of(client: SyncPrefectClient, deployment: UUID, world: World) -> list[F
 
 
 @contextmanager
-def working(deployment: UUID, world: World) -> Iterator[ResidentWatcher]:
-    resident = ResidentWatcher(deployment, world.installation)
+def working(world: World) -> Iterator[ResidentWatcher]:
+    resident = ResidentWatcher(world.installation)
     resident.start()
     try:
         yield resident
@@ -79,7 +80,7 @@ def test_a_watch_is_run_for_work_alone(world: World, deployed: dict[str, UUID], 
         found = last_look(client, world.installation)
         return str(found[0]) if found else ""
 
-    with working(deployed[WATCHER], world):
+    with working(world):
         wait_for("a watch after the push", lambda: any(run.state_name == "Completed" for run in watches()))
         assert any(run.name.startswith("pushed ") for run in watches())
         wait_for("a first look", looks)
@@ -140,7 +141,7 @@ def test_a_watcher_that_was_killed_here_is_replaced_at_once(
     world: World, deployed: dict[str, UUID], client: SyncPrefectClient
 ) -> None:
     killed = _elsewhere(client, deployed[WATCHER], looked=True, place=place_of(world.installation.work.root))
-    with working(deployed[WATCHER], world):
+    with working(world):
         wait_for("a first look", lambda: last_look(client, world.installation) is not None, 30)
     assert client.read_flow_run(killed.id).state_name == "Crashed"
 
@@ -151,7 +152,7 @@ def test_the_paused_deployment_watch_pauses_it(
     client.pause_deployment(deployed[WATCH])
     world.write("not-looked-at", seed=next(SEEDS))
     world.push()
-    with working(deployed[WATCHER], world):
+    with working(world):
         wait_for(
             "it works", lambda: any(run.state_name == "Running" for run in runs_of(client, deployed[WATCHER], world))
         )

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
 from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectAlreadyExists
 
 from local import serve_flows
@@ -79,6 +81,12 @@ def test_a_worker_at_another_path_runs_what_was_deployed(deployed: World, repo_r
     with get_client(sync_client=True) as client:
         found = client.read_deployment_by_name("watch/watch")
     assert found.pull_steps == [{"flows.pull_step.pull_step": {}}]
+
+    def watches() -> list[FlowRun]:
+        with get_client(sync_client=True) as client:
+            which = DeploymentFilter(id=DeploymentFilterId(any_=[found.id]))
+            return client.read_flow_runs(deployment_filter=which, sort=FlowRunSort.START_TIME_DESC)
+
     installed = checkout(repo_root, tmp_path / "of the worker")
     home = tmp_path / "home"
     home.mkdir()
@@ -88,8 +96,8 @@ def test_a_worker_at_another_path_runs_what_was_deployed(deployed: World, repo_r
     with (tmp_path / "worker.log").open("wb") as log:
         worker = subprocess.Popen(command, cwd=home, env=variables, stdout=log, stderr=log)
     try:
-        flow_run = start("watch/watch")
-        wait_until(lambda: ended(flow_run) or worker.poll() is not None, 200)
+        flow_run = start("reap/reap")
+        wait_until(lambda: (ended(flow_run) and watches()) or worker.poll() is not None, 200)
         assert worker.poll() is None, (tmp_path / "worker.log").read_text()
         done = ended(flow_run)
         assert done is not None
@@ -98,6 +106,7 @@ def test_a_worker_at_another_path_runs_what_was_deployed(deployed: World, repo_r
     finally:
         worker.terminate()
         worker.wait(60)
+    assert [run.name for run in watches()][-1].startswith("pushed "), "it watches beside its runs"
     assert (work / "mirror.git").is_dir()
     assert list(home.iterdir()) == []
 
