@@ -6,9 +6,9 @@ from pathlib import Path
 
 from PIL import Image
 
-WIDTH = 768
-"""Pixels; a wider picture is scaled down."""
-QUALITY = 80
+WIDTH = 384
+"""Pixels; a wider picture is scaled down, so that two fit beside each other."""
+QUALITY = 85
 
 
 def data_uri(path: Path) -> str:

@@ -191,12 +191,17 @@ def final_state(
     left = f"; {len(skipped)} skipped until the next run ({words})" if skipped else ""
     if failures:
         words = "; ".join(f"{name}: {error}" for name, error in sorted(failures.items()))
-        return Failed(message=f"{len(failures)} of {len(plan.changes)} changes failed: {words}{left}")
+        return Failed(message=f"{len(failures)} of {_count(len(plan.changes), 'change')} failed: {words}{left}")
     later = len(plan.changes) - len(plan.due)
     degraded = sum(one.health == "Degraded" for one in plan.concepts)
     needed = f", {degraded} degraded" if degraded else ""
     waiting = f", {later} of them later" if later else ""
-    return Completed(message=f"{len(plan.concepts)} concepts, {len(plan.changes)} changes{waiting}{needed}{left}")
+    counts = f"{_count(len(plan.concepts), 'concept')}, {_count(len(plan.changes), 'change')}"
+    return Completed(message=f"{counts}{waiting}{needed}{left}")
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _pace(installation: Installation, desired: Desired, moment: datetime) -> Pace:

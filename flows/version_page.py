@@ -3,10 +3,8 @@
 from collections.abc import Iterator
 from itertools import zip_longest
 from pathlib import Path
-from typing import cast
-from uuid import UUID
 
-from prefect.artifacts import create_image_artifact, create_markdown_artifact
+from prefect.artifacts import create_markdown_artifact
 
 from conceptry.git_address import commit_page
 from conceptry.installation import Installation
@@ -19,8 +17,8 @@ _SAMPLES = (("without training", "initializer.png"), ("with the learned token", 
 """Captions of the grids of the same seeds, and their files in the folder `samples` of a bundle."""
 
 
-def show_version(installation: Installation, version: Version, manifest: Manifest, bundle: Path) -> UUID:
-    """Attach the page of a published version, and its samples, to the run; return the id of the page.
+def show_version(installation: Installation, version: Version, manifest: Manifest, bundle: Path) -> None:
+    """Attach the page of a published version to the run.
 
     Args:
         installation: Installation that published it.
@@ -29,16 +27,11 @@ def show_version(installation: Installation, version: Version, manifest: Manifes
         bundle: Folder of its files.
     """
     name, suffix = manifest.name, installation.settings.deployment_suffix
-    page = create_markdown_artifact(
+    create_markdown_artifact(
         version_page(installation, version, manifest, bundle),
         key=f"{name}-metrics{suffix}",
         description=f"{name} {version.name}: gate, samples, metrics and links",
     )
-    grid = bundle / "samples" / "grid.png"
-    if grid.is_file():
-        about = f"{name} {version.name}: samples with the learned token"
-        create_image_artifact(data_uri(grid), key=f"{name}-samples{suffix}", description=about)
-    return cast(UUID, page)
 
 
 def version_page(installation: Installation, version: Version, manifest: Manifest, bundle: Path) -> str:
@@ -93,7 +86,7 @@ def _links(installation: Installation, version: Version, manifest: Manifest) -> 
     hub, name = installation.hub, manifest.name
     yield ["model", f"[{version.name}]({hub.url(name)}/tree/{version.name})"]
     yield ["model card", f"[README.md]({hub.url(name)}/blob/{version.name}/README.md)"]
-    yield ["Space", f"[{plain(hub.repo(name))}]({hub.endpoint}/spaces/{hub.repo(name)})"]
+    yield ["Space", f"[{hub.repo(name)}]({hub.endpoint}/spaces/{hub.repo(name)})"]
     short, page = code(manifest.commit[:12]), commit_page(installation.settings.repo, manifest.commit)
     yield ["git", f"[{short}]({page})" if page else short]
     yield ["pictures", f"{len(manifest.images)} files, {code(manifest.dvc_md5)}"]

@@ -11,6 +11,7 @@ One watcher of an installation works, see flows/watcher_runs.py. While the deplo
 """
 
 import logging
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -52,7 +53,7 @@ stop_of_context: ContextVar[threading.Event | None] = ContextVar("stops the watc
 _logger = logging.getLogger("conceptry.watcher")
 
 
-@flow(name=WATCHER)
+@flow(name=WATCHER, flow_run_name=lambda: f"on {socket.gethostname()}")
 def watcher(every: float = 60.0) -> State[Any]:
     """Look at git and the Hub until the run is cancelled; end at once if another watcher of this installation works.
 
@@ -146,8 +147,9 @@ class Watcher:
             _logger.warning("%s", error)
             return
         before, self._head = self._head, head
-        if head is not None and head != before:
-            self._watch(deployment, f"pushed {head[:8]}")
+        # What it was before this watcher is unknown; its first look compares all.
+        if None not in (before, head) and head != before:
+            self._watch(deployment, f"pushed {str(head)[:8]}")
 
     def _take_scheduled(self, deployment: UUID) -> None:
         moment = now("UTC")

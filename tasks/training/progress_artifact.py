@@ -12,7 +12,7 @@ from typing import Any, cast
 from uuid import UUID
 
 from prefect import get_run_logger
-from prefect.artifacts import create_image_artifact, create_progress_artifact, update_progress_artifact
+from prefect.artifacts import create_markdown_artifact, create_progress_artifact, update_progress_artifact
 from prefect.client.schemas.actions import ArtifactUpdate
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
@@ -99,10 +99,11 @@ class ProgressArtifact:
     def _tell_losses(self, losses: list[tuple[int, float]]) -> None:
         if len(losses) < 2 or losses[-1][0] == self._drawn:
             return
-        picture = loss_curve(losses, self._of, f"{self._name}: loss by step, and its moving average")
+        # Markdown, because the page of an image artifact also prints the address, here the whole picture.
+        picture = f"![loss]({loss_curve(losses, self._of, f'{self._name}: loss by step, and its moving average')})"
         if self._curve is None:
             key, words = f"{self._name}-loss{self._suffix}", f"Loss while {self._name} is trained"
-            self._curve = cast(UUID, create_image_artifact(picture, key=key, description=words))
+            self._curve = cast(UUID, create_markdown_artifact(picture, key=key, description=words))
         else:
             with connected() as client:
                 client.update_artifact(self._curve, ArtifactUpdate(data=picture))

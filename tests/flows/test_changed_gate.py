@@ -47,7 +47,7 @@ def test_a_relaxed_gate_releases_and_a_stricter_one_takes_back_without_a_trainin
     assert (world.planned("gate-dog").serving.kind, world.planned("gate-dog").serving.version) == ("adopt", "v2")
     watch()
     assert served(world, "gate-dog") == "v2"
-    assert watch(return_state=True).message == "1 concepts, 0 changes"
+    assert watch(return_state=True).message == "1 concept, 0 changes"
     wait_until(lambda: events_of("gate-dog").count("judged") == 1)
 
     world.write("gate-dog", seed=second, **gate(0.4))
@@ -57,7 +57,7 @@ def test_a_relaxed_gate_releases_and_a_stricter_one_takes_back_without_a_trainin
     watch()
     assert served(world, "gate-dog") == "v1", "the newest that passes"
     state = watch(return_state=True)
-    assert state.message == "1 concepts, 0 changes, 1 degraded", "it says that v2 did not pass"
+    assert state.message == "1 concept, 0 changes, 1 degraded", "it says that v2 did not pass"
     model = world.api().model_info("local/gate-dog")
     assert model.card_data is not None
     assert model.card_data["conceptry"]["versions"][1]["judged"] == {"min_improvement": 0.4, "confidence": 0.95}
@@ -77,7 +77,7 @@ def test_one_release_run_judges_and_releases(world: World) -> None:
     assert release("run-dog") == "v1"
     assert served(world, "run-dog") == "v1"
     assert b"passed: " in world.space_file("run-dog", "settings.json"), "the Space shows the verdict that released it"
-    assert watch(return_state=True).message == "1 concepts, 0 changes"
+    assert watch(return_state=True).message == "1 concept, 0 changes"
 
 
 def test_what_nobody_judged_stays_as_it_is(world: World) -> None:
@@ -88,5 +88,5 @@ def test_what_nobody_judged_stays_as_it_is(world: World) -> None:
     assert release("old-dog") == "v1"
     world.write("old-dog", seed=seed, **gate(0.9))
     world.push("A gate that it would not pass")
-    assert watch(return_state=True).message == "1 concepts, 0 changes"
+    assert watch(return_state=True).message == "1 concept, 0 changes"
     assert verdicts(world, "old-dog") == {"v1": "passed"}

@@ -110,4 +110,4 @@ def test_only_a_better_version_is_released(world: World, loss: float, gate: str,
     assert there.space is not None
     assert there.space.release == released
     assert date.fromisoformat(day) < there.versions[1].day, "the next one is due 30 days from now"
-    assert watch(return_state=True).message == "1 concepts, 0 changes"
+    assert watch(return_state=True).message == "1 concept, 0 changes"

@@ -53,7 +53,7 @@ def test_what_is_in_flight_what_waits_and_what_needs_a_person(world: World, caps
         started = runs.start("busy-cat", revision, world.action("busy-cat").fingerprint or "")
     world.write("wrong-cat", seed=next(SEEDS), release="v9")
     world.push()
-    watched(world, "4 concepts, 1 changes")
+    watched(world, "4 concepts, 1 change")
 
     text = said(capsys)
     for title, name, words in (
@@ -65,9 +65,9 @@ def test_what_is_in_flight_what_waits_and_what_needs_a_person(world: World, caps
         section = text.partition(f"\n{title}\n")[2].partition("\n\n")[0]
         line = next(line for line in section.splitlines() if line.strip().startswith(name))
         assert words in line, text
-    assert "ago: 4 concepts, 1 changes" in text
+    assert "ago: 4 concepts, 1 change" in text
 
     found = json.loads(said(capsys, as_json=True))
     assert [one["concept"] for one in found["active"]] == ["busy-cat"]
-    assert found["last_watch"]["message"] == "4 concepts, 1 changes"
+    assert found["last_watch"]["message"] == "4 concepts, 1 change"
     assert found["spent"]["runs"] == (2 if yesterday.month == date.today().month else 1)

@@ -1,6 +1,7 @@
 """One training run: what it leaves on the Hub, what it does not try again, and how it goes on after it was stopped."""
 
 import json
+import re
 from base64 import b64decode
 from dataclasses import replace
 from io import BytesIO
@@ -46,8 +47,9 @@ def test_a_run_publishes_one_version_with_its_space_and_tells_people(world: Worl
     assert all(f"![{words}](data:image/webp;" in page for words in ("without training", "with the learned token"))
     assert f"[v1]({world.hub}/local/grey-cat/tree/v1)" in page
     assert f"({world.hub}/spaces/local/grey-cat)" in page
-    shown = Image.open(BytesIO(b64decode(artifact("grey-cat-samples").removeprefix("data:image/webp;base64,"))))
-    assert shown.format == "WEBP"
+    shown = re.search(r"!\[with the learned token\]\(data:image/webp;base64,([^)]+)\)", page)
+    assert shown
+    assert Image.open(BytesIO(b64decode(shown[1]))).format == "WEBP"
     run = last_run("train-concept")
     assert (run.name, run.state and run.state.message) == (
         f"grey-cat v1 {parameters['fingerprint'][:8]}", "v1 published, passed, released"

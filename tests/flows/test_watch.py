@@ -91,7 +91,7 @@ def test_a_commit_that_changes_nothing_starts_nothing(world: World) -> None:
     (world.clone / "README.md").write_text("About dogs")
     world.push("Write a README")
     state = watch(return_state=True)
-    assert state.message == "1 concepts, 0 changes"
+    assert state.message == "1 concept, 0 changes"
     assert len(world.there("calm-dog").versions) == 1
 
 
@@ -204,7 +204,7 @@ def test_a_training_that_failed_is_held_until_a_person_retries_it(world: World) 
     fingerprint = world.action("sick-dog").fingerprint or ""
     flow_run = training_runs(fingerprint)[0]
     set_state(flow_run, Failed(message="no"))
-    assert watch(return_state=True).message == "1 concepts, 0 changes, 1 degraded"
+    assert watch(return_state=True).message == "1 concept, 0 changes, 1 degraded"
     assert world.action("sick-dog").kind == "hold"
     assert len(training_runs(fingerprint)) == 1
 
