@@ -24,6 +24,7 @@ from flows.declared_deployments import DeclaredDeployment
 from flows.deployment_record import LastDeployment, Record, read_record, write_record
 from flows.deployments import installation_tag
 from flows.schedule_merge import (
+    LastSchedule,
     ScheduleChange,
     ScheduleFields,
     Verdict,
@@ -33,6 +34,8 @@ from flows.schedule_merge import (
 )
 
 PAGE = 200
+DROPPED = {"watch": frozenset({"interval"})}
+"""Slugs of schedules that releases declared which kept no record, and that prefect.yaml no longer has; by flow."""
 
 
 @dataclass(frozen=True)
@@ -99,13 +102,13 @@ def compare_deployments(
 def _compare(
     client: SyncPrefectClient, declared: DeclaredDeployment, recorded: LastDeployment | None, unknown: Verdict
 ) -> DeploymentChange:
-    last = recorded or LastDeployment()
     try:
         found = client.read_deployment_by_name(declared.full_name)
     except ObjectNotFound:
         # Prefect's deploy creates it with its schedules.
         created = merge_schedules(declared.schedules, [], {})
         return DeploymentChange(declared, None, paused=declared.paused, schedules=created)
+    last = recorded or _before_records(declared, found)
     automations = _automations(client, found.id)
     paused = merge_paused(declared.paused, found.paused, last.paused, unknown=unknown)
     resumed = ("paused" if paused else "not paused",) if paused != found.paused else ()
@@ -120,6 +123,12 @@ def _compare(
         frozenset(name for name in off if name in automations and not automations[name].enabled),
         last,
     )
+
+
+def _before_records(declared: DeclaredDeployment, found: DeploymentResponse) -> LastDeployment:
+    """Return how a release that kept no record left a deployment: the schedules that it declared are not a user's."""
+    old = [each for each in found.schedules if each.slug in DROPPED.get(declared.flow, ())]
+    return LastDeployment(schedules={str(each.slug): LastSchedule(found=ScheduleFields.of(each)) for each in old})
 
 
 def _other_fields(declared: DeclaredDeployment, found: DeploymentResponse) -> Iterator[str]:

@@ -215,6 +215,23 @@ def test_a_changed_prefect_yaml_changes_schedules_that_no_user_changed(client: S
     assert intervals() == [timedelta(seconds=77)]
 
 
+def test_the_schedule_of_an_earlier_release_goes(client: SyncPrefectClient) -> None:
+    """`watch` ran every minute, and nothing recorded that it was not a user who wanted this."""
+    suffix = "-upgraded"
+    [watch] = (replace(one, pool=None) for one in read_declared(suffix, []) if one.flow == "watch")
+    minute, hour = (
+        ScheduleFields(timing=Timing(interval=seconds), active=True, parameters={}) for seconds in (60, 3600)
+    )
+    flow = client.create_flow_from_name("watch")
+    client.create_deployment(
+        flow, watch.name, schedules=[minute.create("interval"), hour.create("mine")], paused=False
+    )  # fmt: skip
+    [change] = compare_deployments(client, [watch], suffix)
+    assert "schedule interval (every 60 s) removed" in change.changes
+    settle(client, [change], suffix)
+    assert [each.slug for each in read(client, "watch", suffix).schedules] == ["mine"]
+
+
 @pytest.mark.usefixtures("world")
 def test_up_leaves_what_users_set_from_one_start_to_the_next(client: SyncPrefectClient, tmp_path: Path) -> None:
     suffix = "-served"
