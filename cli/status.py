@@ -16,7 +16,7 @@ from rich.text import Text
 from cli.options import Json, Root, print_json
 from conceptry.actions import Action
 from conceptry.installation import Installation
-from conceptry.plan_text import why
+from conceptry.plan_text import count, why
 from conceptry.policy import Budget
 from flows.overview import Overview, overview
 from local import console
@@ -103,7 +103,7 @@ def _section(title: str, rows: Iterable[tuple[str, str]], terminal: Console) -> 
 def _counts(found: Overview) -> str:
     concepts = found.comparison.plan.concepts
     served = sum(bool(there.space and there.space.release) for there in found.comparison.live.concepts.values())
-    return f"{len(concepts)} concepts, {served} served"
+    return f"{count(len(concepts), 'concept')}, {served} served"
 
 
 def _prefect(found: Overview, ui: str | None) -> Text:

@@ -19,6 +19,11 @@ def summary(plan: Plan) -> str:
     return f"{text} {takes(plan)}".rstrip()
 
 
+def count(number: int, what: str) -> str:
+    """Return a number of things: `1 concept`, `2 concepts`."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
 def takes(plan: Plan) -> str:
     """Return the estimate of all trainings as a sentence; empty if there is none."""
     total = plan.estimate

@@ -3,7 +3,7 @@
 from prefect.artifacts import create_markdown_artifact
 
 from conceptry.actions import Plan
-from conceptry.plan_text import markdown, why
+from conceptry.plan_text import count, markdown, why
 
 
 def plan_lines(plan: Plan) -> str:
@@ -15,7 +15,7 @@ def plan_lines(plan: Plan) -> str:
         if action.kind != "nothing" or action.health != "Healthy"
     ]
     lines = [f"  {action.concept}: {action.kind}: {why(action)}" for action in listed]
-    return "\n".join([f"commit {plan.revision[:12]}: {len(plan.concepts)} concepts", *lines])
+    return "\n".join([f"commit {plan.revision[:12]}: {count(len(plan.concepts), 'concept')}", *lines])
 
 
 def show_plan(plan: Plan, suffix: str = "") -> None:

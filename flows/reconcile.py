@@ -31,6 +31,7 @@ from conceptry.installation import Installation
 from conceptry.isolation import isolate, printable
 from conceptry.plan import open_fingerprints, pending_trainings, plan
 from conceptry.plan_inputs import PlanInputs
+from conceptry.plan_text import count
 from conceptry.policy import PATH as POLICY
 from conceptry.policy import Policy, load_policy
 from conceptry.rollout import Pace, defer_trainings
@@ -191,17 +192,13 @@ def final_state(
     left = f"; {len(skipped)} skipped until the next run ({words})" if skipped else ""
     if failures:
         words = "; ".join(f"{name}: {error}" for name, error in sorted(failures.items()))
-        return Failed(message=f"{len(failures)} of {_count(len(plan.changes), 'change')} failed: {words}{left}")
+        return Failed(message=f"{len(failures)} of {count(len(plan.changes), 'change')} failed: {words}{left}")
     later = len(plan.changes) - len(plan.due)
     degraded = sum(one.health == "Degraded" for one in plan.concepts)
     needed = f", {degraded} degraded" if degraded else ""
     waiting = f", {later} of them later" if later else ""
-    counts = f"{_count(len(plan.concepts), 'concept')}, {_count(len(plan.changes), 'change')}"
+    counts = f"{count(len(plan.concepts), 'concept')}, {count(len(plan.changes), 'change')}"
     return Completed(message=f"{counts}{waiting}{needed}{left}")
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _pace(installation: Installation, desired: Desired, moment: datetime) -> Pace:
