@@ -90,9 +90,17 @@ def _links(installation: Installation, version: Version, manifest: Manifest) -> 
     short, page = code(manifest.commit[:12]), commit_page(installation.settings.repo, manifest.commit)
     yield ["git", f"[{short}]({page})" if page else short]
     yield ["pictures", f"{len(manifest.images)} files, {code(manifest.dvc_md5)}"]
-    if isinstance(installation.vertex, VertexSettings):
-        for job in (manifest.cost or {}).get("jobs", ()):
-            yield ["job", f"[{job.rpartition('/')[2]}]({installation.vertex.job_link(job)})"]
-            if log := installation.vertex.log_link(job):
-                yield ["log", f"[of job {job.rpartition('/')[2]}]({log})"]
+    for job in (manifest.cost or {}).get("jobs", ()):
+        yield from _job_links(installation.vertex, job)
     yield ["fingerprint", code(version.fingerprint[:16])]
+
+
+def _job_links(settings: object, job: str) -> Iterator[list[str]]:
+    """Yield links to a job and its log; the versions of older releases name jobs by their ids, which have no links."""
+    short = job.rpartition("/")[2]
+    if short == job or not isinstance(settings, VertexSettings):
+        yield ["job", code(short)]
+        return
+    yield ["job", f"[{short}]({settings.job_link(job)})"]
+    if log := settings.log_link(job):
+        yield ["log", f"[of job {short}]({log})"]

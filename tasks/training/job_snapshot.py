@@ -44,7 +44,7 @@ class Job:
         seconds = (end - self.started).total_seconds() if self.started else 0.0
         billed = self.state not in ("FAILED", "EXPIRED")
         return Use(
-            self.short, self.machine_type, self.accelerator_type, self.accelerator_count, self.replicas, seconds, billed
+            self.name, self.machine_type, self.accelerator_type, self.accelerator_count, self.replicas, seconds, billed
         )
 
 

@@ -38,7 +38,7 @@ from tasks.training import vertex_clients
 from tasks.training.custom_job import FINGERPRINT, JobSpec, label
 from tasks.training.tasks import TERMINAL
 from tests.support.clouds import IMAGE
-from tests.support.registry_world import World, last_run, md5, run, set_state, training_runs
+from tests.support.registry_world import World, artifact, last_run, md5, run, set_state, training_runs
 from tests.support.trainer_stand_in import stand_in, vertex_variables
 from tests.support.wait import wait_until
 
@@ -146,6 +146,10 @@ def test_from_a_push_to_a_space_by_way_of_vertex_ai(
     assert manifest.cost["amount"] > 0
     assert manifest.metrics.clip is None, "nobody put a CLIP model beside the base model's weights"
     assert (manifest.cost["replicas"], manifest.metrics.replicas) == (2, 2)
+    [job] = manifest.cost["jobs"]
+    page, settings = artifact("far-cat-metrics"), vertex_world.installation.vertex_settings()
+    assert f"({settings.job_link(job)})" in page
+    assert f"({settings.log_link(job)})" in page
     assert manifest.metrics.files["learned_embeds.safetensors"] == manifest.files["learned_embeds.safetensors"]
     told = log_of(started)
     page = "vertex-ai/training/us-central1/"
