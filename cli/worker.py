@@ -6,6 +6,8 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -22,6 +24,10 @@ from tasks.processes import python_module
 
 PATIENCE = 6.0
 """Seconds for the current watch to end when the worker has ended."""
+GRACE = 20.0
+"""Seconds until a worker that does not end gets the signal again."""
+LOOK = 0.5
+"""Seconds between two looks whether the worker has ended."""
 
 
 def command(
@@ -54,14 +60,31 @@ def command(
 
 
 def run_worker(command: list[str], watcher: ResidentWatcher) -> int:
-    """Run a worker until it ends by itself, by SIGTERM or by Ctrl-C, and watch meanwhile; return its exit code."""
-    with subprocess.Popen(command, env={**os.environ, "PYTHONSAFEPATH": "1"}) as worker:
-        signal.signal(signal.SIGTERM, lambda *_: worker.terminate())
-        signal.signal(signal.SIGINT, lambda *_: None)  # the terminal sends it to the worker, too
+    """Run a worker until it ends by itself, by SIGTERM or by Ctrl-C, and watch meanwhile; return its exit code.
+
+    A worker that has not ended GRACE seconds after a signal gets it again: Prefect's worker loses a signal that comes
+    while a run ends, and at the second one ends at once. Runs that it started go on.
+    """
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    signal.signal(signal.SIGINT, lambda *_: stop.set())
+    with subprocess.Popen(command, env={**os.environ, "PYTHONSAFEPATH": "1"}, start_new_session=True) as worker:
         watcher.start()
-        code = worker.wait()
+        while worker.poll() is None:
+            if stop.wait(LOOK):
+                code = _end(worker)
+                break
+        else:
+            code = worker.returncode
         watcher.stop(PATIENCE)
     return code if code >= 0 else 128 - code
+
+
+def _end(worker: subprocess.Popen[bytes]) -> int:
+    while True:
+        worker.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            return worker.wait(GRACE)
 
 
 def make_writable(folder: Path) -> None:
