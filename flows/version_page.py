@@ -11,7 +11,7 @@ from conceptry.installation import Installation
 from conceptry.markdown import code, plain, table
 from conceptry.version import Manifest, Version
 from conceptry.vertex_settings import VertexSettings
-from flows.pictures import data_uri
+from flows.data_uri import data_uri
 
 _SAMPLES = (("without training", "initializer.png"), ("with the learned token", "grid.png"))
 """Captions of the grids of the same seeds, and their files in the folder `samples` of a bundle."""

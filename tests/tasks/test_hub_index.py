@@ -153,15 +153,15 @@ def test_an_index_that_was_edited_by_hand_is_read_from_the_branches(hub: HubTarg
     assert split_front_matter(readme(hub, "fox", tmp_path / "m"))[0]["conceptry"]["versions"][0]["number"] == 1
 
 
-def test_a_branch_deleted_by_hand_leaves_the_index(hub: HubTarget, tmp_path: Path) -> None:
-    publish(HubSession(hub), "owl", make_bundle(tmp_path / "a", "owl", fingerprint="5" * 64))
-    kept = publish(HubSession(hub), "owl", make_bundle(tmp_path / "b", "owl", fingerprint="6" * 64))
+def test_a_branch_deleted_by_hand_is_put_back_before_the_index_is_written(hub: HubTarget, tmp_path: Path) -> None:
+    first = publish(HubSession(hub), "owl", make_bundle(tmp_path / "a", "owl", fingerprint="5" * 64))
+    second = publish(HubSession(hub), "owl", make_bundle(tmp_path / "b", "owl", fingerprint="6" * 64))
     update_main(HubSession(hub), "owl", "v2")
     HubSession(hub).api.delete_branch(hub.repo("owl"), branch="v1")
 
-    assert update_main(HubSession(hub), "owl", "v2") == (kept,) == read_versions(HubSession(hub), "owl")
-    with pytest.raises(HubError, match=r"owl: local/owl has no version v1; published: v2; release one of them"):
-        update_main(HubSession(hub), "owl", "v1")
+    assert update_main(HubSession(hub), "owl", "v2") == (first, second) == read_versions(HubSession(hub), "owl")
+    with pytest.raises(HubError, match=r"owl: local/owl has no version v3; published: v1, v2; release one of them"):
+        update_main(HubSession(hub), "owl", "v3")
 
 
 def test_what_somebody_else_made_is_not_written_over(hub: HubTarget, tmp_path: Path) -> None:
