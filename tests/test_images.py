@@ -1,12 +1,10 @@
 """The two Dockerfiles, without docker: what they copy and install, and how the image of the flows is started."""
 
 import os
-import pwd
 import re
 import shlex
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +13,7 @@ import yaml
 from pathspec import PathSpec
 
 from flows.work_pool import WORK
+from tests.support.uv_sync import uv_program, uv_variables
 
 DOCKERFILES = ("Dockerfile", "trainer/Dockerfile")
 
@@ -80,16 +79,8 @@ def test_cloud_build_makes_and_pushes_and_tries_both(repo_root: Path) -> None:
 @pytest.mark.timeout(1200)
 def test_the_image_of_the_flows_starts(repo_root: Path, tmp_path: Path) -> None:
     """What the Dockerfile copies, at another path, with what its own lines install, and nothing else."""
-    uv = next(
-        str(path) for path in (repo_root / ".uv" / "bin" / "uv", shutil.which("uv")) if path and Path(path).exists()
-    )
-    environment = {
-        **{name: value for name, value in os.environ.items() if not name.startswith("PYTHON")},
-        "HOME": pwd.getpwuid(os.getuid()).pw_dir,  # where uv keeps what it has fetched
-        "UV_PROJECT_ENVIRONMENT": str(tmp_path / "environment"),
-        "UV_PYTHON": sys.executable,
-        "UV_PYTHON_DOWNLOADS": "never",
-    }
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    uv, environment = uv_program(repo_root), uv_variables(inherited, tmp_path / "environment")
     app = tmp_path / "app"
     app.mkdir()
     for source in copied(repo_root / "Dockerfile"):
@@ -111,9 +102,8 @@ def test_the_image_of_the_flows_starts(repo_root: Path, tmp_path: Path) -> None:
     )
     assert (done.returncode, "Traceback" in done.stderr) == (1, False), done.stderr
     assert "CONCEPTRY_REPO: is missing" in done.stderr
-    code = (
-        "import flows.watch, flows.train_concept, flows.reap, flows.release, trainer, flows; print(flows.__path__[0])"
-    )
+    rooms = "flows.watch, flows.watcher, flows.train_concept, flows.reap, flows.release, trainer, flows"
+    code = f"import {rooms}; print(flows.__path__[0])"
     done = subprocess.run([str(binaries / "python"), "-P", "-c", code], cwd=tmp_path, env={"HOME": str(tmp_path)},
                           capture_output=True, text=True)  # fmt: skip
     assert done.stdout.strip() == str(app / "flows"), done.stderr

@@ -4,7 +4,6 @@ Where the training itself does not matter, the image holds a stand-in that lays 
 """
 
 import os
-import pwd
 import shlex
 import shutil
 import subprocess
@@ -40,6 +39,7 @@ from tasks.training.tasks import TERMINAL
 from tests.support.clouds import IMAGE
 from tests.support.registry_world import World, artifact, last_run, md5, run, set_state, training_runs
 from tests.support.trainer_stand_in import stand_in, vertex_variables
+from tests.support.uv_sync import uv_program, uv_variables
 from tests.support.wait import wait_until
 
 
@@ -85,20 +85,11 @@ class Started(threading.Thread):
 
 def trainer_image(folder: Path, repo_root: Path) -> Image:
     """What trainer/Dockerfile installs, without CUDA, in an empty environment; and the trainer, alone."""
-    uv = next(
-        str(path) for path in (repo_root / ".uv" / "bin" / "uv", shutil.which("uv")) if path and Path(path).exists()
-    )
     [line] = [line for line in (repo_root / "trainer" / "Dockerfile").read_text().splitlines() if "uv sync" in line]
     _, *command = shlex.split(line)
     for left_out in ("--group", "gpu", "--compile-bytecode"):
         command.remove(left_out)
-    environment = {
-        **os.environ,
-        "HOME": pwd.getpwuid(os.getuid()).pw_dir,  # where uv keeps what it has fetched
-        "UV_PROJECT_ENVIRONMENT": str(folder / "environment"),
-        "UV_PYTHON": sys.executable,
-        "UV_PYTHON_DOWNLOADS": "never",
-    }
+    uv, environment = uv_program(repo_root), uv_variables(os.environ, folder / "environment")
     build = folder / "build"
     build.mkdir()
     for name in ("pyproject.toml", "uv.lock"):
