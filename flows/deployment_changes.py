@@ -32,6 +32,7 @@ from flows.schedule_merge import (
     merge_schedules,
     remembered,
 )
+from flows.training_places import OTHERS
 
 PAGE = 200
 DROPPED = {"watch": frozenset({"interval"})}
@@ -136,6 +137,7 @@ def _other_fields(declared: DeclaredDeployment, found: DeploymentResponse) -> It
         "tags": (sorted(declared.tags), sorted(found.tags)),
         "parameters": (dict(declared.parameters), found.parameters or {}),
         "work pool": ((declared.pool, dict(declared.job_variables)), (found.work_pool_name, found.job_variables or {})),
+        "work queue": (declared.pool and (declared.queue or OTHERS), found.work_queue_name),
         "entrypoint": (declared.entrypoint, found.entrypoint),
     }
     if declared.description is not None:

@@ -79,7 +79,7 @@ def refuse_foreign(client: SyncPrefectClient, deployer: str | None, suffix: str)
         SettingsError: one does.
     """
     for flow in FLOWS:
-        found = _read(client, flow, suffix)
+        found = read_deployment(client, flow, suffix)
         if found is not None:
             _refuse_if_foreign(f"{flow}/{found.name}", found, deployer)
 
@@ -91,7 +91,7 @@ def find_deployment(client: SyncPrefectClient, installation: Installation, flow:
         SettingsError: it does not exist, or belongs to another installation.
     """
     suffix = installation.settings.deployment_suffix
-    found = _read(client, flow, suffix)
+    found = read_deployment(client, flow, suffix)
     if found is None:
         raise SettingsError(
             f"there is no deployment {flow}/{flow}{suffix} on the Prefect server",
@@ -101,7 +101,8 @@ def find_deployment(client: SyncPrefectClient, installation: Installation, flow:
     return found
 
 
-def _read(client: SyncPrefectClient, flow: str, suffix: str) -> DeploymentResponse | None:
+def read_deployment(client: SyncPrefectClient, flow: str, suffix: str) -> DeploymentResponse | None:
+    """Return the deployment of a flow, whoever it belongs to; None if there is none."""
     try:
         return client.read_deployment_by_name(f"{flow}/{flow}{suffix}")
     except ObjectNotFound:
