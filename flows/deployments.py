@@ -13,8 +13,8 @@ from conceptry.installation import Installation
 from conceptry.installation_id import installation_id
 from conceptry.settings import DeploymentSettings, OriginSettings, Settings
 
-TRAINING, WATCH, WATCHER = "train-concept", "watch", "watcher"
-FLOWS = (WATCHER, WATCH, TRAINING, "reap", "release")
+TRAINING, WATCH, WATCHER, REAP = "train-concept", "watch", "watcher", "reap"
+FLOWS = (WATCHER, WATCH, TRAINING, REAP, "release")
 """Flows with a deployment of the same name, as prefect.yaml declares them."""
 _TAG = "installation:"
 

@@ -21,6 +21,7 @@ from flows.deployments import TRAINING, WATCH, WATCHER, installation_tag
 from flows.keep_alive import PLACE, place_of
 from flows.liveness import Deadlines
 from flows.look import Work
+from flows.skipped_runs import delete_skipped
 from flows.watcher import LOOK_AT_TRAININGS, Undone, stop_of_context, watcher
 from flows.watcher_runs import LOOKED, last_look, must_end, working_watcher
 from local.resident_watcher import ResidentWatcher
@@ -131,6 +132,10 @@ def test_a_watcher_ends_beside_one_that_works(
     stop_of_context.set(threading.Event())
     state: State[None] = run_flow(watcher, flow_run=second, parameters={"every": 1}, return_type="state")
     assert (state.name, there.name in (state.message or "")) == ("Skipped", True)
+    delete_skipped(client, world.installation)
+    assert client.read_flow_run(second.id), "users can look at it for some time"
+    delete_skipped(client, world.installation, timedelta(0))
+    assert [run.id for run in runs_of(client, deployed[WATCHER], world)] == [there.id]
 
     # Its host is lost: after the deadline it counts as dead, and another one may work.
     soon = Deadlines(running=timedelta(seconds=1), observed=timedelta(seconds=1))
