@@ -1,8 +1,8 @@
-"""Difference between prefect.yaml and the deployments on a Prefect server, and what Prefect's own deploy leaves to do.
+"""Difference between prefect.yaml and the deployments on a Prefect server, merged with what users set there.
 
-Prefect's deploy (3.8) resumes a paused deployment, sets the timing of every schedule that has a slug, replaces all
-schedules if one of them has none, as those that are added in the UI, and enables triggers that were switched off. So it
-gets what users set, no schedules of a deployment that exists, and `settle` updates these one by one.
+Prefect's own deploy resumes a paused deployment, sets the timing of every schedule that has a slug, replaces all
+schedules if one of them has none, as those that are added in the UI, and enables triggers that were switched off. So the
+callers register a deployment with what users set and, if it exists, without schedules, which `settle` updates one by one.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def _compare(
     try:
         found = client.read_deployment_by_name(declared.full_name)
     except ObjectNotFound:
-        # Prefect's deploy creates it with its schedules.
+        # It is created with its schedules.
         created = merge_schedules(declared.schedules, [], {})
         return DeploymentChange(declared, None, paused=declared.paused, schedules=created)
     last = recorded or _before_records(declared, found)

@@ -29,14 +29,14 @@ def deployment_tags(installation: str | None) -> list[str]:
     return ["conceptry", *([installation_tag(installation)] if installation else [])]
 
 
-def deploy_step(suffix: str = "") -> dict[str, list[str]]:
+def deploy_step() -> dict[str, list[str]]:
     """Step of `prefect deploy`, before each deployment: check all names, and return the tags of this installation.
 
     Raises:
         SystemExit: see `checked_tags`; Prefect prints a traceback of anything else, without the message at its end.
     """
     try:
-        return {"tags": checked_tags(suffix)}
+        return {"tags": checked_tags("")}
     except SettingsError as error:
         raise SystemExit(f"error: {error}") from None
 
