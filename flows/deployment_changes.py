@@ -1,8 +1,8 @@
 """Difference between prefect.yaml and the deployments on a Prefect server, merged with what users set there.
 
 Prefect's own deploy resumes a paused deployment, sets the timing of every schedule that has a slug, replaces all
-schedules if one of them has none, as those that are added in the UI, and enables triggers that were switched off. So the
-callers register a deployment with what users set and, if it exists, without schedules, which `settle` updates one by one.
+schedules if one of them has none, as those that are added in the UI, and enables triggers that were switched off. So
+a deployment is registered with what users set and, if it exists, without schedules, which `settle` updates one by one.
 """
 
 from __future__ import annotations
