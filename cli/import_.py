@@ -158,7 +158,7 @@ def publish_embeds(installation: Installation, top: Path, name: str, embeds: Emb
 
 
 def _concept(top: Path, name: str) -> tuple[DesiredConcept, ConceptSpec]:
-    concepts = dvc.list_cached(read_checkout(top).concepts, top / ".dvc" / "cache" / "files" / "md5")
+    concepts = dvc.list_cached(read_checkout(top).concepts, *dvc.cache_folders(top))
     concept = concepts.get(name)
     if concept is None:
         raise ConceptryError(

@@ -136,8 +136,7 @@ def _unknown(checkout: Checkout, name: str, problem: str) -> Finding:
 
 def _images(checkout: Checkout, *, remote: bool) -> tuple[dict[str, DesiredConcept], list[Finding]]:
     """Return the concepts with their images filled in, from the clone's cache or the remote, and findings."""
-    cache = checkout.top / ".dvc" / "cache" / "files" / "md5"
-    concepts = dvc.list_cached(checkout.concepts, cache)
+    concepts = dvc.list_cached(checkout.concepts, *dvc.cache_folders(checkout.top))
     if not remote:
         return concepts, []
     try:
