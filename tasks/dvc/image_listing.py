@@ -17,12 +17,12 @@ from pathlib import Path, PurePosixPath
 
 from conceptry.desired import DesiredConcept, ImageRef, images_path
 from conceptry.errors import ConceptryError, DataCorruptError, UnexpectedError
+from conceptry.image_folder import is_junk
 from conceptry.isolation import isolate
 from tasks.disk_full import disk_full
 from tasks.dvc.deadlines import ask_each
 from tasks.dvc.remote import open_remote
 from tasks.file_io import write_atomically
-from trainer.data.records import is_junk
 
 Answer = bytes | ConceptryError | None
 """Bytes of a listing, None if it does not exist, or why the remote did not say."""
