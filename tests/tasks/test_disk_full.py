@@ -51,7 +51,7 @@ class FullDisk:
 def test_images_that_do_not_fit_are_no_outage_of_the_remote(tmp_path: Path) -> None:
     odb = SimpleNamespace(fs=SimpleNamespace(fs=FullDisk()), oid_to_path=str)
     with pytest.raises(DiskFullError, match=f"the disk of {tmp_path / 'a.jpg'} is full"):
-        Remote("storage", odb).download("0" * 32, tmp_path / "a.jpg")
+        Remote("storage", (odb,)).download("0" * 32, tmp_path / "a.jpg")
 
 
 def test_a_fetch_that_does_not_fit_keeps_the_mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
