@@ -171,16 +171,18 @@ class Call:
         return found
 
     def _redirect_if_moved(self, old: RepoId) -> None:
-        """Redirect requests for files and pages of a renamed repo to its new name; API requests are not redirected."""
+        """Redirect requests that read a renamed repo, its pages, files or API, to its new name."""
         path: str = self.request.scope["path"]
-        prefix = f"/{old.path}"
-        if self.request.method not in ("GET", "HEAD") or not path.startswith(prefix) or not is_repo_name(old.name):
+        if self.request.method not in ("GET", "HEAD") or not is_repo_name(old.name):
             return
         target = self.hub.repos.moved(old) if is_repo_name(old.owner) else None
-        if target is not None and self.hub.may_read(self.account, target):
-            query = f"?{self.request.url.query}" if self.request.url.query else ""
-            headers = {"Location": f"/{target.id.path}{path[len(prefix) :]}{query}"}
-            raise HubError(307, f"{old} was renamed to {target.id}", headers=headers)
+        if target is None or not self.hub.may_read(self.account, target):
+            return
+        for before, after in ((old.path, target.id.path), (_api_path(old), _api_path(target.id))):
+            rest = path.removeprefix(f"/{before}")
+            if rest != path and (not rest or rest.startswith(("/", ".git/"))):
+                query = f"?{self.request.url.query}" if self.request.url.query else ""
+                raise HubError(307, f"{old} was renamed to {target.id}", headers={"Location": f"/{after}{rest}{query}"})
 
     def require_file_access(self, repo: Repo) -> Repo:
         """Return the repo if the sender may read its files: those of gated repos are open to the owner only.
@@ -195,6 +197,10 @@ class Call:
                 raise HubError(401, f"{problem}. You must have access to it and be authenticated.", "GatedRepo")
             raise HubError(403, f"{problem} and you are not in the authorized list.", "GatedRepo")
         return repo
+
+
+def _api_path(repo: RepoId) -> str:
+    return f"api/{repo.kind.value}/{repo}"
 
 
 @contextlib.contextmanager

@@ -300,8 +300,9 @@ def test_repos_are_renamed_hidden_and_deleted(api: HfApi, stranger: HfApi, new_r
     commit(api, repo, {"w.bin": b"\0weights"})
     renamed = f"{repo}-renamed"
     api.move_repo(repo, renamed)
-    assert not api.repo_exists(repo)
     assert download(api, renamed.upper(), "w.bin", tmp_path) == b"\0weights"
+    assert (api.model_info(repo).id, api.repo_exists(repo)) == (renamed, True), "the old name leads on in the API, too"
+    assert [branch.name for branch in api.list_repo_refs(repo).branches] == ["main"]
     with pytest.raises(HfHubHTTPError, match="409"):
         api.create_repo(renamed)
     assert api.create_repo(renamed, exist_ok=True).repo_id == renamed
