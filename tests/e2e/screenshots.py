@@ -25,7 +25,9 @@ from local.setup_folder import Folder, Setup
 from tests.support.chromium import CHROMIUM
 
 CONCEPT = "night-light"
-SIZE = (1280, 860)
+SIZE = (1600, 1000)
+WIDTH = 1200
+"""Width of the pictures, in pixels."""
 
 
 def pages(setup: Setup) -> dict[str, str]:
@@ -38,7 +40,9 @@ def pages(setup: Setup) -> dict[str, str]:
         def artifact(key: str) -> str:
             which = ArtifactFilter(key=ArtifactFilterKey(any_=[key]))
             found = client.read_artifacts(artifact_filter=which, limit=100)
-            return f"{ui}/artifacts/artifact/{max(found, key=lambda one: str(one.created)).id}"
+            # Of the plans the one that says most.
+            chosen = max(found, key=lambda one: len(str(one.data)) if key == "plan" else str(one.created))
+            return f"{ui}/artifacts/artifact/{chosen.id}"
 
         return {
             "runs": f"{ui}/runs",
@@ -70,7 +74,8 @@ def take(page: Page, address: str, file: Path) -> None:
     page.goto(address, wait_until="networkidle")
     page.wait_for_timeout(1500)  # animations
     with Image.open(io.BytesIO(page.screenshot())) as picture:
-        picture.convert("RGB").save(file, "WEBP", quality=82, method=6)
+        smaller = picture.convert("RGB").resize((WIDTH, WIDTH * SIZE[1] // SIZE[0]), Image.Resampling.LANCZOS)
+        smaller.save(file, "WEBP", quality=82, method=6)
 
 
 def main() -> None:
