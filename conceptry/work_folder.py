@@ -13,6 +13,7 @@
     waits.json               the flow watch               at any time; waits for data count from then on
     skipped.json             the flow watch               at any time; the order of its actions starts over
     drift.json               flows.observe                at any time; repos are inspected again
+    moved.json               conceptry up                 if no DVC remote is inside the set-up's folder
     versions/FINGERPRINT/    conceptry diff               at any time; downloaded again
     diff/, playground/,      the commands of these names  while the command does not run
     endpoint/, demo/
@@ -59,6 +60,11 @@ class WorkFolder:
     def drift(self) -> Path:
         """When each repo was last inspected for drift."""
         return self.root / "drift.json"
+
+    @property
+    def moved(self) -> Path:
+        """Where the folder of an embedded set-up was before it was moved."""
+        return self.root / "moved.json"
 
     @property
     def skipped(self) -> Path:
