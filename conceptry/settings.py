@@ -126,6 +126,12 @@ class Settings(BaseWeightsSettings, DeploymentSettings, CodeSettings):
         gt=0,
         description="Minutes in which a worker has to start a training; more where a machine has to start first.",
     )
+    run_folder_days: float = Field(
+        30.0,
+        ge=1,
+        description="Days after which the scratch folder loses what a training left that failed, or that git no longer "
+        "asks for; a failed training that the plan still shows keeps its folder, to be retried.",
+    )
     poll_seconds: float = Field(
         5.0, ge=0.5, description="Seconds between two requests to the origin for the head of its branch."
     )

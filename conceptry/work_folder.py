@@ -3,7 +3,8 @@
     path                     written by                   may be deleted
     mirror.git[.lock]        tasks.git.fetch              while no flow runs; fetched again
     listings/                tasks.dvc.list_images        at any time; read from the DVC remote again
-    runs/FINGERPRINT/        the flow train_concept       if no run of it is active; a retry starts over
+    runs/FINGERPRINT/        the flow train_concept       if no run of it is active; a retry starts over. A watch
+                                                          deletes old ones, see CONCEPTRY_RUN_FOLDER_DAYS
     places/N.lock            the flow train_concept       while no training runs
     locks/NAME.lock          writers of a concept         while no flow runs
     watch.lock               the flows watch and apply    while no flow runs
@@ -90,9 +91,14 @@ class WorkFolder:
         """Return the lock that is held while a concept's repos are written."""
         return self.root / "locks" / f"{name}.lock"
 
+    @property
+    def runs(self) -> Path:
+        """Folders of trainings."""
+        return self.root / "runs"
+
     def run(self, fingerprint: str) -> Path:
         """Return the folder of one training."""
-        return self.root / "runs" / fingerprint
+        return self.runs / fingerprint
 
     def version(self, fingerprint: str) -> Path:
         """Return the folder for downloaded files of a version."""
