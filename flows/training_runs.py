@@ -31,7 +31,6 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.states import AwaitingRetry, Scheduled
-from prefect.types._datetime import now
 
 from conceptry.actions import Attempt
 from conceptry.errors import moment_in
@@ -265,7 +264,7 @@ def _cause(run: FlowRun) -> str:
 
 
 def _failure(run: FlowRun) -> Failure:
-    ended = run.updated or run.end_time or now("UTC")
+    ended = run.updated or run.end_time or datetime.now(UTC)
     cancelled = run.state_type is StateType.CANCELLED
     return Failure(ended.astimezone(UTC).date(), run.total_run_time.total_seconds(), cancelled)
 
