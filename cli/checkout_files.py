@@ -9,6 +9,7 @@ from pathlib import Path
 from conceptry.concept import ConceptSpec
 from conceptry.desired import LINK, SUBMODULE, ConceptSource, DesiredConcept, parse_sources
 from conceptry.errors import Problem
+from conceptry.yaml_spec import key_line
 
 
 @dataclass(frozen=True)
@@ -22,8 +23,7 @@ class Checkout:
     def line(self, name: str, key: str) -> int | None:
         """Return the line of a top-level key of concept.yaml."""
         text = next((source.spec_text for source in self.sources if source.name == name), None)
-        lines = (text or "").splitlines()
-        return next((number for number, line in enumerate(lines, 1) if line.startswith(f"{key}:")), None)
+        return key_line(text or "", key)
 
     def specs(self) -> Iterator[tuple[str, ConceptSpec]]:
         """Yield the names and specs of the valid concepts."""

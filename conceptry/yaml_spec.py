@@ -100,6 +100,11 @@ def _compose(text: str, path: str) -> yaml.MappingNode:
     return root
 
 
+def key_line(text: str, key: str) -> int | None:
+    """Return the line of a key at the top level, from 1; None if the file does not have it."""
+    return next((number for number, line in enumerate(text.splitlines(), 1) if line.startswith(f"{key}:")), None)
+
+
 def _may_be_deep(text: str) -> bool:
     """Whether the nesting may exceed the limit: each level takes a bracket, a dash or a column of indentation."""
     indent = max((len(line) - len(line.lstrip(" ")) for line in text.splitlines()), default=0)
