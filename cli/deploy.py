@@ -13,7 +13,6 @@ from prefect.settings import get_current_settings
 
 from cli.exit_codes import DEPLOY_CHANGES, DEPLOY_DONE
 from conceptry.errors import SettingsError
-from conceptry.installation_id import installation_id
 from conceptry.settings import Settings
 from flows.automations import (
     AutomationChange,
@@ -70,7 +69,7 @@ def command(
     settings = Settings()
     suffix = settings.deployment_suffix
     declared = read_declared(suffix, checked_tags(suffix))
-    mine = installation_id(settings.hub_endpoint, settings.hub_owner, settings.repo, settings.branch)
+    mine = settings.installation_id
     with connected() as client:
         check_work_pools(client, declared)
         automations = declared_automations(mine, suffix, notification_block(client, settings.notification_block))

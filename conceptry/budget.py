@@ -7,7 +7,7 @@ runs with their estimate; each at today's price of its base model. Imported vers
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 
 from conceptry.actions import Action, Plan
 from conceptry.desired import Desired
@@ -87,7 +87,9 @@ def spent_this_month(plan: Plan, desired: Desired, live: Live, inputs: PlanInput
 
 def next_month(now: datetime) -> date:
     """Return the first day of the next month in UTC."""
-    return (now.astimezone(UTC).date().replace(day=1) + timedelta(days=32)).replace(day=1)
+    today = now.astimezone(UTC)
+    # Without `replace`, which warns of its deprecation on moments that came from Prefect.
+    return date(today.year + today.month // 12, today.month % 12 + 1, 1)
 
 
 def _of_versions(live: Live, desired: Desired, inputs: PlanInputs, now: datetime) -> Iterator[Spending]:

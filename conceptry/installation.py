@@ -67,7 +67,8 @@ class Installation:
     @property
     def id(self) -> str:
         """Id by which this installation recognises what it made, see `conceptry.installation_id`."""
-        return installation_id(self.hub.endpoint, self.hub.owner, self.settings.repo, self.settings.branch)
+        made = installation_id(self.hub.endpoint, self.hub.owner, self.settings.repo, self.settings.branch)
+        return self.settings.installation or made
 
     @property
     def base_dir(self) -> Path | None:

@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from conceptry.errors import SettingsError
 from conceptry.git_address import split_login
+from conceptry.installation_id import installation_id
 
 PREFIX = "CONCEPTRY_"
 
@@ -91,6 +92,12 @@ class Settings(BaseWeightsSettings, DeploymentSettings, CodeSettings):
         "Never printed.",
     )
     branch: str = Field("main", description="Branch of that repo that says what should exist.")
+    installation: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9-]+$",
+        description="Id of the installation, to keep it after the repo, the branch or the Hub got another address; "
+        "left out, it is made of these. Whatever it made on the Hub carries it.",
+    )
     work: Path = Field(
         Path(".conceptry/work"),
         validate_default=False,
@@ -119,6 +126,12 @@ class Settings(BaseWeightsSettings, DeploymentSettings, CodeSettings):
         gt=0,
         description="Minutes in which a worker has to start a training; more where a machine has to start first.",
     )
+    run_folder_days: float = Field(
+        30.0,
+        ge=1,
+        description="Days after which the scratch folder loses what a training left that failed, or that git no longer "
+        "asks for; a failed training that the plan still shows keeps its folder, to be retried.",
+    )
     poll_seconds: float = Field(
         5.0, ge=0.5, description="Seconds between two requests to the origin for the head of its branch."
     )
@@ -145,6 +158,12 @@ class Settings(BaseWeightsSettings, DeploymentSettings, CodeSettings):
             "settings are not usable: " + "; ".join(problems),
             next_step="set these environment variables, or name the folder of `conceptry up` with --root",
         )
+
+    @property
+    def installation_id(self) -> str:
+        """Id by which the installation recognises what it made, see `conceptry.installation_id`."""
+        made = installation_id(self.hub_endpoint, self.hub_owner, self.repo, self.branch)
+        return self.installation or made
 
     @model_validator(mode="before")
     @classmethod

@@ -3,7 +3,8 @@
     path                     written by                   may be deleted
     mirror.git[.lock]        tasks.git.fetch              while no flow runs; fetched again
     listings/                tasks.dvc.list_images        at any time; read from the DVC remote again
-    runs/FINGERPRINT/        the flow train_concept       if no run of it is active; a retry starts over
+    runs/FINGERPRINT/        the flow train_concept       if no run of it is active; a retry starts over. A watch
+                                                          deletes old ones, see CONCEPTRY_RUN_FOLDER_DAYS
     places/N.lock            the flow train_concept       while no training runs
     locks/NAME.lock          writers of a concept         while no flow runs
     watch.lock               the flows watch and apply    while no flow runs
@@ -13,6 +14,7 @@
     waits.json               the flow watch               at any time; waits for data count from then on
     skipped.json             the flow watch               at any time; the order of its actions starts over
     drift.json               flows.observe                at any time; repos are inspected again
+    moved.json               conceptry up                 if no DVC remote is inside the set-up's folder
     versions/FINGERPRINT/    conceptry diff               at any time; downloaded again
     diff/, playground/,      the commands of these names  while the command does not run
     endpoint/, demo/
@@ -61,6 +63,11 @@ class WorkFolder:
         return self.root / "drift.json"
 
     @property
+    def moved(self) -> Path:
+        """Where the folder of an embedded set-up was before it was moved."""
+        return self.root / "moved.json"
+
+    @property
     def skipped(self) -> Path:
         """Concepts that the last watch had no time for."""
         return self.root / "skipped.json"
@@ -84,9 +91,14 @@ class WorkFolder:
         """Return the lock that is held while a concept's repos are written."""
         return self.root / "locks" / f"{name}.lock"
 
+    @property
+    def runs(self) -> Path:
+        """Folders of trainings."""
+        return self.root / "runs"
+
     def run(self, fingerprint: str) -> Path:
         """Return the folder of one training."""
-        return self.root / "runs" / fingerprint
+        return self.runs / fingerprint
 
     def version(self, fingerprint: str) -> Path:
         """Return the folder for downloaded files of a version."""

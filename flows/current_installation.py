@@ -9,7 +9,6 @@ from pydantic import SecretStr, ValidationError
 
 from conceptry.errors import SettingsError
 from conceptry.installation import HubTarget, Installation
-from conceptry.installation_id import installation_id
 from conceptry.settings import Settings
 from conceptry.vertex_settings import VertexBasics, VertexSettings
 from flows.run_log import attach_run_log
@@ -58,8 +57,7 @@ def build_installation(
         # In this context, because threads do not have Prefect's settings that a command set for itself.
         token, context = _load_secret(block), copy_context()
         renew = partial(_in_copy, context, block)
-    made_by = installation_id(settings.hub_endpoint, settings.hub_owner, settings.repo, settings.branch)
-    hub = HubTarget(settings.hub_endpoint, settings.hub_owner, token, renew, made_by)
+    hub = HubTarget(settings.hub_endpoint, settings.hub_owner, token, renew, settings.installation_id)
     try:
         basics = VertexBasics(**vertex)  # type: ignore[arg-type]
     except ValidationError as error:

@@ -10,7 +10,6 @@ from prefect.exceptions import ObjectNotFound
 
 from conceptry.errors import SettingsError
 from conceptry.installation import Installation
-from conceptry.installation_id import installation_id
 from conceptry.settings import DeploymentSettings, OriginSettings, Settings
 
 TRAINING, WATCH, WATCHER, REAP = "train-concept", "watch", "watcher", "reap"
@@ -60,8 +59,7 @@ def checked_tags(suffix: str) -> list[str]:
         )
     deployer = None
     if OriginSettings().repo is not None:
-        settings = Settings()
-        deployer = installation_id(settings.hub_endpoint, settings.hub_owner, settings.repo, settings.branch)
+        deployer = Settings().installation_id
     with get_client(sync_client=True) as client:
         refuse_foreign(client, deployer, suffix)
     return deployment_tags(deployer)

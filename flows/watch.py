@@ -22,6 +22,7 @@ from flows.apply import StartTraining, carry_out
 from flows.bounded_apply import apply_in_time
 from flows.current_installation import current_installation
 from flows.observe import Context, observe
+from flows.old_run_folders import clear_old_run_folders
 from flows.reconcile import compare, final_state
 from flows.skipped_runs import SKIPPED, skip_late
 from flows.steps import PREFECT
@@ -29,6 +30,7 @@ from flows.training_runs import TrainingRuns, training_runs
 from tasks.disk_full import disk_full
 from tasks.locks import run_id, try_hold
 from tasks.plan_events import emit_changes, emit_long_waits
+from tasks.prefect_client import SERVER_ERRORS
 
 
 @flow(name="watch")
@@ -48,6 +50,7 @@ def watch(seconds: float | None = None) -> State[Any]:
             comparison = compare(context, observe(context), runs)
             logger.info("%s", artifacts.plan_lines(comparison.plan))
             _tell(comparison.plan, installation, runs)
+            _clear(comparison.plan, installation, runs)
             start = scheduled(runs)
 
             def act(action: Action) -> None:
@@ -73,6 +76,17 @@ def _tell(plan: Plan, installation: Installation, runs: TrainingRuns) -> None:
         if disk_full(error, path) is not None:
             raise
         get_run_logger().error("the plan could not be shown: %s", error, exc_info=error)
+
+
+def _clear(plan: Plan, installation: Installation, runs: TrainingRuns) -> None:
+    """Delete old folders of trainings; an error in this ends no watch."""
+    try:
+        cleared = clear_old_run_folders(installation, plan, runs)
+    except (OSError, *SERVER_ERRORS) as error:
+        get_run_logger().warning("old folders of trainings could not be deleted: %s", error)
+        return
+    if cleared:
+        get_run_logger().info("deleted the folders of %d old trainings: %s", len(cleared), ", ".join(cleared))
 
 
 def scheduled(runs: TrainingRuns) -> StartTraining:

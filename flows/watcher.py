@@ -19,6 +19,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextvars import ContextVar, copy_context
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -30,7 +31,6 @@ from prefect.exceptions import PrefectException, PrefectSignal
 from prefect.flow_engine import run_flow
 from prefect.runtime import flow_run
 from prefect.states import Completed, Pending
-from prefect.types._datetime import now
 
 from conceptry.errors import ConceptryError
 from conceptry.installation import Installation
@@ -164,7 +164,7 @@ class Watcher:
             self._watch(deployment, f"pushed {str(head)[:8]}")
 
     def _take_scheduled(self, deployment: UUID) -> None:
-        moment = now("UTC")
+        moment = datetime.now(UTC)
         due = self._client.get_scheduled_flow_runs_for_deployments([deployment], scheduled_before=moment, limit=10)
         if not due:
             return

@@ -17,7 +17,7 @@ from conceptry.errors import ConceptryError
 from tasks.processes import child_environment, python_module
 
 GRACE = 12.0
-"""Seconds between SIGTERM and SIGKILL of a child."""
+"""Seconds between SIGTERM and SIGKILL of a child, unless it has a grace of its own."""
 
 
 _OPEN = frozenset(
@@ -41,7 +41,8 @@ class StackError(ConceptryError):
 class Child:
     """Command under the process guard, with its output in a log file.
 
-    `ready` is polled every tenth of a second and returns whether the command is ready.
+    `ready` is polled every tenth of a second and returns whether the command is ready. `grace` is the time in seconds
+    between SIGTERM and SIGKILL.
     """
 
     title: str
@@ -50,6 +51,7 @@ class Child:
     log: Path
     ready: Callable[[], bool]
     folder: Path
+    grace: float = GRACE
     _process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
     _logged: int = field(default=0, repr=False)
 
@@ -59,7 +61,7 @@ class Child:
         self._logged = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                python_module("local.process_guard", str(GRACE), *self.command),
+                python_module("local.process_guard", str(self.grace), *self.command),
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,

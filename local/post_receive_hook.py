@@ -22,12 +22,14 @@ from uuid import uuid4
 
 from tasks.processes import python_module
 
+HOOK = Path("hooks", "post-receive")
+"""Path of the hook in a bare repository."""
 _PATIENCE = 5.0
 
 
 def install(origin: Path, root: Path) -> None:
     """Install the hook in the bare repository `origin`, for the set-up in `root`."""
-    hook = origin / "hooks" / "post-receive"
+    hook = origin / HOOK
     hook.parent.mkdir(exist_ok=True)
     command = shlex.join(python_module("local.post_receive_hook", str(root)))
     hook.write_text(f"#!/bin/sh\nexec {command}\n", encoding="utf-8")

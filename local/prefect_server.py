@@ -47,7 +47,12 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True, help="port on 127.0.0.1")
     # Taken before the import of Prefect, which takes ten seconds and more: until then a second set-up would find the
     # port free, and use the server of the first one.
-    with listen(parser.parse_args().port) as listener:
+    port = parser.parse_args().port
+    try:
+        listener = listen(port)
+    except OSError as error:
+        raise SystemExit(f"port {port} on 127.0.0.1: {error.strerror}") from None
+    with listener:
         event.listen(Pool, "checkout", limit_lock_wait)
         from prefect.server.api.server import create_app
 

@@ -1,7 +1,7 @@
 """Server of the deployments in prefect.yaml, without a work pool or a worker; `conceptry up` runs it.
 
     PREFECT_API_URL=http://127.0.0.1:4200/api CONCEPTRY_REPO=... python -m local.serve_flows [--watch-every SECONDS]
-        [--take-over]
+        [--take-over] [--end-left-runs]
 
 The watcher runs in this process (see local.resident_watcher). Trainings have a separate runner, which starts one more
 than the settings allow, so that queued trainings do not block the other flows. Prefect's limits are not used here,
@@ -35,13 +35,14 @@ from flows.current_installation import build_installation
 from flows.declared_deployments import DeclaredDeployment, read_declared
 from flows.deployment_changes import DeploymentChange, compare_deployments, settle
 from flows.deployments import REAP, TRAINING, WATCH, WATCHER, deployment_tags, refuse_foreign
+from local.left_runs import end_left_runs
 from local.resident_watcher import ResidentWatcher
 from local.steady_runner import SteadyRunner
 
 # Maximum of concurrent runs of the other flows: manual releases, a reap, and one that is ending.
 OTHERS = 4
 # Seconds for the current watch to end at shutdown.
-PATIENCE = 6.0
+PATIENCE = 0.8
 
 
 def declared_deployments(watch_every: float, installation: Installation | None = None) -> list[DeclaredDeployment]:
@@ -91,13 +92,16 @@ def runner_deployment(change: DeploymentChange) -> RunnerDeployment:
     return made
 
 
-async def serve(installation: Installation, watch_every: float, *, take_over: bool = False) -> None:
+async def serve(
+    installation: Installation, watch_every: float, *, take_over: bool = False, end_left: bool = False
+) -> None:
     """Register the deployments, print that the server is ready, and run scheduled runs until this task is cancelled.
 
     Args:
         installation: Whose flows are served.
         watch_every: Seconds between two looks of the watcher.
         take_over: Whether to replace deployments of another installation.
+        end_left: Whether to end runs of an earlier process first; only this one starts runs of this server.
 
     Raises:
         SettingsError: there are deployments of another installation, and `take_over` is false.
@@ -106,6 +110,8 @@ async def serve(installation: Installation, watch_every: float, *, take_over: bo
     with get_client(sync_client=True) as client:
         if not take_over:
             refuse_foreign(client, installation.id, suffix)
+        for run in end_left_runs(client, installation.work) if end_left else ():
+            print(f"serve: ended the run {run.name}, which was left {run.state_name}", flush=True)
         changes = _changes(client, installation, watch_every)
     poll = get_current_settings().runner.poll_frequency
     # A pause at the end could not be told from a user's.
@@ -177,6 +183,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="local.serve_flows", description="Serve the deployments of prefect.yaml.")
     parser.add_argument("--watch-every", type=float, help="seconds between two watches (CONCEPTRY_WATCH_SECONDS)")
     parser.add_argument("--take-over", action="store_true", help="replace deployments of another installation")
+    parser.add_argument("--end-left-runs", action="store_true", help="end runs of an earlier process; none runs now")
     given = parser.parse_args(arguments)
     installation = build_installation(Settings())
     settings = installation.settings
@@ -184,7 +191,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise SettingsError("no Prefect server is configured", next_step="set PREFECT_API_URL")
     settings.work.mkdir(parents=True, exist_ok=True)
     with suppress(KeyboardInterrupt, asyncio.CancelledError):
-        asyncio.run(serve(installation, given.watch_every or settings.watch_seconds, take_over=given.take_over))
+        every = given.watch_every or settings.watch_seconds
+        asyncio.run(serve(installation, every, take_over=given.take_over, end_left=given.end_left_runs))
 
 
 if __name__ == "__main__":

@@ -16,8 +16,10 @@ from typing import Any
 
 from conceptry.errors import SettingsError
 from conceptry.installation import Installation
+from conceptry.work_folder import WorkFolder
 from local.child_process import Child, StackError, answers, clean_environment, free_port
 from local.hub_config import hub_arguments
+from local.moved_folder import carry_over
 from local.prefect_settings import server_variables
 from local.setup_folder import CLOUD_BUCKET, CLOUD_PROJECT, Folder, Setup, folder_in_use, open_installation
 from tasks.locks import try_hold
@@ -25,6 +27,10 @@ from tasks.processes import python_module, run_to_end
 
 START_TIMEOUT = 600.0
 """Seconds until a server must respond. Prefect needs 15 to 30 s on two idle cores and minutes on busy ones."""
+GRACE = 0.5
+"""Seconds between SIGTERM and SIGKILL of a server. Each keeps what it has acknowledged, also when it is killed."""
+FLOWS_GRACE = 1.3
+"""The same for the flows: a trainer writes its checkpoint, and the server records the final states of runs."""
 RESTARTS = 5
 """Servers that are started again within an hour before `up` gives up."""
 
@@ -54,11 +60,18 @@ class Stack:
     Args:
         folder: Folder of the set-up.
         setup: The set-up to serve.
-        report: Called with a few words when a server is ready.
+        report: Called with a few words when a port was in use, and when a server had to be started again.
+        on_ready: Called with a few words when a server is ready.
     """
 
-    def __init__(self, folder: Folder, setup: Setup, report: Callable[[str], None] = lambda _: None) -> None:
-        self.folder, self.setup, self._report = folder, setup, report
+    def __init__(
+        self,
+        folder: Folder,
+        setup: Setup,
+        report: Callable[[str], None] = lambda _: None,
+        on_ready: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self.folder, self.setup, self._report, self._on_ready = folder, setup, report, on_ready
         self._children: list[Child] = []
         self._lock = ExitStack()
 
@@ -71,6 +84,8 @@ class Stack:
         for place in (self.folder.hub, self.folder.prefect, self.folder.work, self.folder.logs):
             place.mkdir(parents=True, exist_ok=True)
         self.open_alone()
+        if self.setup.root not in ("", str(self.folder.root)):
+            carry_over(self.folder.root, self.setup.root, WorkFolder(self.folder.work))
         setup = replace(
             self.setup,
             hub_port=free_port(self.setup.hub_port),
@@ -134,10 +149,15 @@ class Stack:
             time.sleep(0.5)
 
     def stop(self) -> None:
-        """Stop every process: the flows first, while the server can still record the final states of their runs."""
-        for child in reversed(self._children):
-            child.request_stop()
-            child.wait()
+        """Stop every process within three seconds.
+
+        The flows, which started last, end first, while the server can still record the final states of their runs.
+        """
+        for group in (self._children[-1:], self._children[:-1]):
+            for child in group:
+                child.request_stop()
+            for child in group:
+                child.wait()
         self._children.clear()
         self._lock.close()
 
@@ -165,7 +185,7 @@ class Stack:
 
     def _await(self, child: Child) -> None:
         seconds = child.wait_until_ready(START_TIMEOUT)
-        self._report(f"{child.title} is up ({seconds:.0f} s)")
+        self._on_ready(f"{child.title} is up ({seconds:.0f} s)")
 
     def _child(
         self, title: str, name: str, command: list[str], ready: Callable[[], bool], *, trusted: bool = False
@@ -183,7 +203,7 @@ class Stack:
             | {"PREFECT_HOME": str(self.folder.prefect), "PREFECT_API_URL": self.setup.prefect_api}
         )
         log = self.folder.logs / f"{name}.log"
-        return Child(title, python_module(*command), environment, log, ready, self.folder.root)
+        return Child(title, python_module(*command), environment, log, ready, self.folder.root, GRACE)
 
     def _hub(self) -> Child:
         command = hub_arguments(self.folder.hub, "127.0.0.1", self.setup.hub_port)
@@ -222,10 +242,11 @@ class Stack:
 
     def _flows(self) -> Child:
         # The server is this set-up's alone, also after its repository or the Hub's port changed, and so its id.
-        command = ["local.serve_flows", "--take-over", "--watch-every", str(self.setup.watch_every)]
+        command = ["local.serve_flows", "--take-over", "--end-left-runs", "--watch-every", str(self.setup.watch_every)]
         child = self._child("the watcher", "flows", command, bool, trusted=True)
         # Prefect's runner starts runs with `python -m` in this folder, which may hold folders of any name.
         child.environment = {**child.environment, "PYTHONSAFEPATH": "1"}
+        child.grace = FLOWS_GRACE
         return _says("serve: ready", child)
 
 

@@ -16,7 +16,7 @@ import os
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,8 @@ from pydantic import SecretStr
 from conceptry.errors import SettingsError
 from conceptry.git_address import split_login
 from conceptry.installation import Installation
+from conceptry.installation_id import installation_id
+from conceptry.moved_path import moved_path
 from conceptry.settings import PREFIX, Settings
 from flows.current_installation import build_installation, using
 from local.child_process import loopback_without_proxy
@@ -114,7 +116,8 @@ class Folder:
                 "`conceptry demo` makes one with a story in it",
             )
         try:
-            return Setup(**tomllib.loads(self.file.read_text(encoding="utf-8")))
+            written = Setup(**tomllib.loads(self.file.read_text(encoding="utf-8")))
+            return written.named_now().moved_to(self.root)
         except (tomllib.TOMLDecodeError, TypeError) as problem:
             raise SettingsError(
                 f"cannot be read: {problem}", file=str(self.file), next_step="correct it or delete it"
@@ -125,6 +128,7 @@ class Folder:
         self.root.mkdir(parents=True, exist_ok=True)
         # The folder may be inside a clone; git must ignore all of it.
         (self.root / ".gitignore").write_text("*\n", encoding="utf-8")
+        setup = replace(setup.named_now(), root=str(self.root))
         lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in vars(setup).items()]
         text = _HEADER.format(root=self.root.name) + "\n".join(lines) + "\n"
         write_atomically(self.file, text.encode(), mode=0o600)
@@ -136,6 +140,10 @@ class Setup:
 
     `prefect_auth` is the auth string of the Prefect server, made when it first starts; a server of an earlier release
     has none. A login in `repo` is moved to `repo_login`, so that the address can be printed.
+
+    `root` is the folder when the file was written, which is another one after it was moved. `installation` is the id of
+    the installation, kept when the folder is moved or the Hub gets another port; it is for the account, the repository
+    and the branch in `named`, and another one once they are edited.
     """
 
     repo: str
@@ -153,12 +161,36 @@ class Setup:
     vertex_port: int = VERTEX_PORT
     cloud_port: int = CLOUD_PORT
     storage_port: int = STORAGE_PORT
+    root: str = ""
+    installation: str = ""
+    named: str = ""
 
     def __post_init__(self) -> None:
         address, login = split_login(self.repo)
         object.__setattr__(self, "repo", address)
         if login is not None:
             object.__setattr__(self, "repo_login", login.get_secret_value())
+
+    @property
+    def naming(self) -> str:
+        """What the id of the installation is for: account, repository and branch."""
+        return f"{self.hub_owner} {self.repo} {self.branch}"
+
+    @property
+    def identity(self) -> str:
+        """Id of the installation."""
+        if self.installation and self.named == self.naming:
+            return self.installation
+        return installation_id(self.hub_endpoint, self.hub_owner, self.repo, self.branch)
+
+    def named_now(self) -> Setup:
+        """Return the set-up with its present id, which it keeps from then on."""
+        return replace(self, installation=self.identity, named=self.naming)
+
+    def moved_to(self, root: Path) -> Setup:
+        """Return the set-up with its paths as they are after its folder was moved to `root`, and with the same id."""
+        moved = replace(self, repo=moved_path(self.repo, self.root, root))
+        return replace(moved, named=moved.naming)
 
     @property
     def cloud_pages(self) -> str:
@@ -191,6 +223,7 @@ class Setup:
             "repo": self.repo,
             "repo_login": self.repo_login or None,
             "branch": self.branch,
+            "installation": self.identity,
             "work": folder.work,
             "hub_endpoint": self.hub_endpoint,
             "hub_owner": self.hub_owner,

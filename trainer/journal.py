@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,9 @@ class Journal:
         if self._path:
             with self._path.open("a", encoding="utf-8") as file:
                 file.write(text + "\n")
-        print(text, flush=True)
+        # The run that reads it may have been killed; the trainer is then asked to end, and writes its checkpoint first.
+        with suppress(BrokenPipeError):
+            print(text, flush=True)
 
     def phase(self, name: str) -> None:
         """End a phase: record and report its seconds."""

@@ -18,8 +18,10 @@ from typing import Any
 import pygit2
 
 from conceptry.errors import ConceptryError, SettingsError, TransientError
+from conceptry.work_folder import WorkFolder
 from tasks.disk_full import disk_full
 from tasks.dvc.deadlines import call_within
+from tasks.dvc.moved_remote import path_today
 from tasks.dvc.remote_guard import CREDENTIALS, check_remote
 from tasks.mirror_objects import commit_at, look_up, open_mirror
 
@@ -110,7 +112,7 @@ def open_remote(mirror: Path, revision: str, name: str | None = None) -> Remote:
     `tasks.dvc.remote_guard` describes which credentials of this machine it gets.
 
     Args:
-        mirror: Bare mirror made by tasks.git.
+        mirror: Bare mirror made by tasks.git, in the scratch folder of an installation.
         revision: Git commit.
         name: Name of the remote; None for the default one.
 
@@ -129,7 +131,7 @@ def open_remote(mirror: Path, revision: str, name: str | None = None) -> Remote:
     place = f"{CONFIG} at {revision[:8]}"
     failed: ConceptryError
     try:
-        return call_within(OPEN_TIMEOUT, _open, text, place, name)
+        return call_within(OPEN_TIMEOUT, _open, text, place, name, WorkFolder(mirror.parent))
     except TimeoutError:
         failed = TransientError(f"the DVC remote could not be opened within {OPEN_TIMEOUT:.0f} s", file=place)
     except (DvcException, ConfigError, RemoteMissingDepsError, ImportError) as error:
@@ -138,7 +140,7 @@ def open_remote(mirror: Path, revision: str, name: str | None = None) -> Remote:
     raise failed
 
 
-def _open(text: bytes, place: str, named: str | None) -> Remote:
+def _open(text: bytes, place: str, named: str | None, work: WorkFolder) -> Remote:
     from dvc.config import Config, merge
     from dvc.data_cloud import Remote as DvcRemote
     from dvc.fs import get_cloud_fs
@@ -160,6 +162,8 @@ def _open(text: bytes, place: str, named: str | None) -> Remote:
         )
     _refuse_relative(name, config["remote"].get(name.lower(), {}), place)
     check_remote(name, machine["remote"], from_git["remote"], place)
+    if url := config["remote"].get(name.lower(), {}).get("url"):
+        config["remote"][name.lower()]["url"] = path_today(work, url)
     filesystem, settings, path = get_cloud_fs(config, name=name)
     if settings.get("worktree") or settings.get("version_aware"):
         raise SettingsError(

@@ -1,5 +1,6 @@
 """One `conceptry up` for all stories; each has a concept of its own in the same repository."""
 
+import re
 import signal
 from collections.abc import Iterator
 
@@ -24,6 +25,8 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Library]:
         rest = up.communicate(timeout=60)[0]
         assert up.returncode == 0, rest
         assert "no process is left running" in rest
+        if library.spec("night-light").exists():
+            assert re.search(r"(?m)^\d\d:\d\d:\d\d  night-light +v1 released  http://\S+$", rest)
     finally:
         up.kill()
         up.communicate()

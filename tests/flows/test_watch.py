@@ -1,6 +1,7 @@
 """The watcher: what it starts, what it leaves alone, and that one concept's trouble is not another one's."""
 
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,6 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 from prefect.logging.handlers import APILogHandler
 from prefect.states import Crashed, Failed, Scheduled
-from prefect.types._datetime import now
 
 from flows.train_concept import schedule_training, train_concept
 from flows.training_runs import MAX_RESUMED
@@ -265,7 +265,7 @@ def test_watches_that_are_late_are_let_go(world: World) -> None:
     world.push()
     with get_client(sync_client=True) as client:
         deployment = client.read_deployment_by_name("watch/watch")
-        late = client.create_flow_run_from_deployment(deployment.id, state=Scheduled(scheduled_time=now("UTC")))
+        late = client.create_flow_run_from_deployment(deployment.id, state=Scheduled(scheduled_time=datetime.now(UTC)))
     watch()
     with get_client(sync_client=True) as client:
         assert client.read_flow_run(late.id).state_name == "Skipped"
