@@ -26,11 +26,12 @@ class ServerGroup:
 
     Args:
         root: Folder of the set-up, for messages.
+        lock: File that `open_alone` locks.
         report: Called with a few words when a server is ready.
     """
 
-    def __init__(self, root: Path, report: Callable[[str], None] = lambda _: None) -> None:
-        self._root, self._report = root, report
+    def __init__(self, root: Path, lock: Path, report: Callable[[str], None] = lambda _: None) -> None:
+        self._root, self._lock_file, self._report = root, lock, report
         self._children: list[Child] = []
         self._lock = ExitStack()
 
@@ -76,13 +77,13 @@ class ServerGroup:
     ) -> None:
         self.stop()
 
-    def open_alone(self, lock: Path) -> None:
+    def open_alone(self) -> None:
         """Hold the set-up's lock: two Prefect servers on one database would corrupt it.
 
         Raises:
             StackError: another process serves this folder.
         """
-        held = self._lock.enter_context(try_hold(lock, f"process {os.getpid()}"))
+        held = self._lock.enter_context(try_hold(self._lock_file, f"process {os.getpid()}"))
         if held is None:
             raise StackError(f"{self._root} is open in another terminal", next_step="stop it there")
 

@@ -51,7 +51,7 @@ class Stack(ServerGroup):
     """
 
     def __init__(self, folder: Folder, setup: Setup, report: Callable[[str], None] = lambda _: None) -> None:
-        super().__init__(folder.root, report)
+        super().__init__(folder.root, folder.lock, report)
         self.folder, self.setup = folder, setup
 
     def start(self) -> Setup:
@@ -62,7 +62,7 @@ class Stack(ServerGroup):
         """
         for place in (self.folder.hub, self.folder.prefect, self.folder.work, self.folder.logs):
             place.mkdir(parents=True, exist_ok=True)
-        self.open_alone(self.folder.lock)
+        self.open_alone()
         setup = replace(
             self.setup,
             hub_port=free_port(self.setup.hub_port),
