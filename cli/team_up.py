@@ -20,6 +20,13 @@ from tasks.git.checkout import branch_of, origin_of
 
 TeamRoot = Annotated[Path, typer.Option("--root", help="Folder of the set-up.", file_okay=False)]
 DEFAULT_ROOT = Path(".conceptry-team")
+DatabaseOption = Annotated[
+    str | None,
+    typer.Option(
+        "--database",
+        help="Address of Prefect's database, for a host with systemd units. Without it: the set-up's own PostgreSQL.",
+    ),
+]
 
 
 def command(

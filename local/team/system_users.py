@@ -81,7 +81,9 @@ class SystemUsers:
         """
         if not self.separate:
             return
-        code = f"import conceptry.errors, os; os.chdir({str(folder)!r})"
+        # The program alone says nothing: the user may be unable to read its library, and gets that of another Python.
+        version = f"sys.version == {sys.version!r}, 'the libraries of this Python cannot be read'"
+        code = f"import conceptry.errors, os, sys; os.chdir({str(folder)!r}); assert {version}"
         environment = {"PATH": os.defpath} | {key: os.environ[key] for key in ("PYTHONPATH",) if key in os.environ}
         command = self.as_user(service, [sys.executable, "-P", "-c", code])
         done = subprocess.run(command, env=environment, cwd="/", capture_output=True, text=True)

@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from conceptry.errors import ConceptryError
+from conceptry.errors import ConceptryError, SettingsError
 from local.child_process import Child, answers, clean_environment, free_port
 from local.hub_config import hub_arguments
 from local.server_group import START_TIMEOUT, ServerGroup, says
@@ -76,15 +76,12 @@ class TeamServers(ServerGroup):
             ConceptryError: a service did not start; leaving the `with` block stops the others.
         """
         self.prepare()
-        self.setup = setup = self._with_free_ports()
-        self.folder.write(setup)
-        self._write_configuration()
+        self.configure()
         self.start_postgres()
-        for child in (servers := [self._prefect(), self._hub()]):
-            self._begin(child)
-        for child in servers:
-            self._await(child)
-        self._start(self._proxy())
+        prefect = self._prefect()
+        self._begin(prefect)
+        self.start_hub()
+        self._await(prefect)
         if not self.postgres.sql(f"SELECT name FROM work_pool WHERE name = '{_POOL}';"):
             self._run_command(["setup", "pool", "process"])
         self._run_command(["deploy"])
@@ -92,7 +89,7 @@ class TeamServers(ServerGroup):
             self._begin(child)
         for child in workers:
             self._await(child)
-        return setup
+        return self.setup
 
     def prepare(self) -> None:
         """Hold the set-up's lock, create users and folders, and check that the users can use them.
@@ -114,6 +111,17 @@ class TeamServers(ServerGroup):
         self.users.own(POSTGRES, self.folder.service(POSTGRES), mode=0o755)
         self.users.check_access(WORKERS[0], self.folder.work(WORKERS[0]))
 
+    def configure(self) -> None:
+        """Choose ports, and write the settings, the configuration of nginx and the Hub's accounts.
+
+        Raises:
+            SettingsError: a port of nginx is in use, and the set-up was started before: the Hub's address is part of
+                the installation's id, by which it knows its deployments and repos.
+        """
+        self.setup = self._with_free_ports()
+        self.folder.write(self.setup)
+        self._write_configuration()
+
     def start_postgres(self) -> None:
         """Start PostgreSQL, with Prefect's database in it.
 
@@ -126,6 +134,15 @@ class TeamServers(ServerGroup):
         self._start(Child("PostgreSQL", command, environment, log, self.postgres.is_ready, Path("/")))
         self.postgres.create_database(self.setup.database_password)
 
+    def start_hub(self) -> None:
+        """Start the Hub, and nginx in front of it and of the Prefect server.
+
+        Raises:
+            StackError: one of them does not start.
+        """
+        self._start(self._hub())
+        self._start(self._proxy())
+
     def _start(self, child: Child) -> None:
         self._begin(child)
         self._await(child)
@@ -134,8 +151,11 @@ class TeamServers(ServerGroup):
         wanted = {name: port for name, port in vars(self.setup).items() if name.endswith("_port")}
         ports: dict[str, Any] = {name: free_port(port) for name, port in wanted.items()}
         for name, port in ports.items():
-            if port != wanted[name]:
-                self._report(f"port {wanted[name]} is in use by another process: {port} instead")
+            if port == wanted[name]:
+                continue
+            if name.endswith("_tls_port") and self.folder.exists():
+                raise SettingsError(f"port {wanted[name]} is in use by another process", next_step="end that process")
+            self._report(f"port {wanted[name]} is in use by another process: {port} instead")
         return replace(self.setup, **ports)
 
     def _write_configuration(self) -> None:
