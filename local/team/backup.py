@@ -54,8 +54,7 @@ def back_up(folder: TeamFolder, target: Path, database: str | None = None) -> No
             postgres.dump(target / DUMP)
     _pack(target / HUB, folder.root, _hub_files(folder.hub))
     _pack(target / WORK, folder.root, (file for work in folder.root.glob("worker-*/work") for file in _files(work)))
-    proxy = folder.service("proxy")
-    own = (folder.file, folder.trusted, folder.accounts, proxy / "server.pem", proxy / "server.key")
+    own = (folder.file, folder.trusted, folder.accounts, folder.certificate, folder.key)
     _pack(target / TEAM, folder.root, [file for file in own if file.exists()])
 
 

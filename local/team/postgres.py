@@ -34,7 +34,6 @@ class Postgres:
         """Create the cluster; return False if there is one already."""
         if (self._folder.data / "PG_VERSION").is_file():
             return False
-        self._users.own(SERVICE, self._folder.data)
         options = ["--pgdata", str(self._folder.data), "--username", self._superuser, "--encoding", "UTF8"]
         self._run("initdb", *options, "--locale", "C.UTF-8", "--auth", "peer", "--data-checksums", connects=False)
         rules = f"local {DATABASE} {ROLE} scram-sha-256\nlocal all {self._superuser} peer\n"

@@ -43,17 +43,21 @@ class SystemUsers:
         return [find_programs(["setpriv"])["setpriv"], f"--reuid={user}", f"--regid={_group(user)}", "--init-groups",
                 "--", *command]  # fmt: skip
 
-    def own(self, service: str, folder: Path, mode: int = 0o700) -> None:
-        """Give a folder, with all that is in it, to the user of a service; create it if it does not exist."""
-        folder.mkdir(parents=True, exist_ok=True)
-        folder.chmod(mode)
+    def own(self, service: str, place: Path, mode: int = 0o700) -> None:
+        """Give a folder or a file to the user of a service, unless it is that user's; create a folder that is missing.
+
+        The folder above belongs to the current user, so that no service can put a link in its place.
+        """
+        if not place.exists():
+            place.mkdir(parents=True)
+            place.chmod(mode)
         user = self.user(service)
-        if user is None:
+        entry = None if user is None else pwd.getpwnam(user)
+        if entry is None or place.stat().st_uid == entry.pw_uid:
             return
-        entry = pwd.getpwnam(user)
-        for place, folders, files in os.walk(folder):
-            for name in (".", *folders, *files):
-                os.chown(Path(place, name), entry.pw_uid, entry.pw_gid, follow_symlinks=False)
+        found = [Path(above, name) for above, *inside in os.walk(place) for names in inside for name in names]
+        for path in (place, *found):
+            os.chown(path, entry.pw_uid, entry.pw_gid, follow_symlinks=False)
 
     def create(self, services: Sequence[str]) -> list[str]:
         """Create the users that do not exist, without a login; return their names.

@@ -4,12 +4,14 @@ ROOT/team.toml               settings, ports and secrets; readable by the user w
 ROOT/trusted.pem             certificates that clients trust: the set-up's own authority and the public ones
 ROOT/postgres/data/          PostgreSQL's cluster
 ROOT/postgres/socket/        its socket; it listens on no port
-ROOT/prefect/                PREFECT_HOME of the server
 ROOT/hub/accounts.yaml       accounts of the Hub
 ROOT/hub/root/               repos and objects of the Hub
 ROOT/proxy/                  nginx.conf, certificate and key
-ROOT/worker-a/, worker-b/    `work` is CONCEPTRY_WORK, `home` HOME of the worker
+ROOT/worker-a/, worker-b/    `work` is CONCEPTRY_WORK
+ROOT/SERVICE/home/, tmp/     HOME and TMPDIR of a service
 ROOT/logs/                   one log a service
+
+What a service may write belongs to its user, everything else to the user who starts the set-up.
 """
 
 from __future__ import annotations
@@ -131,9 +133,28 @@ class TeamFolder:
         """Lock that the process holds that runs the set-up."""
         return self.root / "lock"
 
-    def service(self, name: str) -> Path:
-        """Return the folder of a service."""
-        return self.root / name
+    @property
+    def certificate(self) -> Path:
+        """Certificate of nginx."""
+        return self.root / "proxy" / "server.pem"
+
+    @property
+    def key(self) -> Path:
+        """Key of the certificate."""
+        return self.root / "proxy" / "server.key"
+
+    @property
+    def nginx(self) -> Path:
+        """Configuration of nginx."""
+        return self.root / "proxy" / "nginx.conf"
+
+    def home(self, service: str) -> Path:
+        """Return HOME of a service."""
+        return self.root / service / "home"
+
+    def temporary(self, service: str) -> Path:
+        """Return TMPDIR of a service; Prefect's workers of two users cannot share one, for its runner_storage."""
+        return self.root / service / "tmp"
 
     def work(self, worker: str) -> Path:
         """Return the scratch folder of a worker."""

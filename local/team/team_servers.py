@@ -7,6 +7,7 @@ order, so that the server can record the final states of runs.
 from __future__ import annotations
 
 import os
+import shlex
 import socket
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -18,6 +19,7 @@ from typing import Any
 import yaml
 
 from conceptry.errors import ConceptryError, SettingsError
+from conceptry.settings import PREFIX
 from local.child_process import Child, answers, clean_environment, free_port
 from local.hub_config import hub_arguments
 from local.server_group import START_TIMEOUT, ServerGroup, says
@@ -27,6 +29,7 @@ from local.team.postgres import Postgres, database_url
 from local.team.programs import AS_ROOT, PACKAGES, find_programs
 from local.team.system_users import SystemUsers
 from local.team.team_folder import OWNER, SERVICES, WORKERS, TeamFolder, TeamSetup, client_variables
+from tasks.file_io import write_atomically
 from tasks.git import is_local
 from tasks.processes import python_module, run_to_end
 
@@ -34,20 +37,18 @@ NGINX_TEMPLATE = Path(__file__).with_name("nginx.conf.template")
 
 _NGINX = """\
 daemon off;
-pid {folder}/nginx.pid;
+pid {home}/nginx.pid;
 error_log stderr warn;
 events {{}}
 http {{
 access_log off;
-client_body_temp_path {folder}/temp;
-proxy_temp_path {folder}/temp;
-fastcgi_temp_path {folder}/temp;
-uwsgi_temp_path {folder}/temp;
-scgi_temp_path {folder}/temp;
+client_body_temp_path {home}/temp;
+proxy_temp_path {home}/temp;
+fastcgi_temp_path {home}/temp;
+uwsgi_temp_path {home}/temp;
+scgi_temp_path {home}/temp;
 {servers}}}
 """
-_PASSED_ON = ("CUDA_", "CONCEPTRY_", "DVC_", "OMP_", "TF_")
-"""Variables of this process that workers get, unless the set-up decides them."""
 
 
 _POOL = "conceptry"
@@ -83,8 +84,13 @@ class TeamServers(ServerGroup):
         self.start_hub()
         self._await(prefect)
         if not self.postgres.sql(f"SELECT name FROM work_pool WHERE name = '{_POOL}';"):
-            self._run_command(["setup", "pool", "process"])
-        self._run_command(["deploy"])
+            self._run_as(WORKERS[0], python_module("cli", "setup", "pool", "process"))
+        self._run_as(WORKERS[0], python_module("cli", "deploy"))
+        if is_local(self.setup.repo):
+            # The origin belongs to another user, which git refuses otherwise.
+            for worker in WORKERS:
+                git = find_programs(["git"])["git"]
+                self._run_as(worker, [git, "config", "--global", "--replace-all", "safe.directory", self.setup.repo])
         for child in (workers := [self._worker(name) for name in WORKERS]):
             self._begin(child)
         for child in workers:
@@ -103,12 +109,13 @@ class TeamServers(ServerGroup):
         for user in self.users.create(SERVICES):
             self._report(f"created the system user {user}")
         for service in SERVICES:
-            if service != POSTGRES:
-                self.users.own(service, self.folder.service(service))
+            self.users.own(service, self.folder.home(service))
+            self.users.own(service, self.folder.temporary(service))
         for worker in WORKERS:
             self.users.own(worker, self.folder.work(worker))
+        self.users.own("hub", self.folder.hub)
+        self.users.own(POSTGRES, self.folder.data)
         self.users.own(POSTGRES, self.folder.socket, mode=0o755)
-        self.users.own(POSTGRES, self.folder.service(POSTGRES), mode=0o755)
         self.users.check_access(WORKERS[0], self.folder.work(WORKERS[0]))
 
     def configure(self) -> None:
@@ -159,52 +166,38 @@ class TeamServers(ServerGroup):
         return replace(self.setup, **ports)
 
     def _write_configuration(self) -> None:
-        setup, proxy = self.setup, self.folder.service("proxy")
-        certificate, key = proxy / "server.pem", proxy / "server.key"
-        make_certificates(setup.host, certificate, key, self.folder.trusted)
+        setup, folder = self.setup, self.folder
+        make_certificates(setup.host, folder.certificate, folder.key, folder.trusted)
+        self.users.own("proxy", folder.key)
         names = {
             "HOST": setup.host,
             "PREFECT_LISTEN": f"127.0.0.1:{setup.prefect_tls_port}",
             "HUB_LISTEN": f"127.0.0.1:{setup.hub_tls_port}",
             "PREFECT_UPSTREAM": f"127.0.0.1:{setup.prefect_port}",
             "HUB_UPSTREAM": f"127.0.0.1:{setup.hub_port}",
-            "TLS_CERTIFICATE": certificate,
-            "TLS_KEY": key,
+            "TLS_CERTIFICATE": folder.certificate,
+            "TLS_KEY": folder.key,
         }
         servers = Template(NGINX_TEMPLATE.read_text(encoding="utf-8")).safe_substitute(names)
-        (proxy / "nginx.conf").write_text(_NGINX.format(folder=proxy, servers=servers), encoding="utf-8")
+        text = _NGINX.format(home=folder.home("proxy"), servers=servers)
+        write_atomically(folder.nginx, text.encode())
         accounts = [
             {"name": OWNER, "token": setup.hub_token, "role": "write"},
             {"name": "reader", "token": setup.space_token, "role": "read", "organizations": [{"name": OWNER}]},
         ]
-        self.folder.accounts.write_text(yaml.safe_dump(accounts), encoding="utf-8")
-        for service in ("proxy", "hub"):
-            self.users.own(service, self.folder.service(service))
-        for worker in WORKERS:
-            self._write_home(worker)
-
-    def _write_home(self, worker: str) -> None:
-        """Write git's configuration of a worker: an origin that is a folder belongs to another user."""
-        home = self.folder.service(worker) / "home"
-        home.mkdir(exist_ok=True)
-        safe = f"[safe]\n\tdirectory = {self.setup.repo}\n" if is_local(self.setup.repo) else ""
-        (home / ".gitconfig").write_text(safe, encoding="utf-8")
-        self.users.own(worker, home)
+        write_atomically(folder.accounts, yaml.safe_dump(accounts).encode(), mode=0o600)
+        self.users.own("hub", folder.accounts)
 
     def _child(
         self, title: str, service: str, command: list[str], variables: Mapping[str, str], ready: Callable[[], bool]
     ) -> Child:
-        """Return the child process of a service, with `home` in its folder and the log in ROOT/logs."""
-        home = self.folder.service(service) / "home"
-        # Prefect's workers of two users cannot share a temporary folder: both use its runner_storage.
-        temporary = home / "tmp"
-        temporary.mkdir(parents=True, exist_ok=True)
-        self.users.own(service, home)
+        """Return the child process of a service, with its own HOME, and its log in ROOT/logs."""
+        home = self.folder.home(service)
         quiet = {"PYTHONUNBUFFERED": "1", "PYTHONSAFEPATH": "1", "DO_NOT_TRACK": "1", "TF_CPP_MIN_LOG_LEVEL": "2"}
         environment = (
             clean_environment()
             | quiet
-            | {"HOME": str(home), "TMPDIR": str(temporary), "PREFECT_HOME": str(home / ".prefect")}
+            | {"HOME": str(home), "TMPDIR": str(self.folder.temporary(service)), "PREFECT_HOME": str(home / ".prefect")}
         )
         log = self.folder.logs / f"{service}.log"
         return Child(title, self.users.as_user(service, command), {**environment, **variables}, log, ready, home)
@@ -234,35 +227,31 @@ class TeamServers(ServerGroup):
         return self._child("the Hub", "hub", command, {}, lambda: answers(health))
 
     def _proxy(self) -> Child:
-        nginx, configuration = find_programs(["nginx"])["nginx"], self.folder.service("proxy") / "nginx.conf"
+        command = [find_programs(["nginx"])["nginx"], "-e", "stderr", "-c", str(self.folder.nginx)]
         ports = (self.setup.prefect_tls_port, self.setup.hub_tls_port)
-        return self._child(
-            "nginx", "proxy", [nginx, "-e", "stderr", "-c", str(configuration)], {}, lambda: all(map(_listens, ports))
-        )
+        return self._child("nginx", "proxy", command, {}, lambda: all(map(_listens, ports)))
 
     def _worker(self, name: str) -> Child:
         command = python_module("cli", "worker")
         return says("started!", self._child(name, name, command, self._worker_variables(name), bool))
 
     def _worker_variables(self, name: str) -> dict[str, str]:
-        others = {key: value for key, value in os.environ.items() if key.startswith(_PASSED_ON)}
-        others.pop("CONCEPTRY_DEPLOYMENT_SUFFIX", None)  # this Prefect server is the set-up's own
+        others = {key: value for key, value in os.environ.items() if key.startswith(PREFIX)}
+        others.pop(f"{PREFIX}DEPLOYMENT_SUFFIX", None)  # this Prefect server is the set-up's own
         return others | client_variables(self.folder, self.setup) | {"CONCEPTRY_WORK": str(self.folder.work(name))}
 
-    def _run_command(self, arguments: list[str]) -> None:
-        """Run a command of Conceptry as the first worker.
+    def _run_as(self, worker: str, command: list[str]) -> None:
+        """Run a command with the user and the environment of a worker.
 
         Raises:
             ConceptryError: it failed.
         """
-        name = WORKERS[0]
-        child = self._child("", name, python_module("cli", *arguments), self._worker_variables(name), bool)
+        child = self._child("", worker, command, self._worker_variables(worker), bool)
         done = run_to_end(child.command, timeout=START_TIMEOUT, environment=child.environment, folder=child.folder)
         if done.returncode != 0:
             said = (done.stdout + done.stderr).decode(errors="replace").strip()
-            raise ConceptryError(
-                f"`conceptry {' '.join(arguments)}` failed:\n{said}", next_step=f"see {self.folder.logs}"
-            )
+            shown = shlex.join(command).removeprefix(shlex.join(python_module("cli")))
+            raise ConceptryError(f"`{shown.strip()}` failed:\n{said}", next_step=f"see {self.folder.logs}")
 
 
 def _listens(port: int) -> bool:

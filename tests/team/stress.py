@@ -8,6 +8,7 @@ Prints figures as JSON. Takes 10 to 30 minutes on two cores.
 
 import argparse
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -21,14 +22,16 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from huggingface_hub import GitRefs
 
+from conceptry.installation import Installation
 from local.team.team_folder import OWNER
 from tasks.hub import HubSession
 from tasks.processes import python_module
-from tests.conftest import REPO_ROOT
 from tests.support.wait import wait_until
 from tests.team.team_world import Team, team_folder
 
+REPO_ROOT = Path(__file__).resolve().parents[2]
 AWAY = 20.0
 """Seconds without PostgreSQL."""
 PATIENCE = 3600.0
@@ -81,9 +84,9 @@ class Run:
 
     def kill_worker(self, name: str) -> None:
         """Kill a worker with its guard and all that it started, as a machine that loses its power."""
-        work = str(self.team.folder.service(name))
+        work = str(self.team.folder.work(name))
         for guard in self.team.process.children():
-            if any(work in (each.environ().get("CONCEPTRY_WORK") or "") for each in family(guard)):
+            if any(each.environ().get("CONCEPTRY_WORK") == work for each in family(guard)):
                 victims = family(guard)
                 for victim in victims:
                     with suppress(psutil.NoSuchProcess):
@@ -110,14 +113,18 @@ class Run:
     def check(self) -> None:
         """Check that every concept is published once, and note what it took."""
         with self.team.using() as installation:
-            api = HubSession(installation.hub).api
-            refs = {name: api.list_repo_refs(f"{OWNER}/{name}") for name in self.names}
+            refs = self.refs(installation)
         branches = Counter(branch.name for each in refs.values() for branch in each.branches)
         tags = Counter(tag.name.partition("-")[0] for each in refs.values() for tag in each.tags)
         starts = Counter(file.name.rpartition("-")[0] for file in self.team.trainings.iterdir())
         self.figures |= {"branches": dict(branches), "tags": dict(tags), "trainings started": sum(starts.values())}
         self.figures["trained more than once"] = {name: count for name, count in starts.items() if count > 1}
         assert branches == {"main": len(self.names), "v1": len(self.names)}, branches
+
+    def refs(self, installation: Installation) -> dict[str, GitRefs]:
+        """Return the refs of every concept's model repo."""
+        api = HubSession(installation.hub).api
+        return {name: api.list_repo_refs(f"{OWNER}/{name}") for name in self.names}
 
     def settle(self) -> float:
         """Wait until the plan finds every concept in sync; return the seconds."""
@@ -207,6 +214,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=8, help="how long a training takes")
     parser.add_argument("--out", type=Path, help="file for the figures; without it stdout")
     given = parser.parse_args()
+    for role in ("AUTHOR", "COMMITTER"):
+        os.environ |= {f"GIT_{role}_NAME": "Tess Tester", f"GIT_{role}_EMAIL": "tess@example.org"}
     with team_folder() as base:
         run = Run(Team(base, REPO_ROOT, given.seconds), given.concepts)
         run.team.world.push("begin")

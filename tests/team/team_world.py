@@ -66,7 +66,9 @@ class Team:
 
     def environment(self) -> dict[str, str]:
         """Return the environment of `conceptry team ...`."""
-        return {**os.environ, "PYTHONPATH": self.pythonpath, "CONCEPTRY_REPO": str(self.base / "origin.git")}
+        # DVC's folders of the tests are readable by their user only.
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("DVC_")}
+        return {**kept, "PYTHONPATH": self.pythonpath, "CONCEPTRY_REPO": str(self.base / "origin.git")}
 
     def command(self, *arguments: str) -> list[str]:
         """Return a command `conceptry team ...` for this set-up."""
