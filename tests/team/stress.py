@@ -200,6 +200,13 @@ def find(team: Team, part: str) -> psutil.Process:
     return found[0]
 
 
+def be_a_user_of_git() -> None:
+    """Set the name of commits, and of the first branch, whatever this machine's configuration says."""
+    os.environ |= {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "init.defaultBranch", "GIT_CONFIG_VALUE_0": "main"}
+    for role in ("AUTHOR", "COMMITTER"):
+        os.environ |= {f"GIT_{role}_NAME": "Tess Tester", f"GIT_{role}_EMAIL": "tess@example.org"}
+
+
 def timed(action: Callable[[], object]) -> float:
     """Call a function; return the seconds that it took."""
     begun = time.monotonic()
@@ -214,8 +221,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=8, help="how long a training takes")
     parser.add_argument("--out", type=Path, help="file for the figures; without it stdout")
     given = parser.parse_args()
-    for role in ("AUTHOR", "COMMITTER"):
-        os.environ |= {f"GIT_{role}_NAME": "Tess Tester", f"GIT_{role}_EMAIL": "tess@example.org"}
+    be_a_user_of_git()
     with team_folder() as base:
         run = Run(Team(base, REPO_ROOT, given.seconds), given.concepts)
         run.team.world.push("begin")
@@ -233,7 +239,7 @@ def stress(run: Run) -> None:
     team, count = run.team, len(run.names)
     with run.measuring():
         run.push()
-        run.until(count // 4)
+        run.until(max(1, count // 4))
         run.kill_worker("worker-a")
         run.until(count // 2)
         run.restart_server()

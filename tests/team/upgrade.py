@@ -23,7 +23,7 @@ from local.team.team_folder import WORKERS, TeamSetup
 from local.team.team_servers import TeamServers
 from tests.support.trainer_overlay import make_overlay
 from tests.support.wait import wait_until
-from tests.team.stress import REPO_ROOT, Run
+from tests.team.stress import REPO_ROOT, Run, be_a_user_of_git
 from tests.team.team_world import Team, team_folder
 
 RUNS = "SELECT f.name, r.state_type, count(*) FROM flow_run r JOIN flow f ON f.id = r.flow_id GROUP BY 1, 2 ORDER BY 1"
@@ -74,8 +74,7 @@ def main() -> None:
     parser.add_argument("--code", type=Path, required=True, help="checkout of the earlier release")
     parser.add_argument("--packages", type=Path, required=True, help="site-packages with its Prefect")
     given = parser.parse_args()
-    for role in ("AUTHOR", "COMMITTER"):
-        os.environ |= {f"GIT_{role}_NAME": "Tess Tester", f"GIT_{role}_EMAIL": "tess@example.org"}
+    be_a_user_of_git()
     found: dict[str, Any] = {}
     with team_folder() as base:
         team = Team(base, REPO_ROOT, seconds=1)
