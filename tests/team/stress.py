@@ -35,9 +35,10 @@ REPO_ROOT = Path(__file__).resolve().parents[2]
 AWAY = 20.0
 """Seconds without PostgreSQL."""
 PATIENCE = 3600.0
+TRAINER = "trainer (stand-in)"
 ROLES = {
     "postgres": "PostgreSQL", "nginx": "nginx", "local.prefect_server": "Prefect server", "emulators.hub": "Hub",
-    "prefect worker": "Prefect worker", "cli worker": "conceptry worker", "trainer": "trainer (stand-in)",
+    "prefect worker": "Prefect worker", "cli worker": "conceptry worker", "-m trainer": TRAINER,
     "prefect flow-run": "run", "prefect.flow_engine": "run", "prefect.engine": "run", "flow_runs": "run",
 }  # fmt: skip
 """Parts of command lines, by which processes are told apart, the first that fits."""
@@ -83,16 +84,23 @@ class Run:
         self.note("pushed")
 
     def kill_worker(self, name: str) -> None:
-        """Kill a worker with its guard and all that it started, as a machine that loses its power."""
-        work = str(self.team.folder.work(name))
-        for guard in self.team.process.children():
-            if any(each.environ().get("CONCEPTRY_WORK") == work for each in family(guard)):
-                victims = family(guard)
-                for victim in victims:
-                    with suppress(psutil.NoSuchProcess):
-                        victim.kill()
-                self.figures["killed processes"] = len(victims)
+        """Kill a worker that trains, with its guard and all that it started, as a machine that loses its power."""
+        victims: list[psutil.Process] = wait_until(lambda: self.training_family(name), PATIENCE, every=0.2)
+        self.figures["killed processes"] = dict(Counter(role(victim) for victim in victims))
+        for victim in victims:
+            with suppress(psutil.NoSuchProcess):
+                victim.kill()
         self.note(f"{name} killed")
+
+    def training_family(self, name: str) -> list[psutil.Process]:
+        """Return the processes of a worker, its guard first; none while it trains nothing."""
+        work = str(self.team.folder.work(name))
+        with suppress(psutil.NoSuchProcess):
+            for guard in self.team.process.children():
+                found = family(guard)
+                if any(work in argument for each in found for argument in each.cmdline()):
+                    return found if any(role(each) == TRAINER for each in found) else []
+        return []
 
     def restart_server(self) -> None:
         """End the Prefect server; the supervisor starts it again."""
@@ -219,9 +227,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.team.stress", description="Stress of a team's set-up.")
     parser.add_argument("--concepts", type=int, default=30)
     parser.add_argument("--seconds", type=float, default=8, help="how long a training takes")
+    parser.add_argument("--parallel", type=int, default=4, help="CONCEPTRY_MAX_PARALLEL of both workers")
     parser.add_argument("--out", type=Path, help="file for the figures; without it stdout")
     given = parser.parse_args()
     be_a_user_of_git()
+    os.environ["CONCEPTRY_MAX_PARALLEL"] = str(given.parallel)
     with team_folder() as base:
         run = Run(Team(base, REPO_ROOT, given.seconds), given.concepts)
         run.team.world.push("begin")
