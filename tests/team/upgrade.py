@@ -44,6 +44,7 @@ def earlier(team: Team, servers: TeamServers, code: Path, packages: Path) -> Ite
     server = environment | {
         "PREFECT_SERVER_DATABASE_CONNECTION_URL": database_url(team.folder, setup),
         "PREFECT_SERVER_API_AUTH_STRING": setup.prefect_auth,
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     }
     start = ["server", "start", "--port", str(setup.prefect_port)]
     with running(prefect(*start), server, code, team.base / "server.log"):
