@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from conceptry.concept import ConceptSpec
-from conceptry.desired import LINK, SUBMODULE, ConceptSource, DesiredConcept, parse_sources
-from conceptry.errors import Problem
+from conceptry.desired import LINK, SUBMODULE, ConceptSource, DesiredConcept, parse_sources, stage_output
+from conceptry.errors import Problem, SpecError
+from conceptry.yaml_spec import key_line
 
 
 @dataclass(frozen=True)
@@ -22,8 +23,7 @@ class Checkout:
     def line(self, name: str, key: str) -> int | None:
         """Return the line of a top-level key of concept.yaml."""
         text = next((source.spec_text for source in self.sources if source.name == name), None)
-        lines = (text or "").splitlines()
-        return next((number for number, line in enumerate(lines, 1) if line.startswith(f"{key}:")), None)
+        return key_line(text or "", key)
 
     def specs(self) -> Iterator[tuple[str, ConceptSpec]]:
         """Yield the names and specs of the valid concepts."""
@@ -40,8 +40,18 @@ def read_checkout(top: Path) -> Checkout:
         if problem := _unread(folder, files):
             sources.append(ConceptSource(folder.name, None, None, problem))
         elif any(path.is_file() for path in files):
-            sources.append(ConceptSource(folder.name, _read(files[0]), _read(files[1])))
+            sources.append(_source(top, folder.name, *map(_read, files)))
     return Checkout(top, tuple(sources), parse_sources(sources))
+
+
+def _source(top: Path, name: str, spec_text: str | None, images_dvc: str | None) -> ConceptSource:
+    problem, output = None, None
+    if images_dvc is None:
+        try:
+            output = stage_output(name, lambda path: _read(top / path))
+        except SpecError as error:
+            problem = Problem(None, "", f"has no images.dvc, and a dvc.lock cannot be read: {error}")
+    return ConceptSource(name, spec_text, images_dvc, problem, output)
 
 
 def _unread(folder: Path, files: Sequence[Path]) -> Problem | None:

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import subprocess
-import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 import typer
-import yaml
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.settings import get_current_settings
 
 from cli.exit_codes import DEPLOY_CHANGES, DEPLOY_DONE
-from conceptry.errors import ConceptryError, SettingsError
+from conceptry.errors import SettingsError
 from conceptry.installation_id import installation_id
 from conceptry.settings import Settings
 from flows.automations import (
@@ -26,7 +22,7 @@ from flows.automations import (
     deploy_automation,
     notification_block,
 )
-from flows.declared_deployments import FILE, read_declared
+from flows.declared_deployments import read_declared
 from flows.deployment_changes import (
     DeploymentChange,
     check_work_pools,
@@ -35,13 +31,10 @@ from flows.deployment_changes import (
     removed_deployments,
     settle,
 )
+from flows.deployment_registration import register
 from flows.deployments import checked_tags
 from local.console import err, out
 from tasks.prefect_client import connected
-from tasks.processes import python_module
-
-STEP = "flows.deployments.deploy_step"
-"""Build step in prefect.yaml that checks the names, and gets the suffix."""
 
 KEPT = "`conceptry deploy --prune` deletes it"
 
@@ -89,7 +82,10 @@ def command(
         if dry_run:
             _print(found.lines("to be deleted" if prune_removed else KEPT))
             raise typer.Exit(DEPLOY_CHANGES if found.any(prune_removed) else DEPLOY_DONE)
-        _deploy(client, found.deployments, suffix)
+        with err().status("Deploying..."):
+            for deployment in found.deployments:
+                register(client, deployment)
+            settle(client, found.deployments, suffix)
         for automation in found.automations:
             deploy_automation(client, automation)
         if prune_removed:
@@ -134,50 +130,3 @@ def _prune(client: SyncPrefectClient, found: Changes) -> None:
 def _print(lines: Iterable[str]) -> None:
     for line in lines:
         out().print(line, markup=False, soft_wrap=True)
-
-
-def _deploy(client: SyncPrefectClient, changes: tuple[DeploymentChange, ...], suffix: str) -> None:
-    """Run `prefect deploy` with what prefect.yaml declares and users set; then update schedules.
-
-    Raises:
-        ConceptryError: `prefect deploy` failed; its output was printed.
-    """
-    with tempfile.TemporaryDirectory(prefix="conceptry-deploy-") as folder, err().status("Deploying..."):
-        file = Path(folder) / "prefect.yaml"
-        declared = yaml.safe_load(FILE.read_text(encoding="utf-8"))
-        file.write_text(yaml.safe_dump(file_content(declared, changes, suffix)), encoding="utf-8")
-        arguments = ["--no-prompt", "deploy", "--all", "--prefect-file", str(file)]
-        done = subprocess.run(python_module("prefect", *arguments), capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        err().print(done.stdout + done.stderr, markup=False, soft_wrap=True)
-        raise ConceptryError("`prefect deploy` failed", next_step="see its output above, correct it and deploy again")
-    settle(client, changes, suffix)
-
-
-def file_content(declared: Mapping[str, Any], changes: Iterable[DeploymentChange], suffix: str) -> dict[str, Any]:
-    """Return the content of prefect.yaml for Prefect's own deploy.
-
-    Deployments and work pools have the suffix. Schedules of deployments that exist are left out (`settle` updates
-    them), pauses and triggers are as `changes` say.
-    """
-    build = [
-        {name: {**inputs, "suffix": suffix} if name == STEP else inputs for name, inputs in step.items()}
-        for step in declared["build"]
-    ]
-    by_flow = {change.declared.flow: change for change in changes}
-    return {**declared, "build": build, "deployments": [_entry(one, by_flow) for one in declared["deployments"]]}
-
-
-def _entry(one: Mapping[str, Any], by_flow: Mapping[str, DeploymentChange]) -> dict[str, Any]:
-    change = by_flow[one["name"]]
-    triggers = [
-        {**trigger, "enabled": False} if trigger["name"] in change.triggers_off else trigger
-        for trigger in one.get("triggers", [])
-    ]
-    return {
-        **{key: value for key, value in one.items() if key != "schedules" or change.found is None},
-        "name": change.declared.name,
-        "work_pool": {**one["work_pool"], "name": change.declared.pool},
-        "paused": change.paused,
-        "triggers": triggers,
-    }

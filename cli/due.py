@@ -13,7 +13,6 @@ from rich.text import Text
 from conceptry.actions import Action, Estimate
 from conceptry.errors import ConceptryError
 from conceptry.forecast import Forecast, Simulation
-from conceptry.installation import Installation
 from conceptry.plan_text import cost
 from flows.reconcile import Comparison
 
@@ -21,8 +20,8 @@ FARTHEST = 731
 """Maximum of days ahead."""
 
 
-def forecast(compared: Comparison, installation: Installation, until: date) -> Forecast:
-    """Return what starts until the end of a day in UTC, by conceptry.yaml and this machine's places.
+def forecast(compared: Comparison, until: date) -> Forecast:
+    """Return what starts until the end of a day in UTC, by conceptry.yaml and the places of all workers.
 
     Raises:
         ConceptryError: the day is over, or too far ahead.
@@ -31,7 +30,7 @@ def forecast(compared: Comparison, installation: Installation, until: date) -> F
     if not 0 <= (until - today).days <= FARTHEST:
         what = f"--due {until} is not between today, {today} UTC, and {FARTHEST} days from now"
         raise ConceptryError(what, next_step=f"give a day such as {today.replace(day=28)}")
-    pace = replace(compared.pace, places=installation.settings.max_parallel)
+    pace = replace(compared.pace, places=compared.places)
     return Simulation(compared.desired, compared.live, compared.inputs, pace).run(until)
 
 

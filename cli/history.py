@@ -103,7 +103,7 @@ def _changes(old: ConceptSource | None, new: ConceptSource | None) -> str:
         return "concept.yaml has mistakes"
     changed = list_changes(old_images=(), new_images=(), old_keys=flat(before), new_keys=flat(after)) if before else ()
     changes = [str(change) for change in changed]
-    if old.images_dvc != new.images_dvc:
+    if (old.images_dvc, old.output) != (new.images_dvc, new.output):
         changes.append("other images")
     return ", ".join(changes)
 

@@ -69,7 +69,15 @@ def _problem(
 
     def fetch(folder: Path) -> Path:
         mirror, md5 = installation.work.mirror, concept.dvc_md5 or ""
-        return dvc.fetch_images(mirror, revision, md5, concept.images, destination=folder / "images", concept=name)
+        return dvc.fetch_images(
+            mirror,
+            revision,
+            md5,
+            concept.images,
+            destination=folder / "images",
+            concept=name,
+            remote_name=concept.dvc_remote,
+        )
 
     place, base_dir = installation.work.checks, installation.base_dir
     found = kept(place, name, spec, fetch, base_dir=base_dir, images_md5=concept.dvc_md5)

@@ -6,6 +6,7 @@ push the plan finds the inputs published already and starts no training.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -22,7 +23,7 @@ from safetensors.numpy import save_file
 from cli.checkout_files import read_checkout
 from cli.new import Added, NewConcept, add_concept, commands
 from cli.options import Root
-from conceptry.concept import ConceptSpec
+from conceptry.concept import PLACEHOLDER, ConceptSpec
 from conceptry.desired import DesiredConcept
 from conceptry.errors import ConceptryError, TransientError
 from conceptry.fingerprint import training_fingerprint
@@ -54,7 +55,9 @@ def command(
     source: Annotated[
         Path,
         typer.Argument(
-            help="learned_embeds.safetensors, .bin or .pt, or a folder of an sd-concepts-library repo.", exists=True
+            help="File of diffusers, a web UI or the original textual_inversion (.safetensors, .bin, .pt), or a folder "
+            "of an sd-concepts-library repo.",
+            exists=True,
         ),
     ],
     name: Annotated[str, typer.Option("--name", help="The concept: a folder under concepts/, created if missing.")],
@@ -82,7 +85,7 @@ def command(
             raise ConceptryError(f"vectors of width {width} fit no base model here ({known})", file=str(source))
         top, added = find_top(Path.cwd()), None
         if not (top / "concepts" / name).exists():
-            token = (token or embeds.token or f"<{name}>").lower()
+            token = (token or placeholder_of(embeds.token or "") or f"<{name}>").lower()
             kind = embeds.learnable_property
             images = images or (embeds.images[0].parent if embeds.images else None)
             new = NewConcept(name, images, token, init or kind, kind, base_model, len(embeds.rows))
@@ -93,8 +96,16 @@ def command(
     what = f"[green]✓[/] {name} [bold]{done.version.name}[/] {word}"
     many = f"{len(embeds.rows)} vectors" if len(embeds.rows) > 1 else "a vector"
     console.print(f"{what}: {many} of width {width}.")
+    if added is not None and embeds.token not in (None, token):
+        console.print(f"Its token is {token}; the file says {embeds.token}.", markup=False)
     if added is not None:
         _what_next(added, console)
+
+
+def placeholder_of(token: str) -> str | None:
+    """Return a placeholder token for the token of a file, which may have no brackets; None if nothing is left of it."""
+    word = re.sub(r"[^a-z0-9_-]+", "-", token.lower()).strip("-_")
+    return f"<{word}>" if PLACEHOLDER.fullmatch(f"<{word}>") else None
 
 
 def publish_embeds(installation: Installation, top: Path, name: str, embeds: Embeds) -> Imported:
@@ -147,7 +158,7 @@ def publish_embeds(installation: Installation, top: Path, name: str, embeds: Emb
 
 
 def _concept(top: Path, name: str) -> tuple[DesiredConcept, ConceptSpec]:
-    concepts = dvc.list_cached(read_checkout(top).concepts, top / ".dvc" / "cache" / "files" / "md5")
+    concepts = dvc.list_cached(read_checkout(top).concepts, *dvc.cache_folders(top))
     concept = concepts.get(name)
     if concept is None:
         raise ConceptryError(

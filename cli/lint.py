@@ -22,6 +22,7 @@ from cli.options import Root, print_json
 from conceptry.concept import spec_path
 from conceptry.desired import DesiredConcept, images_path
 from conceptry.errors import ConceptryError, SpecError
+from conceptry.image_folder import is_caption
 from conceptry.initial_version import initial_version_problem
 from conceptry.installation import Installation
 from conceptry.isolation import isolate
@@ -136,8 +137,7 @@ def _unknown(checkout: Checkout, name: str, problem: str) -> Finding:
 
 def _images(checkout: Checkout, *, remote: bool) -> tuple[dict[str, DesiredConcept], list[Finding]]:
     """Return the concepts with their images filled in, from the clone's cache or the remote, and findings."""
-    cache = checkout.top / ".dvc" / "cache" / "files" / "md5"
-    concepts = dvc.list_cached(checkout.concepts, cache)
+    concepts = dvc.list_cached(checkout.concepts, *dvc.cache_folders(checkout.top))
     if not remote:
         return concepts, []
     try:
@@ -174,7 +174,7 @@ def _duplicates(concepts: Mapping[str, DesiredConcept]) -> Iterator[Finding]:
     owners: dict[str, list[tuple[str, str]]] = {}
     for name, concept in concepts.items():
         for image in concept.images or ():
-            if not image.relpath.endswith(".txt"):
+            if not is_caption(image.relpath):
                 owners.setdefault(image.md5, []).append((name, image.relpath))
     for places in owners.values():
         names = sorted({name for name, _ in places})

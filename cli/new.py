@@ -21,13 +21,19 @@ from cli import image_checks
 from cli.options import Root
 from conceptry.concept import BASE_MODELS, ConceptSpec, check_name, check_unique_tokens, load_spec, spec_path
 from conceptry.errors import ConceptryError, SpecError
+from conceptry.image_folder import is_junk, pair_captions
 from local.setup_folder import installation_if_any
 from tasks import training
 from tasks.dvc import add_images, add_to_pipeline
 from tasks.git.checkout import find_top
+from tasks.records.photos import looks_like_image
 from tasks.tokens import initializer_problem
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic"})
+IMAGE_SUFFIXES = (
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".jp2", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic",
+    ".heif", ".ppm", ".pgm", ".dng",
+)  # fmt: skip
+"""Endings of images; other files are images by their content."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,16 @@ class Added:
     captions: int
     to_commit: tuple[str, ...]
     notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Files of a folder by what they are, as paths in it; those of `left_out` are not copied."""
+
+    folder: Path = Path()
+    images: tuple[str, ...] = ()
+    captions: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
 
 def command(
@@ -127,21 +143,23 @@ def add_concept(
         )
     text = concept_yaml(new, schema=(top / "concepts" / "concept.schema.json").exists())
     _check_spec(top, new.name, text)
-    files = _images(new.images) if new.images else []
+    chosen = _choose(new.images) if new.images else Chosen()
     try:
         (folder / "images").mkdir(parents=True)
         (folder / "concept.yaml").write_text(text, encoding="utf-8")
-        for file in files:
-            shutil.copyfile(file, folder / "images" / file.name)
+        for file in (*chosen.images, *chosen.captions):
+            (folder / "images" / file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(chosen.folder / file, folder / "images" / file)
         notes = check(load_spec(text, spec_path(new.name)), folder / "images") if check else ()
         add_images(top, folder / "images")
         pipeline = add_to_pipeline(top, new.name)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
-    images = sum(file.suffix.lower() in IMAGE_SUFFIXES for file in files)
     to_commit = _to_commit(top, folder, pipeline)
-    return Added(new.name, folder.relative_to(top), images, len(files) - images, to_commit, notes)
+    if chosen.left_out:
+        notes = (*notes, f"left out, because they are neither images nor captions of one: {', '.join(chosen.left_out)}")
+    return Added(new.name, folder.relative_to(top), len(chosen.images), len(chosen.captions), to_commit, notes)
 
 
 def concept_yaml(new: NewConcept, *, schema: bool) -> str:
@@ -202,16 +220,27 @@ def _top(start: Path) -> Path:
     return top
 
 
-def _images(folder: Path) -> list[Path]:
-    """Return the images in `folder` and their captions, sorted by name."""
-    files = sorted(path for path in folder.iterdir() if path.is_file())
-    images = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
+def _choose(folder: Path) -> Chosen:
+    """Return the images in `folder` and its subfolders, their captions, and what is left out.
+
+    Raises:
+        ConceptryError: there is no image.
+    """
+    paths = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    files = [relpath for path in paths if not is_junk(relpath := path.relative_to(folder).as_posix())]
+    pairs = pair_captions(files)
+    images = tuple(file for file in pairs.by_image if _is_image(folder / file))
     if not images:
-        known = " ".join(sorted(IMAGE_SUFFIXES))
-        raise ConceptryError(f"no image in {folder}", next_step=f"pass a folder with files of these types: {known}")
-    stems = {path.stem for path in images}
-    captions = [path for path in files if path.suffix == ".txt" and path.stem in stems]
-    return images + captions
+        raise ConceptryError(f"no image in {folder}", next_step="pass a folder with images, for example JPEG or PNG")
+    captions = tuple(caption for image in images if (caption := pairs.by_image[image]))
+    return Chosen(folder, images, captions, tuple(sorted({*files} - {*images, *captions})))
+
+
+def _is_image(path: Path) -> bool:
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        return True
+    with path.open("rb") as stream:
+        return looks_like_image(stream.read(16))
 
 
 def _check_spec(top: Path, name: str, text: str) -> None:

@@ -80,7 +80,7 @@ def command(
     with open_running(root) as installation, prefect_of(root):
         repo = installation.settings.repo
         compared = current_comparison(installation, revision=ref)
-        found = forecast(compared, installation, due.date()) if due else None
+        found = forecast(compared, due.date()) if due else None
         made = _check_images(compared, installation) if images and not due else compared.plan
     if compared.problem is not None:
         words = f"warning: training runs are not taken into account: {compared.problem}"

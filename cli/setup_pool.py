@@ -16,6 +16,7 @@ from flows.work_pool import (
     PROCESS,
     base_job_template,
     create_pool,
+    create_training_queue,
     credentials_block,
     pool_name,
     pool_types,
@@ -37,7 +38,8 @@ def command(
     """Create the work pool that the deployments of this installation use, with a base job template for its image.
 
     Runs get the CONCEPTRY_... settings of the environment in which this command runs, but no secrets: these become
-    Prefect Secret blocks, and the template names the blocks. Workers of the pool: docs/workers.md.
+    Prefect Secret blocks, and the template names the blocks. In a pool of containers CONCEPTRY_MAX_PARALLEL becomes the
+    limit of the work queue `trainings`. Workers of the pool: docs/workers.md.
     """
     if pool_type not in pool_types():
         raise SettingsError(f"there is no template for {pool_type!r}", next_step=f"choose one of {pool_types()}")
@@ -54,6 +56,8 @@ def command(
         return
     name = pool_name(installation.settings)
     new = create_pool(name, pool_type, template, replace=replace)
+    if pool_type != PROCESS:
+        create_training_queue(name, installation.settings.max_parallel)
     for block in save_secrets(installation.settings) if pool_type != PROCESS else ():
         out().print(f"[green]✓[/] {'block':<18}secret/{block}")
     out().print(f"[green]✓[/] {'work pool':<18}{name} ({pool_type}), {'created' if new else 'replaced'}")

@@ -207,6 +207,7 @@ def _git(installation: Installation, manifest: Manifest) -> str | None:
 
 def _dvc(installation: Installation, desired: Desired, manifest: Manifest) -> str | None:
     """Return an error if the remote does not have every image with its md5; every byte is read."""
+    concept = desired.concepts.get(manifest.name)
     with TemporaryDirectory(prefix="conceptry-verify-") as folder:
         destination = Path(folder) / "images"
         dvc.fetch_images(
@@ -216,6 +217,7 @@ def _dvc(installation: Installation, desired: Desired, manifest: Manifest) -> st
             None,
             destination=destination,
             concept=manifest.name,
+            remote_name=concept.dvc_remote if concept else None,
         )
         found = {
             path.relative_to(destination).as_posix(): file_digest(path, "md5")

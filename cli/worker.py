@@ -1,4 +1,4 @@
-"""`conceptry worker`: check the settings, then run Prefect's worker of this installation's work pool, and watch."""
+"""`conceptry worker`: check the settings, then run Prefect's workers of this installation's work pool, and watch."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import signal
 import subprocess
 import sys
 import threading
-from contextlib import suppress
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -15,31 +17,39 @@ import typer
 from prefect.settings import get_current_settings
 
 from conceptry.errors import SettingsError
+from conceptry.installation import Installation
 from flows.doctor import DEPLOYMENTS, check_installation
 from flows.pull_step import worker_installation
+from flows.training_places import OTHERS, QUEUE, other_worker_name, training_worker_name
 from flows.work_pool import pool_name
 from local.console import out, print_check
 from local.resident_watcher import ResidentWatcher
 from tasks.processes import python_module
 
 PATIENCE = 6.0
-"""Seconds for the current watch to end when the worker has ended."""
+"""Seconds for the current watch to end when the workers have ended."""
 GRACE = 20.0
 """Seconds until a worker that does not end gets the signal again."""
 LOOK = 0.5
-"""Seconds between two looks whether the worker has ended."""
+"""Seconds between two looks whether a worker has ended."""
+POLL = "2"
+"""Seconds between two requests of a worker for runs, unless PREFECT_WORKER_QUERY_SECONDS is set."""
 
 
 def command(
-    limit: Annotated[int, typer.Option("--limit", help="Runs at the same time.", min=1)] = 4,
+    limit: Annotated[
+        int, typer.Option("--limit", help="Runs at the same time, apart from trainings and the watcher.", min=1)
+    ] = 4,
     check: Annotated[bool, typer.Option("--check", help="Only check; start no worker.")] = False,
 ) -> None:
-    """Check the settings in the environment, then run `prefect worker` for this installation's work pool, and watch.
+    """Check the settings in the environment, then run Prefect's workers for this installation's work pool, and watch.
 
-    It watches git and the Hub while no other worker of the installation does, beside the runs that --limit counts.
+    One Prefect worker takes trainings, as many at the same time as CONCEPTRY_MAX_PARALLEL says; one takes the other
+    runs, so that trainings do not keep them waiting. It watches git and the Hub while no other worker of the
+    installation does.
 
     Wrong settings end it at once, with all of them in one message. What may pass, for example a Hub that cannot be
-    reached, is printed, and the worker starts. Exit code of --check: 0 all checks passed, 1 a check failed.
+    reached, is printed, and the workers start. Exit code of --check: 0 all checks passed, 1 a check failed.
     """
     installation = worker_installation()
     if installation.settings.backend == "vertex":
@@ -53,14 +63,30 @@ def command(
         print_check(console, result)
     if check:
         raise typer.Exit(1 if failed else 0)
-    pool = pool_name(installation.settings)
-    start = python_module("prefect", "worker", "start", "--pool", pool, "--limit", str(limit))
     sys.stdout.flush()
-    raise typer.Exit(run_worker(start, ResidentWatcher(installation)))
+    raise typer.Exit(run_workers(worker_commands(installation, limit), ResidentWatcher(installation)))
 
 
-def run_worker(command: list[str], watcher: ResidentWatcher) -> int:
-    """Run a worker until it ends by itself, by SIGTERM or by Ctrl-C, and watch meanwhile; return its exit code.
+def worker_commands(installation: Installation, limit: int) -> list[list[str]]:
+    """Return the commands that start the Prefect workers of a machine.
+
+    Args:
+        installation: Installation whose runs they take.
+        limit: Runs at the same time, apart from trainings.
+    """
+    trainings, work = installation.settings.max_parallel, installation.work
+    workers = (
+        (training_worker_name(work, trainings), QUEUE, trainings),
+        (other_worker_name(work), OTHERS, limit),
+    )
+    start = python_module("prefect", "worker", "start", "--pool", pool_name(installation.settings))
+    return [
+        [*start, "--name", name, "--work-queue", queue, "--limit", str(at_once)] for name, queue, at_once in workers
+    ]
+
+
+def run_workers(commands: Sequence[Sequence[str]], watcher: ResidentWatcher) -> int:
+    """Run workers until one ends by itself, or all by SIGTERM or Ctrl-C, and watch meanwhile; return the exit code.
 
     A worker that has not ended GRACE seconds after a signal gets it again: Prefect's worker loses a signal that comes
     while a run ends, and at the second one ends at once. Runs that it started go on.
@@ -68,23 +94,33 @@ def run_worker(command: list[str], watcher: ResidentWatcher) -> int:
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     signal.signal(signal.SIGINT, lambda *_: stop.set())
-    with subprocess.Popen(command, env={**os.environ, "PYTHONSAFEPATH": "1"}, start_new_session=True) as worker:
+    variables = {"PREFECT_WORKER_QUERY_SECONDS": POLL, **os.environ, "PYTHONSAFEPATH": "1"}
+    with ExitStack() as stack:
+        workers = [
+            stack.enter_context(subprocess.Popen(command, env=variables, start_new_session=True))
+            for command in commands
+        ]
         watcher.start()
-        while worker.poll() is None:
-            if stop.wait(LOOK):
-                code = _end(worker)
-                break
-        else:
-            code = worker.returncode
+        while all(worker.poll() is None for worker in workers) and not stop.wait(LOOK):
+            pass
+        ended = [worker.returncode for worker in workers if worker.returncode is not None]
+        codes = ended or _end(workers)
+        _end(workers)
         watcher.stop(PATIENCE)
+    code = next((code for code in codes if code), 0)
     return code if code >= 0 else 128 - code
 
 
-def _end(worker: subprocess.Popen[bytes]) -> int:
-    while True:
-        worker.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            return worker.wait(GRACE)
+def _end(workers: Sequence[subprocess.Popen[bytes]]) -> list[int]:
+    """End workers, and return their exit codes."""
+    while alive := [worker for worker in workers if worker.poll() is None]:
+        for worker in alive:
+            worker.terminate()
+        until = time.monotonic() + GRACE
+        for worker in alive:
+            with suppress(subprocess.TimeoutExpired):
+                worker.wait(max(0.0, until - time.monotonic()))
+    return [worker.returncode for worker in workers]
 
 
 def make_writable(folder: Path) -> None:

@@ -11,13 +11,15 @@ from pydantic import BaseModel as Model
 from conceptry.errors import Problem, SpecError
 from conceptry.initializer import InitialVersion, check_initializer
 from conceptry.templates import handler_files, programs, template_file
-from conceptry.yaml_spec import validate_yaml
+from conceptry.yaml_spec import key_line, validate_yaml
 
 NAME = re.compile(r"(?=.{1,63}\Z)[a-z0-9]+(?:-[a-z0-9]+)*")
 PLACEHOLDER = re.compile(r"<[a-z0-9][a-z0-9_-]{0,61}>")
 RELEASE = re.compile(r"latest|none|v[1-9][0-9]{0,5}")
 BaseModelName = Literal["tiny", "sd-v1-4"]
 BASE_MODELS: tuple[BaseModelName, ...] = get_args(BaseModelName)
+PROMPT_TOKENS: dict[BaseModelName, int] = {"tiny": 22, "sd-v1-4": 75}
+"""Tokens that fit a prompt of a base model, between its start and end."""
 
 
 def _placeholder(token: str) -> str:
@@ -188,7 +190,12 @@ class ConceptSpec(_Section):
     learnable_property: Literal["object", "style"] = Field(
         "object", description="Whether the images share a thing or a style; chooses the training prompts."
     )
-    num_vectors: int = Field(1, ge=1, le=32, description="Vectors to learn; each takes one position of the prompt.")
+    num_vectors: int = Field(
+        1,
+        ge=1,
+        le=75,
+        description="Vectors to learn; each takes one of the prompt's positions, 22 in tiny and 75 in sd-v1-4.",
+    )
     base_model: BaseModelName = Field(
         "tiny", description="The diffusion model that learns the token: tiny for laptops, sd-v1-4 for production."
     )
@@ -251,7 +258,11 @@ def load_spec(text: str, path: str) -> ConceptSpec:
     Raises:
         SpecError: the file has mistakes; each is listed with its line and the allowed values.
     """
-    return validate_yaml(ConceptSpec, text, path)
+    spec = validate_yaml(ConceptSpec, text, path)
+    if spec.num_vectors > (most := PROMPT_TOKENS[spec.base_model]):
+        words = f"must be at most {most} with base_model {spec.base_model}, whose prompts hold {most} tokens"
+        raise SpecError([Problem(key_line(text, "num_vectors"), "num_vectors", words)], path)
+    return spec
 
 
 def check_name(name: str) -> None:

@@ -4,15 +4,16 @@
 that says what to correct, so that an invalid file stops its own concept only.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from conceptry.concept import ConceptSpec, check_name, check_unique_tokens, load_spec, spec_path
+from conceptry.dvc_file import LOCK, DvcOutput, read_dvc_file, read_lock
 from conceptry.errors import ConceptryError, Problem, SpecError
+from conceptry.git_address import without_login
 from conceptry.isolation import isolate, printable_name
 from conceptry.reasons import ActionReason
 from conceptry.withdrawal import read_withdrawal
-from conceptry.yaml_spec import read_dvc_md5
 
 
 @dataclass(frozen=True)
@@ -31,13 +32,33 @@ SUBMODULE = "is a submodule, which is not read; replace it by its files"
 class ConceptSource:
     """Raw texts of a concept's two files at one revision; None for a file that does not exist.
 
-    `problem` says why the files were not read, for example a symbolic link, which git does not follow.
+    `problem` says why the files were not read, for example a symbolic link, which git does not follow. `output` is the
+    images folder of a stage in dvc.yaml, which takes the place of images.dvc.
     """
 
     name: str
     spec_text: str | None
     images_dvc: str | None
     problem: Problem | None = None
+    output: DvcOutput | None = None
+
+
+def stage_output(name: str, read: Callable[[str], str | None]) -> DvcOutput | None:
+    """Return the images folder of a concept that a stage in dvc.yaml makes; None if none does.
+
+    Args:
+        name: Name of the concept.
+        read: Returns the text of a file by its path in the repository; None if it does not exist.
+
+    Raises:
+        SpecError: a dvc.lock is not valid YAML.
+    """
+    folder = images_path(name).removesuffix(".dvc")
+    for place in (f"concepts/{name}/", "concepts/", ""):
+        text = read(place + LOCK)
+        if text is not None and (found := read_lock(text, place + LOCK, folder)) is not None:
+            return found
+    return None
 
 
 @dataclass(frozen=True)
@@ -46,7 +67,8 @@ class DesiredConcept:
 
     `images` is None if the listing is not in the DVC remote; `missing` are the files that the listing names and the
     remote lacks. With `remote_error`, the reason why the remote could not be read, both are unknown.
-    `dvc_md5` is the md5 in images.dvc, with its suffix `.dir`. `hidden` and `taken_down` are filled in for an invalid
+    `dvc_md5` is the md5 of the folder in DVC, with its suffix `.dir`; `dvc_remote` names the remote that it is in, None
+    for the default one, and `origin` where it was imported from. `hidden` and `taken_down` are filled in for an invalid
     concept.yaml: whether it nevertheless says `space.private: true` or `release: none`.
     """
 
@@ -57,6 +79,8 @@ class DesiredConcept:
     images: tuple[ImageRef, ...] | None
     missing: tuple[ImageRef, ...] = ()
     remote_error: str | None = None
+    dvc_remote: str | None = None
+    origin: str | None = None
     hidden: bool = False
     taken_down: bool = False
 
@@ -65,13 +89,24 @@ class DesiredConcept:
         if self.remote_error is not None:
             return ActionReason.REMOTE_UNREACHABLE, f"the DVC remote could not be read: {self.remote_error}"
         if self.images is None:
-            cause = f"the images ({self.dvc_md5}) are in git but not in the DVC remote: run `dvc push`"
+            cause = f"the images ({self.dvc_md5}) are in git but not in the DVC remote: {self._way_to_push()}"
             return ActionReason.LISTING_NOT_PUSHED, cause
         if not self.missing:
             return None
         names = ", ".join(image.relpath for image in self.missing[:3]) + (", ..." if len(self.missing) > 3 else "")
-        cause = f"{len(self.missing)} of {len(self.images)} images are not in the DVC remote ({names}): run `dvc push`"
+        push = self._way_to_push()
+        cause = f"{len(self.missing)} of {len(self.images)} images are not in the DVC remote ({names}): {push}"
         return ActionReason.IMAGES_NOT_PUSHED, cause
+
+    def _way_to_push(self) -> str:
+        """Return what brings the images to the remote; `dvc push` leaves out what was imported."""
+        if self.origin is None:
+            return "run `dvc push`"
+        folder = images_path(self.name).removesuffix(".dvc")
+        return (
+            f"they were imported from {without_login(self.origin)}, and DVC does not push imports; make them your own: "
+            f"`rm {folder}.dvc && dvc add {folder}`, commit and push them"
+        )
 
 
 @dataclass(frozen=True)
@@ -109,7 +144,7 @@ def _isolated(source: ConceptSource) -> DesiredConcept:
 
 
 def _parse_source(source: ConceptSource) -> DesiredConcept:
-    spec, dvc_md5 = None, None
+    spec, output = None, None
     try:
         check_name(source.name)
         if source.problem is not None:
@@ -117,8 +152,8 @@ def _parse_source(source: ConceptSource) -> DesiredConcept:
         if source.spec_text is None:
             raise SpecError([Problem(None, "", "is missing; add it, or remove the folder")], spec_path(source.name))
         spec = load_spec(source.spec_text, spec_path(source.name))
-        dvc_md5 = read_dvc_md5(source.images_dvc, images_path(source.name))
+        output = source.output or read_dvc_file(source.images_dvc, images_path(source.name))
     except SpecError as error:
         hidden, taken_down = read_withdrawal(source.spec_text) if spec is None else (False, False)
-        return DesiredConcept(source.name, spec, error, dvc_md5, None, hidden=hidden, taken_down=taken_down)
-    return DesiredConcept(source.name, spec, None, dvc_md5, None)
+        return DesiredConcept(source.name, spec, error, None, None, hidden=hidden, taken_down=taken_down)
+    return DesiredConcept(source.name, spec, None, output.md5, None, dvc_remote=output.remote, origin=output.origin)

@@ -8,11 +8,11 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import combinations
-from posixpath import splitext
 from typing import Any
 
 from conceptry.concept import BaseModel, ConceptSpec
 from conceptry.desired import ImageRef
+from conceptry.image_folder import pair_captions
 from conceptry.version import Version
 
 TRAINING_KEYS = ("placeholder_token", "initializer_token", "learnable_property", "num_vectors")
@@ -26,14 +26,8 @@ def content_keys(images: Iterable[ImageRef]) -> tuple[str, ...]:
     changes the result, renaming an image together with its caption does not.
     """
     files = {image.relpath: image.md5 for image in images}
-    captions = {splitext(path)[0]: path for path in files if splitext(path)[1].lower() == ".txt"}
-    texts = set(captions.values())
-    keys = []
-    for path, md5 in files.items():
-        if path not in texts:
-            caption = captions.get(splitext(path)[0])
-            keys.append(f"{md5}+{files[caption]}" if caption else md5)
-    return tuple(sorted(keys))
+    pairs = pair_captions(files).by_image.items()
+    return tuple(sorted(f"{files[path]}+{files[caption]}" if caption else files[path] for path, caption in pairs))
 
 
 def training_keys(spec: ConceptSpec, base: BaseModel) -> dict[str, Any]:

@@ -113,7 +113,7 @@ class Settings(BaseWeightsSettings, DeploymentSettings, CodeSettings):
         "that a retry on another machine goes on at the step that failed; left out, the work folder alone keeps it.",
     )
     backend: Literal["local", "vertex"] = Field("local", description="Where training runs.")
-    max_parallel: int = Field(1, ge=1, description="Trainings at the same time.")
+    max_parallel: int = Field(1, ge=1, description="Trainings at the same time on one machine.")
     start_minutes: float = Field(
         20.0,
         gt=0,

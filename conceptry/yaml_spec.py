@@ -19,11 +19,6 @@ Spec = TypeVar("Spec", bound=BaseModel)
 
 MAX_CHARACTERS = 64 * 1024
 MAX_DEPTH = 20
-DVC_DIR = re.compile(r"[0-9a-f]{32}\.dir")
-# What `dvc add` of a folder writes; anything else is read as YAML.
-_DVC_FILE = re.compile(
-    r"outs:\n- md5: ([0-9a-f]{32}\.dir)\n(?:  size: [0-9]+\n)?(?:  nfiles: [0-9]+\n)?  hash: md5\n  path: images\n"
-)
 TAGS = frozenset({"never", "every"})
 
 
@@ -58,25 +53,13 @@ def validate_yaml(model: type[Spec], text: str, path: str) -> Spec:
     raise SpecError(sorted(problems, key=lambda problem: (problem.line or 0, problem.field)), path)
 
 
-def read_dvc_md5(text: str | None, path: str) -> str:
-    """Return the md5 of the folder that an images.dvc tracks, with its suffix `.dir`.
+def load_yaml(text: str, path: str) -> Any:
+    """Parse one YAML document that another program wrote, without a model.
 
     Raises:
-        SpecError: the file is missing, or does not track one folder.
+        SpecError: it is not valid YAML, or no mapping.
     """
-    if text is None:
-        folder = path.removesuffix(".dvc")
-        raise SpecError([Problem(None, "", f"is missing; run `dvc add {folder}` and commit it")], path)
-    if as_dvc_writes := _DVC_FILE.fullmatch(text):
-        return as_dvc_writes[1]
-    document = _construct(_compose(text, path), path)
-    outs = document.get("outs") if isinstance(document, dict) else None
-    out = outs[0] if isinstance(outs, list) and len(outs) == 1 else None
-    md5 = out.get("md5") if isinstance(out, dict) else None
-    if not isinstance(md5, str) or not DVC_DIR.fullmatch(md5):
-        message = "does not track one folder of images; make it again with `dvc add` of the folder"
-        raise SpecError([Problem(None, "outs", message)], path)
-    return md5
+    return _construct(_compose(text, path), path)
 
 
 def _compose(text: str, path: str) -> yaml.MappingNode:
@@ -98,6 +81,11 @@ def _compose(text: str, path: str) -> yaml.MappingNode:
     if problems:
         raise SpecError(problems, path)
     return root
+
+
+def key_line(text: str, key: str) -> int | None:
+    """Return the line of a key at the top level, from 1; None if the file does not have it."""
+    return next((number for number, line in enumerate(text.splitlines(), 1) if line.startswith(f"{key}:")), None)
 
 
 def _may_be_deep(text: str) -> bool:

@@ -35,6 +35,7 @@ class DeclaredDeployment:
         parameters: Parameters of its runs.
         paused: Whether it is created paused.
         pool: Name of the work pool, with the suffix; None without one.
+        queue: Name of the work queue in it; None for its default queue.
         job_variables: Variables for the work pool.
         pull: Steps by which a worker gets the code, with their placeholders; None if Prefect chooses them.
         schedules: By slug.
@@ -49,6 +50,7 @@ class DeclaredDeployment:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     paused: bool = False
     pool: str | None = None
+    queue: str | None = None
     job_variables: Mapping[str, Any] = field(default_factory=dict)
     pull: tuple[Mapping[str, Any], ...] | None = None
     schedules: Mapping[str, ScheduleFields] = field(default_factory=dict)
@@ -109,6 +111,7 @@ def _declared(one: Mapping[str, Any], pull: list[dict[str, Any]] | None, suffix:
         parameters=one.get("parameters") or {},
         paused=bool(one.get("paused", False)),
         pool=str(pool["name"]) + suffix if pool.get("name") else None,
+        queue=pool.get("work_queue_name"),
         job_variables=pool.get("job_variables") or {},
         pull=None if steps is None else tuple(steps),
         schedules={str(schedule["slug"]): _fields(schedule) for schedule in schedules},

@@ -1,8 +1,8 @@
-"""Difference between prefect.yaml and the deployments on a Prefect server, and what Prefect's own deploy leaves to do.
+"""Difference between prefect.yaml and the deployments on a Prefect server, merged with what users set there.
 
-Prefect's deploy (3.8) resumes a paused deployment, sets the timing of every schedule that has a slug, replaces all
-schedules if one of them has none, as those that are added in the UI, and enables triggers that were switched off. So it
-gets what users set, no schedules of a deployment that exists, and `settle` updates these one by one.
+Prefect's own deploy resumes a paused deployment, sets the timing of every schedule that has a slug, replaces all
+schedules if one of them has none, as those that are added in the UI, and enables triggers that were switched off. So
+a deployment is registered with what users set and, if it exists, without schedules, which `settle` updates one by one.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from flows.schedule_merge import (
     merge_schedules,
     remembered,
 )
+from flows.training_places import OTHERS
 
 PAGE = 200
 DROPPED = {"watch": frozenset({"interval"})}
@@ -105,7 +106,7 @@ def _compare(
     try:
         found = client.read_deployment_by_name(declared.full_name)
     except ObjectNotFound:
-        # Prefect's deploy creates it with its schedules.
+        # It is created with its schedules.
         created = merge_schedules(declared.schedules, [], {})
         return DeploymentChange(declared, None, paused=declared.paused, schedules=created)
     last = recorded or _before_records(declared, found)
@@ -136,6 +137,7 @@ def _other_fields(declared: DeclaredDeployment, found: DeploymentResponse) -> It
         "tags": (sorted(declared.tags), sorted(found.tags)),
         "parameters": (dict(declared.parameters), found.parameters or {}),
         "work pool": ((declared.pool, dict(declared.job_variables)), (found.work_pool_name, found.job_variables or {})),
+        "work queue": (declared.pool and (declared.queue or OTHERS), found.work_queue_name),
         "entrypoint": (declared.entrypoint, found.entrypoint),
     }
     if declared.description is not None:

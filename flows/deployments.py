@@ -13,8 +13,8 @@ from conceptry.installation import Installation
 from conceptry.installation_id import installation_id
 from conceptry.settings import DeploymentSettings, OriginSettings, Settings
 
-TRAINING, WATCH, WATCHER = "train-concept", "watch", "watcher"
-FLOWS = (WATCHER, WATCH, TRAINING, "reap", "release")
+TRAINING, WATCH, WATCHER, REAP = "train-concept", "watch", "watcher", "reap"
+FLOWS = (WATCHER, WATCH, TRAINING, REAP, "release")
 """Flows with a deployment of the same name, as prefect.yaml declares them."""
 _TAG = "installation:"
 
@@ -29,14 +29,14 @@ def deployment_tags(installation: str | None) -> list[str]:
     return ["conceptry", *([installation_tag(installation)] if installation else [])]
 
 
-def deploy_step(suffix: str = "") -> dict[str, list[str]]:
+def deploy_step() -> dict[str, list[str]]:
     """Step of `prefect deploy`, before each deployment: check all names, and return the tags of this installation.
 
     Raises:
         SystemExit: see `checked_tags`; Prefect prints a traceback of anything else, without the message at its end.
     """
     try:
-        return {"tags": checked_tags(suffix)}
+        return {"tags": checked_tags("")}
     except SettingsError as error:
         raise SystemExit(f"error: {error}") from None
 
@@ -79,7 +79,7 @@ def refuse_foreign(client: SyncPrefectClient, deployer: str | None, suffix: str)
         SettingsError: one does.
     """
     for flow in FLOWS:
-        found = _read(client, flow, suffix)
+        found = read_deployment(client, flow, suffix)
         if found is not None:
             _refuse_if_foreign(f"{flow}/{found.name}", found, deployer)
 
@@ -91,7 +91,7 @@ def find_deployment(client: SyncPrefectClient, installation: Installation, flow:
         SettingsError: it does not exist, or belongs to another installation.
     """
     suffix = installation.settings.deployment_suffix
-    found = _read(client, flow, suffix)
+    found = read_deployment(client, flow, suffix)
     if found is None:
         raise SettingsError(
             f"there is no deployment {flow}/{flow}{suffix} on the Prefect server",
@@ -101,7 +101,8 @@ def find_deployment(client: SyncPrefectClient, installation: Installation, flow:
     return found
 
 
-def _read(client: SyncPrefectClient, flow: str, suffix: str) -> DeploymentResponse | None:
+def read_deployment(client: SyncPrefectClient, flow: str, suffix: str) -> DeploymentResponse | None:
+    """Return the deployment of a flow, whoever it belongs to; None if there is none."""
     try:
         return client.read_deployment_by_name(f"{flow}/{flow}{suffix}")
     except ObjectNotFound:

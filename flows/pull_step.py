@@ -17,7 +17,7 @@ from conceptry.errors import ConceptryError, SettingsError
 from conceptry.installation import Installation
 from conceptry.settings import Settings
 from flows.current_installation import build_installation
-from flows.training_runs import INTERRUPTED
+from flows.training_states import INTERRUPTED
 from tasks.git import is_local
 from tasks.git.git_program import run_git
 

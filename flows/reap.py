@@ -18,9 +18,9 @@ from prefect.states import Completed
 
 from conceptry.actions import Plan
 from flows.current_installation import current_installation
-from flows.late_watches import skip_late
 from flows.observe import Context, observe
 from flows.reconcile import compare
+from flows.skipped_runs import SKIPPED, skip_late
 from flows.steps import PREFECT
 from flows.training_runs import training_runs
 from tasks.events import emit
@@ -38,7 +38,7 @@ def reap() -> State[Any]:
     """List the live jobs of this installation and cancel those that no run owns."""
     installation, logger = current_installation(), get_run_logger()
     if installation.vertex is None:
-        return Completed(name="Skipped", message="Vertex AI is not configured.")
+        return Completed(name=SKIPPED, message="Vertex AI is not configured.")
     skip_late(reap.name)
     # Imported here: Google's clients take seconds to import, and without a configuration none is needed.
     from tasks.training import vertex_clients
@@ -47,7 +47,7 @@ def reap() -> State[Any]:
     # Jobs are listed before runs: the run of every listed job existed when the job was created.
     jobs = cloud.jobs.live(installation.id)
     if not jobs:
-        return Completed(message="0 live, 0 cancelled")
+        return Completed(name=SKIPPED, message="No job is live.")
     context = Context.of(installation, PREFECT)
     with training_runs(installation) as known:
         runs = known.latest(fingerprint_of(job) for job in jobs)

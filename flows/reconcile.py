@@ -49,6 +49,8 @@ from tasks.tokens import initializer_problem
 class Comparison:
     """Desired and live state, and the plan that makes the second match the first, with its `inputs` and `pace`.
 
+    `places` is how many trainings run at the same time, over all workers.
+
     `problem` says why the plan does not take the runs on the Prefect server into account; None if it does, or if no
     server is configured.
     """
@@ -57,6 +59,7 @@ class Comparison:
     live: Live
     inputs: PlanInputs
     pace: Pace
+    places: int
     plan: Plan
     problem: ConceptryError | None = None
 
@@ -72,7 +75,8 @@ def compare(context: Context, observed: Observation, runs: TrainingRuns | None) 
     installation, live = context.installation, observed.live
     moment = _moment(runs)
     desired, inputs = _inputs(context, observed, runs, moment.date())
-    pace = _pace(installation, desired, moment)
+    places = installation.settings.max_parallel if runs is None else runs.places()
+    pace = _pace(installation, desired, moment, places)
     made = defer_trainings(plan(desired, live, inputs), desired, live, inputs, pace=pace)
     whole, checked = desired, set[str]()
     # A retraining whose images are missing gives its place to another one, whose images are checked then.
@@ -85,7 +89,7 @@ def compare(context: Context, observed: Observation, runs: TrainingRuns | None) 
         made = defer_trainings(plan(desired, live, inputs), desired, live, inputs, pace=pace)
     made = defer_renderings(made, live, inputs.templates, pace.policy)
     made = guard_served(replace(made, hub=live.digest()), live, pace.policy.guards)
-    return Comparison(desired, live, inputs, pace, made)
+    return Comparison(desired, live, inputs, pace, places, made)
 
 
 def _inputs(
@@ -201,11 +205,10 @@ def final_state(
     return Completed(message=f"{counts}{waiting}{needed}{left}")
 
 
-def _pace(installation: Installation, desired: Desired, moment: datetime) -> Pace:
+def _pace(installation: Installation, desired: Desired, moment: datetime, places: int) -> Pace:
     policy, error = read_policy(installation, desired.revision)
     # Twice as many are scheduled in Prefect, so that the next one starts when one ends and not at the next watch.
-    places = 2 * installation.settings.max_parallel
-    return Pace(policy, moment, places, error)
+    return Pace(policy, moment, 2 * places, error)
 
 
 def _image_names(installation: Installation, live: Live, names: set[str]) -> dict[str, str]:

@@ -31,7 +31,8 @@ from flows.form_run import claim, run_name
 from flows.job_of_head import job_with_head, name_at_head
 from flows.keep_alive import keep_alive, place_of
 from flows.release import release
-from flows.training_runs import INTERRUPTED, training_runs
+from flows.training_runs import training_runs
+from flows.training_states import INTERRUPTED
 from flows.vertex_hooks import cancel_jobs
 from tasks import training
 from tasks.dvc.tasks import fetch_job_images, list_desired_images, list_images_task

@@ -9,12 +9,11 @@
 A run keeps its id through every retry, so that a retry finds its finished tasks.
 """
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, TypedDict
 from uuid import UUID, uuid5
 
 from prefect.client.orchestration import SyncPrefectClient
@@ -31,7 +30,6 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.states import AwaitingRetry, Scheduled
-from prefect.types._datetime import now
 
 from conceptry.actions import Attempt
 from conceptry.errors import moment_in
@@ -40,22 +38,21 @@ from conceptry.reasons import ActionReason
 from conceptry.retraining import Failure
 from flows.deployments import TRAINING, find_deployment, installation_tag
 from flows.liveness import Deadlines, Liveness
+from flows.training_places import training_places
+from flows.training_states import INTERRUPTED, RESUMED, TRIED_AGAIN, cause_of, failure_of, waits_of
 from tasks.events import emit
 from tasks.prefect_client import connected, server_time
 
-INTERRUPTED = "Interrupted"
-"""Name of the final state of a run that an error ended which passes."""
 MAX_RESUMED = 3
 """How often a crashed run is scheduled again."""
 PAUSES = tuple(timedelta(minutes=minutes) for minutes in (1, 5, 15, 30, *[60] * 24))
 """Pauses before each new attempt after an error that passes: more than a day in total."""
 LONGEST = timedelta(hours=6)
 """Longest time that an answer of the Hub adds to a pause."""
-RESUMED = "Resumes at the first unfinished task."
-TRIED_AGAIN = "Tried again after: "
-"""Messages of the states that the watcher gives to an interrupted run; a user's retry has another one."""
 PAGE = 100
-_PREFIX = re.compile(r"^Flow run encountered an exception: (\w+: )?")
+ACTIVE = FlowRunFilterState(
+    type=FlowRunFilterStateType(any_=[StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING, StateType.CANCELLING])
+)
 
 
 def fingerprint_tag(fingerprint: str) -> str:
@@ -94,22 +91,25 @@ class TrainingRuns:
         states |= dict.fromkeys(active, "running")
         return {fingerprint: attempt for fingerprint, attempt in states.items() if attempt is not None}
 
+    def places(self) -> int:
+        """Return how many trainings run at the same time, over all workers."""
+        return training_places(self._client, self._installation)
+
     def words(self, attempts: Mapping[str, Attempt]) -> dict[str, str]:
         """Return, in one line for each fingerprint, why its run failed, or when and why it is tried again."""
         failed = [fingerprint for fingerprint, attempt in attempts.items() if attempt == "failed"]
         newest = self._newest(failed) if failed else {}
-        words = {fingerprint: cause for fingerprint, run in newest.items() if (cause := _cause(run))}
-        return words | {fingerprint: when for fingerprint, run in self._seen.items() if (when := _waits(run))}
+        words = {fingerprint: cause for fingerprint, run in newest.items() if (cause := cause_of(run))}
+        return words | {fingerprint: when for fingerprint, run in self._seen.items() if (when := waits_of(run))}
 
     def failures(self, attempts: Mapping[str, Attempt]) -> dict[str, Failure]:
         """Return when and how the runs of the last `attempts` failed, by fingerprint."""
         failed = (self._known[fingerprint] for fingerprint, attempt in attempts.items() if attempt == "failed")
-        return {str(run.parameters.get("fingerprint")): _failure(run) for run in failed}
+        return {str(run.parameters.get("fingerprint")): failure_of(run) for run in failed}
 
     def active(self) -> list[FlowRun]:
         """Return the runs that are scheduled or running; runs that lost their process are ended and left out."""
-        states = [StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
-        runs = self._read([], FlowRunFilterState(type=FlowRunFilterStateType(any_=states)))
+        runs = self._read([], ACTIVE)
         if self._liveness is None:
             return runs
         lost = {loss.run.id: loss for loss in self._liveness.settle(runs)}
@@ -235,47 +235,41 @@ class TrainingRuns:
 
     def _read(self, any_tag: list[str], state: FlowRunFilterState | None = None) -> list[FlowRun]:
         """Return this installation's runs with any of these tags, or all, in any state or that one; newest first."""
-        tags = FlowRunFilterTags(all_=[installation_tag(self._installation.id)], any_=any_tag or None)
-        which = FlowRunFilter(tags=tags, state=state)
+        filters = _filters(self._installation, any_tag, state)
         runs: list[FlowRun] = []
         while True:
-            page = self._client.read_flow_runs(
-                flow_filter=FlowFilter(name=FlowFilterName(any_=[TRAINING])),
-                deployment_filter=DeploymentFilter(name=DeploymentFilterName(any_=[TRAINING + self._suffix])),
-                flow_run_filter=which,
-                sort=FlowRunSort.EXPECTED_START_TIME_DESC,
-                limit=PAGE,
-                offset=len(runs),
-            )
+            sort = FlowRunSort.EXPECTED_START_TIME_DESC
+            page = self._client.read_flow_runs(**filters, sort=sort, limit=PAGE, offset=len(runs))
             runs += page
             if len(page) < PAGE:
                 return runs
 
 
+def count_active(client: SyncPrefectClient, installation: Installation) -> int:
+    """Return how many training runs of an installation have not ended."""
+    return client.count_flow_runs(**_filters(installation, [], ACTIVE))
+
+
+class _Filters(TypedDict):
+    flow_filter: FlowFilter
+    deployment_filter: DeploymentFilter
+    flow_run_filter: FlowRunFilter
+
+
+def _filters(installation: Installation, any_tag: list[str], state: FlowRunFilterState | None) -> _Filters:
+    """Return the filters for an installation's runs with any of these tags, or all, in any state or that one."""
+    tags = FlowRunFilterTags(all_=[installation_tag(installation.id)], any_=any_tag or None)
+    name = TRAINING + installation.settings.deployment_suffix
+    return {
+        "flow_filter": FlowFilter(name=FlowFilterName(any_=[TRAINING])),
+        "deployment_filter": DeploymentFilter(name=DeploymentFilterName(any_=[name])),
+        "flow_run_filter": FlowRunFilter(tags=tags, state=state),
+    }
+
+
 def _awaiting(message: str, moment: datetime, when: datetime | None = None) -> State[None]:
     """Return the state, made at a moment, of a run that is tried again then or later."""
     return AwaitingRetry(message=message, scheduled_time=when or moment, timestamp=moment)
-
-
-def _cause(run: FlowRun) -> str:
-    """Return the first line of why a run ended, without Prefect's words and the name of the concept."""
-    lines = (run.state.message or "").splitlines() if run.state else []
-    text = _PREFIX.sub("", lines[0]) if lines else ""
-    return text.removeprefix(f"{run.parameters.get('name')}: ")
-
-
-def _failure(run: FlowRun) -> Failure:
-    ended = run.updated or run.end_time or now("UTC")
-    cancelled = run.state_type is StateType.CANCELLED
-    return Failure(ended.astimezone(UTC).date(), run.total_run_time.total_seconds(), cancelled)
-
-
-def _waits(run: FlowRun) -> str | None:
-    """Return when and why a run is tried again, in words; None if it was not ended by an error that passes."""
-    said, when = (run.state.message or "") if run.state else "", run.next_scheduled_start_time
-    if when is None or run.state_type is not StateType.SCHEDULED or not said.startswith(TRIED_AGAIN):
-        return None
-    return f"tried again at {when:%Y-%m-%d %H:%M} UTC after: {said.removeprefix(TRIED_AGAIN)}"
 
 
 @contextmanager

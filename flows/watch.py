@@ -21,9 +21,9 @@ from flows import artifacts
 from flows.apply import StartTraining, carry_out
 from flows.bounded_apply import apply_in_time
 from flows.current_installation import current_installation
-from flows.late_watches import skip_late
 from flows.observe import Context, observe
 from flows.reconcile import compare, final_state
+from flows.skipped_runs import SKIPPED, skip_late
 from flows.steps import PREFECT
 from flows.training_runs import TrainingRuns, training_runs
 from tasks.disk_full import disk_full
@@ -41,7 +41,7 @@ def watch(seconds: float | None = None) -> State[Any]:
     installation, logger, begin = current_installation(), get_run_logger(), time.monotonic()
     with try_hold(installation.work.watch_lock, run_id()) as lock:
         if lock is None:
-            return Completed(name="Skipped", message="Another watch is running on this machine.")
+            return Completed(name=SKIPPED, message="Another watch is running on this machine.")
         skip_late(watch.name)
         context = Context.of(installation, PREFECT)
         with training_runs(installation, settle=True) as runs:

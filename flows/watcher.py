@@ -1,8 +1,11 @@
 """Watcher: a run that lasts, looks at git and the Hub, and starts a watch only when there is something to do.
 
     every few seconds   the branch's head; if it has moved, a watch is started at once
-    every minute        a look (flows/look.py): desired and live state, and the training runs
+    every minute, and   a look (flows/look.py): desired and live state, and the training runs
+    when a training
+    has ended
     twice a second      scheduled watches: those that a user or an event started
+    every five minutes  runs that had nothing to do are deleted
 
 It runs the watches in its own process, where all imports are done, so one starts within half a second. A look that
 finds nothing leaves no run and no rows in Prefect's database.
@@ -35,6 +38,8 @@ from flows.current_installation import current_installation
 from flows.deployments import WATCH, WATCHER, find_deployment
 from flows.keep_alive import keep_alive, place_of
 from flows.look import Work, look
+from flows.skipped_runs import SKIPPED, delete_skipped
+from flows.training_runs import count_active
 from flows.watch import watch
 from flows.watcher_runs import must_end, note_look, working_watcher
 from tasks import git
@@ -45,6 +50,10 @@ LOOK_FOR_RUNS = 0.5
 """Seconds between two requests for scheduled watches."""
 LOOK_AT_LOCAL_GIT = 0.25
 """Seconds between two reads of a local origin; the interval for a remote origin is a setting."""
+LOOK_AT_TRAININGS = 5.0
+"""Seconds between two counts of the active training runs."""
+DELETE_SKIPPED = 300.0
+"""Seconds between two deletions of runs that had nothing to do."""
 AGAIN = 5.0
 """Seconds until it continues after an error, or asks again whether `watch` is paused."""
 LONGEST, LONGEST_URGENT = 900.0, 60.0
@@ -64,7 +73,7 @@ def watcher(every: float = 60.0) -> State[Any]:
     with try_hold(installation.work.watcher_lock, run_id()) as lock, connected() as client:
         other = "A run on this machine" if lock is None else working_watcher(client, installation, own)
         if other:
-            return Completed(name="Skipped", message=f"{other} watches already.")
+            return Completed(name=SKIPPED, message=f"{other} watches already.")
         stop = stop_of_context.get() or threading.Event()
         with keep_alive(own, place_of(installation.work.root), end=stop.set):
             Watcher(installation, client, own, every).work(stop)
@@ -108,10 +117,13 @@ class Watcher:
         self._turns: tuple[tuple[float, Callable[[UUID], None]], ...] = (
             (patience, self._read_head),
             (LOOK_FOR_RUNS, self._take_scheduled),
+            (LOOK_AT_TRAININGS, self._look_if_training_ended),
             (every, self._look),
+            (DELETE_SKIPPED, lambda _: delete_skipped(self._client, self._installation)),
         )
         self._due = [0.0] * len(self._turns)
         self._undone = Undone(every)
+        self._training = 0
         self._head: str | None = None
 
     def work(self, stop: threading.Event) -> None:
@@ -162,6 +174,12 @@ class Watcher:
         answer = self._client.set_flow_run_state(latest, pending)
         if answer.state is not None and answer.state.is_pending():
             self._run(latest)
+
+    def _look_if_training_ended(self, deployment: UUID) -> None:
+        before = self._training
+        self._training = count_active(self._client, self._installation)
+        if self._training < before:
+            self._look(deployment)
 
     def _look(self, deployment: UUID) -> None:
         try:

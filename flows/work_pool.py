@@ -7,6 +7,7 @@ settings of the installation. Secrets are no part of it: it names Prefect blocks
 import asyncio
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from itertools import zip_longest
 from pathlib import Path
 from string import Template
@@ -16,7 +17,7 @@ import yaml
 from prefect.blocks.system import Secret
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
-from prefect.exceptions import ObjectNotFound
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.workers.utilities import get_default_base_job_template_for_infrastructure_type
 from pydantic import SecretStr
 
@@ -24,6 +25,7 @@ from conceptry.errors import SettingsError
 from conceptry.installation import Installation
 from conceptry.settings import PREFIX, Settings
 from conceptry.vertex_settings import PREFIX as VERTEX_PREFIX
+from flows.training_places import QUEUE
 from tasks.git import is_local
 
 PROCESS = "process"
@@ -143,6 +145,17 @@ def create_pool(name: str, pool_type: str, template: dict[str, Any], *, replace:
             )
         client.update_work_pool(name, WorkPoolUpdate(base_job_template=template))
     return False
+
+
+def create_training_queue(pool: str, limit: int) -> None:
+    """Create the work queue of trainings in a pool of containers, unless it exists.
+
+    Args:
+        pool: Name of the work pool.
+        limit: Maximum of trainings at the same time, which users can change in Prefect.
+    """
+    with get_client(sync_client=True) as client, suppress(ObjectAlreadyExists):
+        client.create_work_queue(QUEUE, concurrency_limit=limit, work_pool_name=pool)
 
 
 def merged(base: Any, changes: Any) -> Any:

@@ -34,11 +34,10 @@ from flows.automations import (
 from flows.current_installation import build_installation
 from flows.declared_deployments import DeclaredDeployment, read_declared
 from flows.deployment_changes import DeploymentChange, compare_deployments, settle
-from flows.deployments import TRAINING, WATCH, WATCHER, deployment_tags, refuse_foreign
+from flows.deployments import REAP, TRAINING, WATCH, WATCHER, deployment_tags, refuse_foreign
 from local.resident_watcher import ResidentWatcher
 from local.steady_runner import SteadyRunner
 
-REAP = "reap"
 # Maximum of concurrent runs of the other flows: manual releases, a reap, and one that is ending.
 OTHERS = 4
 # Seconds for the current watch to end at shutdown.

@@ -10,5 +10,6 @@ Storage beside it is fake-gcs-server.
     jobs, filters                 the jobs, and the filter language of their listing
     runner, replicas, mount       the life of one job, its processes, and its /gcs
     faults                        injected faults
-    cloud_storage, certificate    Cloud Storage; TLS and service account keys
+    cloud_storage, storage_guard  Cloud Storage, and its refusal of web pages
+    certificate                   TLS and service account keys
 """

@@ -21,6 +21,7 @@ from google.cloud import storage
 
 from emulators.host import free_port
 from emulators.vertex.replicas import die_with_parent
+from emulators.vertex.storage_guard import guarding, hidden_address
 
 _START_SECONDS = 30.0
 _MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
@@ -45,9 +46,9 @@ def running(root: Path, log: Path, port: int = 0) -> Iterator[str]:
     """Serve the buckets under `root` on 127.0.0.1 while the block runs; yields the URL.
 
     Raises:
-        RuntimeError: the server does not start, or there is none for this machine.
+        RuntimeError: the server does not start, the port is taken, or there is no server for this machine.
     """
-    port = port or free_port()
+    port, hidden, hidden_port = port or free_port(), hidden_address(), free_port()
     url = f"http://127.0.0.1:{port}"
     root.mkdir(parents=True, exist_ok=True)
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -55,8 +56,8 @@ def running(root: Path, log: Path, port: int = 0) -> Iterator[str]:
         "scheme": "http",
         "backend": "filesystem",
         "filesystem-root": str(root),
-        "host": "127.0.0.1",
-        "port": str(port),
+        "host": hidden,
+        "port": str(hidden_port),
         "external-url": url,
         "public-host": f"127.0.0.1:{port}",
         "log-level": "warning",
@@ -67,8 +68,9 @@ def running(root: Path, log: Path, port: int = 0) -> Iterator[str]:
             die_with_parent([sys.executable, "-S"], command), stdin=subprocess.DEVNULL, stdout=output, stderr=output
         )
     try:
-        _wait(server, f"{url}/_internal/healthcheck", log)
-        yield url
+        _wait(server, f"http://{hidden}:{hidden_port}/_internal/healthcheck", log)
+        with guarding(port, hidden, hidden_port):
+            yield url
     finally:
         server.terminate()
         server.wait()

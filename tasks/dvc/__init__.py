@@ -5,7 +5,7 @@ accesses the storage, `clone` runs DVC in the user's clone. DVC delivers a trunc
 an error, so every md5 is checked here, that of the listing included.
 """
 
-from tasks.dvc.clone import add_images, add_to_pipeline
+from tasks.dvc.clone import add_images, add_to_pipeline, cache_folders
 from tasks.dvc.image_listing import known_names, list_cached, list_images
 from tasks.dvc.images import fetch_images
 from tasks.dvc.remote import Remote, open_remote
@@ -14,6 +14,7 @@ __all__ = [
     "Remote",
     "add_images",
     "add_to_pipeline",
+    "cache_folders",
     "fetch_images",
     "known_names",
     "list_cached",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from configparser import ConfigParser
+from configparser import Error as ConfigParserError
+from contextlib import suppress
 from pathlib import Path
 
 import yaml
@@ -14,6 +17,21 @@ from tasks.processes import child_environment, python_module, run_to_end
 PIPELINE_VARS = "dvc.vars.yaml"
 # Seconds; DVC copies the images into its cache, and waits for the lock of another DVC command.
 _ADD_TIMEOUT = 1800.0
+
+
+def cache_folders(repo_root: Path) -> tuple[Path, ...]:
+    """Return the folders of a clone's DVC cache: that of DVC 3, and the one in which DVC 2 keeps objects.
+
+    `cache.dir` in `.dvc/config.local` or `.dvc/config` names another place, relative to `.dvc`, that clones may share.
+    """
+    dvc_dir, place = repo_root / ".dvc", "cache"
+    for name in ("config", "config.local"):
+        config = ConfigParser(interpolation=None, strict=False)
+        with suppress(OSError, ValueError, ConfigParserError):
+            config.read_string((dvc_dir / name).read_text("utf-8"))
+            place = config.get("cache", "dir", fallback=place)
+    folder = dvc_dir / Path(place).expanduser()
+    return folder / "files" / "md5", folder
 
 
 def add_images(repo_root: Path, folder: Path) -> Path:

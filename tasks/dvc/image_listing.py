@@ -17,12 +17,12 @@ from pathlib import Path, PurePosixPath
 
 from conceptry.desired import DesiredConcept, ImageRef, images_path
 from conceptry.errors import ConceptryError, DataCorruptError, UnexpectedError
+from conceptry.image_folder import is_junk
 from conceptry.isolation import isolate
 from tasks.disk_full import disk_full
 from tasks.dvc.deadlines import ask_each
 from tasks.dvc.remote import open_remote
 from tasks.file_io import write_atomically
-from trainer.data.records import is_junk
 
 Answer = bytes | ConceptryError | None
 """Bytes of a listing, None if it does not exist, or why the remote did not say."""
@@ -58,9 +58,11 @@ def list_images(
     listings: dict[str, Answer] = {
         md5: _cached(cache, md5) for md5 in {concept.dvc_md5 for concept in readable.values()} if md5
     }
-    unknown = [md5 for md5, listing in listings.items() if listing is None and _DIR.fullmatch(md5)]
-    if unknown:
-        listings |= ask_each(open_remote(mirror, revision).read, unknown)
+    unknown = {md5 for md5, listing in listings.items() if listing is None and _DIR.fullmatch(md5)}
+    for remote_name in {concept.dvc_remote for concept in readable.values() if concept.dvc_md5 in unknown}:
+        here = {one.dvc_md5 for one in readable.values() if one.dvc_remote == remote_name and one.dvc_md5 in unknown}
+        remote = open_remote(mirror, revision, remote_name)
+        listings |= ask_each(remote.read, sorted(filter(None, here)))
     filled = {name: _fill_in(concept, listings) for name, concept in readable.items()}
     parsed = {concept.dvc_md5 for concept in filled.values() if concept.images is not None}
     for md5 in parsed.intersection(unknown):
@@ -69,15 +71,17 @@ def list_images(
     return {**desired, **filled, **_find_missing(mirror, revision, checked)}
 
 
-def list_cached(desired: Mapping[str, DesiredConcept], cache: Path) -> dict[str, DesiredConcept]:
-    """Return the concepts with their images filled in from a DVC cache on this machine, without the remote.
+def list_cached(desired: Mapping[str, DesiredConcept], *caches: Path) -> dict[str, DesiredConcept]:
+    """Return the concepts with their images filled in from DVC caches on this machine, without the remote.
 
     Args:
         desired: Concepts, from conceptry.concept.parse_sources.
-        cache: Folder files/md5 of the cache.
+        caches: Folders of the caches, see `tasks.dvc.clone.cache_folders`.
     """
     md5s = {concept.dvc_md5 for concept in desired.values() if concept.dvc_md5}
-    listings: dict[str, Answer] = {md5: _cached(cache, md5) for md5 in md5s}
+    listings: dict[str, Answer] = {
+        md5: next(filter(None, (_cached(cache, md5) for cache in caches)), None) for md5 in md5s
+    }
     readable = {name: concept for name, concept in desired.items() if concept.error is None and concept.dvc_md5}
     return {**desired, **{name: _fill_in(concept, listings) for name, concept in readable.items()}}
 
@@ -174,16 +178,22 @@ def _find_missing(mirror: Path, revision: str, concepts: Iterable[DesiredConcept
     listed = [concept for concept in concepts if concept.images]
     if not listed:
         return {}
-    found = ask_each(open_remote(mirror, revision).exists, {ref.md5 for one in listed for ref in one.images or ()})
+    found: dict[tuple[str | None, str], bool | ConceptryError] = {}
+    for remote_name in {concept.dvc_remote for concept in listed}:
+        here = {ref.md5 for one in listed if one.dvc_remote == remote_name for ref in one.images or ()}
+        answers = ask_each(open_remote(mirror, revision, remote_name).exists, here)
+        found |= {(remote_name, md5): answer for md5, answer in answers.items()}
     return {concept.name: _with_missing(concept, found) for concept in listed}
 
 
-def _with_missing(concept: DesiredConcept, found: Mapping[str, bool | ConceptryError]) -> DesiredConcept:
-    images = concept.images or ()
-    for answer in (found[ref.md5] for ref in images):
+def _with_missing(
+    concept: DesiredConcept, found: Mapping[tuple[str | None, str], bool | ConceptryError]
+) -> DesiredConcept:
+    images, remote_name = concept.images or (), concept.dvc_remote
+    for answer in (found[remote_name, ref.md5] for ref in images):
         if isinstance(answer, ConceptryError):
             return _unread(concept, answer)
-    return replace(concept, missing=tuple(ref for ref in images if not found[ref.md5]))
+    return replace(concept, missing=tuple(ref for ref in images if not found[remote_name, ref.md5]))
 
 
 def _keep(cache: Path, md5: str, data: Answer) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -15,6 +16,8 @@ from tasks.dvc.remote import Remote, open_remote
 from tasks.file_io import file_digest
 
 _NAMES = 5
+MAX_TEXT = 1 << 20
+"""Size of a file that may be a text, at most."""
 
 
 def fetch_images(
@@ -25,6 +28,7 @@ def fetch_images(
     *,
     destination: Path,
     concept: str | None = None,
+    remote_name: str | None = None,
 ) -> Path:
     """Download the files of one images.dvc to `destination`, every md5 checked, that of the listing included.
 
@@ -38,6 +42,7 @@ def fetch_images(
         images: Files to fetch, as `list_images` returned them; None for all of the listing.
         destination: Folder to make.
         concept: Name of the concept, for error messages.
+        remote_name: Remote that images.dvc names; None for the default one.
 
     Raises:
         DataMissingError: the remote lacks files; the message names them.
@@ -47,7 +52,7 @@ def fetch_images(
     """
     if images is not None and _is_complete(destination, images):
         return destination
-    remote = open_remote(mirror, revision)
+    remote = open_remote(mirror, revision, remote_name)
     selected = _choose(remote, dvc_md5, images, concept)
     destination.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=f".{destination.name}-", dir=destination.parent))
@@ -91,7 +96,7 @@ def _download(remote: Remote, selected: Sequence[ImageRef], folder: Path, concep
         if not remote.download(ref.md5, path):
             return "missing"
         path.chmod(0o644)  # objects in a DVC remote may be read-only
-        return "" if file_digest(path, "md5") == ref.md5 else "corrupt"
+        return "" if _has_md5(path, ref.md5) else "corrupt"
 
     found = list(zip(selected, in_parallel(fetch, selected), strict=True))
     missing = [ref for ref, trouble in found if trouble == "missing"]
@@ -128,9 +133,15 @@ def _is_complete(folder: Path, selected: Iterable[ImageRef]) -> bool:
         return False
     found = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
     expected = {ref.relpath: ref.md5 for ref in selected}
-    return found.keys() == expected.keys() and all(
-        file_digest(path, "md5") == expected[name] for name, path in found.items()
-    )
+    return found.keys() == expected.keys() and all(_has_md5(path, expected[name]) for name, path in found.items())
+
+
+def _has_md5(path: Path, md5: str) -> bool:
+    """Whether a file has an md5 as DVC computes it; DVC 2 takes that of a text with Unix line ends."""
+    if file_digest(path, "md5") == md5:
+        return True
+    data = path.read_bytes() if path.stat().st_size <= MAX_TEXT else b""
+    return b"\r\n" in data and hashlib.md5(data.replace(b"\r\n", b"\n"), usedforsecurity=False).hexdigest() == md5
 
 
 def _names(refs: Iterable[ImageRef]) -> str:

@@ -10,6 +10,7 @@ import asyncio
 import os
 import tempfile
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,13 +38,14 @@ _DENIED = (401, 403)
 
 @dataclass(frozen=True)
 class Remote:
-    """DVC remote with its object store (`odb`, of dvc_data); objects are named by md5, listings by md5 and `.dir`.
+    """DVC remote with its object stores (of dvc_data); objects are named by md5, listings by md5 and `.dir`.
 
-    `secrets` are values of its configuration that no message may contain.
+    The first store is that of DVC 3, `files/md5/ab/cdef`; the second one, `ab/cdef`, has what DVC 2 pushed. `secrets`
+    are values of its configuration that no message may contain.
     """
 
     name: str
-    odb: Any = field(repr=False)
+    stores: tuple[Any, ...] = field(repr=False)
     secrets: tuple[str, ...] = field(default=(), repr=False)
 
     def read(self, oid: str) -> bytes | None:
@@ -52,10 +54,10 @@ class Remote:
         Raises:
             TransientError: the remote cannot be reached. SettingsError: the remote refuses access.
         """
-        try:
-            return bytes(self._call("cat_file", ASK_TIMEOUT, self.odb.oid_to_path(oid)))
-        except FileNotFoundError:
-            return None
+        for store in self.stores:
+            with suppress(FileNotFoundError):
+                return bytes(self._call("cat_file", ASK_TIMEOUT, store.oid_to_path(oid)))
+        return None
 
     def download(self, oid: str, path: Path) -> bool:
         """Write one object to `path`; return False if it does not exist. The md5 is not checked.
@@ -63,11 +65,11 @@ class Remote:
         Raises:
             TransientError: the remote cannot be reached. SettingsError: the remote refuses access.
         """
-        try:
-            self._call("get_file", DOWNLOAD_TIMEOUT, self.odb.oid_to_path(oid), str(path))
-        except FileNotFoundError:
-            return False
-        return True
+        for store in self.stores:
+            with suppress(FileNotFoundError):
+                self._call("get_file", DOWNLOAD_TIMEOUT, store.oid_to_path(oid), str(path))
+                return True
+        return False
 
     def exists(self, oid: str) -> bool:
         """Whether an object exists.
@@ -75,7 +77,7 @@ class Remote:
         Raises:
             TransientError: the remote cannot be reached. SettingsError: the remote refuses access.
         """
-        return bool(self._call("exists", ASK_TIMEOUT, self.odb.oid_to_path(oid)))
+        return any(self._call("exists", ASK_TIMEOUT, store.oid_to_path(oid)) for store in self.stores)
 
     def _call(self, method: str, timeout: float, *arguments: str) -> Any:
         try:
@@ -90,7 +92,7 @@ class Remote:
         raise translated
 
     def _request(self, method: str, timeout: float, *arguments: str) -> Any:
-        fs = call_within(timeout, lambda: self.odb.fs.fs)
+        fs = call_within(timeout, lambda: self.stores[0].fs.fs)
         if not fs.async_impl:
             return call_within(timeout, getattr(fs, method), *arguments)
         # Like the synchronous methods of fsspec, with a time-out.
@@ -102,10 +104,15 @@ class Remote:
             raise TimeoutError(f"no answer for {timeout:.0f} s") from error
 
 
-def open_remote(mirror: Path, revision: str) -> Remote:
-    """Return the default remote of a revision, without a request to it.
+def open_remote(mirror: Path, revision: str, name: str | None = None) -> Remote:
+    """Return a remote of a revision, without a request to it.
 
     `tasks.dvc.remote_guard` describes which credentials of this machine it gets.
+
+    Args:
+        mirror: Bare mirror made by tasks.git.
+        revision: Git commit.
+        name: Name of the remote; None for the default one.
 
     Raises:
         SettingsError: `.dvc/config` is missing or invalid, names no default remote, or one that only works inside a
@@ -122,7 +129,7 @@ def open_remote(mirror: Path, revision: str) -> Remote:
     place = f"{CONFIG} at {revision[:8]}"
     failed: ConceptryError
     try:
-        return call_within(OPEN_TIMEOUT, _open, text, place)
+        return call_within(OPEN_TIMEOUT, _open, text, place, name)
     except TimeoutError:
         failed = TransientError(f"the DVC remote could not be opened within {OPEN_TIMEOUT:.0f} s", file=place)
     except (DvcException, ConfigError, RemoteMissingDepsError, ImportError) as error:
@@ -131,7 +138,7 @@ def open_remote(mirror: Path, revision: str) -> Remote:
     raise failed
 
 
-def _open(text: bytes, place: str) -> Remote:
+def _open(text: bytes, place: str, named: str | None) -> Remote:
     from dvc.config import Config, merge
     from dvc.data_cloud import Remote as DvcRemote
     from dvc.fs import get_cloud_fs
@@ -142,10 +149,14 @@ def _open(text: bytes, place: str) -> Remote:
         config = Config(dvc_dir=folder)
         from_git, machine = config.load_one("repo"), config.load_one("system")
     merge(machine, config.load_one("global"))
-    name = config["core"].get("remote")
+    name = named or config["core"].get("remote")
     if not name:
         raise SettingsError(
             "names no default remote", file=place, next_step="run `dvc remote add -d NAME URL` and commit it"
+        )
+    if name.lower() not in config["remote"]:
+        raise SettingsError(
+            f"has no remote {name!r}", file=place, next_step=f"run `dvc remote add {name} URL` and commit it"
         )
     _refuse_relative(name, config["remote"].get(name.lower(), {}), place)
     check_remote(name, machine["remote"], from_git["remote"], place)
@@ -158,7 +169,7 @@ def _open(text: bytes, place: str) -> Remote:
         )
     remote = DvcRemote(name, path, filesystem(**settings), **settings)
     secrets = (value for key, value in settings.items() if key in CREDENTIALS and isinstance(value, str) and value)
-    return Remote(name, remote.odb, tuple(secrets))
+    return Remote(name, (remote.odb, remote.legacy_odb), tuple(secrets))
 
 
 def _config_at(mirror: Path, revision: str) -> bytes:

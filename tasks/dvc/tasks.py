@@ -65,5 +65,6 @@ def fetch_job_images(run: RunFolder, installation: Installation, job: TrainingJo
         desired.images,
         destination=run.images,
         concept=job.name,
+        remote_name=desired.dvc_remote,
     )
     return str(run.images)

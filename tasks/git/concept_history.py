@@ -48,7 +48,7 @@ def edits(mirror: Path, revision: str, name: str, since: datetime | None = None)
         folder, before = _folder(repository, commit, name), _folder(repository, parent, name)
         if _id(folder) != _id(before):
             when = datetime.fromtimestamp(commit.commit_time, UTC)
-            source = read_source(repository, folder) if folder is not None else None
+            source = read_source(repository, commit, folder) if folder is not None else None
             summary = commit.message.partition("\n")[0]
             yield Edit(str(commit.id), when, commit.author.name, summary, source)
             if since is not None and when < since:

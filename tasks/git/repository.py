@@ -16,7 +16,7 @@ from typing import Any
 import pygit2
 from pydantic import SecretStr
 
-from conceptry.desired import LINK, SUBMODULE, ConceptSource
+from conceptry.desired import LINK, SUBMODULE, ConceptSource, stage_output
 from conceptry.errors import Problem, SettingsError, SpecError, TransientError
 from tasks.disk_full import DiskFullError, disk_errors
 from tasks.git.git_program import run_git, without_login
@@ -129,11 +129,12 @@ def read_concepts(mirror: Path, revision: str) -> list[ConceptSource]:
         SettingsError: the mirror does not have the revision. TransientError: the mirror is damaged.
     """
     repository = open_mirror(mirror)
-    concepts = look_up(repository, commit_at(repository, revision), CONCEPTS)
+    commit = commit_at(repository, revision)
+    concepts = look_up(repository, commit, CONCEPTS)
     if not isinstance(concepts, pygit2.Tree):
         return []
     return [
-        read_source(repository, entry) if isinstance(entry, pygit2.Tree) else _unread(entry)
+        read_source(repository, commit, entry) if isinstance(entry, pygit2.Tree) else _unread(entry)
         for entry in sorted(entries(repository, concepts), key=lambda entry: str(entry.name))
         if isinstance(entry, pygit2.Tree) or entry.filemode in _LINKS
     ]
@@ -213,11 +214,13 @@ def _fetch(origin: Origin, folder: Path, deadline: float) -> None:
     # gc runs in the foreground, so that it ends before the lock is released.
     foreground = ["-c", "gc.autoDetach=false", "-c", "maintenance.autoDetach=false"]
     everything = ["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"]
-    git(inside, *foreground, "fetch", "--quiet", "--prune", "--no-tags", "--", origin.address, *everything)
+    # An origin may be a shallow clone, as CI services make them; its history then ends where the clone's does.
+    options = ["--quiet", "--prune", "--no-tags", "--update-shallow"]
+    git(inside, *foreground, "fetch", *options, "--", origin.address, *everything)
 
 
-def read_source(repository: Any, folder: Any) -> ConceptSource:
-    """Return the two files of a concept's tree.
+def read_source(repository: Any, commit: Any, folder: Any) -> ConceptSource:
+    """Return the two files of a concept's tree, and without images.dvc the stage of dvc.yaml that makes its images.
 
     Raises:
         TransientError: the mirror is damaged.
@@ -225,7 +228,13 @@ def read_source(repository: Any, folder: Any) -> ConceptSource:
     files = {name: look_up(repository, folder, name) for name in (SPEC, IMAGES)}
     links = (Problem(None, name, _LINKS[file.filemode]) for name, file in files.items() if file and _is_link(file))
     spec_text, images_dvc = map(_text, files.values())
-    return ConceptSource(folder.name, spec_text, images_dvc, next(links, None))
+    problem, output = next(links, None), None
+    if images_dvc is None and problem is None:
+        try:
+            output = stage_output(folder.name, lambda path: _text(look_up(repository, commit, path)))
+        except SpecError as error:
+            problem = Problem(None, "", f"has no images.dvc, and a dvc.lock cannot be read: {error}")
+    return ConceptSource(folder.name, spec_text, images_dvc, problem, output)
 
 
 def _unread(entry: Any) -> ConceptSource:

@@ -9,15 +9,15 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from conceptry.errors import ImageError
+from conceptry.image_folder import is_junk, pair_captions
 from tasks.records.duplicates import Print, find_duplicates
 from tasks.records.photos import normalise
 from trainer.data import records
 from trainer.data.held_out import alike_groups, held_out_count
 
-CAPTION_SUFFIX = ".txt"
 _MAX_CAPTION = 1_000
 
 
@@ -62,8 +62,8 @@ def build_records(images_dir: Path, destination: Path, resolution: int) -> Recor
     """Write the images under `images_dir` to TFRecords in `destination`, with a shorter side of `resolution` pixels.
 
     Records are sorted by the md5 of the image file, so that the same images give the same bytes, whatever their names.
-    A text file beside an image (`cat.txt` beside `cat.jpg`) is its caption. The folder appears complete or not at all,
-    and replaces an older one.
+    A text file beside an image (`cat.txt` or `cat.caption` beside `cat.jpg`) is its caption. The folder appears
+    complete or not at all, and replaces an older one.
 
     Raises:
         ImageError: there is no image, or some cannot be used; one message names all of them.
@@ -90,24 +90,13 @@ def _look_through(images_dir: Path) -> tuple[list[_Image], list[str]]:
     """Return the images in the order of their records, and warnings about captions without an image."""
     paths = sorted(path for path in images_dir.rglob("*") if path.is_file())
     files = [path.relative_to(images_dir).as_posix() for path in paths]
-    files = [file for file in files if not records.is_junk(file)]
-    captions = {_stem(file): file for file in files if file.lower().endswith(CAPTION_SUFFIX)}
+    pairs = pair_captions(file for file in files if not is_junk(file))
     images = []
-    for file in (file for file in files if file not in captions.values()):
+    for file, caption in pairs.by_image.items():
         md5 = hashlib.md5((images_dir / file).read_bytes(), usedforsecurity=False).hexdigest()
-        caption = captions.get(_stem(file))
         images.append(_Image(file, md5, _read_caption(images_dir, caption) if caption else ""))
-    stems = {_stem(image.file) for image in images}
-    warnings = [
-        f"{file}: is a caption without an image of that name; it is not used"
-        for stem, file in captions.items()
-        if stem not in stems
-    ]
+    warnings = [f"{file}: is a caption without an image of that name; it is not used" for file in pairs.stray]
     return sorted(images, key=lambda image: (image.md5, image.file)), warnings
-
-
-def _stem(file: str) -> str:
-    return str(PurePosixPath(file).with_suffix(""))
 
 
 def _read_caption(images_dir: Path, file: str) -> str:

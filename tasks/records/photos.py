@@ -30,10 +30,13 @@ _BLANK = 245
 # ISO base media files name their codec in bytes 8 to 12.
 _UNSUPPORTED = {
     b"heic": "HEIC", b"heix": "HEIC", b"heim": "HEIC", b"heis": "HEIC", b"hevc": "HEIC", b"hevx": "HEIC",
-    b"mif1": "HEIF", b"msf1": "HEIF", b"crx ": "CR3 raw", b"qt  ": "QuickTime video", b"isom": "MP4 video",
+    b"mif1": "HEIF", b"msf1": "HEIF", b"qt  ": "QuickTime video", b"isom": "MP4 video",
     b"mp41": "MP4 video", b"mp42": "MP4 video",
 }  # fmt: skip
 
+_DNG_VERSION, _SUBFILE_TYPE, _SUB_IFDS = 50706, 254, 330
+"""Tags of TIFF files: https://helpx.adobe.com/camera-raw/digital-negative.html and TIFF 6.0."""
+_RAW_STARTS = {b"IIRO": "ORF", b"IIRS": "ORF", b"MMOR": "ORF", b"IIU\0": "RW2", b"FUJI": "RAF", b"FOVb": "X3F"}
 # Exceptions of Pillow's decoders on damaged bytes, besides its own classes.
 _BROKEN = (
     OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, ArithmeticError, AttributeError, MemoryError,
@@ -67,6 +70,7 @@ def normalise(data: bytes, file: str, resolution: int) -> Photo:
             # Pillow warns of unusual metadata, which is dropped, and of the size, which is checked below.
             warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
+                _refuse_raw(opened, file)
                 _check_size(opened.size, file)
                 notes += _frames(opened)
                 opened.load()
@@ -82,6 +86,18 @@ def normalise(data: bytes, file: str, resolution: int) -> Photo:
             f"is damaged or truncated ({error})", file=file, next_step="export it again, or remove it"
         ) from error
     return Photo(_resize(image, resolution, notes), tuple(notes))
+
+
+def _refuse_raw(image: Image.Image, file: str) -> None:
+    """Refuse the raw files of cameras that are TIFF files: Pillow would read the thumbnail in them."""
+    tags = getattr(image, "tag_v2", None) if image.format == "TIFF" else None
+    if tags is not None and (_DNG_VERSION in tags or (int(tags.get(_SUBFILE_TYPE, 0)) & 1 and _SUB_IFDS in tags)):
+        raise _raw("DNG" if _DNG_VERSION in tags else None, file)
+
+
+def _raw(kind: str | None, file: str) -> ImageError:
+    what = f"is a camera's raw file{f' ({kind})' if kind else ''}, which is not supported"
+    return ImageError(what, file=file, next_step="develop it: save it as JPEG or PNG with a photo program")
 
 
 def _check_size(size: tuple[int, int], file: str) -> None:
@@ -113,6 +129,10 @@ def _too_large(what: str, file: str) -> ImageError:
 def _unreadable(data: bytes, file: str) -> ImageError:
     if not data:
         return ImageError("is empty", file=file, next_step="export it again, or remove it")
+    if (raw := _RAW_STARTS.get(data[:4])) or data[8:10] == b"CR" or data[8:12] == b"crx ":
+        return _raw(raw or "CR2 or CR3", file)
+    if data.startswith(b"version https://git-lfs"):
+        return ImageError("is a Git LFS pointer, not the image", file=file, next_step="run `git lfs pull`, then add it")
     kind = _UNSUPPORTED.get(data[8:12]) if data[4:8] == b"ftyp" else None
     if kind:
         return ImageError(f"is {kind}, which is not supported", file=file, next_step="save it as JPEG or PNG")
@@ -121,6 +141,12 @@ def _unreadable(data: bytes, file: str) -> ImageError:
         file=file,
         next_step="save it as JPEG or PNG, or remove it from the folder",
     )
+
+
+def looks_like_image(start: bytes) -> bool:
+    """Whether a file is an image by its first bytes, also one that is refused when it is read."""
+    magics = (b"\xff\xd8", b"\x89PNG", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"\0\0\0\x0cjP", b"\xffO\xffQ")
+    return start.startswith((*magics, *_RAW_STARTS)) or start[8:12] == b"WEBP" or start[4:8] == b"ftyp"
 
 
 def _frames(image: Image.Image) -> list[str]:

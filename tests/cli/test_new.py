@@ -17,6 +17,7 @@ from PIL import Image
 from cli.new import NewConcept, add_concept, concept_yaml
 from conceptry.concept import ConceptSpec, load_spec
 from conceptry.errors import ConceptryError, SpecError
+from tasks.records.build_records import build_records
 
 CAT = NewConcept("my-cat", Path("photos"), "<my-cat>", "cat")
 
@@ -63,6 +64,26 @@ def test_it_adds_what_git_and_dvc_then_track(clone: Path) -> None:
     assert not [line for line in staged.stdout.splitlines() if line.endswith((".png", ".JPG"))]
 
 
+def test_a_folder_as_people_have_it(clone: Path) -> None:
+    """Subfolders, endings that few know, none at all, captions of other trainers, and what devices leave."""
+    photos = clone.parent / "photos"
+    files = {"trip/c.jfif": "JPEG", "d": "PNG", "e.JPE": "JPEG", "@eaDir/a.png/SYNOPHOTO_THUMB_M.jpg": "JPEG"}
+    for number, (name, kind) in enumerate(files.items()):
+        (photos / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (64, 64), (number, 90, 90)).save(photos / name, kind)
+    (photos / "trip" / "c.caption").write_text("a red square")
+    (photos / "e.jpe.TXT").write_text("a red square")
+    added = add_concept(clone, _wanted(clone))
+    assert (added.images, added.captions) == (5, 3)
+    [note] = added.notes
+    assert note.endswith("notes.txt")
+    images = clone / "concepts" / "my-cat" / "images"
+    copied = {path.relative_to(images).as_posix() for path in images.rglob("*") if path.is_file()}
+    assert copied == {"a.png", "a.txt", "b.JPG", "d", "e.JPE", "e.jpe.TXT", "trip/c.jfif", "trip/c.caption"}
+    report = build_records(images, clone.parent / "records", 64)
+    assert report.count == added.images, "the records count the same"
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [
@@ -105,7 +126,7 @@ def test_images_that_are_refused_leave_nothing_behind(clone: Path) -> None:
     assert not (clone / "concepts" / "my-cat").exists()
     assert (clone.parent / "photos" / "a.png").is_file()
     added = add_concept(clone, _wanted(clone), lambda _spec, _images: ("a.png: is small",))
-    assert added.notes == ("a.png: is small",)
+    assert added.notes[0] == "a.png: is small"
 
 
 @pytest.mark.parametrize(

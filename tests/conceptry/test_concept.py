@@ -7,7 +7,16 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from conceptry.concept import BASE_MODELS, ConceptSpec, RetrainSpec, check_name, json_schema, load_spec
+from conceptry.concept import (
+    BASE_MODELS,
+    PROMPT_TOKENS,
+    BaseModelName,
+    ConceptSpec,
+    RetrainSpec,
+    check_name,
+    json_schema,
+    load_spec,
+)
 from conceptry.desired import ConceptSource, parse_sources
 from conceptry.errors import SpecError
 from trainer.base_weights.presets import PRESETS
@@ -95,7 +104,7 @@ training:
         ("gate: {min_improvement: .nan}", "gate.min_improvement: nan is not a finite number"),
         ("gate: {min_improvement: 20}", "gate.min_improvement: 20 is too large: it must be less than 1"),
         ("num_vectors: true", "num_vectors: true is not a whole number"),
-        ("num_vectors: 99", "num_vectors: 99 is too large: 32 at most"),
+        ("num_vectors: 99", "num_vectors: 99 is too large: 75 at most"),
         ("resolution: 100", "resolution: 100 is not a multiple of 64"),
         ("release: v0", "release: 'v0' is not one of: latest, none, or a version such as v3"),
         ("release: newest", "release: 'newest' is not one of: latest, none, or a version such as v3"),
@@ -153,6 +162,17 @@ def test_initializer_may_be_a_phrase_or_a_version() -> None:
     specs = [load_spec(text, PATH) for text in texts]
     assert [spec.initializer_token for spec in specs] == ["rc car", "my-cat@v3"]
     assert [spec.initial_version for spec in specs] == [None, ("my-cat", "v3")]
+
+
+@pytest.mark.parametrize("model", BASE_MODELS)
+def test_vectors_must_fit_into_a_prompt(model: BaseModelName) -> None:
+    """One more would leave no prompt with the token that is not cut off."""
+    most = PROMPT_TOKENS[model]
+    text = f"{MINIMAL}base_model: {model}\n"
+    assert load_spec(f"{text}num_vectors: {most}\n", PATH).num_vectors == most
+    [mistake] = mistakes(f"{text}num_vectors: {most + 1}\n")
+    assert mistake.startswith(f"{PATH}:4: num_vectors: ")
+    assert str(most) in mistake
 
 
 @pytest.mark.parametrize("text", ["", "# nothing\n", "- a\n- b\n", "just words", "null", "3"])

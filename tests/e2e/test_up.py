@@ -1,16 +1,23 @@
 """What `conceptry up` starts in a repository that never heard of it; conftest.py ends it with Ctrl-C."""
 
 import re
+from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import psutil
 import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import DeploymentScheduleCreate
+from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
+from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule, RRuleSchedule
 
 from local.child_process import answers
+from local.prefect_settings import prefect_of
 from tests.support.chromium import needs_chromium, page_text
 from tests.support.foreign_page import attack, attacks
 from tests.support.library import Library
+from tests.support.wait import wait_until
 
 pytestmark = pytest.mark.e2e
 
@@ -37,6 +44,28 @@ def test_the_hub_runs_without_the_secrets_of_the_set_up(library: Library) -> Non
     assert [
         name for environment in found for name in environment if name.endswith(("_TOKEN", "_LOGIN", "_AUTH_STRING"))
     ] == []
+
+
+def test_the_server_schedules_runs_of_every_kind(library: Library) -> None:
+    """Releases of Prefect, SQLAlchemy and whenever that install together may schedule none of one kind."""
+    kinds = [
+        IntervalSchedule(interval=timedelta(days=7)),
+        CronSchedule(cron="0 4 * * 1", timezone="Europe/Berlin"),
+        RRuleSchedule(rrule="FREQ=WEEKLY", timezone="Europe/Berlin"),
+    ]
+    with prefect_of(library.setup_folder), get_client(sync_client=True) as client:
+        flow = client.create_flow_from_name("scheduled")
+        made = [
+            client.create_deployment(flow, f"test-{number}", schedules=[DeploymentScheduleCreate(schedule=kind)])
+            for number, kind in enumerate(kinds)
+        ]
+        try:
+            for deployment in made:
+                chosen = DeploymentFilter(id=DeploymentFilterId(any_=[deployment]))
+                wait_until(lambda chosen=chosen: client.read_flow_runs(deployment_filter=chosen), every=0.5)
+        finally:
+            for deployment in made:
+                client.delete_deployment(deployment)
 
 
 @needs_chromium

@@ -9,6 +9,7 @@ from huggingface_hub import HfApi
 
 from emulators.foreign_requests import is_foreign
 from emulators.hub.server import RunningHub, running, serve
+from emulators.vertex.cloud import Cloud
 from tests.support.hub_server import ANNA
 
 HERE = {"host": "127.0.0.1:4280"}
@@ -95,3 +96,17 @@ def test_the_hub_refuses_what_a_foreign_page_sends(
         assert (answer.status_code, "another origin" in answer.json()["error"]) == (403, True)
     assert [branch.name for branch in api.list_repo_refs(repo).branches] == ["main"]
     assert http.post(url, headers=ANNA | {"Origin": hub.url}, json={}).status_code == 200
+
+
+def test_the_cloud_storage_refuses_what_a_foreign_page_sends(cloud: Cloud) -> None:
+    """fake-gcs-server itself would answer every page, and let it read the answers."""
+    address = f"{cloud.storage}/storage/v1/b/{cloud.bucket}/o"
+    foreign = {"origin": "https://evil.example"}
+    assert httpx2.get(address, headers=foreign).status_code == 403
+    assert httpx2.post(address, headers=foreign, content=b"{}").status_code == 403
+    assert httpx2.get(address, headers={"host": "evil.example"}).status_code == 403
+    assert "access-control-allow-origin" not in httpx2.options(address, headers=foreign).headers
+    assert httpx2.get(address).status_code == 200
+    blob = cloud.client().bucket(cloud.bucket).blob("large")
+    blob.upload_from_string(b"0" * (9 << 20))
+    assert len(blob.download_as_bytes()) == 9 << 20

@@ -16,7 +16,8 @@ from conceptry.installation import Installation
 from flows.keep_alive import PLACE, STATE, keep_alive, place_of
 from flows.liveness import Deadlines, Liveness
 from flows.train_concept import schedule_training
-from flows.training_runs import INTERRUPTED, MAX_RESUMED, training_runs
+from flows.training_runs import MAX_RESUMED, training_runs
+from flows.training_states import INTERRUPTED
 from flows.watch import watch
 from tests.support.registry_world import World, events_of, set_state
 from tests.support.registry_world import training_runs as runs_of

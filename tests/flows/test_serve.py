@@ -76,9 +76,9 @@ def test_two_installations_are_deployed_on_one_server(
     assert before.work_pool_name == "conceptry"
     assert not before.schedules, "the watcher starts it"
     with get_client(sync_client=True) as client:
-        automations = client.read_automations_by_name("watch when somebody pushed")
-    assert automations, "an event starts it too"
-    assert {str(automation.actions[0].deployment_id) for automation in automations} == {str(before.id)}
+        [automation] = client.read_resource_related_automations(f"prefect.deployment.{before.id}")
+    assert automation.name == "watch when somebody pushed"
+    assert str(automation.actions[0].deployment_id) == str(before.id), "an event starts it too"
     assert deployment("train-concept/train-concept").global_concurrency_limit is None, "its slots leak"
 
     # Another branch is another installation. Its worker has no deployment yet, and does not use those of the first one.

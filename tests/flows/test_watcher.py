@@ -17,11 +17,12 @@ from prefect.states import Cancelled, Running
 
 import flows.watcher
 from flows.deployment_changes import DeploymentChange
-from flows.deployments import WATCH, WATCHER, installation_tag
+from flows.deployments import TRAINING, WATCH, WATCHER, installation_tag
 from flows.keep_alive import PLACE, place_of
 from flows.liveness import Deadlines
 from flows.look import Work
-from flows.watcher import Undone, stop_of_context, watcher
+from flows.skipped_runs import delete_skipped
+from flows.watcher import LOOK_AT_TRAININGS, Undone, stop_of_context, watcher
 from flows.watcher_runs import LOOKED, last_look, must_end, working_watcher
 from local.resident_watcher import ResidentWatcher
 from local.serve_flows import declared_deployments, deployments, runner_deployment
@@ -32,9 +33,10 @@ EVERY = 0.5
 
 
 @pytest.fixture
-def deployed(world: World) -> Iterator[dict[str, UUID]]:
-    """Deployments of the world's installation, with a look every half second; by flow."""
-    served = [runner_deployment(DeploymentChange(one, None)) for one in declared_deployments(EVERY, world.installation)]
+def deployed(world: World, request: pytest.FixtureRequest) -> Iterator[dict[str, UUID]]:
+    """Deployments of the world's installation, with a look every half second, or as the test says; by flow."""
+    every = getattr(request, "param", EVERY)
+    served = [runner_deployment(DeploymentChange(one, None)) for one in declared_deployments(every, world.installation)]
     yield {one.flow_name or "": one.apply(_sync=True) for one in served}
     for one in deployments(watch_every=3600):
         one.apply(_sync=True)
@@ -101,6 +103,26 @@ def test_a_watch_is_run_for_work_alone(world: World, deployed: dict[str, UUID], 
     assert (ended.state_name, ended.state and ended.state.message) == ("Completed", "Stopped.")
 
 
+@pytest.mark.parametrize("deployed", [3600.0], indirect=True)
+def test_it_looks_when_a_training_has_ended(world: World, deployed: dict[str, UUID], client: SyncPrefectClient) -> None:
+    world.write("ends-soon", seed=next(SEEDS))
+    world.push()
+
+    def looks() -> str:
+        found = last_look(client, world.installation)
+        return str(found[0]) if found else ""
+
+    with working(world):
+        wait_for("a training", lambda: runs_of(client, deployed[TRAINING], world))
+        wait_for("a first look", looks)
+        [training] = runs_of(client, deployed[TRAINING], world)
+        # It has to be counted once while it is active; the look after its end then finds it gone.
+        time.sleep(1.5 * LOOK_AT_TRAININGS)
+        looked = looks()
+        client.set_flow_run_state(training.id, Cancelled(), force=True)
+        wait_for("a look, long before the next one is due", lambda: looks() > looked)
+
+
 def test_a_watcher_ends_beside_one_that_works(
     world: World, deployed: dict[str, UUID], client: SyncPrefectClient
 ) -> None:
@@ -110,6 +132,10 @@ def test_a_watcher_ends_beside_one_that_works(
     stop_of_context.set(threading.Event())
     state: State[None] = run_flow(watcher, flow_run=second, parameters={"every": 1}, return_type="state")
     assert (state.name, there.name in (state.message or "")) == ("Skipped", True)
+    delete_skipped(client, world.installation)
+    assert client.read_flow_run(second.id), "users can look at it for some time"
+    delete_skipped(client, world.installation, timedelta(0))
+    assert [run.id for run in runs_of(client, deployed[WATCHER], world)] == [there.id]
 
     # Its host is lost: after the deadline it counts as dead, and another one may work.
     soon = Deadlines(running=timedelta(seconds=1), observed=timedelta(seconds=1))

@@ -106,7 +106,7 @@ class Disturbances:
         """Revert the last commit."""
         if self._world.hidden or int(run(self._git, "git", "rev-list", "--count", "HEAD")) < 4:
             return None
-        run(self._git, "git", "revert", "--no-edit", "HEAD")
+        run(self._git, "git", "revert", "--no-commit", "HEAD")
         self._world.push("Revert")
         return "revert the last commit"
 

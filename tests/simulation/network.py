@@ -36,6 +36,8 @@ class Networks:
 
 
 async def _cancel_others() -> None:
+    # A connection that was accepted just now has its task by then; one that never began would not close its transport.
+    await asyncio.sleep(0.05)
     tasks = asyncio.all_tasks() - {asyncio.current_task()}
     for task in tasks:
         task.cancel()
@@ -116,10 +118,21 @@ class Network:
                         upstream.write(_one_request(method, address.path, address.query, version, headers))
                     await _pump_both(reader, writer, upstream_reader, upstream)
                 finally:
-                    upstream.close()
+                    await _close(upstream)
         finally:
             self._open.pop(task, None)
-            writer.close()
+            await _close(writer)
+
+
+async def _close(writer: asyncio.StreamWriter) -> None:
+    """Close a connection when its data is sent, or at once if this task is cancelled."""
+    writer.close()
+    try:
+        with suppress(OSError):
+            await writer.wait_closed()
+    except asyncio.CancelledError:
+        writer.transport.abort()
+        raise
 
 
 def _one_request(method: str, path: str, query: str, version: str, headers: bytes) -> bytes:

@@ -19,7 +19,8 @@ import tasks.hub.live_state
 import tasks.hub.session
 from conceptry.actions import Action, ActionKind
 from flows.current_installation import current_installation
-from flows.training_runs import RESUMED, TrainingRuns
+from flows.training_runs import TrainingRuns
+from flows.training_states import RESUMED
 from tasks.hub import HubSession
 from tasks.hub.ownership import Ownership
 from tasks.training.vertex_jobs import VertexJobs

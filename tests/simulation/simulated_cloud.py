@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -144,11 +144,18 @@ class Servers:
 
 
 @contextmanager
-def servers(root: Path, *, step_seconds: float = 0.01, schedules: bool = False) -> Iterator[Servers]:
+def servers(
+    root: Path,
+    *,
+    names: Sequence[str] = (*NAMES, FOREIGN),
+    step_seconds: float = 0.01,
+    schedules: bool = False,
+) -> Iterator[Servers]:
     """Run the servers while the block runs.
 
     Args:
         root: Folder.
+        names: Concepts that jobs can train.
         step_seconds: Seconds that a job's training takes for a step.
         schedules: Whether the Prefect server schedules the runs of deployments; simulated hosts watch by themselves.
     """
@@ -156,7 +163,7 @@ def servers(root: Path, *, step_seconds: float = 0.01, schedules: bool = False) 
     (image / "trainer").mkdir(parents=True)
     (image / "trainer" / "__init__.py").touch()
     (image / "trainer" / "__main__.py").write_text(STAND_IN % step_seconds)
-    for name in (*NAMES, FOREIGN):
+    for name in names:
         make_trained(image / "trainer" / "trained" / name, token=f"<{name}>", loss=0.05)
     prefect = PrefectServer(root / "prefect", **({} if schedules else {"PREFECT__SERVER_EPHEMERAL": "1"}))
     prefect.start()

@@ -1,6 +1,7 @@
 """Learned vectors of others: every form they come in, and files that mean no good."""
 
 import io
+import json
 import pickle
 import struct
 import zipfile
@@ -49,11 +50,32 @@ def _save_call(self: Any, value: _Call) -> None:
 _Pickler.dispatch[_Call] = _save_call
 
 
-def torch_file(path: Path, data: Any, storages: dict[str, bytes]) -> Path:
+class _Built:
+    """An object that is made from its class alone, and gets its state then."""
+
+    def __init__(self, cls: _Named, state: Any) -> None:
+        self.cls, self.state = cls, state
+
+
+def _save_built(self: Any, value: _Built) -> None:
+    self.save(value.cls)
+    self.write(pickle.EMPTY_TUPLE + pickle.NEWOBJ)
+    self.save(value.state)
+    self.write(pickle.BUILD)
+
+
+_Pickler.dispatch[_Built] = _save_built
+
+
+def dumped(data: Any) -> bytes:
     stream = io.BytesIO()
     _Pickler(stream, 2).dump(data)
+    return stream.getvalue()
+
+
+def torch_file(path: Path, data: Any, storages: dict[str, bytes]) -> Path:
     with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("archive/data.pkl", stream.getvalue())
+        archive.writestr("archive/data.pkl", dumped(data))
         for key, content in storages.items():
             archive.writestr(f"archive/data/{key}", content)
     return path
@@ -90,8 +112,115 @@ def test_a_pt_of_the_web_uis(tmp_path: Path) -> None:
         "name": "x",
     }
     embeds = read_embeds(torch_file(tmp_path / "x.pt", data, {"0": FLOATS.tobytes()}))
-    assert embeds.token is None
+    assert embeds.token == "x"
     np.testing.assert_array_equal(embeds.rows, FLOATS.reshape(2, 4))
+
+
+@pytest.mark.parametrize("state", ["_parameters", "_keys"])
+def test_the_original_saves_a_module_and_the_token_as_a_tensor(tmp_path: Path, state: str) -> None:
+    learned = _Call(_Named("torch._utils", "_rebuild_parameter"), (tensor("FloatStorage", (1, 8), (8, 1)), True, {}))
+    hooks: OrderedDict[str, Any] = OrderedDict()
+    # torch.nn.ParameterDict before and since PyTorch 1.12.
+    states = {
+        "_parameters": {"training": True, "_parameters": OrderedDict({"*": learned}), "_backward_hooks": hooks},
+        "_keys": {"training": True, "_parameters": OrderedDict(), "_keys": {"*": None}, "*": learned},
+    }
+    token = ("persistent", ("storage", _Named("torch", "LongStorage"), "1", "cpu", 1))
+    number = _Call(_Named("torch._utils", "_rebuild_tensor_v2"), (token, 0, (), (), False, hooks))
+    module = _Built(_Named("torch.nn.modules.container", "ParameterDict"), states[state])
+    data = {"string_to_token": {"*": number}, "string_to_param": module}
+    content = {"0": FLOATS.tobytes(), "1": struct.pack("<q", 265)}
+    embeds = read_embeds(torch_file(tmp_path / "embeddings.pt", data, content))
+    assert embeds.token is None
+    np.testing.assert_array_equal(embeds.rows, FLOATS[None])
+
+
+def stream_file(path: Path, data: Any, storages: dict[str, bytes], element: int) -> Path:
+    """Write what torch.save wrote before PyTorch 1.6."""
+    head = [dumped(0x1950A86A20F9469CFC6C), dumped(1001), dumped({"little_endian": True}), dumped(data)]
+    tail = [struct.pack("<q", len(content) // element) + content for content in storages.values()]
+    path.write_bytes(b"".join([*head, dumped(list(storages)), *tail]))
+    return path
+
+
+def test_a_file_from_before_pytorch_1_6(tmp_path: Path) -> None:
+    def half(key: str, size: tuple[int, ...]) -> _Call:
+        storage = ("persistent", ("storage", _Named("torch", "HalfStorage"), key, "cuda:0", 8, None))
+        return _Call(_Named("torch._utils", "_rebuild_tensor_v2"), (storage, 0, size, (8, 1), False, OrderedDict()))
+
+    data = {"<x>": half("94", (1, 8)), "<x>_1": half("95", (1, 8))}
+    halves = FLOATS.astype("float16")
+    embeds = read_embeds(
+        stream_file(tmp_path / "x.pt", data, {"95": (halves + 8).tobytes(), "94": halves.tobytes()}, 2)
+    )
+    np.testing.assert_array_equal(embeds.rows, np.arange(16, dtype="float32").reshape(2, 8))
+
+
+@pytest.mark.parametrize("kind", ["float64", "float32", "float16", "bfloat16"])
+def test_safetensors_in_every_number_format_and_with_a_wrong_ending(tmp_path: Path, kind: str) -> None:
+    bits = (FLOATS.view("uint32") >> 16).astype("uint16")
+    data = bits if kind == "bfloat16" else FLOATS.astype(kind)
+    types = {"float64": "F64", "float32": "F32", "float16": "F16", "bfloat16": "BF16"}
+    offsets = [0, data.nbytes]
+    header = json.dumps({"emb_params": {"dtype": types[kind], "shape": [2, 4], "data_offsets": offsets}}).encode()
+    content = struct.pack("<Q", len(header)) + header + data.tobytes()
+    for name in ("x.safetensors", "x.bin", "x.pt"):
+        (tmp_path / name).write_bytes(content)
+        embeds = read_embeds(tmp_path / name)
+        assert embeds.token is None
+        np.testing.assert_array_equal(embeds.rows, FLOATS.reshape(2, 4))
+    torch_file(tmp_path / "zip.safetensors", {"<x>": tensor("FloatStorage", (8,), (1,))}, {"0": FLOATS.tobytes()})
+    assert read_embeds(tmp_path / "zip.safetensors").token == "<x>"
+
+
+def test_vectors_that_were_saved_one_by_one(tmp_path: Path) -> None:
+    save_file({f"<x>_{row}" if row else "<x>": FLOATS[row : row + 1] for row in range(8)}, tmp_path / "x.safetensors")
+    embeds = read_embeds(tmp_path / "x.safetensors")
+    assert embeds.token == "<x>"
+    np.testing.assert_array_equal(embeds.rows, FLOATS[:, None])
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (["clip_g", "clip_l"], "Stable Diffusion XL"),
+        (["lora_unet_down_blocks_0.lora_up.weight"], "a LoRA"),
+        (["model.diffusion_model.out.weight", "cond_stage_model.x"], "a checkpoint of Stable Diffusion"),
+        (["<x>", "<y>"], r"2 tensors \(<x>, <y>\), not those of one token"),
+    ],
+)
+def test_another_file_is_refused_by_what_it_is(tmp_path: Path, names: list[str], words: str) -> None:
+    save_file(dict.fromkeys(names, FLOATS), tmp_path / "x.safetensors")
+    with pytest.raises(ConceptryError, match=words):
+        read_embeds(tmp_path / "x.safetensors")
+    data = {name: tensor("FloatStorage", (8,), (1,)) for name in names}
+    with pytest.raises(ConceptryError, match=words):
+        read_embeds(torch_file(tmp_path / "x.pt", data, {"0": FLOATS.tobytes()}))
+
+
+def test_a_large_checkpoint_is_named_by_its_header(tmp_path: Path) -> None:
+    tensors = {"model.diffusion_model.out.weight": {"dtype": "F16", "shape": [1 << 26], "data_offsets": [0, 1 << 27]}}
+    header = json.dumps(tensors).encode()
+    with (tmp_path / "model.safetensors").open("wb") as file:
+        file.write(struct.pack("<Q", len(header)) + header)
+        file.truncate(8 + len(header) + (1 << 27))
+    with pytest.raises(ConceptryError, match="a checkpoint of Stable Diffusion"):
+        read_embeds(tmp_path / "model.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"\x89PNG\r\n", "a picture"),
+        (b"\n<!doctype html>", "a web page"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
+        (b"", "it is empty"),
+    ],
+)
+def test_what_was_downloaded_by_mistake_is_named(tmp_path: Path, content: bytes, words: str) -> None:
+    (tmp_path / "learned_embeds.bin").write_bytes(content)
+    with pytest.raises(ConceptryError, match=words):
+        read_embeds(tmp_path / "learned_embeds.bin")
 
 
 def test_safetensors_and_a_folder_of_the_concepts_library(tmp_path: Path) -> None:
@@ -125,10 +254,10 @@ def test_a_tensor_beyond_its_data_is_refused(
 @pytest.mark.parametrize("content", [b"", b"\x80\x02}q\x00.", b"PK\x03\x04", b"not a zip at all"])
 def test_what_is_none_says_what_to_do(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "learned_embeds.bin").write_bytes(content)
-    with pytest.raises(ConceptryError, match="save it as safetensors"):
+    with pytest.raises(ConceptryError, match="pass the embedding of one token"):
         read_embeds(tmp_path / "learned_embeds.bin")
     (tmp_path / "x.safetensors").write_bytes(content)
-    with pytest.raises(ConceptryError, match="save it as safetensors"):
+    with pytest.raises(ConceptryError, match="pass the embedding of one token"):
         read_embeds(tmp_path / "x.safetensors")
     (tmp_path / "empty").mkdir()
     with pytest.raises(ConceptryError, match="pass the file itself"):

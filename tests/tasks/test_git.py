@@ -13,6 +13,7 @@ from conceptry.errors import SettingsError, SpecError, TransientError
 from conceptry.settings import Settings
 from flows.current_installation import build_installation
 from tasks import git
+from tasks.git.concept_history import edits
 from tasks.git.tasks import read_desired
 
 
@@ -280,3 +281,25 @@ def test_a_thousand_concepts_are_read_in_one_pass(tmp_path: Path, origin: Path, 
 
     assert len(concepts) == 1000
     assert time.process_time() - started < 0.5
+
+
+def test_a_shallow_clone_as_ci_services_make_it_is_an_origin(tmp_path: Path, origin: Path, clone: Path) -> None:
+    for title in ("first", "second", "third"):
+        (clone / "concepts" / "cat").mkdir(parents=True, exist_ok=True)
+        (clone / "concepts" / "cat" / "concept.yaml").write_text(f"title: {title}")
+        commit(clone, title)
+    push(clone)
+    shallow, mirror = tmp_path / "shallow", tmp_path / "mirror.git"
+    run(tmp_path, "clone", "--quiet", "--depth", "1", f"file://{origin}", str(shallow))
+    git.mirror(str(shallow), mirror)
+    head = git.head(mirror, "main")
+    assert [source.spec_text for source in git.read_concepts(mirror, head)] == ["title: third"]
+    assert [edit.summary for edit in edits(mirror, head, "cat")] == ["third"], "its history ends there"
+
+    run(shallow, "fetch", "--quiet", "--unshallow")
+    git.mirror(str(shallow), mirror)
+    (shallow / "concepts" / "cat" / "concept.yaml").write_text("title: fourth")
+    commit(shallow, "fourth")
+    git.mirror(str(shallow), mirror)
+    head = git.head(mirror, "main")
+    assert [edit.summary for edit in edits(mirror, head, "cat")][:2] == ["fourth", "third"]

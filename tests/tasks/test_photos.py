@@ -299,12 +299,24 @@ def test_a_picture_that_is_cut_off_is_refused(kind: str) -> None:
         (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100), "is HEIC"),
         (b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic" + bytes(100), "is HEIF"),
         (b"\0\0\0\x18ftypisom\0\0\0\0mp41" + bytes(100), "is MP4 video"),
+        (b"\0\0\0\x18ftypcrx \0\0\0\1crx isom" + bytes(100), r"is a camera's raw file \(CR2 or CR3\)"),
+        (b"IIRO\x08\0\0\0" + bytes(100), r"is a camera's raw file \(ORF\)"),
+        (b"FUJIFILMCCD-RAW 0201" + bytes(100), r"is a camera's raw file \(RAF\)"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "is a Git LFS pointer"),
     ],
 )
 def test_what_is_no_picture_says_what_to_do(data: bytes, message: str) -> None:
     with pytest.raises(ImageError, match=rf"folder/x\.jpg: {message}.*; ") as caught:
         normalise(data, "folder/x.jpg", 64)
     assert caught.value.file == "folder/x.jpg"
+
+
+@pytest.mark.parametrize("tags", [{50706: b"\1\4\0\0"}, {254: 1, 330: 8}], ids=["DNG", "NEF"])
+def test_the_thumbnail_of_a_raw_file_is_not_taken_for_the_photograph(tags: dict[int, Any]) -> None:
+    buffer = io.BytesIO()
+    Image.new("RGB", (160, 120), "red").save(buffer, "TIFF", tiffinfo=tags)
+    with pytest.raises(ImageError, match=r"x\.dng: is a camera's raw file.*; develop it"):
+        normalise(buffer.getvalue(), "x.dng", 64)
 
 
 def test_the_same_picture_gives_the_same_bytes() -> None:

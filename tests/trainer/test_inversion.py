@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 from benchmarks.tiny_inversion import Bench
+from conceptry.concept import PROMPT_TOKENS
 from trainer import checkpoint, objective, train, training_config
 from trainer.data import batches
 from trainer.data.latents import Latents, compile_encoder, encode_views
@@ -220,3 +221,7 @@ def test_no_gradient_reaches_the_frozen_table(bench: Bench) -> None:
     assert gradients[0] is not None
     assert all(gradient is None for gradient in gradients[1:])
     assert np.asarray(table).tobytes() == before
+
+
+def test_concept_yaml_knows_how_many_vectors_fit_into_a_prompt() -> None:
+    assert {name: shape.length - 2 for name, shape in TEXT_ENCODERS.items()} == PROMPT_TOKENS

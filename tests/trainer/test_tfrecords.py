@@ -88,13 +88,3 @@ def test_a_damaged_file_is_noticed(tmp_path: Path, rows: list[Record]) -> None:
 
     with pytest.raises(tf.errors.DataLossError):
         list(records.read(tmp_path))
-
-
-@pytest.mark.parametrize("relpath", [".DS_Store", "sub/.DS_Store", "Thumbs.db", "desktop.ini", "__MACOSX/cat.jpg"])
-def test_leftovers_of_file_managers_are_junk(relpath: str) -> None:
-    assert records.is_junk(relpath)
-
-
-@pytest.mark.parametrize("relpath", ["cat.jpg", "a.b/cat", "cat.txt"])
-def test_pictures_and_captions_are_not(relpath: str) -> None:
-    assert not records.is_junk(relpath)

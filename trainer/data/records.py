@@ -30,9 +30,6 @@ SHARD = "images-00000.tfrecord"
 SHARDS = "images-*.tfrecord"
 SUMMARY = "records.json"
 
-# What file managers leave behind in a folder of pictures.
-_JUNK = ("thumbs.db", "desktop.ini", "__macosx")
-
 
 @dataclass(frozen=True)
 class Record:
@@ -49,11 +46,6 @@ class Record:
     md5: str
     filename: str
     caption: str = ""
-
-
-def is_junk(relpath: str) -> bool:
-    """Tell whether a path inside an images folder means nothing: hidden files, Thumbs.db, desktop.ini, __MACOSX/."""
-    return any(part.startswith(".") or part.lower() in _JUNK for part in relpath.split("/"))
 
 
 def write(path: str | Path, records: Iterable[Record]) -> None:

@@ -68,6 +68,7 @@ class Upstream:
 
     port: int
     authorization: bool
+    host: str = "127.0.0.1"
 
 
 # Decides where a request goes, or refuses it. It may take long, since it may wake the app.
@@ -126,7 +127,7 @@ class ReverseProxy:
             await _answer(reader, writer, _rejection(target, head))
             return
         try:
-            inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", target.port)
+            inner_reader, inner_writer = await asyncio.open_connection(target.host, target.port)
         except OSError:
             await _answer(reader, writer, _rejection(Rejection(502, "The app does not answer"), head))
             return
