@@ -16,7 +16,7 @@ export UV_PYTHON := $(PYTHON)
 export UV_PYTHON_DOWNLOADS := never
 export UV_NO_PROGRESS := 1
 
-.PHONY: help python setup demo test lint format schema reference templates conformance clean
+.PHONY: help python setup demo team test lint format schema reference templates conformance clean
 
 help: ## List the targets
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -36,6 +36,9 @@ setup: python $(filter .uv/bin/uv,$(UV)) ## Install into .venv/ what uv.lock say
 
 demo: setup ## Run the whole story, from pictures in git to a served concept; flags: make demo ARGS="--root DIR"
 	@$(UV) run --no-sync conceptry demo $(ARGS)
+
+team: setup ## Run a team's set-up on this machine: PostgreSQL, Prefect, Hub, TLS, two workers; flags: make team ARGS="--root DIR"
+	@$(UV) run --no-sync conceptry team up $(ARGS)
 
 test: lint ## Lint, types and tests, as CI does; flags for pytest: make test ARGS="-k plan"
 	@echo "Running the tests ..."

@@ -48,6 +48,14 @@ GROUPS = {
         "The local Hub: a Hugging Face Hub on this machine.",
         {"serve": ("cli.hub_serve", "Serve the local Hub alone, in the foreground.")},
     ),
+    "team": (
+        "A team's set-up on one machine: PostgreSQL, Prefect, Hub, TLS in front, two workers.",
+        {
+            "up": ("cli.team_up", "Run a team's set-up on this machine, as docs/team.md describes it."),
+            "backup": ("cli.team_backup", "Back up a team's set-up: database, Hub, work folders, secrets."),
+            "restore": ("cli.team_restore", "Make a team's set-up again from a backup."),
+        },
+    ),
     "setup": (
         "Prepare trainings on Vertex AI, and the work pool of your workers.",
         {

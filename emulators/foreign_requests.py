@@ -22,16 +22,17 @@ _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 REFUSED = "Refused: a page of another origin sent this request"
 
 
-def is_foreign(method: str, header: Callable[[str], str | None], *, loopback: bool) -> bool:
+def is_foreign(method: str, header: Callable[[str], str | None], *, loopback: bool, public: str | None = None) -> bool:
     """Whether a request comes from a page of another origin, and could change something.
 
     Args:
         method: Of the request. Reading is left to the browser, which shows a page nothing of another origin.
         header: Returns a header by its name in small letters.
         loopback: Whether only this machine reaches the server, so that no other host name leads to it.
+        public: Host, with its port, at which a reverse proxy in front of the server is reached; None without one.
     """
     host = header("host")
-    if loopback and host is not None and not _is_this_machine(host):
+    if loopback and host is not None and host != public and not _is_this_machine(host):
         return True
     if method.upper() == "OPTIONS":
         # A browser asks whether the page may send a request of another method.
@@ -42,7 +43,7 @@ def is_foreign(method: str, header: Callable[[str], str | None], *, loopback: bo
     if site is not None:
         # "same-site" is another port of this machine, for example a Space.
         return site not in ("same-origin", "none")
-    return origin is not None and urlsplit(origin).netloc != host
+    return origin is not None and urlsplit(origin).netloc not in (host, public)
 
 
 def _is_this_machine(host: str) -> bool:
@@ -62,10 +63,11 @@ class RefuseForeignRequests:
     Args:
         app: The ASGI application.
         loopback: As of `is_foreign`.
+        public: As of `is_foreign`.
     """
 
-    def __init__(self, app: ASGIApp, *, loopback: bool) -> None:
-        self._app, self._loopback = app, loopback
+    def __init__(self, app: ASGIApp, *, loopback: bool, public: str | None = None) -> None:
+        self._app, self._loopback, self._public = app, loopback, public
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -76,7 +78,7 @@ class RefuseForeignRequests:
                 value = headers.get(name.encode())
                 return None if value is None else value.decode("latin-1")
 
-            if is_foreign(scope["method"], header, loopback=self._loopback):
+            if is_foreign(scope["method"], header, loopback=self._loopback, public=self._public):
                 await _refuse(send)
                 return
         await self._app(scope, receive, send)

@@ -1,4 +1,4 @@
-"""Prefect's server for one machine: `python -m local.prefect_server --port PORT`.
+"""Prefect's server for one machine: `python -m local.prefect_server --port PORT [--host ADDRESS]`.
 
 The same server as `prefect server start`, with a link that signs in to its UI (local.sign_in), and with two changes for
 SQLite, where one writer at a time can hold the lock:
@@ -44,14 +44,15 @@ _App = Callable[[_Message, _Receive, _Send], Awaitable[None]]
 def main() -> None:
     """Serve until SIGINT or SIGTERM."""
     parser = argparse.ArgumentParser(prog="python -m local.prefect_server", description="Prefect's server")
-    parser.add_argument("--port", type=int, required=True, help="port on 127.0.0.1")
+    parser.add_argument("--port", type=int, required=True, help="port to listen on")
+    parser.add_argument("--host", default="127.0.0.1", help="IPv4 address to listen on (only this machine)")
+    given = parser.parse_args()
     # Taken before the import of Prefect, which takes ten seconds and more: until then a second set-up would find the
     # port free, and use the server of the first one.
-    port = parser.parse_args().port
     try:
-        listener = listen(port)
+        listener = listen(given.port, given.host)
     except OSError as error:
-        raise SystemExit(f"port {port} on 127.0.0.1: {error.strerror}") from None
+        raise SystemExit(f"port {given.port} on {given.host}: {error.strerror}") from None
     with listener:
         event.listen(Pool, "checkout", limit_lock_wait)
         from prefect.server.api.server import create_app
@@ -60,8 +61,8 @@ def main() -> None:
         server.run(sockets=[listener])
 
 
-def listen(port: int) -> socket.socket:
-    """Return a socket that listens on a port of 127.0.0.1.
+def listen(port: int, host: str = "127.0.0.1") -> socket.socket:
+    """Return a socket that listens on a port of an IPv4 address.
 
     Raises:
         OSError: the port is in use.
@@ -71,7 +72,7 @@ def listen(port: int) -> socket.socket:
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(("127.0.0.1", port))
+        listener.bind((host, port))
         listener.listen()
     except BaseException:
         listener.close()

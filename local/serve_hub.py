@@ -25,11 +25,13 @@ class AppLimits:
         return [*chosen, "--max-apps", str(self.most), "--app-memory", str(self.memory)]
 
 
-def serve(root: Path, host: str, port: int, *, accounts: Path | None, apps: AppLimits) -> int:
+def serve(root: Path, host: str, port: int, *, accounts: Path | None, public_url: str | None, apps: AppLimits) -> int:
     """Run the Hub in the foreground and return its exit code; the Hub handles Ctrl-C and SIGTERM."""
     command = python_module(*hub_arguments(root, host, port))
     if accounts is not None:
         command += ["--accounts", str(accounts)]
+    if public_url is not None:
+        command += ["--public-url", public_url]
     hub = subprocess.Popen([*command, *apps.flags()])
     # The terminal sends Ctrl-C to the Hub as well; SIGTERM reaches this process only.
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import shlex
 import signal
-import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Any
 
 from conceptry.errors import SettingsError
@@ -21,18 +19,14 @@ from local.child_process import Child, StackError, answers, clean_environment, f
 from local.hub_config import hub_arguments
 from local.moved_folder import carry_over
 from local.prefect_settings import server_variables
+from local.server_group import START_TIMEOUT, ServerGroup, says
 from local.setup_folder import CLOUD_BUCKET, CLOUD_PROJECT, Folder, Setup, folder_in_use, open_installation
-from tasks.locks import try_hold
 from tasks.processes import python_module, run_to_end
 
-START_TIMEOUT = 600.0
-"""Seconds until a server must respond. Prefect needs 15 to 30 s on two idle cores and minutes on busy ones."""
 GRACE = 0.5
 """Seconds between SIGTERM and SIGKILL of a server. Each keeps what it has acknowledged, also when it is killed."""
 FLOWS_GRACE = 1.3
 """The same for the flows: a trainer writes its checkpoint, and the server records the final states of runs."""
-RESTARTS = 5
-"""Servers that are started again within an hour before `up` gives up."""
 
 SECRET_VARIABLES = ("_TOKEN", "_LOGIN", "_AUTH_STRING")
 """How the names of variables end that only the flows and commands get."""
@@ -51,7 +45,7 @@ _QUIET = {
 }
 
 
-class Stack:
+class Stack(ServerGroup):
     """Servers of one root folder.
 
     Use it as a context manager: leaving the block stops every process. `start` replaces a port that is in use by a free
@@ -71,9 +65,8 @@ class Stack:
         report: Callable[[str], None] = lambda _: None,
         on_ready: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self.folder, self.setup, self._report, self._on_ready = folder, setup, report, on_ready
-        self._children: list[Child] = []
-        self._lock = ExitStack()
+        super().__init__(folder.root, folder.lock, report, on_ready)
+        self.folder, self.setup = folder, setup
 
     def start(self) -> Setup:
         """Start all servers and return the set-up with their ports.
@@ -122,32 +115,6 @@ class Stack:
         self._await(hub)
         return self.setup
 
-    def check(self) -> None:
-        """Raise StackError if one of the servers has ended."""
-        for child in self._children:
-            child.check()
-
-    def run_until_interrupted(self) -> None:
-        """Block until Ctrl-C or SIGTERM. A server that ended is started again; trainings continue meanwhile.
-
-        Raises:
-            StackError: a server ended RESTARTS times within an hour, or does not start again.
-            KeyboardInterrupt: the normal end.
-        """
-        restarts: list[float] = []
-        while True:
-            for child in self._children:
-                if child.ended:
-                    restarts = [moment for moment in restarts if time.monotonic() - moment < 3600]
-                    if len(restarts) >= RESTARTS:
-                        child.check()
-                    restarts.append(time.monotonic())
-                    child.start()
-                    self._report(f"{child.title} had ended and is started again, see {child.log}")
-                    self._await(child)
-                    self._report(f"{child.title} responds again")
-            time.sleep(0.5)
-
     def stop(self) -> None:
         """Stop every process within three seconds.
 
@@ -158,34 +125,7 @@ class Stack:
                 child.request_stop()
             for child in group:
                 child.wait()
-        self._children.clear()
-        self._lock.close()
-
-    def __enter__(self) -> Stack:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
-
-    def open_alone(self) -> None:
-        """Hold the set-up's lock: two Prefect servers on one database would corrupt it.
-
-        Raises:
-            StackError: another process serves this folder.
-        """
-        held = self._lock.enter_context(try_hold(self.folder.lock, f"process {os.getpid()}"))
-        if held is None:
-            raise StackError(f"{self.folder.root} is open in another terminal", next_step="stop it there")
-
-    def _begin(self, child: Child) -> None:
-        self._children.append(child)
-        child.start()
-
-    def _await(self, child: Child) -> None:
-        seconds = child.wait_until_ready(START_TIMEOUT)
-        self._on_ready(f"{child.title} is up ({seconds:.0f} s)")
+        super().stop()
 
     def _child(
         self, title: str, name: str, command: list[str], ready: Callable[[], bool], *, trusted: bool = False
@@ -221,7 +161,7 @@ class Stack:
         command = ["emulators.vertex", "--root", str(self.folder.cloud), "--port", str(ports["port"])]
         command += ["--project", CLOUD_PROJECT, "--bucket", CLOUD_BUCKET]
         command += ["--web-port", str(ports["web"]), "--storage-port", str(ports["storage"])]
-        return _says("cloud: ready", self._child("the emulated Google Cloud", "cloud", command, bool))
+        return says("cloud: ready", self._child("the emulated Google Cloud", "cloud", command, bool))
 
     def _cloud_ports(self) -> dict[str, Any]:
         names = ("vertex_port", "cloud_port", "storage_port")
@@ -247,7 +187,7 @@ class Stack:
         # Prefect's runner starts runs with `python -m` in this folder, which may hold folders of any name.
         child.environment = {**child.environment, "PYTHONSAFEPATH": "1"}
         child.grace = FLOWS_GRACE
-        return _says("serve: ready", child)
+        return says("serve: ready", child)
 
 
 @contextmanager
@@ -264,12 +204,6 @@ def open_running(root: Path | None) -> Iterator[Installation]:
         raise SettingsError(what, next_step=f"start them in another terminal with `{command}`")
     with open_installation(root) as installation:
         yield installation
-
-
-def _says(words: str, child: Child) -> Child:
-    """Make a child ready once it has printed `words`."""
-    child.ready = lambda: words.encode() in child.output
-    return child
 
 
 def end_on_sigterm() -> None:

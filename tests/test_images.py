@@ -1,4 +1,4 @@
-"""The two Dockerfiles, without docker: what they copy and install, and how the image of the flows is started."""
+"""The Dockerfiles, without docker: what they copy and install, and how the image of the flows is started."""
 
 import os
 import re
@@ -15,7 +15,7 @@ from pathspec import PathSpec
 from flows.work_pool import WORK
 from tests.support.uv_sync import uv_program, uv_variables
 
-DOCKERFILES = ("Dockerfile", "trainer/Dockerfile")
+DOCKERFILES = ("Dockerfile", "trainer/Dockerfile", "emulators/Dockerfile")
 
 
 def instructions(dockerfile: Path) -> Iterator[tuple[str, list[str]]]:

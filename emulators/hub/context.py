@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ValidationError
 from starlette.concurrency import run_in_threadpool
@@ -37,13 +38,19 @@ _Body = TypeVar("_Body", bound=BaseModel)
 class Hub:
     """The stores of one root folder, made once per server process.
 
-    `limits` apply to apps; without limits this server runs none (another server of the same root may).
+    `limits` apply to apps; without limits this server runs none (another server of the same root may). `public_url` is
+    the address of a reverse proxy in front of it, without a trailing slash; None if clients reach it directly.
     """
 
     def __init__(
-        self, root: Path, accounts: Accounts, limits: Limits | None = None, config: HubConfig | None = None
+        self,
+        root: Path,
+        accounts: Accounts,
+        limits: Limits | None = None,
+        config: HubConfig | None = None,
+        public_url: str | None = None,
     ) -> None:
-        self.root = root
+        self.root, self.public_url = root, public_url
         self.config = config or HubConfig()
         self.limits = limits
         self.accounts = accounts
@@ -106,8 +113,8 @@ class Call:
 
     @property
     def base(self) -> str:
-        """This server's URL as the client wrote it, without a trailing slash."""
-        return str(self.request.base_url).rstrip("/")
+        """This server's public URL, else as the client wrote it; without a trailing slash."""
+        return self.hub.public_url or str(self.request.base_url).rstrip("/")
 
     def flag(self, name: str) -> bool:
         """Return a boolean query parameter; false when it is missing."""
@@ -123,8 +130,8 @@ class Call:
             return model.model_validate_json(self.body or b"{}")
 
     def public_address(self, address: str) -> str:
-        """Return an app's URL for the client: a wildcard host becomes the host of this request."""
-        return re.sub(r"//(0\.0\.0\.0|\[::\]):", f"//{self.request.url.hostname}:", address)
+        """Return an app's URL for the client: a wildcard host becomes the host of the Hub's URL."""
+        return re.sub(r"//(0\.0\.0\.0|\[::\]):", f"//{urlsplit(self.base).hostname}:", address)
 
     def writer(self) -> Account:
         """Return the sender, if its token may write.

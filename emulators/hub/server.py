@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import uvicorn
 
@@ -57,9 +58,18 @@ class _Server(uvicorn.Server):
         await asyncio.sleep(0)
 
 
+def is_local(host: str, public_url: str | None) -> bool:
+    """Whether only this machine reaches a server that listens on `host`, directly and through its reverse proxy."""
+    return is_loopback(host) and (public_url is None or is_loopback(urlsplit(public_url).hostname or ""))
+
+
+def _public_host(hub: Hub) -> str | None:
+    return urlsplit(hub.public_url).netloc if hub.public_url else None
+
+
 def _server(hub: Hub, host: str) -> uvicorn.Server:
     config = uvicorn.Config(
-        RefuseForeignRequests(make_app(hub), loopback=is_loopback(host)),
+        RefuseForeignRequests(make_app(hub), loopback=is_loopback(host), public=_public_host(hub)),
         log_level="warning",
         access_log=False,
         lifespan="off",
@@ -80,18 +90,21 @@ def serve(
     accounts: Accounts | None = None,
     limits: Limits | None = None,
     config: HubConfig | None = None,
+    public_url: str | None = None,
 ) -> None:
     """Serve until interrupted; `ready` is called with the URL as soon as the server accepts connections.
 
-    Spaces and endpoints run within the limits; without limits none of them runs.
+    Spaces and endpoints run within the limits; without limits none of them runs. `public_url` is the address of a
+    reverse proxy in front of the server, which links then begin with.
 
     Raises:
-        ValueError: other machines can reach the address and there are no accounts (the default token is public).
+        ValueError: other machines can reach the Hub and there are no accounts (the default token is public).
         OSError: the address is taken.
     """
-    if accounts is None and not is_loopback(host):
-        raise ValueError(f"{host} can be reached from other machines: give an accounts file, or stay on 127.0.0.1")
-    hub = Hub(root, accounts or Accounts(), limits, config)
+    if accounts is None and not is_local(host, public_url):
+        reached = host if public_url is None else public_url
+        raise ValueError(f"{reached} can be reached from other machines: give an accounts file, or stay on 127.0.0.1")
+    hub = Hub(root, accounts or Accounts(), limits, config, public_url)
     server = _server(hub, host)
     listener, url = _listen(host, port)
     with listener, _background(hub, url, host):
@@ -135,16 +148,17 @@ def running(
     accounts: Accounts | None = None,
     limits: Limits | None = None,
     config: HubConfig | None = None,
+    public_url: str | None = None,
 ) -> Iterator[RunningHub]:
     """Serve a Hub on 127.0.0.1 in a thread of this process while the block runs.
 
     The socket listens before this yields, so that the first request succeeds. Spaces and endpoints run only if limits
-    are given.
+    are given. `public_url` is as of `serve`.
 
     Raises:
         OSError: the port is taken.
     """
-    hub = Hub(Path(root), accounts or Accounts(), limits, config)
+    hub = Hub(Path(root), accounts or Accounts(), limits, config, public_url)
     server = _server(hub, "127.0.0.1")
     listener, url = _listen("127.0.0.1", port)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="hub", daemon=True)

@@ -1,13 +1,14 @@
 """What pages of other origins may do to the servers of this machine through a browser: nothing."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import httpx2
 import pytest
 from huggingface_hub import HfApi
 
 from emulators.foreign_requests import is_foreign
-from emulators.hub.server import RunningHub
+from emulators.hub.server import RunningHub, running, serve
 from emulators.vertex.cloud import Cloud
 from tests.support.hub_server import ANNA
 
@@ -56,6 +57,33 @@ def test_browsers_say_where_a_request_comes_from(method: str, headers: dict[str,
 
 def test_a_server_for_others_may_have_any_name() -> None:
     assert not is_foreign("POST", {"host": "hub.example"}.get, loopback=False)
+
+
+def test_a_reverse_proxy_in_front_has_a_name() -> None:
+    def foreign(host: str, **headers: str) -> bool:
+        return is_foreign("POST", ({"host": host} | headers).get, loopback=True, public="hub.example")
+
+    assert not foreign("hub.example", origin="https://hub.example")
+    assert not foreign("127.0.0.1:4280", origin="https://hub.example"), "a proxy that does not pass the name on"
+    assert foreign("evil.example")
+    assert foreign("hub.example", origin="https://evil.example")
+
+
+def test_links_of_a_hub_behind_a_proxy_begin_with_its_address(tmp_path: Path) -> None:
+    with running(tmp_path, public_url="https://hub.example") as behind:
+        headers = {"Authorization": "Bearer hf_local", "Host": "hub.example"}
+        made = httpx2.post(f"{behind.url}/api/repos/create", headers=headers, json={"name": "cat"}).json()
+        upload = {"operation": "upload", "objects": [{"oid": "0" * 64, "size": 1}], "transfers": ["basic"]}
+        batch = httpx2.post(f"{behind.url}/local/cat.git/info/lfs/objects/batch", headers=headers, json=upload).json()
+        signed_in = httpx2.get(f"{behind.url}/login", headers={"Host": "hub.example"}, auth=("local", "hf_local"))
+    assert made["url"] == "https://hub.example/local/cat"
+    assert batch["objects"][0]["actions"]["upload"]["href"].startswith("https://hub.example/")
+    assert "Secure" in signed_in.headers["Set-Cookie"]
+
+
+def test_a_hub_that_a_proxy_opens_to_others_needs_accounts(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="accounts"):
+        serve(tmp_path, host="127.0.0.1", port=0, ready=print, public_url="https://hub.example")
 
 
 def test_the_hub_refuses_what_a_foreign_page_sends(

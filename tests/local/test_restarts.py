@@ -17,10 +17,10 @@ from tests.support.wait import wait_until
 PROGRAM = """
 import signal, sys
 from pathlib import Path
-from local import servers
+from local import server_group, servers
 from local.setup_folder import Folder, Setup
 signal.signal(signal.SIGINT, signal.default_int_handler)
-servers.RESTARTS = 2
+server_group.RESTARTS = 2
 try:
     with servers.Stack(Folder.at(Path(sys.argv[1])), Setup(repo="r"), lambda text: print(text, flush=True)) as stack:
         print(stack.start_hub().hub_endpoint, flush=True)

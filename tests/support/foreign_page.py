@@ -36,19 +36,22 @@ def attacks(url: str, body: object = None, token: str | None = None) -> list[tup
     ]
 
 
-def attack(tries: Iterable[tuple[str, dict[str, Any]]], folder: Path) -> tuple[list[str], dict[str, set[int]]]:
+def attack(
+    tries: Iterable[tuple[str, dict[str, Any]]], folder: Path, *options: str
+) -> tuple[list[str], dict[str, set[int]]]:
     """Open a page that sends all requests; return the addresses that it could read, and the statuses by address.
 
     Args:
         tries: Arguments of `fetch`.
         folder: For Chromium's profile and its log of the network, from which the statuses are read.
+        options: More of Chromium's.
     """
     log = folder / "network.json"
     flags = "--headless=new --no-sandbox --disable-gpu --no-first-run --virtual-time-budget=10000 --dump-dom"
-    options = [f"--user-data-dir={folder / 'profile'}", f"--log-net-log={log}"]
-    options.append(f"--host-resolver-rules=MAP {_NAME} 127.0.0.1")
+    ours = [f"--user-data-dir={folder / 'profile'}", f"--log-net-log={log}"]
+    ours.append(f"--host-resolver-rules=MAP {_NAME} 127.0.0.1")
     with _page(f"<!doctype html><body><script>{_SCRIPT % json.dumps(list(tries))}</script>") as address:
-        command = [str(CHROMIUM), *flags.split(), *options, address]
+        command = [str(CHROMIUM), *flags.split(), *ours, *options, address]
         done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     assert "read: " in done.stdout, done.stdout + done.stderr
     read = json.loads(done.stdout.partition("read: ")[2].partition("</body>")[0].replace("&quot;", '"'))

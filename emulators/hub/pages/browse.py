@@ -239,7 +239,8 @@ def login(call: Call) -> Response:
     local = target.startswith("/") and not target.startswith(("//", "/\\"))
     answer = RedirectResponse(quote(target, safe="/%") if local else "/", status_code=303)
     value = call.hub.sessions.make(call.account)
-    answer.set_cookie(sessions.COOKIE, value, max_age=sessions.SECONDS, httponly=True, samesite="strict")
+    secure = call.base.startswith("https://")
+    answer.set_cookie(sessions.COOKIE, value, max_age=sessions.SECONDS, httponly=True, samesite="strict", secure=secure)
     return answer
 
 
