@@ -10,8 +10,8 @@ from cli.options import Json, Root, print_json
 from conceptry.errors import SettingsError
 from flows.doctor import check_installation
 from local.console import out, print_check
+from local.current_setup import open_installation
 from local.prefect_settings import prefect_of
-from local.setup_folder import open_installation
 
 
 def command(root: Root = None, json: Json = False) -> None:

@@ -30,7 +30,7 @@ from conceptry.policy import PATH as POLICY
 from conceptry.policy import load_policy
 from conceptry.version import Live
 from local.console import out
-from local.setup_folder import installation_if_any
+from local.current_setup import installation_if_any
 from tasks import dvc, hub, training
 from tasks.git.checkout import find_top
 from tasks.tokens import initializer_problem

@@ -22,7 +22,7 @@ from cli.options import Root
 from conceptry.concept import BASE_MODELS, ConceptSpec, check_name, check_unique_tokens, load_spec, spec_path
 from conceptry.errors import ConceptryError, SpecError
 from conceptry.image_folder import is_junk, pair_captions
-from local.setup_folder import installation_if_any
+from local.current_setup import installation_if_any
 from tasks import training
 from tasks.dvc import add_images, add_to_pipeline
 from tasks.git.checkout import find_top

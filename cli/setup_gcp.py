@@ -18,8 +18,8 @@ from conceptry.errors import SettingsError
 from conceptry.installation import Installation
 from conceptry.vertex_settings import VertexBasics, VertexSettings
 from local.console import out, print_check
+from local.current_setup import open_installation
 from local.prefect_settings import prefect_of
-from local.setup_folder import open_installation
 from tasks.training.checks import Access, check_all, resolve_image
 
 HUB_TOKEN = "conceptry-hub-token"

@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from local.setup_folder import Setup, folder_in_use
+from local.current_setup import folder_in_use
+from local.setup_folder import Setup
 
 _OURS = frozenset({"PREFECT_SERVER_API_HOST", "PREFECT_SERVER_API_PORT", "PREFECT_SERVER_API_AUTH_STRING"})
 """Settings that are not taken from the environment: the address, and the auth string, which every command must know."""

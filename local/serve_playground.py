@@ -21,8 +21,8 @@ from conceptry.version_ref import VersionRef
 from flows.rendering import space_of
 from local.child_process import Child, answers, environment_without_credentials, free_port
 from local.console import out
+from local.current_setup import folder_in_use, open_installation
 from local.servers import Stack, end_on_sigterm
-from local.setup_folder import folder_in_use, open_installation
 from tasks.git.checkout import origin_of
 from tasks.git.tasks import read_desired
 from tasks.hub import HubSession, read_live, read_manifest

@@ -16,11 +16,12 @@ from conceptry.errors import SettingsError
 from conceptry.installation import Installation
 from conceptry.work_folder import WorkFolder
 from local.child_process import Child, StackError, answers, clean_environment, free_port
+from local.current_setup import folder_in_use, open_installation
 from local.hub_config import hub_arguments
 from local.moved_folder import carry_over
 from local.prefect_settings import server_variables
 from local.server_group import START_TIMEOUT, ServerGroup, says
-from local.setup_folder import CLOUD_BUCKET, CLOUD_PROJECT, Folder, Setup, folder_in_use, open_installation
+from local.setup_folder import CLOUD_BUCKET, CLOUD_PROJECT, Folder, Setup
 from tasks.processes import python_module, run_to_end
 
 GRACE = 0.5

@@ -11,25 +11,15 @@ ROOT/logs/               hub.log, prefect.log, flows.log
 from __future__ import annotations
 
 import json
-import logging
-import os
 import tomllib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from pydantic import SecretStr
-
 from conceptry.errors import SettingsError
 from conceptry.git_address import split_login
-from conceptry.installation import Installation
 from conceptry.installation_id import installation_id
 from conceptry.moved_path import moved_path
-from conceptry.settings import PREFIX, Settings
-from flows.current_installation import build_installation, using
-from local.child_process import loopback_without_proxy
 from local.sign_in import sign_in_link
 from tasks.file_io import write_atomically
 from tasks.locks import is_held
@@ -273,60 +263,3 @@ class Setup:
     def cloud_key(self, folder: Folder) -> Path:
         """Return the path of the service account's key, which the emulated cloud writes at its start."""
         return folder.cloud / "keys" / "service-account.json"
-
-
-@contextmanager
-def open_installation(root: Path | None) -> Iterator[Installation]:
-    """Yield the installation of the set-up in `root`, else of the environment, else of `.conceptry/` here.
-
-    Flows that are called within the block use it.
-
-    Raises:
-        SettingsError: none of the three is complete; the message names all that is missing.
-    """
-    folder = folder_in_use(root)
-    installation = installation_of(folder, folder.read()) if folder else build_installation(Settings())
-    with using(installation):
-        yield installation
-
-
-def installation_if_any(root: Path | None) -> Installation | None:
-    """Return the installation of `open_installation`; None if settings are missing.
-
-    Raises:
-        SettingsError: `root` was passed and is not a complete set-up.
-    """
-    try:
-        with open_installation(root) as installation:
-            return installation
-    except SettingsError:
-        if root is not None:
-            raise
-        return None
-
-
-def installation_of(folder: Folder, setup: Setup) -> Installation:
-    """Return the installation of a set-up; other settings come from the environment."""
-    _prepare_clients(folder, setup)
-
-    def renew() -> SecretStr:
-        return SecretStr(folder.read().hub_token)
-
-    return build_installation(Settings(**setup.settings(folder)), renew=renew, **setup.vertex_settings())
-
-
-def folder_in_use(root: Path | None) -> Folder | None:
-    """Return the folder that `open_installation` reads; None if settings come from the environment."""
-    folder = Folder.at(root or DEFAULT_ROOT)
-    from_environment = root is None and any(key.startswith(PREFIX) for key in os.environ)
-    return folder if root is not None or (folder.exists() and not from_environment) else None
-
-
-def _prepare_clients(folder: Folder, setup: Setup) -> None:
-    """Set variables that libraries read from the environment only: proxies, the Hub's transport, emulated addresses."""
-    os.environ.update(loopback_without_proxy())
-    os.environ.update({"HF_HUB_DISABLE_XET": "1", "DO_NOT_TRACK": "1", **setup.google_variables(folder)})
-    if setup.cloud_emulated:
-        # Google's client requests the allowed locations of its key from Google even in an emulated cloud, and logs each
-        # failed attempt as a warning.
-        logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)

@@ -16,13 +16,14 @@ from conceptry.installation import HubTarget
 from conceptry.version import Manifest, Version
 from local.contact_sheet import Panel as SheetPanel
 from local.contact_sheet import Row, contact_sheet
+from local.current_setup import open_installation
 from local.demo.observer import Observer
 from local.demo.story import Story, places, setup
 from local.demo.story_console import StoryConsole
 from local.demo.subjects import NIGHT_LIGHT, Subject
 from local.prefect_settings import prefect_of
 from local.servers import Stack, end_on_sigterm
-from local.setup_folder import Folder, open_installation
+from local.setup_folder import Folder
 from tasks.hub import HubSession, download
 from tasks.hub.session import MANIFEST
 

@@ -24,7 +24,8 @@ from conceptry.reasons import ActionReason
 from conceptry.version import Evidence, LiveConcept, SpaceState, Version
 from conceptry.version_ref import VersionRef
 from local.contact_sheet import Panel, Row, contact_sheet
-from local.setup_folder import Folder, Setup, open_installation
+from local.current_setup import open_installation
+from local.setup_folder import Folder, Setup
 from tasks.git.checkout import branch_of, origin_of
 
 SHA = "f" * 64

@@ -7,10 +7,11 @@ import pytest
 
 from conceptry.moved_path import moved_path
 from conceptry.work_folder import WorkFolder
+from local.current_setup import open_installation
 from local.demo.user import User, draw_images
 from local.moved_folder import carry_over
 from local.post_receive_hook import HOOK, install
-from local.setup_folder import Folder, Setup, open_installation
+from local.setup_folder import Folder, Setup
 from tasks.dvc.moved_remote import note_move, path_today
 from tasks.dvc.tasks import list_desired_images
 from tasks.git.tasks import read_desired

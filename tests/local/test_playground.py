@@ -14,9 +14,10 @@ from conceptry.errors import SpecError
 from conceptry.settings import Settings
 from emulators.hub.server import running
 from flows.current_installation import build_installation
+from local.current_setup import installation_of
 from local.serve_playground import page_environment, spec_of_today, with_hub
 from local.servers import Stack
-from local.setup_folder import Folder, Setup, installation_of
+from local.setup_folder import Folder, Setup
 
 
 @pytest.fixture(autouse=True)

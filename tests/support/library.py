@@ -9,9 +9,10 @@ import yaml
 
 from conceptry.errors import ConceptryError
 from flows.reconcile import current_comparison
+from local.current_setup import open_installation
 from local.demo.user import User
 from local.prefect_settings import prefect_of
-from local.setup_folder import Folder, Setup, open_installation
+from local.setup_folder import Folder, Setup
 from tasks.hub import HubSession, list_live
 from tests.support.up_process import CONCEPTRY
 from tests.support.wait import wait_until

@@ -1,0 +1,75 @@
+"""The set-up that a command uses: of `--root`, else of the environment, else of `.conceptry/` here."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from conceptry.errors import SettingsError
+from conceptry.installation import Installation
+from conceptry.settings import PREFIX, Settings
+from flows.current_installation import build_installation, using
+from local.child_process import loopback_without_proxy
+from local.setup_folder import DEFAULT_ROOT, Folder, Setup
+
+
+@contextmanager
+def open_installation(root: Path | None) -> Iterator[Installation]:
+    """Yield the installation of the set-up in `root`, else of the environment, else of `.conceptry/` here.
+
+    Flows that are called within the block use it.
+
+    Raises:
+        SettingsError: none of the three is complete; the message names all that is missing.
+    """
+    folder = folder_in_use(root)
+    installation = installation_of(folder, folder.read()) if folder else build_installation(Settings())
+    with using(installation):
+        yield installation
+
+
+def installation_if_any(root: Path | None) -> Installation | None:
+    """Return the installation of `open_installation`; None if settings are missing.
+
+    Raises:
+        SettingsError: `root` was passed and is not a complete set-up.
+    """
+    try:
+        with open_installation(root) as installation:
+            return installation
+    except SettingsError:
+        if root is not None:
+            raise
+        return None
+
+
+def installation_of(folder: Folder, setup: Setup) -> Installation:
+    """Return the installation of a set-up; other settings come from the environment."""
+    _prepare_clients(folder, setup)
+
+    def renew() -> SecretStr:
+        return SecretStr(folder.read().hub_token)
+
+    return build_installation(Settings(**setup.settings(folder)), renew=renew, **setup.vertex_settings())
+
+
+def folder_in_use(root: Path | None) -> Folder | None:
+    """Return the folder that `open_installation` reads; None if settings come from the environment."""
+    folder = Folder.at(root or DEFAULT_ROOT)
+    from_environment = root is None and any(key.startswith(PREFIX) for key in os.environ)
+    return folder if root is not None or (folder.exists() and not from_environment) else None
+
+
+def _prepare_clients(folder: Folder, setup: Setup) -> None:
+    """Set variables that libraries read from the environment only: proxies, the Hub's transport, emulated addresses."""
+    os.environ.update(loopback_without_proxy())
+    os.environ.update({"HF_HUB_DISABLE_XET": "1", "DO_NOT_TRACK": "1", **setup.google_variables(folder)})
+    if setup.cloud_emulated:
+        # Google's client requests the allowed locations of its key from Google even in an emulated cloud, and logs each
+        # failed attempt as a warning.
+        logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
