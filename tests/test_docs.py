@@ -45,3 +45,11 @@ def _bound(node: ast.stmt) -> set[str]:
         return {node.name}
     targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
     return {target.id for target in targets if isinstance(target, ast.Name)}
+
+
+def test_no_file_has_the_marks_of_a_merge(repo_root: Path) -> None:
+    # Written apart, or this file would have them.
+    marks = tuple(mark * 7 for mark in "<>")
+    pages = [*repo_root.glob("*.*"), *(repo_root / "docs").rglob("*.*"), *(repo_root / "deploy").rglob("*.*")]
+    texts = [page for page in pages if page.suffix in (".md", ".toml", ".yaml", ".yml", ".env", ".service")]
+    assert [str(page) for page in texts if any(line.startswith(marks) for line in page.read_text().splitlines())] == []
