@@ -68,6 +68,7 @@ class Chosen:
     folder: Path = Path()
     images: tuple[str, ...] = ()
     captions: tuple[str, ...] = ()
+    caption_lists: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
 
 
@@ -147,7 +148,7 @@ def add_concept(
     try:
         (folder / "images").mkdir(parents=True)
         (folder / "concept.yaml").write_text(text, encoding="utf-8")
-        for file in (*chosen.images, *chosen.captions):
+        for file in (*chosen.images, *chosen.captions, *chosen.caption_lists):
             (folder / "images" / file).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(chosen.folder / file, folder / "images" / file)
         notes = check(load_spec(text, spec_path(new.name)), folder / "images") if check else ()
@@ -157,6 +158,8 @@ def add_concept(
         shutil.rmtree(folder, ignore_errors=True)
         raise
     to_commit = _to_commit(top, folder, pipeline)
+    if chosen.caption_lists:
+        notes = (*notes, f"captions for images without their own come from {', '.join(chosen.caption_lists)}")
     if chosen.left_out:
         notes = (*notes, f"left out, because they are neither images nor captions of one: {', '.join(chosen.left_out)}")
     return Added(new.name, folder.relative_to(top), len(chosen.images), len(chosen.captions), to_commit, notes)
@@ -233,7 +236,8 @@ def _choose(folder: Path) -> Chosen:
     if not images:
         raise ConceptryError(f"no image in {folder}", next_step="pass a folder with images, for example JPEG or PNG")
     captions = tuple(caption for image in images if (caption := pairs.by_image[image]))
-    return Chosen(folder, images, captions, tuple(sorted({*files} - {*images, *captions})))
+    left_out = {*files} - {*images, *captions, *pairs.lists}
+    return Chosen(folder, images, captions, pairs.lists, tuple(sorted(left_out)))
 
 
 def _is_image(path: Path) -> bool:

@@ -26,8 +26,9 @@ def content_keys(images: Iterable[ImageRef]) -> tuple[str, ...]:
     changes the result, renaming an image together with its caption does not.
     """
     files = {image.relpath: image.md5 for image in images}
-    pairs = pair_captions(files).by_image.items()
-    return tuple(sorted(f"{files[path]}+{files[caption]}" if caption else files[path] for path, caption in pairs))
+    found = pair_captions(files)
+    keys = [f"{files[path]}+{files[caption]}" if caption else files[path] for path, caption in found.by_image.items()]
+    return tuple(sorted([*keys, *(files[path] for path in found.lists)]))
 
 
 def training_keys(spec: ConceptSpec, base: BaseModel) -> dict[str, Any]:

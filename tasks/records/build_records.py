@@ -13,6 +13,7 @@ from pathlib import Path
 
 from conceptry.errors import ImageError
 from conceptry.image_folder import is_junk, pair_captions
+from tasks.records.caption_lists import caption_in, read_caption_lists
 from tasks.records.duplicates import Print, find_duplicates
 from tasks.records.photos import normalise
 from trainer.data import records
@@ -91,10 +92,12 @@ def _look_through(images_dir: Path) -> tuple[list[_Image], list[str]]:
     paths = sorted(path for path in images_dir.rglob("*") if path.is_file())
     files = [path.relative_to(images_dir).as_posix() for path in paths]
     pairs = pair_captions(file for file in files if not is_junk(file))
+    listed = read_caption_lists(images_dir, pairs.lists)
     images = []
     for file, caption in pairs.by_image.items():
         md5 = hashlib.md5((images_dir / file).read_bytes(), usedforsecurity=False).hexdigest()
-        images.append(_Image(file, md5, _read_caption(images_dir, caption) if caption else ""))
+        text = _read_caption(images_dir, caption) if caption else _checked(caption_in(listed, file), file)
+        images.append(_Image(file, md5, text))
     warnings = [f"{file}: is a caption without an image of that name; it is not used" for file in pairs.stray]
     return sorted(images, key=lambda image: (image.md5, image.file)), warnings
 
@@ -104,6 +107,10 @@ def _read_caption(images_dir: Path, file: str) -> str:
         caption = " ".join((images_dir / file).read_text("utf-8-sig").split())
     except UnicodeDecodeError as error:
         raise ImageError("is a caption that is not UTF-8 text", file=file, next_step="save it as UTF-8") from error
+    return _checked(caption, file)
+
+
+def _checked(caption: str, file: str) -> str:
     if len(caption) > _MAX_CAPTION:
         raise ImageError(
             f"is a caption of {len(caption)} characters", file=file, next_step=f"write {_MAX_CAPTION} at most"

@@ -44,3 +44,9 @@ def test_a_txt_wins_over_a_caption_which_is_not_dropped_silently() -> None:
 def test_names_are_compared_in_any_unicode_form() -> None:
     composed, decomposed = (unicodedata.normalize(form, "café") for form in ("NFC", "NFD"))
     assert pair_captions([f"{composed}.jpg", f"{decomposed}.txt"]).by_image == {f"{composed}.jpg": f"{decomposed}.txt"}
+
+
+def test_lists_of_captions_are_no_images() -> None:
+    pairs = pair_captions(["a.jpg", "metadata.jsonl", "sub/Captions.JSON", "a.txt"])
+    assert pairs.by_image == {"a.jpg": "a.txt"}
+    assert pairs.lists == ("metadata.jsonl", "sub/Captions.JSON")

@@ -105,6 +105,32 @@ def test_a_text_file_beside_a_picture_is_its_caption(images: Path, tmp_path: Pat
     assert report.warnings == ("nobody.txt: is a caption without an image of that name; it is not used",)
 
 
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("metadata.jsonl", '{"file_name": "NAME", "text": "a red square"}\n\n{"file_name": "gone.png", "text": "x"}\n'),
+        ("captions.json", '{"NAME": "a red\\nsquare"}'),
+        ("captions.json", '{"C:\\\\data\\\\NAME": {"caption": "a red square", "tags": "x"}}'),
+        ("captions.json", '[{"image": "STEM", "caption": "a red square"}]'),
+    ],
+)
+def test_captions_may_be_in_one_file(images: Path, tmp_path: Path, file: str, text: str) -> None:
+    picture = min(path for path in images.iterdir() if path.is_file())
+    (images / file).write_text(text.replace("NAME", picture.name).replace("STEM", picture.stem))
+    (images / "b.txt").write_text("its own")
+    build_records(images, tmp_path / "records", 64)
+    captions = {row[records.FILE].decode(): row[records.CAPTION].decode() for row in read(tmp_path / "records")}
+    assert captions.pop(picture.name) == "a red square"
+    assert captions == {"b.jpg": "its own", "sub/c.webp": ""}
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", '[{"text": "a"}]', '{"a.png": 3}', '"text"'])
+def test_a_list_of_captions_that_is_none_is_named(images: Path, tmp_path: Path, text: str) -> None:
+    (images / "captions.json").write_text(text)
+    with pytest.raises(ImageError, match=r"captions\.json: is not a list of captions.*metadata\.jsonl"):
+        build_records(images, tmp_path / "records", 64)
+
+
 @pytest.mark.parametrize(("text", "message"), [(b"\xff\xfe\x00", "not UTF-8"), (b"x" * 2000, "2000 characters")])
 def test_an_unusable_caption_is_named(images: Path, tmp_path: Path, text: bytes, message: str) -> None:
     (images / "a.txt").write_bytes(text)
