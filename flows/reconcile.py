@@ -10,7 +10,7 @@ concepts that need a training, whether the DVC remote has every image.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from functools import partial
 from types import MappingProxyType
 from typing import Any
@@ -19,7 +19,6 @@ import httpx
 from prefect.client.schemas.objects import State
 from prefect.settings import get_current_settings
 from prefect.states import Completed, Failed
-from prefect.types._datetime import now
 
 from conceptry.actions import Plan
 from conceptry.concept import ConceptSpec
@@ -118,7 +117,7 @@ def _moment(runs: TrainingRuns | None) -> datetime:
 
     By a clock that is years ahead, every retraining would be due and every window open.
     """
-    here: datetime = now("UTC")
+    here = datetime.now(UTC)
     return here if runs is None else min(here, runs.server_time())
 
 

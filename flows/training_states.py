@@ -1,10 +1,9 @@
 """What the state of a training run says: why it ended, and when it is tried again."""
 
 import re
-from datetime import UTC
+from datetime import UTC, datetime
 
 from prefect.client.schemas.objects import FlowRun, StateType
-from prefect.types._datetime import now
 
 from conceptry.retraining import Failure
 
@@ -25,7 +24,7 @@ def cause_of(run: FlowRun) -> str:
 
 def failure_of(run: FlowRun) -> Failure:
     """Return the day on which a run failed, how long it ran, and whether a user cancelled it."""
-    ended = run.updated or run.end_time or now("UTC")
+    ended = run.updated or run.end_time or datetime.now(UTC)
     cancelled = run.state_type is StateType.CANCELLED
     return Failure(ended.astimezone(UTC).date(), run.total_run_time.total_seconds(), cancelled)
 
