@@ -8,31 +8,34 @@ from __future__ import annotations
 
 import io
 import struct
+import threading
 import warnings
 import zlib
 from dataclasses import dataclass
 
 import numpy as np
+import pillow_heif
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from conceptry.errors import ImageError
 
 # Decoders that run in this process. Pillow has others, some of which start external programs (EPS).
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM")
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF", "JPEG2000", "PPM")
 # Pillow's limit for a warning: a quarter of a gigabyte decoded. A small file can declare a far larger size.
 MAX_PIXELS = 89_478_485
+MAX_REDUCED = 300_000_000
+"""Pixels of a JPEG that is decoded at an eighth to half of its size, as phones of 108 and 200 megapixels write."""
 MIN_SIDE = 32
 # With a larger aspect ratio, an image resized by its shorter side could exceed the memory.
 MAX_ASPECT = 8
 # No channel of a blank image is darker anywhere.
 _BLANK = 245
 
+_PILLOW = threading.Lock()
+"""Held while Pillow's limit of pixels, which is global, is another one."""
+
 # ISO base media files name their codec in bytes 8 to 12.
-_UNSUPPORTED = {
-    b"heic": "HEIC", b"heix": "HEIC", b"heim": "HEIC", b"heis": "HEIC", b"hevc": "HEIC", b"hevx": "HEIC",
-    b"mif1": "HEIF", b"msf1": "HEIF", b"qt  ": "QuickTime video", b"isom": "MP4 video",
-    b"mp41": "MP4 video", b"mp42": "MP4 video",
-}  # fmt: skip
+_UNSUPPORTED = {b"qt  ": "QuickTime video", b"isom": "MP4 video", b"mp41": "MP4 video", b"mp42": "MP4 video"}
 
 _DNG_VERSION, _SUBFILE_TYPE, _SUB_IFDS = 50706, 254, 330
 """Tags of TIFF files: https://helpx.adobe.com/camera-raw/digital-negative.html and TIFF 6.0."""
@@ -69,9 +72,10 @@ def normalise(data: bytes, file: str, resolution: int) -> Photo:
         with warnings.catch_warnings():
             # Pillow warns of unusual metadata, which is dropped, and of the size, which is checked below.
             warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
+            with _open(data) as opened:
                 _refuse_raw(opened, file)
-                _check_size(opened.size, file)
+                _check_size(opened, file)
+                _reduce(opened, resolution)
                 notes += _frames(opened)
                 opened.load()
                 image = _to_rgb(_upright(opened, notes), notes, file)
@@ -100,10 +104,26 @@ def _raw(kind: str | None, file: str) -> ImageError:
     return ImageError(what, file=file, next_step="develop it: save it as JPEG or PNG with a photo program")
 
 
-def _check_size(size: tuple[int, int], file: str) -> None:
-    width, height = size
-    if width * height > MAX_PIXELS:
-        raise _too_large(f"is {width} x {height} pixels", file)
+def _open(data: bytes) -> Image.Image:
+    """Open an image without decoding it; a JPEG also if it declares more pixels than Pillow allows."""
+    pillow_heif.register_heif_opener()
+    if not data.startswith(b"\xff\xd8"):
+        return Image.open(io.BytesIO(data), formats=FORMATS)
+    with _PILLOW:
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            return Image.open(io.BytesIO(data), formats=FORMATS)
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+
+
+def _check_size(image: Image.Image, file: str) -> None:
+    size = width, height = image.size
+    # A progressive one is held as a whole while it is decoded.
+    reduced = image.format in ("JPEG", "MPO") and not image.info.get("progressive")
+    most = MAX_REDUCED if reduced else MAX_PIXELS
+    if width * height > most:
+        raise _too_large(f"is {width} x {height} pixels", file, most)
     if min(size) < MIN_SIDE:
         raise ImageError(
             f"is only {width} x {height} pixels",
@@ -118,9 +138,17 @@ def _check_size(size: tuple[int, int], file: str) -> None:
         )
 
 
-def _too_large(what: str, file: str) -> ImageError:
+def _reduce(image: Image.Image, resolution: int) -> None:
+    """Let a very large JPEG be decoded at a fraction of its size, at least twice the resolution."""
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        scale = 2 * resolution / min(image.size)
+        image.draft(None, (max(1, int(width * scale)), max(1, int(height * scale))))
+
+
+def _too_large(what: str, file: str, most: int = MAX_PIXELS) -> ImageError:
     return ImageError(
-        f"{what}, more than the supported {MAX_PIXELS // 1_000_000} megapixels",
+        f"{what}, more than the supported {most // 1_000_000} megapixels",
         file=file,
         next_step="resize it; training needs far fewer pixels",
     )
