@@ -15,7 +15,7 @@ from pathspec import PathSpec
 from flows.work_pool import WORK
 from tests.support.uv_sync import uv_program, uv_variables
 
-DOCKERFILES = ("Dockerfile", "trainer/Dockerfile", "emulators/Dockerfile")
+DOCKERFILES = ("Dockerfile", "trainer/Dockerfile", "deploy/hub.Dockerfile")
 
 
 def instructions(dockerfile: Path) -> Iterator[tuple[str, list[str]]]:

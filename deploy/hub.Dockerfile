@@ -1,6 +1,6 @@
 # The local Hub, for a team without an account at Hugging Face; deploy/compose.yaml builds it.
 #
-#     docker build --file emulators/Dockerfile --tag conceptry-hub .
+#     docker build --file deploy/hub.Dockerfile --tag conceptry-hub .
 #
 # It runs no code of Spaces: they would run with its rights.
 
