@@ -1,108 +1,17 @@
 """Images from a DVC remote: what DVC itself pushed, and what a damaged or hostile remote holds."""
 
-import hashlib
 import http.server
 import json
-import subprocess
 import threading
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import yaml
 from dvc.repo import Repo
 
-from cli.checkout_files import read_checkout
-from conceptry.desired import DesiredConcept, ImageRef, parse_sources
 from conceptry.errors import ConceptryError, DataCorruptError, DataMissingError, SettingsError, TransientError
-from tasks import dvc, git
-
-CONFIG = "[core]\n    remote = storage\n['remote \"storage\"']\n    url = {url}\n"
-SPEC = "placeholder_token: <{name}>\ninitializer_token: cat\n"
-PICTURES = {"a.jpg": b"first picture", "b.jpg": b"second picture", "sub/c.jpg": b"third picture"}
-
-
-def run(folder: Path, *arguments: str) -> str:
-    done = subprocess.run(arguments, cwd=folder, check=True, capture_output=True, text=True)
-    return done.stdout.strip()
-
-
-def md5(data: bytes) -> str:
-    return hashlib.md5(data, usedforsecurity=False).hexdigest()
-
-
-@dataclass(frozen=True)
-class World:
-    """An origin with a clone, a mirror of it, and a DVC remote, which is a folder."""
-
-    root: Path
-
-    @property
-    def clone(self) -> Path:
-        return self.root / "clone"
-
-    @property
-    def mirror(self) -> Path:
-        return self.root / "mirror"
-
-    @property
-    def remote(self) -> Path:
-        return self.root / "remote"
-
-    @property
-    def cache(self) -> Path:
-        return self.root / "cache"
-
-    def start(self, url: str | None = None) -> None:
-        run(self.root, "git", "init", "--quiet", "--bare", "origin.git")
-        run(self.root, "git", "clone", "--quiet", "origin.git", "clone")
-        self.configure(CONFIG.format(url=url or self.remote))
-
-    def configure(self, text: str) -> None:
-        (self.clone / ".dvc").mkdir(exist_ok=True)
-        (self.clone / ".dvc/config").write_text(text)
-
-    def commit(self) -> str:
-        run(self.clone, "git", "add", "--all")
-        run(self.clone, "git", "commit", "--quiet", "--allow-empty", "-m", "a commit")
-        run(self.clone, "git", "push", "--quiet", "origin", "HEAD")
-        git.mirror(str(self.root / "origin.git"), self.mirror)
-        return git.head(self.mirror, "main")
-
-    def object(self, oid: str) -> Path:
-        return self.remote / "files" / "md5" / oid[:2] / oid[2:]
-
-    def store(self, oid: str, data: bytes) -> None:
-        self.object(oid).parent.mkdir(parents=True, exist_ok=True)
-        self.object(oid).write_bytes(data)
-
-    def add(self, name: str, files: Mapping[str, bytes], listing: bytes | None = None) -> str:
-        """Write a concept and push its images, as DVC would; returns what images.dvc says."""
-        for data in files.values():
-            self.store(md5(data), data)
-        if listing is None:
-            entries = [{"md5": md5(data), "relpath": path} for path, data in sorted(files.items())]
-            listing = json.dumps(entries).encode()
-        oid = f"{md5(listing)}.dir"
-        self.store(oid, listing)
-        folder = self.clone / "concepts" / name
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "concept.yaml").write_text(SPEC.format(name=name))
-        outs = [{"md5": oid, "size": 1, "nfiles": len(files), "hash": "md5", "path": "images"}]
-        (folder / "images.dvc").write_text(yaml.safe_dump({"outs": outs}))
-        return oid
-
-    def list(self, revision: str, check: tuple[str, ...] = ()) -> dict[str, DesiredConcept]:
-        desired = parse_sources(git.read_concepts(self.mirror, revision))
-        return dvc.list_images(self.mirror, revision, desired, self.cache, check=check)
-
-    def fetch(self, oid: str, images: tuple[ImageRef, ...] | None = None) -> dict[str, bytes]:
-        folder = dvc.fetch_images(
-            self.mirror, "main", oid, images, destination=self.root / "run" / "images", concept="cat"
-        )
-        assert [path.name for path in folder.parent.iterdir()] == ["images"], "no temporary folder is left"
-        return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+from tasks import dvc
+from tests.support.dvc_world import CONFIG, PICTURES, SPEC, World, md5, refs
 
 
 @pytest.fixture
@@ -110,10 +19,6 @@ def world(tmp_path: Path) -> World:
     world = World(tmp_path)
     world.start()
     return world
-
-
-def refs(files: Mapping[str, bytes]) -> tuple[ImageRef, ...]:
-    return tuple(ImageRef(path, md5(data)) for path, data in sorted(files.items()))
 
 
 def test_what_dvc_adds_and_pushes_is_listed_and_fetched(world: World) -> None:
@@ -405,72 +310,3 @@ def test_a_refusal_is_not_an_outage(
     else:
         with pytest.raises(kind, match="credentials"):
             world.list(revision)
-
-
-def test_what_dvc_2_pushed_is_found_beside_what_dvc_3_pushes(world: World) -> None:
-    """DVC 2 has no files/md5 in the path, and takes the md5 of a text with Unix line ends."""
-    caption = b"a photo\r\nof a cat\r\n"
-    files = {"0.jpg": b"new", "1.jpg": b"old"}
-    entries = [{"md5": md5(data), "relpath": path} for path, data in files.items()]
-    entries.append({"md5": md5(caption.replace(b"\r\n", b"\n")), "relpath": "1.txt"})
-    listing = json.dumps(entries).encode()
-    world.configure(CONFIG.format(url=world.remote))
-    oid = world.add("cat", {"0.jpg": b"new"}, listing)
-    for key, data in ((entries[1]["md5"], b"old"), (entries[2]["md5"], caption), (oid, listing)):
-        place = world.remote / key[:2] / key[2:]
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_bytes(data)
-    world.object(oid).unlink()
-    outs = [{"md5": oid, "size": 1, "nfiles": 3, "path": "images"}]
-    (world.clone / "concepts" / "cat" / "images.dvc").write_text(yaml.safe_dump({"outs": outs}))
-
-    concept = world.list(world.commit(), check=("cat",))["cat"]
-    assert (concept.error, concept.missing) == (None, ())
-    assert world.fetch(oid, concept.images) == files | {"1.txt": caption}
-
-
-def test_an_output_may_name_its_remote(world: World) -> None:
-    config = CONFIG.format(url=world.root / "empty") + f"['remote \"others\"']\n    url = {world.remote}\n"
-    world.configure(config)
-    oid = world.add("cat", PICTURES)
-    images_dvc = world.clone / "concepts" / "cat" / "images.dvc"
-    document = yaml.safe_load(images_dvc.read_text())
-    document["outs"][0]["remote"] = "others"
-    images_dvc.write_text(yaml.safe_dump(document))
-    world.add("dog", {})
-    concepts = world.list(world.commit(), check=("cat", "dog"))
-    assert (concepts["cat"].images, concepts["cat"].missing) == (refs(PICTURES), ())
-    assert concepts["dog"].images is None, "it is in the default remote, which is empty"
-    folder = dvc.fetch_images(
-        world.mirror, "main", oid, None, destination=world.root / "run" / "images", remote_name="others"
-    )
-    assert {path.name for path in folder.iterdir()} == {Path(name).parts[0] for name in PICTURES}
-
-
-def test_imported_images_that_are_nowhere_get_advice_that_helps(world: World) -> None:
-    world.configure(CONFIG.format(url=world.remote))
-    oid = world.add("cat", PICTURES)
-    world.object(oid).unlink()
-    images_dvc = world.clone / "concepts" / "cat" / "images.dvc"
-    repo = {"url": "https://ann:secret@git.example.org/registry.git", "rev_lock": "0" * 40}
-    document = yaml.safe_load(images_dvc.read_text()) | {"deps": [{"path": "cats", "repo": repo}], "frozen": True}
-    images_dvc.write_text(yaml.safe_dump(document))
-    concept = world.list(world.commit())["cat"]
-    _, words = concept.missing_images() or ("", "")
-    assert "imported from https://git.example.org/registry.git" in words
-    assert "dvc add concepts/cat/images" in words
-    assert "secret" not in words
-
-
-@pytest.mark.parametrize("place", ["", "concepts/", "concepts/cat/"])
-def test_images_may_be_the_output_of_a_stage(world: World, place: str) -> None:
-    world.configure(CONFIG.format(url=world.remote))
-    oid = world.add("cat", PICTURES)
-    (world.clone / "concepts" / "cat" / "images.dvc").unlink()
-    path = "concepts/cat/images".removeprefix(place)
-    stage = {"cmd": "crop", "outs": [{"path": "other"}, {"path": path, "hash": "md5", "md5": oid, "size": 1}]}
-    lock = {"schema": "2.0", "stages": {"fetch": {"cmd": "fetch"}, "crop@cat": stage}}
-    (world.clone / place / "dvc.lock").write_text(yaml.safe_dump(lock))
-    concept = world.list(world.commit(), check=("cat",))["cat"]
-    assert (concept.error, concept.images, concept.missing) == (None, refs(PICTURES), ())
-    assert concept == replace(read_checkout(world.clone).concepts["cat"], images=concept.images)

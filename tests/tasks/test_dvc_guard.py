@@ -17,8 +17,8 @@ from conceptry.errors import SettingsError, TransientError
 from tasks.dvc import deadlines, open_remote, remote
 from tasks.dvc.remote_guard import check_remote
 from tests.support.dvc_storage import CONFIG, Storage, serving_storage
+from tests.support.dvc_world import PICTURES, World
 from tests.support.secrecy import words
-from tests.tasks.test_dvc import PICTURES, World
 
 PASSWORD = "canary-remote"
 

@@ -1,0 +1,88 @@
+"""Images as other versions of DVC, other remotes, imports and pipelines leave them."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+
+from cli.checkout_files import read_checkout
+from tasks import dvc
+from tests.support.dvc_world import CONFIG, PICTURES, World, md5, refs
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    world = World(tmp_path)
+    world.start()
+    return world
+
+
+def test_what_dvc_2_pushed_is_found_beside_what_dvc_3_pushes(world: World) -> None:
+    """DVC 2 has no files/md5 in the path, and takes the md5 of a text with Unix line ends."""
+    caption = b"a photo\r\nof a cat\r\n"
+    files = {"0.jpg": b"new", "1.jpg": b"old"}
+    entries = [{"md5": md5(data), "relpath": path} for path, data in files.items()]
+    entries.append({"md5": md5(caption.replace(b"\r\n", b"\n")), "relpath": "1.txt"})
+    listing = json.dumps(entries).encode()
+    world.configure(CONFIG.format(url=world.remote))
+    oid = world.add("cat", {"0.jpg": b"new"}, listing)
+    for key, data in ((entries[1]["md5"], b"old"), (entries[2]["md5"], caption), (oid, listing)):
+        place = world.remote / key[:2] / key[2:]
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(data)
+    world.object(oid).unlink()
+    outs = [{"md5": oid, "size": 1, "nfiles": 3, "path": "images"}]
+    (world.clone / "concepts" / "cat" / "images.dvc").write_text(yaml.safe_dump({"outs": outs}))
+
+    concept = world.list(world.commit(), check=("cat",))["cat"]
+    assert (concept.error, concept.missing) == (None, ())
+    assert world.fetch(oid, concept.images) == files | {"1.txt": caption}
+
+
+def test_an_output_may_name_its_remote(world: World) -> None:
+    config = CONFIG.format(url=world.root / "empty") + f"['remote \"others\"']\n    url = {world.remote}\n"
+    world.configure(config)
+    oid = world.add("cat", PICTURES)
+    images_dvc = world.clone / "concepts" / "cat" / "images.dvc"
+    document = yaml.safe_load(images_dvc.read_text())
+    document["outs"][0]["remote"] = "others"
+    images_dvc.write_text(yaml.safe_dump(document))
+    world.add("dog", {})
+    concepts = world.list(world.commit(), check=("cat", "dog"))
+    assert (concepts["cat"].images, concepts["cat"].missing) == (refs(PICTURES), ())
+    assert concepts["dog"].images is None, "it is in the default remote, which is empty"
+    folder = dvc.fetch_images(
+        world.mirror, "main", oid, None, destination=world.root / "run" / "images", remote_name="others"
+    )
+    assert {path.name for path in folder.iterdir()} == {Path(name).parts[0] for name in PICTURES}
+
+
+def test_imported_images_that_are_nowhere_get_advice_that_helps(world: World) -> None:
+    world.configure(CONFIG.format(url=world.remote))
+    oid = world.add("cat", PICTURES)
+    world.object(oid).unlink()
+    images_dvc = world.clone / "concepts" / "cat" / "images.dvc"
+    repo = {"url": "https://ann:secret@git.example.org/registry.git", "rev_lock": "0" * 40}
+    document = yaml.safe_load(images_dvc.read_text()) | {"deps": [{"path": "cats", "repo": repo}], "frozen": True}
+    images_dvc.write_text(yaml.safe_dump(document))
+    concept = world.list(world.commit())["cat"]
+    _, words = concept.missing_images() or ("", "")
+    assert "imported from https://git.example.org/registry.git" in words
+    assert "dvc add concepts/cat/images" in words
+    assert "secret" not in words
+
+
+@pytest.mark.parametrize("place", ["", "concepts/", "concepts/cat/"])
+def test_images_may_be_the_output_of_a_stage(world: World, place: str) -> None:
+    world.configure(CONFIG.format(url=world.remote))
+    oid = world.add("cat", PICTURES)
+    (world.clone / "concepts" / "cat" / "images.dvc").unlink()
+    path = "concepts/cat/images".removeprefix(place)
+    stage = {"cmd": "crop", "outs": [{"path": "other"}, {"path": path, "hash": "md5", "md5": oid, "size": 1}]}
+    lock = {"schema": "2.0", "stages": {"fetch": {"cmd": "fetch"}, "crop@cat": stage}}
+    (world.clone / place / "dvc.lock").write_text(yaml.safe_dump(lock))
+    concept = world.list(world.commit(), check=("cat",))["cat"]
+    assert (concept.error, concept.images, concept.missing) == (None, refs(PICTURES), ())
+    assert concept == replace(read_checkout(world.clone).concepts["cat"], images=concept.images)
