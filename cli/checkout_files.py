@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from conceptry.concept import ConceptSpec
-from conceptry.desired import LINK, SUBMODULE, ConceptSource, DesiredConcept, parse_sources, stage_output
-from conceptry.errors import Problem, SpecError
+from conceptry.desired import LINK, SUBMODULE, ConceptSource, DesiredConcept, parse_sources, with_stage_output
+from conceptry.errors import Problem
 from conceptry.yaml_spec import key_line
 
 
@@ -40,18 +40,9 @@ def read_checkout(top: Path) -> Checkout:
         if problem := _unread(folder, files):
             sources.append(ConceptSource(folder.name, None, None, problem))
         elif any(path.is_file() for path in files):
-            sources.append(_source(top, folder.name, *map(_read, files)))
+            source = ConceptSource(folder.name, _read(files[0]), _read(files[1]))
+            sources.append(with_stage_output(source, lambda path: _read(top / path)))
     return Checkout(top, tuple(sources), parse_sources(sources))
-
-
-def _source(top: Path, name: str, spec_text: str | None, images_dvc: str | None) -> ConceptSource:
-    problem, output = None, None
-    if images_dvc is None:
-        try:
-            output = stage_output(name, lambda path: _read(top / path))
-        except SpecError as error:
-            problem = Problem(None, "", f"has no images.dvc, and a dvc.lock cannot be read: {error}")
-    return ConceptSource(name, spec_text, images_dvc, problem, output)
 
 
 def _unread(folder: Path, files: Sequence[Path]) -> Problem | None:

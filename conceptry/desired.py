@@ -43,22 +43,25 @@ class ConceptSource:
     output: DvcOutput | None = None
 
 
-def stage_output(name: str, read: Callable[[str], str | None]) -> DvcOutput | None:
-    """Return the images folder of a concept that a stage in dvc.yaml makes; None if none does.
+def with_stage_output(source: ConceptSource, read: Callable[[str], str | None]) -> ConceptSource:
+    """Return a source without images.dvc with the stage of dvc.yaml that makes its images; others as they are.
 
     Args:
-        name: Name of the concept.
+        source: Source to complete.
         read: Returns the text of a file by its path in the repository; None if it does not exist.
-
-    Raises:
-        SpecError: a dvc.lock is not valid YAML.
     """
-    folder = images_path(name).removesuffix(".dvc")
-    for place in (f"concepts/{name}/", "concepts/", ""):
+    if source.images_dvc is not None or source.problem is not None:
+        return source
+    folder = images_path(source.name).removesuffix(".dvc")
+    for place in (f"concepts/{source.name}/", "concepts/", ""):
         text = read(place + LOCK)
-        if text is not None and (found := read_lock(text, place + LOCK, folder)) is not None:
-            return found
-    return None
+        try:
+            output = None if text is None else read_lock(text, place + LOCK, folder)
+        except SpecError as error:
+            return replace(source, problem=Problem(None, "", f"has no images.dvc, and a lock cannot be read: {error}"))
+        if output is not None:
+            return replace(source, output=output)
+    return source
 
 
 @dataclass(frozen=True)

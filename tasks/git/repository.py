@@ -16,7 +16,7 @@ from typing import Any
 import pygit2
 from pydantic import SecretStr
 
-from conceptry.desired import LINK, SUBMODULE, ConceptSource, stage_output
+from conceptry.desired import LINK, SUBMODULE, ConceptSource, with_stage_output
 from conceptry.errors import Problem, SettingsError, SpecError, TransientError
 from tasks.disk_full import DiskFullError, disk_errors
 from tasks.git.git_program import run_git, without_login
@@ -228,13 +228,8 @@ def read_source(repository: Any, commit: Any, folder: Any) -> ConceptSource:
     files = {name: look_up(repository, folder, name) for name in (SPEC, IMAGES)}
     links = (Problem(None, name, _LINKS[file.filemode]) for name, file in files.items() if file and _is_link(file))
     spec_text, images_dvc = map(_text, files.values())
-    problem, output = next(links, None), None
-    if images_dvc is None and problem is None:
-        try:
-            output = stage_output(folder.name, lambda path: _text(look_up(repository, commit, path)))
-        except SpecError as error:
-            problem = Problem(None, "", f"has no images.dvc, and a dvc.lock cannot be read: {error}")
-    return ConceptSource(folder.name, spec_text, images_dvc, problem, output)
+    source = ConceptSource(folder.name, spec_text, images_dvc, next(links, None))
+    return with_stage_output(source, lambda path: _text(look_up(repository, commit, path)))
 
 
 def _unread(entry: Any) -> ConceptSource:

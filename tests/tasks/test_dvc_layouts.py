@@ -86,3 +86,13 @@ def test_images_may_be_the_output_of_a_stage(world: World, place: str) -> None:
     concept = world.list(world.commit(), check=("cat",))["cat"]
     assert (concept.error, concept.images, concept.missing) == (None, refs(PICTURES), ())
     assert concept == replace(read_checkout(world.clone).concepts["cat"], images=concept.images)
+
+
+def test_a_lock_that_cannot_be_read_holds_the_concept(world: World) -> None:
+    world.configure(CONFIG.format(url=world.remote))
+    world.add("cat", PICTURES)
+    (world.clone / "concepts" / "cat" / "images.dvc").unlink()
+    (world.clone / "dvc.lock").write_text("stages: {images: [\n")
+    error = world.list(world.commit())["cat"].error
+    assert "has no images.dvc, and a lock cannot be read: dvc.lock" in str(error)
+    assert str(read_checkout(world.clone).concepts["cat"].error) == str(error)
