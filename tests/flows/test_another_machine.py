@@ -45,14 +45,14 @@ def fail_to_publish(world: World, name: str, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_retry_in_a_new_pod_goes_on_at_the_failed_step(results: World, monkeypatch: pytest.MonkeyPatch) -> None:
     parameters = fail_to_publish(results, "far-cat", monkeypatch)
-    first = tasks_of(last_run("train-concept"))
+    first = tasks_of(last_run("train-concept"), "train", "publish")
     assert (first["train"], first["publish"]) == ("Completed", "Failed")
     assert kept(parameters["fingerprint"]) == ["fetch-images.tar", "train.tar", "write-records.tar"]
 
     monkeypatch.setenv("CONCEPTRY_WORK", str(results.root / "another-pod"))
     assert not results.run_folder(parameters["fingerprint"]).root.exists()
     assert train_concept(**parameters) == "v1"
-    second = tasks_of(last_run("train-concept"))
+    second = tasks_of(last_run("train-concept"), "fetch images", "write records", "train")
     assert [second[name] for name in ("fetch images", "write records", "train")] == ["Cached"] * 3
     assert results.branches("far-cat") == ["main", "v1"]
     assert kept(parameters["fingerprint"]) == [], "the version is on the Hub"

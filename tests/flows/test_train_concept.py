@@ -86,12 +86,12 @@ def test_a_run_goes_on_from_the_step_that_failed(world: World) -> None:
     embeds.rename(embeds.with_suffix(".aside"))
     with pytest.raises(TrainingError, match=r"wrote no learned_embeds\.safetensors"):
         train_concept(**parameters)
-    first = tasks_of(last_run("train-concept"))
+    first = tasks_of(last_run("train-concept"), "train", "judge and assemble")
     assert (first["train"], first["judge and assemble"]) == ("Completed", "Failed")
 
     embeds.with_suffix(".aside").rename(embeds)
     assert train_concept(**parameters) == "v1"
-    second = tasks_of(last_run("train-concept"))
+    second = tasks_of(last_run("train-concept"), "fetch images", "write records", "train", "judge and assemble")
     assert [second[name] for name in ("fetch images", "write records", "train")] == ["Cached"] * 3
     assert second["judge and assemble"] == "Completed"
 
@@ -109,7 +109,7 @@ def test_a_step_whose_folder_was_cleared_away_is_done_again(world: World) -> Non
     folder.records.rename(folder.root / "elsewhere")
     embeds.write_bytes(content)
     assert train_concept(**parameters) == "v1"
-    again = tasks_of(last_run("train-concept"))
+    again = tasks_of(last_run("train-concept"), "fetch images", "write records")
     assert (again["fetch images"], again["write records"]) == ("Cached", "Completed")
 
 
@@ -122,7 +122,7 @@ def test_bad_data_is_reported_and_not_tried_again(world: World) -> None:
             stored.write_bytes(b"not what it was")
     with pytest.raises(DataCorruptError, match="do not have their md5"):
         train_concept(**parameters)
-    assert tasks_of(last_run("train-concept"), attempts=True)["fetch images"] == 1
+    assert tasks_of(last_run("train-concept"), "fetch images", attempts=True)["fetch images"] == 1
 
 
 def test_a_version_that_does_not_pass_its_gate_is_published_and_not_released(world: World) -> None:
@@ -255,7 +255,7 @@ def test_a_concept_that_is_renamed_after_its_bundle_was_assembled_gets_another_o
     manifest = world.session.manifest("fancy-cat", version.commit)
     assert manifest is not None
     assert (manifest.name, version.fingerprint) == ("fancy-cat", parameters["fingerprint"])
-    assert tasks_of(last_run("train-concept"))["train"] == "Cached"
+    assert tasks_of(last_run("train-concept"), "train")["train"] == "Cached"
 
 
 def started_by_form(name: str) -> FlowRun:

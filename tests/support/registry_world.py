@@ -17,7 +17,7 @@ import yaml
 from huggingface_hub import HfApi
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowFilter, FlowFilterName, FlowRunFilter, FlowRunFilterId, FlowRunFilterTags
-from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun, State
+from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun, State, TaskRun
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.states import Completed, Pending, Running, Scheduled
 
@@ -220,17 +220,23 @@ def last_run(flow_name: str) -> FlowRun:
         return client.read_flow_runs(flow_filter=flow, sort=FlowRunSort.START_TIME_DESC, limit=1)[0]
 
 
-def tasks_of(flow_run: FlowRun, *, attempts: bool = False) -> dict[str, Any]:
-    """How the tasks of a run ended, by name, or how often each was tried."""
+def tasks_of(flow_run: FlowRun, *expected: str, attempts: bool = False) -> dict[str, Any]:
+    """How the tasks of a run ended, by name, or how often each was tried; waits for the expected ones."""
     which = FlowRunFilter(id=FlowRunFilterId(any_=[flow_run.id]))
     with get_client(sync_client=True) as client:
-        # The server learns of tasks through events, a moment later.
-        def ended() -> bool:
-            return all(run.state_type in TERMINAL_STATES for run in client.read_task_runs(flow_run_filter=which))
+        # The server learns of tasks through events, a moment later and in any order.
+        def ended() -> tuple[list[TaskRun], ...]:
+            runs = client.read_task_runs(flow_run_filter=which)
+            known = {_task_of(run) for run in runs}
+            over = all(run.state_type in TERMINAL_STATES for run in runs) and known.issuperset(expected)
+            return (runs,) if over else ()
 
-        wait_until(ended)
-        runs = client.read_task_runs(flow_run_filter=which)
-    return {run.name.rsplit("-", 1)[0]: run.run_count if attempts else run.state_name for run in runs}
+        (runs,) = wait_until(ended)
+    return {_task_of(run): run.run_count if attempts else run.state_name for run in runs}
+
+
+def _task_of(run: TaskRun) -> str:
+    return run.name.rsplit("-", 1)[0]
 
 
 def events_of(name: str) -> list[str]:

@@ -1,14 +1,17 @@
 """A Space's page in a real Chromium, driven by playwright: opening it, drawing, taking its pictures."""
 
 import re
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.support.chromium import CHROMIUM
+from tests.support.wait import wait_until
 
 
 @contextmanager
@@ -25,18 +28,22 @@ def opened(browser: Browser, url: str, *, versions: bool = True, **looks: Any) -
     page = browser.new_context(**looks).new_page()
     page.set_default_timeout(60_000)
     page.on("pageerror", lambda error: pytest.fail(f"the page failed: {error}"))
-    for _ in range(600):  # the server's port is not open yet
-        try:
-            page.goto(url)
-            break
-        except Exception as error:
-            if "ERR_CONNECTION_REFUSED" not in str(error):
-                raise
-            page.wait_for_timeout(100)
+    wait_until(lambda: _listens(url), every=0.1)
+    page.goto(url)
     expect(page.locator("#notice")).not_to_contain_text("Loading", timeout=120_000)
     if versions:
         expect(page.locator("#compare input")).to_be_enabled(timeout=120_000)
     return page
+
+
+def _listens(url: str) -> bool:
+    """Whether the server has opened its port."""
+    address = urlsplit(url)
+    try:
+        socket.create_connection((str(address.hostname), address.port or 80), timeout=5).close()
+    except ConnectionRefusedError:
+        return False
+    return True
 
 
 def fill_seed(page: Page, seed: int) -> None:
