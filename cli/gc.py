@@ -154,7 +154,7 @@ def _released(desired: Desired, live: LiveConcept) -> set[str]:
 def _history(installation: Installation, revision: str, name: str, since: datetime) -> list[PastDesired]:
     """Return the desired states of a concept since a moment, and the one at that moment."""
     history = []
-    for edit in git.edits(installation.work.mirror, revision, name, since):
+    for edit in git.edits(installation.mirror, revision, name, since):
         concept = parse_sources([edit.source])[name] if edit.source else None
         if concept and isinstance(concept.spec, ConceptSpec) and concept.dvc_md5:
             history.append(PastDesired(edit.when, concept.spec, concept.dvc_md5))

@@ -68,7 +68,7 @@ def _problem(
     """
 
     def fetch(folder: Path) -> Path:
-        mirror, md5 = installation.work.mirror, concept.dvc_md5 or ""
+        mirror, md5 = installation.mirror, concept.dvc_md5 or ""
         return dvc.fetch_images(
             mirror,
             revision,

@@ -35,7 +35,7 @@ from local.console import out
 from local.servers import open_running
 from tasks import dvc, hub, training
 from tasks.embeds import BASE_MODEL_OF_WIDTH, Embeds, read_embeds, write_imported_metrics
-from tasks.git.checkout import commit_of, find_top
+from tasks.git.checkout import commit_of, dvc_root, find_top
 from tasks.hub.card import EMBEDS
 from tasks.processes import child_environment, python_module, run_to_end
 
@@ -158,7 +158,7 @@ def publish_embeds(installation: Installation, top: Path, name: str, embeds: Emb
 
 
 def _concept(top: Path, name: str) -> tuple[DesiredConcept, ConceptSpec]:
-    concepts = dvc.list_cached(read_checkout(top).concepts, *dvc.cache_folders(top))
+    concepts = dvc.list_cached(read_checkout(top).concepts, *dvc.cache_folders(dvc_root(top) or top))
     concept = concepts.get(name)
     if concept is None:
         raise ConceptryError(

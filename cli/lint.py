@@ -32,7 +32,7 @@ from conceptry.version import Live
 from local.console import out
 from local.current_setup import installation_if_any
 from tasks import dvc, hub, training
-from tasks.git.checkout import find_top
+from tasks.git.checkout import clone_of, dvc_root, find_top, registries_below
 from tasks.tokens import initializer_problem
 
 
@@ -87,7 +87,7 @@ def lint(top: Path, installation: Installation | None, *, remote: bool = True) -
     """
     checkout = read_checkout(top)
     base_dir = installation.base_dir if installation else None
-    found = [*_mistakes(checkout), *_policy(checkout), *_initializers(checkout, base_dir)]
+    found = [*_elsewhere(checkout), *_mistakes(checkout), *_policy(checkout), *_initializers(checkout, base_dir)]
     concepts, unreachable = _images(checkout, remote=remote)
     found += [*unreachable, *_duplicates(concepts), *_unusable(checkout, concepts, base_dir)]
     if remote:
@@ -96,6 +96,12 @@ def lint(top: Path, installation: Installation | None, *, remote: bool = True) -
         if installation is not None:
             found += _versions(checkout, installation)
     return sorted(found, key=lambda finding: (finding.file, finding.line or 0, finding.message))
+
+
+def _elsewhere(checkout: Checkout) -> Iterator[Finding]:
+    """Find concepts in other folders, where there are none in this one."""
+    for folder in [] if checkout.concepts else registries_below(checkout.top):
+        yield Finding("warning", f"{folder}/concepts", None, f"is not read from here; run `conceptry lint` in {folder}")
 
 
 def _mistakes(checkout: Checkout) -> Iterator[Finding]:
@@ -137,16 +143,19 @@ def _unknown(checkout: Checkout, name: str, problem: str) -> Finding:
 
 def _images(checkout: Checkout, *, remote: bool) -> tuple[dict[str, DesiredConcept], list[Finding]]:
     """Return the concepts with their images filled in, from the clone's cache or the remote, and findings."""
-    concepts = dvc.list_cached(checkout.concepts, *dvc.cache_folders(checkout.top))
+    concepts = dvc.list_cached(checkout.concepts, *dvc.cache_folders(dvc_root(checkout.top) or checkout.top))
     if not remote:
         return concepts, []
     try:
-        git = checkout.top / ".git"
-        cache = checkout.top / ".dvc" / "tmp" / "conceptry"
-        listed = dvc.list_images(git, "HEAD", concepts, cache, check=list(concepts))
+        listed = dvc.list_images(clone_of(checkout.top), "HEAD", concepts, _scratch(checkout), check=list(concepts))
     except ConceptryError as error:
         return concepts, [Finding("warning", ".dvc/config", None, f"the DVC remote was not checked: {error}")]
     return listed, []
+
+
+def _scratch(checkout: Checkout) -> Path:
+    """Return a folder for listings and findings that are kept, which git ignores."""
+    return (dvc_root(checkout.top) or checkout.top) / ".dvc" / "tmp" / "conceptry"
 
 
 def _unusable(checkout: Checkout, concepts: Mapping[str, DesiredConcept], base_dir: Path | None) -> Iterator[Finding]:
@@ -158,7 +167,7 @@ def _unusable(checkout: Checkout, concepts: Mapping[str, DesiredConcept], base_d
             return folder
 
         if folder.is_dir() and any(folder.iterdir()):
-            place = checkout.top / ".dvc" / "tmp" / "conceptry" / "images"
+            place = _scratch(checkout) / "images"
             key = concepts[name].dvc_md5
             check = partial(image_checks.kept, place, name, spec, images, base_dir=base_dir, images_md5=key)
             found = isolate(name, check, _as_finding)

@@ -25,7 +25,7 @@ from conceptry.image_folder import is_junk, pair_captions
 from local.current_setup import installation_if_any
 from tasks import training
 from tasks.dvc import add_images, add_to_pipeline
-from tasks.git.checkout import find_top
+from tasks.git.checkout import dvc_root, find_top, registries_below
 from tasks.records.photos import looks_like_image
 from tasks.tokens import initializer_problem
 
@@ -217,8 +217,10 @@ def _to_commit(top: Path, folder: Path, pipeline: Path | None) -> tuple[str, ...
 
 def _top(start: Path) -> Path:
     top = find_top(start)
-    if not (top / ".dvc").is_dir():
+    if dvc_root(top) is None:
         next_step = "run `dvc init` and `dvc remote add -d NAME URL` there first"
+        if below := registries_below(top):
+            next_step = f"change to {below[0]}, which has concepts"
         raise ConceptryError(f"{top} has no DVC", next_step=next_step)
     return top
 

@@ -19,7 +19,7 @@ from local.console import out
 from local.event_lines import EventLine
 from local.servers import Stack, end_on_sigterm
 from local.setup_folder import CLOUD_BUCKET, Folder, Setup
-from tasks.git.checkout import branch_of, origin_of
+from tasks.git.checkout import branch_of, origin_of, registry_path
 
 
 def command(
@@ -92,10 +92,11 @@ def run(folder: Folder, setup: Setup, console: Console, *, quiet: bool) -> None:
 
 
 def first_setup(here: Path) -> Setup:
-    """Return the set-up for the current repository, unless CONCEPTRY_REPO and CONCEPTRY_BRANCH name another."""
+    """Return the set-up for the current repository and folder, unless CONCEPTRY_REPO, _BRANCH and _PATH name others."""
     chosen = OriginSettings()
     login = chosen.repo_login.get_secret_value() if chosen.repo_login else ""
-    return Setup(repo=chosen.repo or origin_of(here), repo_login=login, branch=chosen.branch or branch_of(here))
+    repo, branch = chosen.repo or origin_of(here), chosen.branch or branch_of(here)
+    return Setup(repo=repo, repo_login=login, branch=branch, path=registry_path(chosen, here))
 
 
 def addresses(setup: Setup) -> Table:

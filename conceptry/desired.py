@@ -104,7 +104,7 @@ class DesiredConcept:
     def _way_to_push(self) -> str:
         """Return what brings the images to the remote; `dvc push` leaves out what was imported."""
         if self.origin is None:
-            return "run `dvc push`"
+            return "run `dvc push`, after `dvc add --no-commit` first `dvc commit`"
         folder = images_path(self.name).removesuffix(".dvc")
         return (
             f"they were imported from {without_login(self.origin)}, and DVC does not push imports; make them your own: "

@@ -170,7 +170,7 @@ def read_policy(installation: Installation, revision: str) -> tuple[Policy, str 
     """
 
     def read() -> tuple[Policy, str | None]:
-        data = git.read_file(installation.work.mirror, revision, POLICY)
+        data = git.read_file(installation.mirror, revision, POLICY)
         return load_policy(None if data is None else data.decode("utf-8", "surrogateescape")), None
 
     def failed(error: ConceptryError) -> tuple[Policy, str | None]:

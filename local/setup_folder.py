@@ -128,6 +128,8 @@ class Folder:
 class Setup:
     """Content of `conceptry.toml`. `watch_every` is in seconds; ports are on 127.0.0.1.
 
+    `path` is the folder of the repository with concepts/ in it; empty for its top.
+
     `prefect_auth` is the auth string of the Prefect server, made when it first starts; a server of an earlier release
     has none. A login in `repo` is moved to `repo_login`, so that the address can be printed.
 
@@ -139,6 +141,7 @@ class Setup:
     repo: str
     repo_login: str = field(default="", repr=False)
     branch: str = "main"
+    path: str = ""
     hub_owner: str = LOCAL_OWNER
     hub_token: str = field(default=LOCAL_TOKEN, repr=False)
     hub_port: int = HUB_PORT
@@ -163,15 +166,15 @@ class Setup:
 
     @property
     def naming(self) -> str:
-        """What the id of the installation is for: account, repository and branch."""
-        return f"{self.hub_owner} {self.repo} {self.branch}"
+        """What the id of the installation is for: account, repository, branch, and folder in it."""
+        return f"{self.hub_owner} {self.repo} {self.branch} {self.path}".rstrip()
 
     @property
     def identity(self) -> str:
         """Id of the installation."""
         if self.installation and self.named == self.naming:
             return self.installation
-        return installation_id(self.hub_endpoint, self.hub_owner, self.repo, self.branch)
+        return installation_id(self.hub_endpoint, self.hub_owner, self.repo, self.branch, path=self.path)
 
     def named_now(self) -> Setup:
         """Return the set-up with its present id, which it keeps from then on."""
@@ -213,6 +216,7 @@ class Setup:
             "repo": self.repo,
             "repo_login": self.repo_login or None,
             "branch": self.branch,
+            "path": self.path,
             "installation": self.identity,
             "work": folder.work,
             "hub_endpoint": self.hub_endpoint,

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from conceptry.desired import ImageRef
 from conceptry.errors import DataCorruptError, DataMissingError
+from conceptry.mirror import Mirror
 from tasks.dvc.deadlines import in_parallel
 from tasks.dvc.image_listing import parse_listing
 from tasks.dvc.remote import Remote, open_remote
@@ -21,7 +22,7 @@ MAX_TEXT = 1 << 20
 
 
 def fetch_images(
-    mirror: Path,
+    mirror: Mirror,
     revision: str,
     dvc_md5: str,
     images: Sequence[ImageRef] | None,
@@ -36,7 +37,7 @@ def fetch_images(
     `destination` is kept without a request to the remote, so two processes may call this at once.
 
     Args:
-        mirror: Bare mirror made by tasks.git.
+        mirror: Mirror of the origin, or the user's clone.
         revision: Git commit, 40 hex digits; its `.dvc/config` names the remote.
         dvc_md5: md5 in images.dvc, with its suffix `.dir`.
         images: Files to fetch, as `list_images` returned them; None for all of the listing.

@@ -18,6 +18,7 @@ from typing import Any
 import pygit2
 
 from conceptry.errors import ConceptryError, SettingsError, TransientError
+from conceptry.mirror import Mirror
 from conceptry.work_folder import WorkFolder
 from tasks.disk_full import disk_full
 from tasks.dvc.deadlines import call_within
@@ -106,13 +107,13 @@ class Remote:
             raise TimeoutError(f"no answer for {timeout:.0f} s") from error
 
 
-def open_remote(mirror: Path, revision: str, name: str | None = None) -> Remote:
+def open_remote(mirror: Mirror, revision: str, name: str | None = None) -> Remote:
     """Return a remote of a revision, without a request to it.
 
     `tasks.dvc.remote_guard` describes which credentials of this machine it gets.
 
     Args:
-        mirror: Bare mirror made by tasks.git, in the scratch folder of an installation.
+        mirror: Mirror of the origin, in the scratch folder of an installation, or the user's clone.
         revision: Git commit.
         name: Name of the remote; None for the default one.
 
@@ -131,10 +132,13 @@ def open_remote(mirror: Path, revision: str, name: str | None = None) -> Remote:
     place = f"{CONFIG} at {revision[:8]}"
     failed: ConceptryError
     try:
-        return call_within(OPEN_TIMEOUT, _open, text, place, name, WorkFolder(mirror.parent))
+        return call_within(OPEN_TIMEOUT, _open, text, place, name, WorkFolder(mirror.folder.parent))
     except TimeoutError:
         failed = TransientError(f"the DVC remote could not be opened within {OPEN_TIMEOUT:.0f} s", file=place)
-    except (DvcException, ConfigError, RemoteMissingDepsError, ImportError) as error:
+    except (RemoteMissingDepsError, ImportError) as error:
+        step = "install it in the environment of Conceptry, on every worker"
+        failed = SettingsError(str(error), file=place, next_step=step)
+    except (DvcException, ConfigError) as error:
         failed = SettingsError(str(error), file=place, next_step="correct the file and commit it")
     # Outside of the handler: errors of DVC carry its configuration.
     raise failed
@@ -176,16 +180,19 @@ def _open(text: bytes, place: str, named: str | None, work: WorkFolder) -> Remot
     return Remote(name, (remote.odb, remote.legacy_odb), tuple(secrets))
 
 
-def _config_at(mirror: Path, revision: str) -> bytes:
-    repository = open_mirror(mirror)
-    entry = look_up(repository, commit_at(repository, revision), CONFIG)
-    if not isinstance(entry, pygit2.Blob):
-        raise SettingsError(
-            f"is not in git at {revision[:8]}",
-            file=CONFIG,
-            next_step="run `dvc init` and `dvc remote add -d NAME URL`, and commit .dvc/config",
-        )
-    return bytes(entry.data)
+def _config_at(mirror: Mirror, revision: str) -> bytes:
+    repository = open_mirror(mirror.folder)
+    commit = commit_at(repository, revision)
+    # DVC may have been initialised in a folder above the registry's.
+    for above in mirror.parents:
+        entry = look_up(repository, commit, above + CONFIG)
+        if isinstance(entry, pygit2.Blob):
+            return bytes(entry.data)
+    raise SettingsError(
+        f"is not in git at {revision[:8]}",
+        file=mirror.place(CONFIG),
+        next_step="run `dvc init` and `dvc remote add -d NAME URL`, and commit .dvc/config",
+    )
 
 
 def _refuse_relative(name: str, settings: dict[str, Any], place: str) -> None:

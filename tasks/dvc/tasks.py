@@ -31,9 +31,7 @@ def list_desired_images(installation: Installation, desired: Desired, check: Col
     listings = installation.work.listings
     try:
         with disk_errors(listings):
-            listed = list_images(
-                installation.work.mirror, desired.revision, desired.concepts, listings, check=set(check)
-            )
+            listed = list_images(installation.mirror, desired.revision, desired.concepts, listings, check=set(check))
         return replace(desired, concepts=listed)
     except ConceptryError as error:
         words = " ".join(str(error).split())
@@ -59,7 +57,7 @@ def fetch_job_images(run: RunFolder, installation: Installation, job: TrainingJo
     """
     desired = job.desired
     fetch_images(
-        installation.work.mirror,
+        installation.mirror,
         job.revision,
         desired.dvc_md5 or "",
         desired.images,
