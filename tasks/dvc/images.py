@@ -11,6 +11,7 @@ from pathlib import Path
 from conceptry.desired import ImageRef
 from conceptry.errors import DataCorruptError, DataMissingError
 from conceptry.mirror import Mirror
+from tasks.dvc.committed_remote import CommittedRemote
 from tasks.dvc.deadlines import in_parallel
 from tasks.dvc.image_listing import parse_listing
 from tasks.dvc.remote import Remote, open_remote
@@ -68,7 +69,7 @@ def fetch_images(
 
 
 def _choose(
-    remote: Remote, dvc_md5: str, images: Sequence[ImageRef] | None, concept: str | None
+    remote: Remote | CommittedRemote, dvc_md5: str, images: Sequence[ImageRef] | None, concept: str | None
 ) -> tuple[ImageRef, ...]:
     data = remote.read(dvc_md5)
     if data is None:
@@ -88,7 +89,9 @@ def _choose(
     return listed if images is None else tuple(images)
 
 
-def _download(remote: Remote, selected: Sequence[ImageRef], folder: Path, concept: str | None) -> None:
+def _download(
+    remote: Remote | CommittedRemote, selected: Sequence[ImageRef], folder: Path, concept: str | None
+) -> None:
     for ref in selected:
         (folder / ref.relpath).parent.mkdir(parents=True, exist_ok=True)
 

@@ -146,3 +146,20 @@ def test_a_cloud_versioned_folder_is_said_to_be_one(world: World) -> None:
     document = {"outs": [{"path": "images", "hash": "md5", "files": files}]}
     (world.clone / "concepts" / "cat" / "images.dvc").write_text(yaml.safe_dump(document))
     assert "is from a cloud-versioned remote" in str(world.list(world.commit())["cat"].error)
+
+
+@pytest.mark.parametrize("path", ["", "ml"])
+def test_a_remote_may_be_a_folder_of_the_repository(tmp_path: Path, path: str) -> None:
+    world = World(tmp_path, path=path)
+    world.start()
+    world.configure(CONFIG.format(url="remote"))
+    oid = world.add("cat", PICTURES)
+    with pytest.raises(SettingsError, match=r"relative path as its url, and the repository no folder \S*\.dvc/remote;"):
+        world.list(world.commit())
+    world.remote.rename(world.clone / path / ".dvc" / "remote")
+    world.commit()
+    assert world.list("main", check=("cat",))["cat"].missing == ()
+    assert world.fetch(oid).keys() == PICTURES.keys()
+    (world.clone / path / ".dvc" / "remote" / "files" / "md5" / md5(PICTURES["a.jpg"])[:2]).rename(world.root / "lost")
+    world.commit()
+    assert [ref.relpath for ref in world.list("main", check=("cat",))["cat"].missing] == ["a.jpg"]
