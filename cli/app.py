@@ -9,6 +9,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from cli.requirements import check_installed
+
 COMMANDS = {
     "new": (
         "cli.new",
@@ -80,12 +82,18 @@ GROUPS = {
 class LazyCommand(TyperCommand):
     """Command with name and summary, whose module is imported when it runs or prints its help."""
 
-    def __init__(self, name: str, module: str, summary: str) -> None:
+    def __init__(self, name: str, module: str, summary: str, group: str | None = None) -> None:
         super().__init__(name, help=summary, short_help=summary)
         self._module = module
+        self._path = f"{group} {name}" if group else name
 
     def load(self) -> Any:
-        """Import the module and return the command made from its function `command`."""
+        """Import the module and return the command made from its function `command`.
+
+        Raises:
+            MissingExtraError: the command needs an extra that is not installed.
+        """
+        check_installed(self._path)
         single = typer.Typer(
             context_settings=_CONTEXT, pretty_exceptions_enable=False, rich_markup_mode="rich", add_completion=False
         )
@@ -98,7 +106,7 @@ class LazyCommand(TyperCommand):
 
 
 def _group(name: str, text: str, commands: dict[str, tuple[str, str]]) -> TyperGroup:
-    lazy: dict[str, Any] = {one: LazyCommand(one, *about) for one, about in commands.items()}
+    lazy: dict[str, Any] = {one: LazyCommand(one, *about, group=name) for one, about in commands.items()}
     return TyperGroup(name=name, help=text, commands=lazy, no_args_is_help=True, context_settings=_CONTEXT)
 
 
@@ -125,9 +133,10 @@ app = typer.Typer(
     help="A GitOps registry of Stable Diffusion concepts: images in git and DVC, trained tokens on the Hub.",
     epilog="To try it: `conceptry demo`. Your own images: `conceptry new`, then `conceptry plan`.",
     no_args_is_help=True,
-    rich_markup_mode="rich",
+    # Plain text: what typer imports for its panels takes twice as long as all else.
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    context_settings=_CONTEXT,
+    context_settings={**_CONTEXT, "max_content_width": 120},
 )
 
 

@@ -25,6 +25,7 @@ from conceptry.image_folder import is_junk, pair_captions
 from local.current_setup import installation_if_any
 from tasks import training
 from tasks.dvc import add_images, add_to_pipeline
+from tasks.extras import install_command
 from tasks.git.checkout import find_top
 from tasks.records.photos import looks_like_image
 from tasks.tokens import initializer_problem
@@ -34,6 +35,10 @@ IMAGE_SUFFIXES = (
     ".heif", ".ppm", ".pgm", ".dng",
 )  # fmt: skip
 """Endings of images; other files are images by their content."""
+
+_UNCHECKED = (
+    "whether {} can draw such images was not checked, which needs TensorFlow (`{}`); its training checks it first"
+)
 
 
 @dataclass(frozen=True)
@@ -104,7 +109,10 @@ def command(
                 f"initializer_token: {problem}", concept=name, next_step="pass another one with --init"
             )
         report = image_checks.check(name, spec, folder, base_dir)
-        return report.judged_by(spec.training.held_out), *report.warnings
+        unchecked = (
+            () if image_checks.is_drawing_checked(spec) else (_UNCHECKED.format(base_model, install_command("all")),)
+        )
+        return report.judged_by(spec.training.held_out), *report.warnings, *unchecked
 
     describe(add_concept(Path.cwd(), new, check_images if check else None))
 

@@ -22,8 +22,8 @@ from conceptry.plan_text import cost, details, in_order, summary, why
 from conceptry.plan_text import markdown as as_markdown
 from flows.reconcile import Comparison, current_comparison
 from local import console
+from local.current_setup import open_running
 from local.prefect_settings import prefect_of
-from local.servers import open_running
 
 _STYLES = {
     ActionKind.HIDE: "bold magenta",

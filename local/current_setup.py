@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,6 +31,22 @@ def open_installation(root: Path | None) -> Iterator[Installation]:
     folder = folder_in_use(root)
     installation = installation_of(folder, folder.read()) if folder else build_installation(Settings())
     with using(installation):
+        yield installation
+
+
+@contextmanager
+def open_running(root: Path | None) -> Iterator[Installation]:
+    """Yield the installation of `open_installation`; a set-up's servers must be running.
+
+    Raises:
+        SettingsError: they are not, or the settings are not complete.
+    """
+    folder = folder_in_use(root)
+    if folder is not None and folder.exists() and not folder.is_open():
+        command = "conceptry up" if root is None else f"conceptry up --root {shlex.quote(str(root))}"
+        what = f"the servers of {folder.root} are not running"
+        raise SettingsError(what, next_step=f"start them in another terminal with `{command}`")
+    with open_installation(root) as installation:
         yield installation
 
 

@@ -24,7 +24,7 @@ from local.console import out
 from local.current_setup import folder_in_use, open_installation
 from local.servers import Stack, end_on_sigterm
 from tasks.git.checkout import origin_of
-from tasks.git.tasks import read_desired
+from tasks.git.desired_concepts import read_desired
 from tasks.hub import HubSession, read_live, read_manifest
 from tasks.space import render_space
 

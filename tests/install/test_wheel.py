@@ -11,7 +11,8 @@ from emulators.hub.server import running
 from tests.support.registry_world import picture, run
 from tests.support.wheel_env import CannotInstall, Installed, build_wheel, find_uv, install_wheel
 
-EXTRAS = "[flows]"
+MOST = 150 * 2**20
+"""Bytes that the core may take, without compiled modules."""
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +29,7 @@ def wheel(repo_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def installed(repo_root: Path, wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installed:
     try:
-        return install_wheel(find_uv(repo_root) or "", wheel, tmp_path_factory.mktemp("install") / "env", EXTRAS)
+        return install_wheel(find_uv(repo_root) or "", wheel, tmp_path_factory.mktemp("install") / "env")
     except CannotInstall as error:
         pytest.skip(f"the wheel's packages are not to be had here: {error}")
 
@@ -77,6 +78,16 @@ def test_the_wheel_holds_every_file_of_its_packages(wheel: Path, repo_root: Path
     assert not any(name.startswith("tests") for name in names)
 
 
+def test_the_core_is_small_and_has_no_tensorflow(installed: Installed) -> None:
+    files = [path for path in installed.site.rglob("*") if path.is_file() and path.suffix != ".pyc"]
+    assert sum(path.stat().st_size for path in files) < MOST
+    names = {path.name for path in installed.site.iterdir()}
+    assert not names & {"tensorflow", "numpy", "scipy", "prefect", "google", "gradio"}
+    done = installed.run("conceptry", "up", cwd=installed.folder, expect=1)
+    assert "`conceptry up` needs prefect, tensorflow" in done.stderr
+    assert "'conceptry[all] @ file://" in done.stderr, "the command that installs it, from where this came"
+
+
 def test_a_concept_is_added_checked_and_planned_without_a_checkout(
     installed: Installed, clone: Path, variables: dict[str, str], tmp_path: Path
 ) -> None:
@@ -85,6 +96,8 @@ def test_a_concept_is_added_checked_and_planned_without_a_checkout(
     options = ["--images", images, "--token", "<night-light>", "--init", "circle", "--base-model", "tiny"]
     new = installed.run("conceptry", "new", "night-light", *options, cwd=clone)
     assert "concepts/night-light with 4 images" in new.stdout
+    assert "1 held out to judge the result by, 3 to train on" in new.stdout
+    assert "was not checked, which needs TensorFlow" in new.stdout
     run(clone, "git", "add", "concepts")
     run(clone, "git", "commit", "--quiet", "-m", "Add night-light")
     unpushed = installed.run("conceptry", "lint", cwd=clone, expect=1)
