@@ -20,6 +20,7 @@ Root = Annotated[
 ]
 Name = Annotated[str, typer.Argument(help="The concept: the name of its folder under concepts/.", metavar="NAME")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of a table.")]
+BASE_MODEL_HELP = "tiny or sd-v1-4."
 VERSION_HELP = "A version: my-cat@v2, my-cat@release, my-cat@latest; without @ the released one, else the newest."
 VersionArgument = Annotated[str, typer.Argument(help=VERSION_HELP, metavar="NAME[@VERSION]")]
 

@@ -14,12 +14,13 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
 
-from conceptry.settings import OriginSettings
+from conceptry.settings import BaseWeightsSettings, OriginSettings
 from local.console import out
 from local.event_lines import EventLine
 from local.servers import Stack, end_on_sigterm
 from local.setup_folder import CLOUD_BUCKET, Folder, Setup
 from tasks.git.checkout import branch_of, origin_of
+from tasks.weights_files import default_folder
 
 
 def command(
@@ -48,6 +49,7 @@ def command(
     """
     folder = Folder.at(root)
     setup = folder.read() if folder.exists() else first_setup(Path.cwd())
+    setup = with_weights(setup)
     if watch_every is not None:
         setup = replace(setup, watch_every=watch_every)
     if cloud_emulated is not None:
@@ -96,6 +98,14 @@ def first_setup(here: Path) -> Setup:
     chosen = OriginSettings()
     login = chosen.repo_login.get_secret_value() if chosen.repo_login else ""
     return Setup(repo=chosen.repo or origin_of(here), repo_login=login, branch=chosen.branch or branch_of(here))
+
+
+def with_weights(setup: Setup) -> Setup:
+    """Return the set-up with a folder of base model weights: CONCEPTRY_BASE_DIR, else the remembered or default one."""
+    if named := BaseWeightsSettings().base_dir:
+        return replace(setup, base_dir=str(named.expanduser().absolute()))
+    fetched = default_folder()
+    return replace(setup, base_dir=str(fetched)) if not setup.base_dir and fetched.is_dir() else setup
 
 
 def addresses(setup: Setup) -> Table:
