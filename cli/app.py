@@ -12,6 +12,7 @@ from typer.core import TyperCommand, TyperGroup
 from cli.requirements import check_installed
 
 COMMANDS = {
+    "init": ("cli.init", "Prepare a folder for concepts: git, DVC with a remote, and the schema for editors."),
     "new": (
         "cli.new",
         "Add a concept to this repository: concept.yaml, images, and their .dvc file.",
@@ -136,7 +137,7 @@ app = typer.Typer(
     name="conceptry",
     cls=Commands,
     help="A GitOps registry of Stable Diffusion concepts: images in git and DVC, trained tokens on the Hub.",
-    epilog="To try it: `conceptry demo`. Your own images: `conceptry new`, then `conceptry plan`.",
+    epilog="To try it: `conceptry demo`. Your own images: `conceptry init`, `conceptry new`, then `conceptry plan`.",
     no_args_is_help=True,
     # Plain text: what typer imports for its panels takes twice as long as all else.
     rich_markup_mode=None,

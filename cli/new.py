@@ -26,7 +26,7 @@ from local.current_setup import installation_if_any
 from tasks import training
 from tasks.dvc import add_images, add_to_pipeline
 from tasks.extras import install_command
-from tasks.git.checkout import find_top
+from tasks.git.checkout import BASE_MODEL, find_top, setting_of
 from tasks.records.photos import looks_like_image
 from tasks.tokens import initializer_problem
 
@@ -88,7 +88,11 @@ def command(
     init: Annotated[str, typer.Option("--init", help="What to start from: a known word, up to four, or a version.")],
     style: Annotated[bool, typer.Option("--style", help="The images share a style, not a thing.")] = False,
     base_model: Annotated[
-        str | None, typer.Option("--base-model", help="The base model: tiny or sd-v1-4; asked for on a terminal.")
+        str | None,
+        typer.Option(
+            "--base-model",
+            help="The base model: tiny or sd-v1-4. Without it that of `conceptry init`; else asked for on a terminal.",
+        ),
     ] = None,
     check: Annotated[bool, typer.Option("--check/--no-check", help="Whether to read every image.")] = True,
     root: Root = None,
@@ -98,7 +102,7 @@ def command(
     Every image is read, and what cannot be trained is refused: a damaged or blank image, an initializer that the base
     model does not know, or images that it cannot draw. Nothing is committed or pushed; the next commands are printed.
     """
-    base_model = base_model or ask_base_model()
+    base_model = base_model or setting_of(Path.cwd(), BASE_MODEL) or ask_base_model()
     new = NewConcept(name, images, token, init, "style" if style else "object", base_model)
 
     def check_images(spec: ConceptSpec, folder: Path) -> tuple[str, ...]:
@@ -226,7 +230,7 @@ def _to_commit(top: Path, folder: Path, pipeline: Path | None) -> tuple[str, ...
 def _top(start: Path) -> Path:
     top = find_top(start)
     if not (top / ".dvc").is_dir():
-        next_step = "run `dvc init` and `dvc remote add -d NAME URL` there first"
+        next_step = "run `conceptry init` there first"
         raise ConceptryError(f"{top} has no DVC", next_step=next_step)
     return top
 

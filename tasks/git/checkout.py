@@ -7,6 +7,8 @@ from pathlib import Path
 from conceptry.errors import SettingsError, TransientError
 from tasks.processes import run_to_end
 
+BASE_MODEL = "conceptry.baseModel"
+"""Setting in git's configuration of a clone: the base model that `conceptry new` proposes."""
 # Seconds; git reads the working tree only.
 _TIMEOUT = 60.0
 
@@ -23,6 +25,17 @@ def find_top(start: Path) -> Path:
     raise SettingsError(
         f"{start} is in no git repository", next_step="change to your clone of the concepts' repository"
     )
+
+
+def top_of(folder: Path) -> Path | None:
+    """Return the top of the git working tree around a folder; None if there is none."""
+    top = _git(folder, "rev-parse", "--show-toplevel")
+    return None if top is None else Path(top)
+
+
+def setting_of(folder: Path, name: str) -> str | None:
+    """Return a value of git's configuration as it applies in a folder; None if it is not set."""
+    return _git(folder, "config", "--get", name) if folder.is_dir() else None
 
 
 def origin_of(start: Path) -> str:
