@@ -13,8 +13,8 @@ Root = Annotated[
     Path | None,
     typer.Option(
         "--root",
-        help="Folder of a set-up that `conceptry up` or `conceptry demo` made. Without it: CONCEPTRY_... variables, "
-        "else .conceptry in this directory.",
+        help="Folder of a set-up that `conceptry up` or `conceptry demo` made. Without it: CONCEPTRY_REPO "
+        "and CONCEPTRY_HUB_OWNER, else .conceptry in this directory or above.",
         file_okay=False,
     ),
 ]

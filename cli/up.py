@@ -16,17 +16,23 @@ from rich.table import Table
 
 from conceptry.settings import BaseWeightsSettings, OriginSettings
 from local.console import out
+from local.current_setup import find_folder
 from local.event_lines import EventLine
 from local.servers import Stack, end_on_sigterm
-from local.setup_folder import CLOUD_BUCKET, Folder, Setup
+from local.setup_folder import CLOUD_BUCKET, DEFAULT_ROOT, Folder, Setup
 from tasks.git.checkout import branch_of, origin_of
 from tasks.weights_files import default_folder
 
 
 def command(
-    root: Annotated[Path, typer.Option("--root", help="Folder for databases, Hub and logs.", file_okay=False)] = Path(
-        ".conceptry"
-    ),
+    root: Annotated[
+        Path | None,
+        typer.Option(
+            "--root",
+            help="Folder for databases, Hub and logs. Without it: .conceptry here or above, else made here.",
+            file_okay=False,
+        ),
+    ] = None,
     watch_every: Annotated[
         int | None, typer.Option("--watch-every", help="Seconds between two watches of git (30).", min=1)
     ] = None,
@@ -47,7 +53,7 @@ def command(
     Reads concepts from the `origin` of the current git repository, unless the folder remembers another one. Prints what
     happens to concepts, one line an event.
     """
-    folder = Folder.at(root)
+    folder = Folder.at(root) if root else find_folder(Path.cwd()) or Folder.at(DEFAULT_ROOT)
     setup = folder.read() if folder.exists() else first_setup(Path.cwd())
     setup = with_weights(setup)
     if watch_every is not None:
