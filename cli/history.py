@@ -19,7 +19,7 @@ from conceptry.flat import flat
 from conceptry.installation import Installation
 from conceptry.version import LiveConcept
 from local.console import out
-from local.servers import open_running
+from local.current_setup import open_running
 from tasks import git, hub
 
 Kind = Literal["commit", "version", "release"]

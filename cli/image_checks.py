@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from conceptry.actions import ActionKind, ConceptPlan, Plan
 from conceptry.concept import ConceptSpec
@@ -20,10 +20,13 @@ from conceptry.fingerprint import trainer_config, training_keys
 from conceptry.installation import Installation
 from conceptry.isolation import isolate, printable
 from conceptry.reasons import ActionReason
-from tasks import dvc, records, training
+from tasks import dvc, training
+from tasks.extras import is_installed
 from tasks.file_io import write_atomically
-from tasks.records import RecordsReport
-from tasks.training.local_trainer import check_images
+from tasks.training.local_trainer import check_images, needs_drawing_check
+
+if TYPE_CHECKING:
+    from tasks.records import RecordsReport
 
 Level = Literal["error", "warning"]
 
@@ -113,7 +116,8 @@ def kept(
         ConceptryError: the images could not be had, or the check itself failed.
     """
     keys = training_keys(spec, training.base_model(spec.base_model))
-    digest = hashlib.sha256(json.dumps([images_md5, keys], sort_keys=True).encode()).hexdigest()
+    known = [images_md5, keys, *([] if is_drawing_checked(spec) else ["whether they can be drawn is not known"])]
+    digest = hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
     file = place / f"{digest[:32]}.json"
     # A damaged file is made again.
     with suppress(OSError, ValueError, TypeError):
@@ -151,6 +155,8 @@ def check(name: str, spec: ConceptSpec, images: Path, base_dir: Path | None) -> 
         ImageError: there is no image, or some cannot be used; one message names all of them.
         TrainingError: the base model cannot draw such images.
     """
+    from tasks import records  # imports Pillow, which a plan without trainings does not need
+
     resolution = spec.resolution or training.base_model(spec.base_model).resolution
     with tempfile.TemporaryDirectory(prefix="conceptry-images-") as folder:
         made = Path(folder) / "records"
@@ -158,5 +164,11 @@ def check(name: str, spec: ConceptSpec, images: Path, base_dir: Path | None) -> 
         config = trainer_config(spec)
         if spec.initial_version is not None:  # its words are known to the Hub only
             config["initializer_token"] = spec.learnable_property
-        check_images(name, made, config, base_dir)
+        if is_drawing_checked(spec):
+            check_images(name, made, config, base_dir)
     return report
+
+
+def is_drawing_checked(spec: ConceptSpec) -> bool:
+    """Whether `check` says if the base model can draw the images; TensorFlow finds that out if it does not draw all."""
+    return is_installed("tensorflow") or not needs_drawing_check(spec.base_model)

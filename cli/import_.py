@@ -32,7 +32,7 @@ from conceptry.installation import Installation
 from conceptry.reasons import GateReason
 from conceptry.version import Version
 from local.console import out
-from local.servers import open_running
+from local.current_setup import open_running
 from tasks import dvc, hub, training
 from tasks.embeds import BASE_MODEL_OF_WIDTH, Embeds, read_embeds, write_imported_metrics
 from tasks.git.checkout import commit_of, dvc_root, find_top

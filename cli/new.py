@@ -25,7 +25,8 @@ from conceptry.image_folder import is_junk, pair_captions
 from local.current_setup import installation_if_any
 from tasks import training
 from tasks.dvc import add_images, add_to_pipeline
-from tasks.git.checkout import dvc_root, find_top, registries_below
+from tasks.extras import install_command
+from tasks.git.checkout import BASE_MODEL, dvc_root, find_top, registries_below, setting_of
 from tasks.records.photos import looks_like_image
 from tasks.tokens import initializer_problem
 
@@ -34,6 +35,10 @@ IMAGE_SUFFIXES = (
     ".heif", ".ppm", ".pgm", ".dng",
 )  # fmt: skip
 """Endings of images; other files are images by their content."""
+
+_UNCHECKED = (
+    "whether {} can draw such images was not checked, which needs TensorFlow (`{}`); its training checks it first"
+)
 
 
 @dataclass(frozen=True)
@@ -83,7 +88,11 @@ def command(
     init: Annotated[str, typer.Option("--init", help="What to start from: a known word, up to four, or a version.")],
     style: Annotated[bool, typer.Option("--style", help="The images share a style, not a thing.")] = False,
     base_model: Annotated[
-        str | None, typer.Option("--base-model", help="The base model: tiny or sd-v1-4; asked for on a terminal.")
+        str | None,
+        typer.Option(
+            "--base-model",
+            help="The base model: tiny or sd-v1-4. Without it that of `conceptry init`; else asked for on a terminal.",
+        ),
     ] = None,
     check: Annotated[bool, typer.Option("--check/--no-check", help="Whether to read every image.")] = True,
     root: Root = None,
@@ -93,7 +102,7 @@ def command(
     Every image is read, and what cannot be trained is refused: a damaged or blank image, an initializer that the base
     model does not know, or images that it cannot draw. Nothing is committed or pushed; the next commands are printed.
     """
-    base_model = base_model or ask_base_model()
+    base_model = base_model or setting_of(Path.cwd(), BASE_MODEL) or ask_base_model()
     new = NewConcept(name, images, token, init, "style" if style else "object", base_model)
 
     def check_images(spec: ConceptSpec, folder: Path) -> tuple[str, ...]:
@@ -104,7 +113,10 @@ def command(
                 f"initializer_token: {problem}", concept=name, next_step="pass another one with --init"
             )
         report = image_checks.check(name, spec, folder, base_dir)
-        return report.judged_by(spec.training.held_out), *report.warnings
+        unchecked = (
+            () if image_checks.is_drawing_checked(spec) else (_UNCHECKED.format(base_model, install_command("all")),)
+        )
+        return report.judged_by(spec.training.held_out), *report.warnings, *unchecked
 
     describe(add_concept(Path.cwd(), new, check_images if check else None))
 
@@ -218,7 +230,7 @@ def _to_commit(top: Path, folder: Path, pipeline: Path | None) -> tuple[str, ...
 def _top(start: Path) -> Path:
     top = find_top(start)
     if dvc_root(top) is None:
-        next_step = "run `dvc init` and `dvc remote add -d NAME URL` there first"
+        next_step = "run `conceptry init` there first"
         if below := registries_below(top):
             next_step = f"change to {below[0]}, which has concepts"
         raise ConceptryError(f"{top} has no DVC", next_step=next_step)

@@ -21,8 +21,8 @@ from conceptry.version import LiveConcept, Version
 from conceptry.version_ref import VersionRef
 from flows.reconcile import Comparison, current_comparison
 from local.console import out
+from local.current_setup import open_running
 from local.prefect_settings import prefect_of
-from local.servers import open_running
 from tasks import git
 from tasks.git.checkout import branch_of, find_top
 from tasks.git.commit_file import commit_file, commit_on_branch, has_commit, uncommitted

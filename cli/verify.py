@@ -27,10 +27,10 @@ from conceptry.version import LiveConcept, Manifest, Version
 from conceptry.version_ref import VersionRef
 from flows.drift import find_edits
 from local.console import out
-from local.servers import open_running
+from local.current_setup import open_running
 from tasks import dvc, git, hub, training
 from tasks.file_io import file_digest
-from tasks.git.tasks import read_desired
+from tasks.git.desired_concepts import read_desired
 from tasks.hub.ownership import GITATTRIBUTES
 from tasks.hub.repo_versions import version_of
 from tasks.hub.session import MANIFEST

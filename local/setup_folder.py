@@ -133,6 +133,8 @@ class Setup:
     `prefect_auth` is the auth string of the Prefect server, made when it first starts; a server of an earlier release
     has none. A login in `repo` is moved to `repo_login`, so that the address can be printed.
 
+    `base_dir` is the folder of base model weights; empty for the one that the environment names.
+
     `root` is the folder when the file was written, which is another one after it was moved. `installation` is the id of
     the installation, kept when the folder is moved or the Hub gets another port; it is for the account, the repository
     and the branch in `named`, and another one once they are edited.
@@ -154,6 +156,7 @@ class Setup:
     vertex_port: int = VERTEX_PORT
     cloud_port: int = CLOUD_PORT
     storage_port: int = STORAGE_PORT
+    base_dir: str = ""
     root: str = ""
     installation: str = ""
     named: str = ""
@@ -182,7 +185,8 @@ class Setup:
 
     def moved_to(self, root: Path) -> Setup:
         """Return the set-up with its paths as they are after its folder was moved to `root`, and with the same id."""
-        moved = replace(self, repo=moved_path(self.repo, self.root, root))
+        base_dir = moved_path(self.base_dir, self.root, root) if self.base_dir else ""
+        moved = replace(self, repo=moved_path(self.repo, self.root, root), base_dir=base_dir)
         return replace(moved, named=moved.naming)
 
     @property
@@ -228,6 +232,7 @@ class Setup:
             "results_bucket": None,
             # Its Prefect server is its own.
             "deployment_suffix": "",
+            **({"base_dir": Path(self.base_dir)} if self.base_dir else {}),
         }
 
     def vertex_settings(self) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import posixpath
+import re
 import tempfile
 from collections.abc import Iterable
 from contextlib import suppress
@@ -26,6 +27,7 @@ from tasks.dvc.committed_remote import CommittedRemote
 from tasks.dvc.deadlines import call_within
 from tasks.dvc.moved_remote import path_today
 from tasks.dvc.remote_guard import CREDENTIALS, check_remote
+from tasks.extras import install_command
 from tasks.mirror_objects import commit_at, look_up, open_mirror
 
 CONFIG = ".dvc/config"
@@ -39,6 +41,8 @@ OPEN_TIMEOUT = 60.0
 # Libraries whose exceptions, besides OSError, are storage failures; other exceptions are bugs and stay untranslated.
 _CLIENTS = {"aiohttp", "requests", "urllib3", "gcsfs", "google", "botocore", "azure", "asyncssh", "fsspec"}
 _DENIED = (401, 403)
+# In DVC's words: "s3 is supported, but requires 'dvc-s3' to be installed".
+_PLUG_IN = re.compile(r"(?<=requires ')dvc-[a-z0-9]+(?=' to be installed)")
 
 
 @dataclass(frozen=True)
@@ -146,13 +150,18 @@ def open_remote(mirror: Mirror, revision: str, name: str | None = None) -> Remot
         return found if isinstance(found, Remote) else _committed(found, mirror, revision, config)
     except TimeoutError:
         failed = TransientError(f"the DVC remote could not be opened within {OPEN_TIMEOUT:.0f} s", file=place)
-    except (RemoteMissingDepsError, ImportError) as error:
-        step = "install it in the environment of Conceptry, on every worker"
-        failed = SettingsError(str(error), file=place, next_step=step)
-    except (DvcException, ConfigError) as error:
-        failed = SettingsError(str(error), file=place, next_step="correct the file and commit it")
+    except (DvcException, ConfigError, RemoteMissingDepsError, ImportError) as error:
+        failed = _unusable(error, place)
     # Outside of the handler: errors of DVC carry its configuration.
     raise failed
+
+
+def _unusable(error: Exception, place: str) -> SettingsError:
+    """Return why DVC does not open a remote; a plug-in that is not installed, with the command that installs it."""
+    if plug_in := _PLUG_IN.search(str(error)):
+        step = f"run `{install_command('all', also=plug_in[0])}`"
+        return SettingsError(f"the remote needs {plug_in[0]}, which is not installed", file=place, next_step=step)
+    return SettingsError(str(error), file=place, next_step="correct the file and commit it")
 
 
 def _committed(found: RelativePath, mirror: Mirror, revision: str, config: str) -> CommittedRemote:

@@ -9,6 +9,8 @@ from conceptry.mirror import Mirror
 from conceptry.settings import OriginSettings
 from tasks.processes import run_to_end
 
+BASE_MODEL = "conceptry.baseModel"
+"""Setting in git's configuration of a clone: the base model that `conceptry new` proposes."""
 # Seconds; git reads the working tree only.
 _TIMEOUT = 60.0
 _SPEC = "concept.yaml"
@@ -79,6 +81,17 @@ def _within_clone(start: Path) -> list[Path]:
     raise SettingsError(
         f"{start} is in no git repository", next_step="change to your clone of the concepts' repository"
     )
+
+
+def top_of(folder: Path) -> Path | None:
+    """Return the top of the git working tree around a folder; None if there is none."""
+    top = _git(folder, "rev-parse", "--show-toplevel")
+    return None if top is None else Path(top)
+
+
+def setting_of(folder: Path, name: str) -> str | None:
+    """Return a value of git's configuration as it applies in a folder; None if it is not set."""
+    return _git(folder, "config", "--get", name) if folder.is_dir() else None
 
 
 def origin_of(start: Path) -> str:

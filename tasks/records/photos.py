@@ -12,12 +12,12 @@ import threading
 import warnings
 import zlib
 from dataclasses import dataclass
+from typing import cast
 
-import numpy as np
-import pillow_heif
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from conceptry.errors import ImageError
+from tasks.records.heif import register_heif_opener
 
 # Decoders that run in this process. Pillow has others, some of which start external programs (EPS).
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF", "JPEG2000", "PPM")
@@ -106,7 +106,7 @@ def _raw(kind: str | None, file: str) -> ImageError:
 
 def _open(data: bytes) -> Image.Image:
     """Open an image without decoding it; a JPEG also if it declares more pixels than Pillow allows."""
-    pillow_heif.register_heif_opener()
+    register_heif_opener()
     if not data.startswith(b"\xff\xd8"):
         return Image.open(io.BytesIO(data), formats=FORMATS)
     with _PILLOW:
@@ -208,7 +208,7 @@ def _to_rgb(image: Image.Image, notes: list[str], file: str) -> Image.Image:
     image = image.convert("RGB")
     if alpha is not None:
         image = Image.composite(image, Image.new("RGB", image.size, "white"), alpha)
-        if np.asarray(image).min() >= _BLANK:
+        if min(low for low, _ in _extrema(image)) >= _BLANK:
             raise ImageError(
                 "is blank: what it shows is white, and transparent pixels become white",
                 file=file,
@@ -219,10 +219,17 @@ def _to_rgb(image: Image.Image, notes: list[str], file: str) -> Image.Image:
 
 def _from_16_bit(image: Image.Image) -> Image.Image:
     """Scale 16-bit grey to 8 bits; Pillow's `convert` would clip it."""
-    values = np.asarray(image.convert("I"))
-    if values.min() < 0 or values.max() > 65535:
+    values = image.convert("I")
+    [(low, high)] = _extrema(values)
+    if low < 0 or high > 65535:
         raise ValueError("32-bit integer pixels have no defined range: save it with 8 or 16 bits")
-    return Image.fromarray(((values + 128) // 257).astype(np.uint8), "L")
+    # (value + 128) // 257: Pillow cuts off the fraction, and the half keeps whole numbers off its edge.
+    return values.point(lambda value: value * (1 / 257) + 128.5 / 257).convert("L")
+
+
+def _extrema(image: Image.Image) -> list[tuple[float, float]]:
+    """Return the lowest and highest value of each band."""
+    return [cast(tuple[float, float], band.getextrema()) for band in image.split()]
 
 
 def _to_srgb(image: Image.Image, icc: bytes, notes: list[str]) -> Image.Image:

@@ -14,7 +14,7 @@ from conceptry.settings import Settings
 from flows.current_installation import build_installation
 from tasks import git
 from tasks.git.concept_history import edits
-from tasks.git.tasks import read_desired
+from tasks.git.desired_concepts import read_desired
 
 
 def run(folder: Path, *arguments: str, given: bytes = b"") -> str:
