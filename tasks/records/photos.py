@@ -7,17 +7,16 @@ The trainer crops, not this module. An unusable file raises `ImageError`; a doub
 from __future__ import annotations
 
 import io
-import struct
 import threading
 import warnings
-import zlib
 from dataclasses import dataclass
 
 import numpy as np
 import pillow_heif
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from conceptry.errors import ImageError
+from tasks.records.colours import BROKEN, to_srgb
 
 # Decoders that run in this process. Pillow has others, some of which start external programs (EPS).
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF", "JPEG2000", "PPM")
@@ -40,11 +39,6 @@ _UNSUPPORTED = {b"qt  ": "QuickTime video", b"isom": "MP4 video", b"mp41": "MP4 
 _DNG_VERSION, _SUBFILE_TYPE, _SUB_IFDS = 50706, 254, 330
 """Tags of TIFF files: https://helpx.adobe.com/camera-raw/digital-negative.html and TIFF 6.0."""
 _RAW_STARTS = {b"IIRO": "ORF", b"IIRS": "ORF", b"MMOR": "ORF", b"IIU\0": "RW2", b"FUJI": "RAF", b"FOVb": "X3F"}
-# Exceptions of Pillow's decoders on damaged bytes, besides its own classes.
-_BROKEN = (
-    OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, ArithmeticError, AttributeError, MemoryError,
-    RuntimeError, struct.error, zlib.error,
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -85,7 +79,7 @@ def normalise(data: bytes, file: str, resolution: int) -> Photo:
         raise _unreadable(data, file) from error
     except Image.DecompressionBombError as error:
         raise _too_large("declares an excessive size", file) from error
-    except _BROKEN as error:
+    except BROKEN as error:
         raise ImageError(
             f"is damaged or truncated ({error})", file=file, next_step="export it again, or remove it"
         ) from error
@@ -187,25 +181,15 @@ def _frames(image: Image.Image) -> list[str]:
 def _upright(image: Image.Image, notes: list[str]) -> Image.Image:
     try:
         return ImageOps.exif_transpose(image)
-    except _BROKEN:
+    except BROKEN:
         notes.append("has damaged EXIF data; check that it is upright")
         return image
 
 
 def _to_rgb(image: Image.Image, notes: list[str], file: str) -> Image.Image:
     """Convert an image of any mode to 8-bit sRGB, with transparency on white."""
-    icc = image.info.get("icc_profile")
-    if image.mode == "F":
-        raise ValueError("32-bit float pixels have no defined range: save it with 8 or 16 bits")
-    if image.mode.startswith("I"):
-        image = _from_16_bit(image)
     alpha = image.convert("RGBA").getchannel("A") if image.has_transparency_data else None
-    # A colour profile describes the mode without palette and alpha.
-    if image.mode not in ("L", "RGB", "CMYK", "LAB", "YCbCr"):
-        image = image.convert("L" if image.mode in ("1", "LA", "La") else "RGB")
-    if icc:
-        image = _to_srgb(image, icc, notes)
-    image = image.convert("RGB")
+    image = to_srgb(image, notes)
     if alpha is not None:
         image = Image.composite(image, Image.new("RGB", image.size, "white"), alpha)
         if np.asarray(image).min() >= _BLANK:
@@ -215,32 +199,6 @@ def _to_rgb(image: Image.Image, notes: list[str], file: str) -> Image.Image:
                 next_step="put it on a coloured ground, or remove it",
             )
     return image
-
-
-def _from_16_bit(image: Image.Image) -> Image.Image:
-    """Scale 16-bit grey to 8 bits; Pillow's `convert` would clip it."""
-    values = np.asarray(image.convert("I"))
-    if values.min() < 0 or values.max() > 65535:
-        raise ValueError("32-bit integer pixels have no defined range: save it with 8 or 16 bits")
-    return Image.fromarray(((values + 128) // 257).astype(np.uint8), "L")
-
-
-def _to_srgb(image: Image.Image, icc: bytes, notes: list[str]) -> Image.Image:
-    try:
-        profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
-        if "sRGB" in ImageCms.getProfileDescription(profile):
-            return image
-        space = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK", "Lab": "LAB"}.get(profile.profile.xcolor_space.strip())
-        if space == "RGB" and image.mode in ("L", "YCbCr"):
-            image = image.convert("RGB")
-        if space != image.mode:
-            notes.append("has a colour profile for another colour mode; it is ignored")
-            return image
-        converted = ImageCms.profileToProfile(image, profile, ImageCms.createProfile("sRGB"), outputMode="RGB")
-    except (ImageCms.PyCMSError, OSError):
-        notes.append("has a damaged colour profile; it is ignored")
-        return image
-    return converted if converted is not None else image
 
 
 def _resize(image: Image.Image, resolution: int, notes: list[str]) -> Image.Image:
