@@ -104,7 +104,7 @@ def command(
                 f"initializer_token: {problem}", concept=name, next_step="pass another one with --init"
             )
         report = image_checks.check(name, spec, folder, base_dir)
-        return report.judged_by(spec.training.held_out), *report.warnings
+        return report.judged_by(spec.training.held_out), *report.warnings, *report.notes
 
     describe(add_concept(Path.cwd(), new, check_images if check else None))
 

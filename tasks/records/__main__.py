@@ -58,6 +58,8 @@ def _run(options: argparse.Namespace) -> None:
     report = build_records(images, options.output, resolution)
     for warning in report.warnings:
         print(f"warning: {warning}", file=sys.stderr)
+    for note in report.notes:
+        print(f"note: {note}", file=sys.stderr)
     print(f"{report.count} images in {options.output}")
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from conceptry.errors import ImageError
 from conceptry.image_folder import is_junk, pair_captions
 from tasks.records.caption_lists import caption_in, read_caption_lists
+from tasks.records.crops import crop_note
 from tasks.records.duplicates import Print, find_duplicates
 from tasks.records.photos import normalise
 from trainer.data import records
@@ -24,11 +25,19 @@ _MAX_CAPTION = 1_000
 
 @dataclass(frozen=True)
 class RecordsReport:
-    """Number of images in a records folder, how many of them look different, and warnings, one sentence each."""
+    """What a records folder was made of.
+
+    Attributes:
+        count: Number of images.
+        different: How many of them look different.
+        warnings: What is doubtful about single images, a sentence each.
+        notes: What is worth knowing about all of them, a sentence each.
+    """
 
     count: int
     different: int
     warnings: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
     def held_out(self, wanted: int | None) -> int:
         """Return how many images a training holds out; `wanted` is `training.held_out`."""
@@ -50,6 +59,14 @@ class RecordsReport:
     def is_judged(self, wanted: int | None) -> bool:
         """Whether the gate will have anything to judge by; `wanted` is `training.held_out`."""
         return self.held_out(wanted) > 0 or (wanted != 0 and self.different == 2)
+
+
+@dataclass(frozen=True)
+class _Written:
+    """An image that is in the records, and its width and height in pixels."""
+
+    print: Print
+    size: tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -79,12 +96,13 @@ def build_records(images_dir: Path, destination: Path, resolution: int) -> Recor
     try:
         whole = scratch / "new"
         whole.mkdir()
-        prints = _write(images_dir, images, whole, resolution, warnings)
+        written = _write(images_dir, images, whole, resolution, warnings)
         _swap_in(whole, destination, scratch / "old")
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    different = len(set(alike_groups([one.look for one in prints])))
-    return RecordsReport(len(images), different, tuple(warnings))
+    different = len(set(alike_groups([one.print.look for one in written])))
+    note = crop_note((one.print.file, *one.size) for one in written)
+    return RecordsReport(len(images), different, tuple(warnings), (note,) if note else ())
 
 
 def _look_through(images_dir: Path) -> tuple[list[_Image], list[str]]:
@@ -120,12 +138,12 @@ def _checked(caption: str, file: str) -> str:
 
 def _write(
     images_dir: Path, images: Iterable[_Image], folder: Path, resolution: int, earlier: list[str]
-) -> list[Print]:
+) -> list[_Written]:
     """Write the records and their summary, with one image in memory at a time; add warnings to the earlier ones."""
     summary: list[Mapping[str, object]] = []
     warnings: list[str] = []
     errors: list[ImageError] = []
-    prints: list[Print] = []
+    written: list[_Written] = []
 
     def rows() -> Iterator[records.Record]:
         for image in images:
@@ -136,18 +154,18 @@ def _write(
                 continue
             width, height = photo.image.size
             warnings.extend(f"{image.file}: {warning}" for warning in photo.warnings)
-            prints.append(Print.of(photo.image, image.file, image.md5))
+            written.append(_Written(Print.of(photo.image, image.file, image.md5), photo.image.size))
             summary.append({"file": image.file, "md5": image.md5, "width": width, "height": height})
             yield records.Record(photo.png(), width, height, image.md5, image.file, image.caption)
 
     records.write(folder / records.SHARD, rows())
     if errors:
         raise _together(errors)
-    warnings += find_duplicates(prints)
+    warnings += find_duplicates(one.print for one in written)
     text = json.dumps({"resolution": resolution, "images": summary, "warnings": warnings}, indent=2, ensure_ascii=False)
     (folder / records.SUMMARY).write_text(f"{text}\n", encoding="utf-8")
     earlier += warnings
-    return prints
+    return written
 
 
 def _together(errors: list[ImageError]) -> ImageError:

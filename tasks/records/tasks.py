@@ -14,6 +14,6 @@ def write_records(run: RunFolder, job: TrainingJob) -> int:
     made = build_records(run.images, run.records, job.resolution)
     logger = get_run_logger()
     logger.info("%s: %s", job.name, made.judged_by(job.spec.training.held_out))
-    for warning in made.warnings:
+    for warning in (*made.warnings, *made.notes):
         logger.warning("%s: %s", job.name, warning)
     return made.count
