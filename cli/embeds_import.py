@@ -1,4 +1,4 @@
-"""`conceptry import`: publish vectors that were learned elsewhere as a concept's version.
+"""Publication of vectors that were learned elsewhere as a concept's version.
 
 The version is published under the fingerprint of the concept in the working tree, before the user pushes it. After the
 push the plan finds the inputs published already and starts no training.
@@ -8,21 +8,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
-import typer
-from rich.console import Console
-from rich.syntax import Syntax
 from safetensors.numpy import save_file
 
 from cli.checkout_files import read_checkout
-from cli.new import Added, NewConcept, add_concept, commands
-from cli.options import Root
+from cli.new import Added, NewConcept, add_concept
 from conceptry.concept import PLACEHOLDER, ConceptSpec
 from conceptry.desired import DesiredConcept
 from conceptry.errors import ConceptryError, TransientError
@@ -31,11 +25,9 @@ from conceptry.gate import GateFinding, GateResult
 from conceptry.installation import Installation
 from conceptry.reasons import GateReason
 from conceptry.version import Version
-from local.console import out
-from local.servers import open_running
 from tasks import dvc, hub, training
-from tasks.embeds import BASE_MODEL_OF_WIDTH, Embeds, read_embeds, write_imported_metrics
-from tasks.git.checkout import commit_of, find_top
+from tasks.embeds import BASE_MODEL_OF_WIDTH, Embeds, write_imported_metrics
+from tasks.git.checkout import commit_of
 from tasks.hub.card import EMBEDS
 from tasks.processes import child_environment, python_module, run_to_end
 
@@ -51,55 +43,72 @@ class Imported:
     existed: bool
 
 
-def command(
-    source: Annotated[
-        Path,
-        typer.Argument(
-            help="File of diffusers, a web UI or the original textual_inversion (.safetensors, .bin, .pt), or a folder "
-            "of an sd-concepts-library repo.",
-            exists=True,
-        ),
-    ],
-    name: Annotated[str, typer.Option("--name", help="The concept: a folder under concepts/, created if missing.")],
-    token: Annotated[
-        str | None, typer.Option("--token", help='Its token, "<my-cat>"; default: that of the source.')
-    ] = None,
-    init: Annotated[
-        str | None, typer.Option("--init", help="A known word from which a later training would start.")
-    ] = None,
-    base_model: Annotated[
-        str | None, typer.Option("--base-model", help="tiny or sd-v1-4; default: by the vectors' width.")
-    ] = None,
-    images: Annotated[
-        Path | None, typer.Option("--images", help="Folder with its images, if any.", file_okay=False)
-    ] = None,
-    root: Root = None,
-) -> None:
-    """Publish vectors that were learned elsewhere as a concept's version, without a training."""
-    with open_running(root) as installation:
-        embeds = read_embeds(source)
-        width = embeds.rows.shape[1]
-        base_model = base_model or BASE_MODEL_OF_WIDTH.get(width)
-        if base_model is None:
-            known = ", ".join(f"{model} {size}" for size, model in BASE_MODEL_OF_WIDTH.items())
-            raise ConceptryError(f"vectors of width {width} fit no base model here ({known})", file=str(source))
-        top, added = find_top(Path.cwd()), None
-        if not (top / "concepts" / name).exists():
-            token = (token or placeholder_of(embeds.token or "") or f"<{name}>").lower()
-            kind = embeds.learnable_property
-            images = images or (embeds.images[0].parent if embeds.images else None)
-            new = NewConcept(name, images, token, init or kind, kind, base_model, len(embeds.rows))
-            added = add_concept(top, new)
-        done = publish_embeds(installation, top, name, embeds)
-    console = out()
-    word = "was published before" if done.existed else "is published"
-    what = f"[green]✓[/] {name} [bold]{done.version.name}[/] {word}"
-    many = f"{len(embeds.rows)} vectors" if len(embeds.rows) > 1 else "a vector"
-    console.print(f"{what}: {many} of width {width}.")
-    if added is not None and embeds.token not in (None, token):
-        console.print(f"Its token is {token}; the file says {embeds.token}.", markup=False)
-    if added is not None:
-        _what_next(added, console)
+@dataclass(frozen=True)
+class Wanted:
+    """Options of an import; what is None comes from the file.
+
+    Attributes:
+        token: Placeholder token of a new concept.
+        init: Its initializer.
+        base_model: Its base model.
+        images: Folder of its images.
+    """
+
+    token: str | None = None
+    init: str | None = None
+    base_model: str | None = None
+    images: Path | None = None
+
+
+def import_embeds(
+    installation: Installation, top: Path, name: str, embeds: Embeds, wanted: Wanted
+) -> tuple[Imported, Added | None]:
+    """Publish learned vectors as a version of a concept, which is added to the working tree if it is not there.
+
+    Args:
+        installation: Installation, for the Hub and the base model's weights.
+        top: Top of the working tree.
+        name: Name of the concept.
+        embeds: The vectors.
+        wanted: What the user asked for.
+
+    Returns:
+        The version, and what was added; None if the concept existed.
+
+    Raises:
+        SpecError: the name, the token or the concept's files have mistakes.
+        ConceptryError: the vectors fit no base model or do not match concept.yaml, or the text encoder could not be
+            written.
+        HubError, TransientError: the Hub refused, or could not be reached.
+    """
+    added = None
+    base_model = base_model_of(embeds, wanted)
+    if not (top / "concepts" / name).exists():
+        kind = embeds.learnable_property
+        images = wanted.images or (embeds.images[0].parent if embeds.images else None)
+        token = token_of(name, embeds, wanted)
+        new = NewConcept(name, images, token, wanted.init or kind, kind, base_model, len(embeds.rows))
+        added = add_concept(top, new)
+    return publish_embeds(installation, top, name, embeds), added
+
+
+def base_model_of(embeds: Embeds, wanted: Wanted) -> str:
+    """Return the base model for vectors of this width.
+
+    Raises:
+        ConceptryError: none has it.
+    """
+    width = embeds.rows.shape[1]
+    found = wanted.base_model or BASE_MODEL_OF_WIDTH.get(width)
+    if found is None:
+        known = ", ".join(f"{model} {size}" for size, model in BASE_MODEL_OF_WIDTH.items())
+        raise ConceptryError(f"vectors of width {width} fit no base model here ({known})", file=str(embeds.file))
+    return found
+
+
+def token_of(name: str, embeds: Embeds, wanted: Wanted) -> str:
+    """Return the placeholder token of a new concept."""
+    return (wanted.token or placeholder_of(embeds.token or "") or f"<{name}>").lower()
 
 
 def placeholder_of(token: str) -> str | None:
@@ -130,7 +139,7 @@ def publish_embeds(installation: Installation, top: Path, name: str, embeds: Emb
     known = hub.find_version(session, name, fingerprint)
     if known is not None:
         return Imported(known, existed=True)
-    source = {"source": embeds.file.name, "sha256": sha256(embeds.file.read_bytes()).hexdigest()}
+    source = {"source": embeds.file.name, "sha256": embeds.sha256}
     with TemporaryDirectory(prefix="conceptry-import-") as folder:
         trained = Path(folder) / "trained"
         _write_trained(trained, spec, embeds.rows, base_dir=installation.base_dir, source=source)
@@ -198,15 +207,3 @@ def _write_trained(
             f"the text encoder could not be written: {last}",
             next_step=f"the vectors must fit {spec.base_model}, and its weights must be there (CONCEPTRY_BASE_DIR)",
         )
-
-
-def _what_next(added: Added, console: Console) -> None:
-    console.print("\nReview concept.yaml (a change of a training key would start a training), then:\n")
-    console.print(
-        Syntax(
-            commands(added, "the watcher serves it, without a training"),
-            "bash",
-            background_color="default",
-            word_wrap=True,
-        )
-    )
