@@ -170,7 +170,7 @@ def check(name: str, spec: ConceptSpec, images: Path, base_dir: Path | None) -> 
     resolution = spec.resolution or training.base_model(spec.base_model).resolution
     with tempfile.TemporaryDirectory(prefix="conceptry-images-") as folder:
         made = Path(folder) / "records"
-        report = records.build_records(images, made, resolution)
+        report = records.build_records(images, made, resolution, mask=spec.training.mask)
         config = trainer_config(spec)
         if spec.initial_version is not None:  # its words are known to the Hub only
             config["initializer_token"] = spec.learnable_property

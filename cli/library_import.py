@@ -57,8 +57,9 @@ class Outcome:
 
 def find_concepts(folder: Path) -> tuple[Path, ...]:
     """Return the folders in a folder that hold a learned concept, or parts of one, by name."""
-    each = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-    return tuple(path for path in each if is_embeds_folder(path) or _has_parts(path))
+    each = (path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    found = (path for path in each if is_embeds_folder(path) or _has_parts(path))
+    return tuple(sorted(found, key=lambda path: (path.name.casefold(), path.name)))
 
 
 def import_library(installation: Installation, top: Path, folders: Sequence[Path], wanted: Wanted) -> int:
@@ -164,8 +165,9 @@ def _summarise(console: Console, outcomes: Sequence[Outcome]) -> None:
     counts = Counter(one.result for one in outcomes)
     console.print(f"\n{', '.join(f'{counts[result]} {result}' for result in _STYLES if counts[result])}.")
     if counts["failed"] or counts["not tried"]:
-        console.print("The same command tries those again, and leaves the published ones as they are.")
+        console.print("The same command tries those again, and leaves the published ones as they are.", soft_wrap=True)
     if counts["published"]:
-        console.print("\nReview the concept.yaml files (a change of a training key would start a training), then:\n")
+        words = "\nReview the concept.yaml files (a change of a training key would start a training), then:\n"
+        console.print(words, soft_wrap=True)
         lines = ("git add concepts", f'git commit -m "Import {counts["published"]} concepts"', "dvc push", "git push")
         console.print("\n".join(lines), markup=False)

@@ -16,6 +16,7 @@ from conceptry.image_folder import is_junk, pair_captions
 from tasks.records.caption_lists import caption_in, read_caption_lists
 from tasks.records.crops import crop_note
 from tasks.records.duplicates import Print, find_duplicates
+from tasks.records.masks import mask_note
 from tasks.records.photos import normalise
 from trainer.data import records
 from trainer.data.held_out import alike_groups, held_out_count
@@ -63,10 +64,11 @@ class RecordsReport:
 
 @dataclass(frozen=True)
 class _Written:
-    """An image that is in the records, and its width and height in pixels."""
+    """An image that is in the records, its width and height in pixels, and whether part of it is transparent."""
 
     print: Print
     size: tuple[int, int]
+    transparent: bool
 
 
 @dataclass(frozen=True)
@@ -76,15 +78,17 @@ class _Image:
     caption: str
 
 
-def build_records(images_dir: Path, destination: Path, resolution: int) -> RecordsReport:
+def build_records(images_dir: Path, destination: Path, resolution: int, *, mask: str | None = None) -> RecordsReport:
     """Write the images under `images_dir` to TFRecords in `destination`, with a shorter side of `resolution` pixels.
 
     Records are sorted by the md5 of the image file, so that the same images give the same bytes, whatever their names.
     A text file beside an image (`cat.txt` or `cat.caption` beside `cat.jpg`) is its caption. The folder appears
-    complete or not at all, and replaces an older one.
+    complete or not at all, and replaces an older one. With `mask` "alpha" (`training.mask`) the alpha channels are
+    stored as masks.
 
     Raises:
-        ImageError: there is no image, or some cannot be used; one message names all of them.
+        ImageError: there is no image, some cannot be used, or masks are asked for and none is transparent; one message
+            names all of them.
     """
     if not images_dir.is_dir():
         raise ImageError("is not a folder", file=str(images_dir), next_step="pass the folder that contains the images")
@@ -96,13 +100,16 @@ def build_records(images_dir: Path, destination: Path, resolution: int) -> Recor
     try:
         whole = scratch / "new"
         whole.mkdir()
-        written = _write(images_dir, images, whole, resolution, warnings)
+        written = _write(images_dir, images, whole, resolution, warnings=warnings, masked=mask is not None)
         _swap_in(whole, destination, scratch / "old")
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     different = len(set(alike_groups([one.print.look for one in written])))
-    note = crop_note((one.print.file, *one.size) for one in written)
-    return RecordsReport(len(images), different, tuple(warnings), (note,) if note else ())
+    notes = [
+        crop_note((one.print.file, *one.size) for one in written),
+        mask_note({one.print.file: one.transparent for one in written}, masked=mask is not None),
+    ]
+    return RecordsReport(len(images), different, tuple(warnings), tuple(note for note in notes if note))
 
 
 def _look_through(images_dir: Path) -> tuple[list[_Image], list[str]]:
@@ -137,34 +144,37 @@ def _checked(caption: str, file: str) -> str:
 
 
 def _write(
-    images_dir: Path, images: Iterable[_Image], folder: Path, resolution: int, earlier: list[str]
+    images_dir: Path, images: Iterable[_Image], folder: Path, resolution: int, *, warnings: list[str], masked: bool
 ) -> list[_Written]:
-    """Write the records and their summary, with one image in memory at a time; add warnings to the earlier ones."""
+    """Write the records and their summary, with one image in memory at a time; add to the warnings."""
     summary: list[Mapping[str, object]] = []
-    warnings: list[str] = []
+    found: list[str] = []
     errors: list[ImageError] = []
     written: list[_Written] = []
 
     def rows() -> Iterator[records.Record]:
         for image in images:
             try:
-                photo = normalise((images_dir / image.file).read_bytes(), image.file, resolution)
+                data = (images_dir / image.file).read_bytes()
+                photo = normalise(data, image.file, resolution, masked=masked)
             except ImageError as error:
                 errors.append(error)
                 continue
             width, height = photo.image.size
-            warnings.extend(f"{image.file}: {warning}" for warning in photo.warnings)
-            written.append(_Written(Print.of(photo.image, image.file, image.md5), photo.image.size))
+            found.extend(f"{image.file}: {warning}" for warning in photo.warnings)
+            look = Print.of(photo.image, image.file, image.md5)
+            written.append(_Written(look, photo.image.size, photo.opaque is not None))
             summary.append({"file": image.file, "md5": image.md5, "width": width, "height": height})
-            yield records.Record(photo.png(), width, height, image.md5, image.file, image.caption)
+            mask = photo.mask_png() if masked else b""
+            yield records.Record(photo.png(), width, height, image.md5, image.file, image.caption, mask)
 
     records.write(folder / records.SHARD, rows())
     if errors:
         raise _together(errors)
-    warnings += find_duplicates(one.print for one in written)
-    text = json.dumps({"resolution": resolution, "images": summary, "warnings": warnings}, indent=2, ensure_ascii=False)
+    found += find_duplicates(one.print for one in written)
+    text = json.dumps({"resolution": resolution, "images": summary, "warnings": found}, indent=2, ensure_ascii=False)
     (folder / records.SUMMARY).write_text(f"{text}\n", encoding="utf-8")
-    earlier += warnings
+    warnings += found
     return written
 
 

@@ -11,12 +11,12 @@ import threading
 import warnings
 from dataclasses import dataclass
 
-import numpy as np
 import pillow_heif
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from conceptry.errors import ImageError
 from tasks.records.colours import BROKEN, to_srgb
+from tasks.records.transparency import on_ground, opaque_part
 
 # Decoders that run in this process. Pillow has others, some of which start external programs (EPS).
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF", "JPEG2000", "PPM")
@@ -27,8 +27,6 @@ MAX_REDUCED = 300_000_000
 MIN_SIDE = 32
 # With a larger aspect ratio, an image resized by its shorter side could exceed the memory.
 MAX_ASPECT = 8
-# No channel of a blank image is darker anywhere.
-_BLANK = 245
 
 _PILLOW = threading.Lock()
 """Held while Pillow's limit of pixels, which is global, is another one."""
@@ -43,20 +41,35 @@ _RAW_STARTS = {b"IIRO": "ORF", b"IIRS": "ORF", b"MMOR": "ORF", b"IIU\0": "RW2", 
 
 @dataclass(frozen=True)
 class Photo:
-    """Normalised image (mode RGB, no metadata), and warnings about it."""
+    """Normalised image (mode RGB, no metadata), warnings about it, and what its alpha channel shows.
+
+    `opaque` (mode L, the size of the image) is 255 where it is opaque; None if nothing is transparent.
+    """
 
     image: Image.Image
     warnings: tuple[str, ...] = ()
+    opaque: Image.Image | None = None
 
     def png(self) -> bytes:
         """Return the PNG; the same pixels give the same bytes with the same release of Pillow."""
-        buffer = io.BytesIO()
-        self.image.save(buffer, "PNG", compress_level=6)
-        return buffer.getvalue()
+        return _png(self.image)
+
+    def mask_png(self) -> bytes:
+        """Return the PNG of what is opaque; empty if all of it is."""
+        return b"" if self.opaque is None else _png(self.opaque)
 
 
-def normalise(data: bytes, file: str, resolution: int) -> Photo:
+def _png(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", compress_level=6)
+    return buffer.getvalue()
+
+
+def normalise(data: bytes, file: str, resolution: int, *, masked: bool = False) -> Photo:
     """Decode `data` and resize the shorter side to `resolution` pixels. `file` is for messages only.
+
+    Transparent pixels become white, so that the ground is the same everywhere. With `masked`, where the ground is not
+    learned, they become grey if what is opaque is mostly white.
 
     Raises:
         ImageError: the file is not a supported image, damaged, a decompression bomb, too small or too narrow.
@@ -72,7 +85,11 @@ def normalise(data: bytes, file: str, resolution: int) -> Photo:
                 _reduce(opened, resolution)
                 notes += _frames(opened)
                 opened.load()
-                image = _to_rgb(_upright(opened, notes), notes, file)
+                upright = _upright(opened, notes)
+                alpha = opaque_part(upright)
+                image = to_srgb(upright, notes)
+                if alpha is not None:
+                    image = on_ground(image, alpha, file, notes, masked=masked)
     except ImageError:
         raise
     except UnidentifiedImageError as error:
@@ -83,7 +100,9 @@ def normalise(data: bytes, file: str, resolution: int) -> Photo:
         raise ImageError(
             f"is damaged or truncated ({error})", file=file, next_step="export it again, or remove it"
         ) from error
-    return Photo(_resize(image, resolution, notes), tuple(notes))
+    resized = _resize(image, resolution, notes)
+    opaque = None if alpha is None else alpha.resize(resized.size, Image.Resampling.BILINEAR)
+    return Photo(resized, tuple(notes), opaque)
 
 
 def _refuse_raw(image: Image.Image, file: str) -> None:
@@ -184,21 +203,6 @@ def _upright(image: Image.Image, notes: list[str]) -> Image.Image:
     except BROKEN:
         notes.append("has damaged EXIF data; check that it is upright")
         return image
-
-
-def _to_rgb(image: Image.Image, notes: list[str], file: str) -> Image.Image:
-    """Convert an image of any mode to 8-bit sRGB, with transparency on white."""
-    alpha = image.convert("RGBA").getchannel("A") if image.has_transparency_data else None
-    image = to_srgb(image, notes)
-    if alpha is not None:
-        image = Image.composite(image, Image.new("RGB", image.size, "white"), alpha)
-        if np.asarray(image).min() >= _BLANK:
-            raise ImageError(
-                "is blank: what it shows is white, and transparent pixels become white",
-                file=file,
-                next_step="put it on a coloured ground, or remove it",
-            )
-    return image
 
 
 def _resize(image: Image.Image, resolution: int, notes: list[str]) -> Image.Image:
