@@ -101,14 +101,14 @@ def build_records(images_dir: Path, destination: Path, resolution: int, *, mask:
         whole = scratch / "new"
         whole.mkdir()
         written = _write(images_dir, images, whole, resolution, warnings=warnings, masked=mask is not None)
+        notes = [
+            crop_note((one.print.file, *one.size) for one in written),
+            mask_note({one.print.file: one.transparent for one in written}, masked=mask is not None),
+        ]
         _swap_in(whole, destination, scratch / "old")
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     different = len(set(alike_groups([one.print.look for one in written])))
-    notes = [
-        crop_note((one.print.file, *one.size) for one in written),
-        mask_note({one.print.file: one.transparent for one in written}, masked=mask is not None),
-    ]
     return RecordsReport(len(images), different, tuple(warnings), tuple(note for note in notes if note))
 
 

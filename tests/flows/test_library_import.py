@@ -85,7 +85,7 @@ def test_a_folder_of_concepts_is_imported_and_resumed(
     # What failed is put right, another folder comes, and one changes under a name that is taken.
     save_file({"<too-wide>": np.full((1, 96), 0.02, "float32")}, library / "too-wide" / "learned_embeds.safetensors")
     save_file({"<cat-toy>": np.full((1, 96), 0.03, "float32")}, library / "Cat_Toy" / "learned_embeds.safetensors")
-    (library / "moebius").rename(library / "cat-toy ")
+    (library / "moebius").rename(library / "Cat_Toy_")
     add(library, "moebius", "<another>")
     add(library, "zebra", "<moebius>")
     failed = import_library(world.installation, world.clone, find_concepts(library), Wanted(init="circle"))

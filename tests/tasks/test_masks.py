@@ -95,7 +95,8 @@ def test_pictures_without_transparency_are_named(images: Path, tmp_path: Path) -
         (images / name).unlink()
     Image.new("RGBA", (80, 80), (90, 20, 130, 255)).save(images / "d.png")
     with pytest.raises(ImageError, match=r"no image has transparent pixels: c\.jpg, d\.png; cut the subject out"):
-        build_records(images, tmp_path / "records", 64, mask="alpha")
+        build_records(images, tmp_path / "refused", 64, mask="alpha")
+    assert not (tmp_path / "refused").exists()
     assert build_records(images, tmp_path / "records", 64).notes == ()
 
 

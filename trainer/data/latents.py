@@ -113,7 +113,11 @@ def encode_views(
     side = config.resolution
     chosen = [(picture, _choose(picture.pixels, config.flips, rng)) for picture in found for _ in range(views)]
     crops = [view.of(picture.pixels, side) for picture, view in chosen]
-    masks = None if config.mask is None else np.stack([_mask(picture, view, side) for picture, view in chosen])
+    masks = (
+        None
+        if config.mask is None or not chosen
+        else np.stack([_mask(picture, view, side) for picture, view in chosen])
+    )
     mean, deviation = (np.zeros((len(crops), side // 8, side // 8, 4), "float32") for _ in range(2))
     captions = [picture.caption for picture in found for _ in range(views)]
     latents = Latents(mean, deviation, captions, dict(enumerate(crops)), encoder, mask=masks)
