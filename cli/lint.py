@@ -46,7 +46,7 @@ class Format(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """Error or warning in a file of the repository; `line` is from 1, or None."""
+    """Error, warning or note about a file of the repository; `line` is from 1, or None."""
 
     level: image_checks.Level
     file: str
@@ -74,7 +74,8 @@ def command(
     """
     findings = lint(find_top(Path.cwd()), installation_if_any(root), remote=remote)
     PRINTERS[form](findings)
-    raise typer.Exit(1 if any(finding.level == "error" or strict for finding in findings) else 0)
+    wrong = {"error", "warning"} if strict else {"error"}
+    raise typer.Exit(1 if any(finding.level in wrong for finding in findings) else 0)
 
 
 def lint(top: Path, installation: Installation | None, *, remote: bool = True) -> list[Finding]:
@@ -246,13 +247,15 @@ def _unreachable(checkout: Checkout, live: Live, name: str, release: str) -> Fin
 
 
 def _text(findings: list[Finding]) -> None:
-    styles = {"error": "red", "warning": "yellow"}
+    styles = {"error": "red", "warning": "yellow", "note": "cyan"}
     console = out()
     for finding in findings:
         console.print(Text(str(finding), style=styles[finding.level]), soft_wrap=True)
     errors = sum(finding.level == "error" for finding in findings)
-    warnings = len(findings) - errors
-    console.print(f"{_count(errors, 'error')}, {_count(warnings, 'warning')}." if findings else "No mistake found.")
+    warnings = sum(finding.level == "warning" for finding in findings)
+    console.print(
+        f"{_count(errors, 'error')}, {_count(warnings, 'warning')}." if errors or warnings else "No mistake found."
+    )
 
 
 def _count(number: int, thing: str) -> str:
@@ -268,7 +271,8 @@ def _github(findings: list[Finding]) -> None:
     for finding in findings:
         line = f",line={finding.line}" if finding.line else ""
         place = _property(finding.file)
-        sys.stdout.write(f"::{finding.level} file={place}{line}::{_escaped(finding.message)}\n")
+        level = "notice" if finding.level == "note" else finding.level
+        sys.stdout.write(f"::{level} file={place}{line}::{_escaped(finding.message)}\n")
 
 
 def _escaped(text: str) -> str:

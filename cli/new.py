@@ -19,9 +19,10 @@ from rich.text import Text
 
 from cli import image_checks
 from cli.options import Root
-from conceptry.concept import BASE_MODELS, ConceptSpec, check_name, check_unique_tokens, load_spec, spec_path
+from conceptry.concept import BASE_MODELS, ConceptSpec, check_name, load_spec, spec_path
 from conceptry.errors import ConceptryError, SpecError
 from conceptry.image_folder import is_junk, pair_captions
+from conceptry.unique_tokens import check_unique_tokens
 from local.current_setup import installation_if_any
 from tasks import training
 from tasks.dvc import add_images, add_to_pipeline
@@ -52,6 +53,7 @@ class NewConcept:
     learnable_property: str = "object"
     base_model: str = "tiny"
     num_vectors: int = 1
+    mask: bool = False
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,9 @@ def command(
             help="The base model: tiny or sd-v1-4. Without it that of `conceptry init`; else asked for on a terminal.",
         ),
     ] = None,
+    mask: Annotated[
+        bool, typer.Option("--mask", help="Learn what the alpha channels show only: training.mask: alpha.")
+    ] = False,
     check: Annotated[bool, typer.Option("--check/--no-check", help="Whether to read every image.")] = True,
     root: Root = None,
 ) -> None:
@@ -103,7 +108,7 @@ def command(
     model does not know, or images that it cannot draw. Nothing is committed or pushed; the next commands are printed.
     """
     base_model = base_model or setting_of(Path.cwd(), BASE_MODEL) or ask_base_model()
-    new = NewConcept(name, images, token, init, "style" if style else "object", base_model)
+    new = NewConcept(name, images, token, init, "style" if style else "object", base_model, mask=mask)
 
     def check_images(spec: ConceptSpec, folder: Path) -> tuple[str, ...]:
         installation = installation_if_any(root)
@@ -116,7 +121,7 @@ def command(
         unchecked = (
             () if image_checks.is_drawing_checked(spec) else (_UNCHECKED.format(base_model, install_command("all")),)
         )
-        return report.judged_by(spec.training.held_out), *report.warnings, *unchecked
+        return report.judged_by(spec.training.held_out), *report.warnings, *report.notes, *unchecked
 
     describe(add_concept(Path.cwd(), new, check_images if check else None))
 
@@ -196,7 +201,10 @@ def concept_yaml(new: NewConcept, *, schema: bool) -> str:
         lines += [f"# {ConceptSpec.model_fields[key].description}", f"{key}: {_yaml(value)}"]
     lines += ["", "# The other keys are optional. Each line shows the default; remove its # to change it.", ""]
     lines += _commented(ConceptSpec, skip=given.keys(), indent="")
-    return "\n".join(lines) + "\n"
+    text = "\n".join(lines) + "\n"
+    if new.mask:
+        text = text.replace("# training:", "training:").replace("#   mask: null", "  mask: alpha")
+    return text
 
 
 def describe(added: Added) -> None:

@@ -7,12 +7,13 @@ that says what to correct, so that an invalid file stops its own concept only.
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from conceptry.concept import ConceptSpec, check_name, check_unique_tokens, load_spec, spec_path
+from conceptry.concept import ConceptSpec, check_name, load_spec, spec_path
 from conceptry.dvc_file import LOCK, DvcOutput, read_dvc_file, read_lock
 from conceptry.errors import ConceptryError, Problem, SpecError
 from conceptry.git_address import without_login
 from conceptry.isolation import isolate, printable_name
 from conceptry.reasons import ActionReason
+from conceptry.unique_tokens import check_unique_tokens
 from conceptry.withdrawal import read_withdrawal
 
 
