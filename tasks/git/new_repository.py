@@ -21,6 +21,8 @@ IGNORED = "/.conceptry/"
 REMOTE = "storage"
 """Name of the DVC remote that is made."""
 SCHEMA = "concepts/concept.schema.json"
+WRITTEN = (".dvc", ".dvcignore", ".gitignore", SCHEMA)
+"""What is to be committed of it."""
 _TIMEOUT = 120.0
 
 

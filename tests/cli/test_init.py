@@ -45,6 +45,11 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for what in ("git repository", "DVC", f"DVC remote {folder}-images", "/.conceptry/ in .gitignore"):
         assert f"made: {what}" in said
     assert f"cd {folder}" in said
+    add = next(line for line in said.splitlines() if line.strip().startswith("git add"))
+    run(folder, *add.split())
+    assert run(folder, "git", "status", "--porcelain=v1", "--untracked-files=all").count("\n?? ") == 0
+    run(folder, "git", "commit", "--quiet", "-m", "Prepare for concepts")
+    assert "storage" in run(folder, "git", "show", "HEAD:.dvc/config")
     assert "conceptry new my-cat" in said
     return folder
 
