@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -16,7 +17,7 @@ from conceptry.concept import BASE_MODELS
 from conceptry.errors import SettingsError
 from local.setup_folder import LOCAL_OWNER
 from tasks.git.checkout import BASE_MODEL, setting_of
-from tasks.git.new_repository import NewRepository, Prepared, check_folder, default_remote, prepare
+from tasks.git.new_repository import WRITTEN, NewRepository, Prepared, check_folder, default_remote, prepare
 from tasks.weights_files import default_folder, missing_files
 
 
@@ -69,13 +70,15 @@ def describe(top: Path, prepared: Prepared, owner: str, base_model: str | None) 
     for note in prepared.notes:
         console.print("! ", note, style="yellow", sep="", markup=False)
     console.print("\nNext:\n")
-    for line in next_commands(top, owner, base_model):
+    for line in next_commands(top, owner, base_model, commit=bool(prepared.made)):
         console.print(f"  {line}", markup=False)
 
 
-def next_commands(top: Path, owner: str, base_model: str | None) -> list[str]:
-    """Return the commands from here to a first training."""
-    here = [] if top == Path.cwd() else [f"cd {top}"]
+def next_commands(top: Path, owner: str, base_model: str | None, *, commit: bool) -> list[str]:
+    """Return the commands from here to a first training; `commit` is whether there is something to commit."""
+    here = [] if top == Path.cwd() else [f"cd {shlex.quote(str(top))}"]
+    if commit:
+        here += [f"git add {' '.join(WRITTEN)}", 'git commit -m "Prepare for concepts"']
     first = 'conceptry new my-cat --images FOLDER --token "<my-cat>" --init cat'
     weights = base_model is not None and missing_files(base_model, default_folder())
     fetch = [f"conceptry base fetch --base-model {base_model}"] if weights else []

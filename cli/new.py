@@ -27,7 +27,7 @@ from local.current_setup import installation_if_any
 from tasks import training
 from tasks.dvc import add_images, add_to_pipeline
 from tasks.extras import install_command
-from tasks.git.checkout import BASE_MODEL, dvc_root, find_top, registries_below, setting_of
+from tasks.git.checkout import BASE_MODEL, dvc_root, find_top, has_origin, registries_below, setting_of
 from tasks.records.photos import looks_like_image
 from tasks.tokens import initializer_problem
 
@@ -66,6 +66,7 @@ class Added:
     captions: int
     to_commit: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    has_origin: bool = True
 
 
 @dataclass(frozen=True)
@@ -179,7 +180,9 @@ def add_concept(
         notes = (*notes, f"captions for images without their own come from {', '.join(chosen.caption_lists)}")
     if chosen.left_out:
         notes = (*notes, f"left out, because they are neither images nor captions of one: {', '.join(chosen.left_out)}")
-    return Added(new.name, folder.relative_to(top), len(chosen.images), len(chosen.captions), to_commit, notes)
+    return Added(
+        new.name, folder.relative_to(top), len(chosen.images), len(chosen.captions), to_commit, notes, has_origin(top)
+    )
 
 
 def concept_yaml(new: NewConcept, *, schema: bool) -> str:
@@ -219,13 +222,14 @@ def describe(added: Added) -> None:
 
 
 def commands(added: Added, why: str = "the watcher trains it") -> str:
-    """Return the next commands; `why` is the comment on the push."""
+    """Return the next commands; `why` is the comment on the last one: without an origin the clone itself is read."""
+    last = f"git push      # {why}"
     return "\n".join(
         [
             f"git add {' '.join(added.to_commit)}",
             f'git commit -m "Add {added.name}"',
             "dvc push      # the images; the watcher waits for them",
-            f"git push      # {why}",
+            *([last] if added.has_origin else []),
         ]
     )
 

@@ -93,7 +93,9 @@ class DesiredConcept:
         if self.remote_error is not None:
             return ActionReason.REMOTE_UNREACHABLE, f"the DVC remote could not be read: {self.remote_error}"
         if self.images is None:
-            cause = f"the images ({self.dvc_md5}) are in git but not in the DVC remote: {self._way_to_push()}"
+            # After `dvc add --no-commit` there is nothing to push, and `dvc push` says that all is well.
+            first = ", after `dvc add --no-commit` with `dvc commit` first" if self.origin is None else ""
+            cause = f"the images ({self.dvc_md5}) are in git but not in the DVC remote: {self._way_to_push()}{first}"
             return ActionReason.LISTING_NOT_PUSHED, cause
         if not self.missing:
             return None
@@ -105,7 +107,7 @@ class DesiredConcept:
     def _way_to_push(self) -> str:
         """Return what brings the images to the remote; `dvc push` leaves out what was imported."""
         if self.origin is None:
-            return "run `dvc push`, after `dvc add --no-commit` first `dvc commit`"
+            return "run `dvc push`"
         folder = images_path(self.name).removesuffix(".dvc")
         return (
             f"they were imported from {without_login(self.origin)}, and DVC does not push imports; make them your own: "

@@ -77,7 +77,8 @@ def install_command(extra: str | None = None, *, also: str | None = None) -> str
     requirement = shlex.quote(f"{name} @ {address}" if address else name)
     prefix = Path(sys.prefix)
     if (prefix / "uv-receipt.toml").is_file():
-        return f"uv tool install --force {f'--with {also} ' if also else ''}{requirement}"
+        # `dvc add` and `dvc push` are typed by users, too.
+        return f"uv tool install --force --with-executables-from dvc {f'--with {also} ' if also else ''}{requirement}"
     if (prefix / "pipx_metadata.json").is_file():
         return f"pipx inject {_NAME} {also}" if also else f"pipx install --force {requirement}"
     wanted = also or requirement

@@ -89,6 +89,11 @@ def top_of(folder: Path) -> Path | None:
     return None if top is None else Path(top)
 
 
+def has_origin(start: Path) -> bool:
+    """Whether the working tree around `start` has an `origin`."""
+    return _git(start, "remote", "get-url", "origin") is not None
+
+
 def setting_of(folder: Path, name: str) -> str | None:
     """Return a value of git's configuration as it applies in a folder; None if it is not set."""
     return _git(folder, "config", "--get", name) if folder.is_dir() else None

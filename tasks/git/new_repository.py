@@ -21,6 +21,8 @@ IGNORED = "/.conceptry/"
 REMOTE = "storage"
 """Name of the DVC remote that is made."""
 SCHEMA = "concepts/concept.schema.json"
+WRITTEN = (".dvc", ".dvcignore", ".gitignore", SCHEMA)
+"""What is to be committed of it."""
 _TIMEOUT = 120.0
 
 
@@ -117,6 +119,8 @@ def _notes(new: NewRepository, remote: str) -> list[str]:
     if plug_in and plug_in not in ("http", "https", "file") and not is_installed(f"dvc_{plug_in}"):
         command = install_command("gs") if plug_in == "gs" else install_command("all", also=f"dvc-{plug_in}")
         notes.append(f"that remote needs dvc-{plug_in}, which is not installed: {command}")
+    if shutil.which("dvc") is None:
+        notes.append(f"the program dvc is not on your PATH: {install_command()}")
     if setting_of(new.folder, "user.email") is None:
         notes.append('git does not know you yet: git config --global user.name "NAME", and user.email')
     return notes

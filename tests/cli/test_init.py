@@ -45,6 +45,11 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for what in ("git repository", "DVC", f"DVC remote {folder}-images", "/.conceptry/ in .gitignore"):
         assert f"made: {what}" in said
     assert f"cd {folder}" in said
+    add = next(line for line in said.splitlines() if line.strip().startswith("git add"))
+    run(folder, *add.split())
+    assert run(folder, "git", "status", "--porcelain=v1", "--untracked-files=all").count("\n?? ") == 0
+    run(folder, "git", "commit", "--quiet", "-m", "Prepare for concepts")
+    assert "storage" in run(folder, "git", "show", "HEAD:.dvc/config")
     assert "conceptry new my-cat" in said
     return folder
 
@@ -57,7 +62,9 @@ def test_a_first_concept_can_be_added_committed_and_pushed_to_the_remote(made: P
     for index in range(3):
         draw(*PAIRS[0], np.random.default_rng(index)).save(tmp_path / "pictures" / f"{index}.png")
     options = ("--images", tmp_path / "pictures", "--token", "<a>", "--init", "circle", "--no-check")
-    conceptry(folder, "new", "a", *options)
+    said = conceptry(folder, "new", "a", *options)
+    assert "dvc push" in said
+    assert "git push" not in said, "there is no origin: the clone itself is read"
     spec = (folder / "concepts" / "a" / "concept.yaml").read_text()
     assert spec.startswith("# yaml-language-server: $schema=../concept.schema.json")
     assert "\nbase_model: tiny\n" in spec

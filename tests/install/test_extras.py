@@ -44,8 +44,9 @@ def test_the_command_installs_the_same_from_the_same_place(prefix: Path, origin:
     noted(prefix, origin)
     assert install_command("all").endswith(f" {requirement}")
     (prefix / "uv-receipt.toml").write_text("")
-    assert install_command("all") == f"uv tool install --force {requirement}"
-    assert install_command("all", also="dvc-s3") == f"uv tool install --force --with dvc-s3 {requirement}"
+    assert install_command("all") == f"uv tool install --force --with-executables-from dvc {requirement}"
+    with_s3 = f"uv tool install --force --with-executables-from dvc --with dvc-s3 {requirement}"
+    assert install_command("all", also="dvc-s3") == with_s3
 
 
 def test_with_pipx_it_is_pipx(prefix: Path) -> None:

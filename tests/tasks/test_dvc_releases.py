@@ -14,7 +14,7 @@ HELD = {
     "import-url-no-download": "run `dvc update concepts/import-url-no-download/images.dvc`, commit it",
     "import-no-download": "run `dvc update concepts/import-no-download/images.dvc`, then `rm ",
 }
-ABSENT = {"uncommitted": "first `dvc commit`", "import": "DVC does not push imports; make them your own"}
+ABSENT = {"uncommitted": "with `dvc commit` first", "import": "DVC does not push imports; make them your own"}
 PUSHED = sorted(WAYS.keys() - {*HELD, *ABSENT})
 
 
