@@ -16,7 +16,7 @@ COPY pyproject.toml uv.lock ./
 ARG GPU=""
 # The packages first: they change less often than the code.
 RUN uv sync --frozen --no-install-project --no-default-groups --extra flows ${GPU:+--group gpu} --compile-bytecode
-COPY README.md LICENSE prefect.yaml ./
+COPY README.md LICENSE ./
 COPY cli cli
 COPY conceptry conceptry
 COPY flows flows

@@ -58,8 +58,8 @@ from flows.reconcile import compare
 from flows.rendering import space_of
 from flows.steps import DIRECT
 from local.child_process import answers, free_port
-from tasks.dvc.tasks import list_desired_images
-from tasks.git.tasks import read_desired
+from tasks.dvc.desired_images import list_desired_images
+from tasks.git.desired_concepts import read_desired
 from tasks.hub.card import render_unreleased
 from tasks.space import TEMPLATES_REVISION, render_space
 from tasks.training import base_model

@@ -23,19 +23,30 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
-        # Imported on failure only: `conceptry --help` needs none of them.
-        import httpx
-        from rich.console import Console
-
-        from conceptry.errors import ConceptryError
-
-        if isinstance(error, httpx.HTTPError):  # only Prefect's client uses httpx
-            from tasks.prefect_client import server_problem
-
-            error = server_problem(error)
-        if not isinstance(error, ConceptryError):
+        known = expected(error)
+        if known is None:
             raise
+        from rich.console import Console  # imported on failure only
+
         console = Console(stderr=True, soft_wrap=True, highlight=False)
         console.print("error:", style="bold red", end=" ")
-        console.print(str(error), markup=False)
+        console.print(str(known), markup=False)
         sys.exit(1)
+
+
+def expected(error: Exception) -> Exception | None:
+    """Return the error to print for an exception; None for a bug, whose traceback is printed.
+
+    Imported here: `conceptry --help` needs none of them.
+    """
+    from conceptry.errors import ConceptryError
+    from tasks.extras import extra_of, missing_extra
+
+    httpx = sys.modules.get("httpx")
+    if httpx is not None and isinstance(error, httpx.HTTPError):  # only Prefect's client uses httpx
+        from tasks.prefect_client import server_problem
+
+        return server_problem(error)
+    if isinstance(error, ModuleNotFoundError) and (extra := extra_of(error.name or "")):
+        return missing_extra("this command", extra, [error.name or ""])
+    return error if isinstance(error, ConceptryError) else None

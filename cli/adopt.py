@@ -10,7 +10,7 @@ import typer
 from cli.options import Root
 from conceptry.errors import ConceptryError
 from local.console import out
-from local.servers import open_running
+from local.current_setup import open_running
 from tasks import hub
 from tasks.locks import hold, run_id
 

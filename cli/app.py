@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from importlib.metadata import version
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from cli.requirements import check_installed
+
 COMMANDS = {
+    "init": ("cli.init", "Prepare a folder for concepts: git, DVC with a remote, and the schema for editors."),
     "new": (
         "cli.new",
         "Add a concept to this repository: concept.yaml, images, and their .dvc file.",
@@ -71,7 +75,12 @@ GROUPS = {
     ),
     "base": (
         "The base models that concepts are trained on.",
-        {"fetch": ("cli.base_fetch", "Download a base model's weights, each file checked by its sha256.")},
+        {
+            "fetch": ("cli.base_fetch", "Download a base model's weights, each file checked by its sha256."),
+            "ls": ("cli.base_ls", "List the base models, their folder, and which files are there."),
+            "verify": ("cli.base_verify", "Check the sha256 of every file that is there."),
+            "mirror": ("cli.base_mirror", "Copy the files to a folder or a bucket, for other machines."),
+        },
     ),
 }
 
@@ -79,12 +88,18 @@ GROUPS = {
 class LazyCommand(TyperCommand):
     """Command with name and summary, whose module is imported when it runs or prints its help."""
 
-    def __init__(self, name: str, module: str, summary: str) -> None:
+    def __init__(self, name: str, module: str, summary: str, group: str | None = None) -> None:
         super().__init__(name, help=summary, short_help=summary)
         self._module = module
+        self._path = f"{group} {name}" if group else name
 
     def load(self) -> Any:
-        """Import the module and return the command made from its function `command`."""
+        """Import the module and return the command made from its function `command`.
+
+        Raises:
+            MissingExtraError: the command needs an extra that is not installed.
+        """
+        check_installed(self._path)
         single = typer.Typer(
             context_settings=_CONTEXT, pretty_exceptions_enable=False, rich_markup_mode="rich", add_completion=False
         )
@@ -97,7 +112,7 @@ class LazyCommand(TyperCommand):
 
 
 def _group(name: str, text: str, commands: dict[str, tuple[str, str]]) -> TyperGroup:
-    lazy: dict[str, Any] = {one: LazyCommand(one, *about) for one, about in commands.items()}
+    lazy: dict[str, Any] = {one: LazyCommand(one, *about, group=name) for one, about in commands.items()}
     return TyperGroup(name=name, help=text, commands=lazy, no_args_is_help=True, context_settings=_CONTEXT)
 
 
@@ -122,14 +137,25 @@ app = typer.Typer(
     name="conceptry",
     cls=Commands,
     help="A GitOps registry of Stable Diffusion concepts: images in git and DVC, trained tokens on the Hub.",
-    epilog="To try it: `conceptry demo`. Your own images: `conceptry new`, then `conceptry plan`.",
+    epilog="To try it: `conceptry demo`. Your own images: `conceptry init`, `conceptry new`, then `conceptry plan`.",
     no_args_is_help=True,
-    rich_markup_mode="rich",
+    # Plain text: what typer imports for its panels takes twice as long as all else.
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    context_settings=_CONTEXT,
+    context_settings={**_CONTEXT, "max_content_width": 120},
 )
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"conceptry {version('conceptry')}")
+        raise typer.Exit
+
+
 @app.callback()
-def conceptry() -> None:
+def conceptry(
+    _version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
     """Mark the app as a group, which typer otherwise does only for several registered commands."""

@@ -13,8 +13,8 @@ from conceptry.errors import ConceptryError
 from conceptry.plan_text import summary
 from flows.apply_plan import apply
 from local.console import out
+from local.current_setup import open_running
 from local.prefect_settings import prefect_of
-from local.servers import open_running
 
 
 def command(

@@ -11,9 +11,9 @@ from cli.options import Name, Root
 from conceptry.errors import ConceptryError
 from conceptry.installation import Installation
 from local.console import out
-from local.servers import open_running
+from local.current_setup import open_running
 from tasks import hub
-from tasks.git.tasks import read_desired
+from tasks.git.desired_concepts import read_desired
 from tasks.locks import hold, run_id
 
 

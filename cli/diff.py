@@ -26,7 +26,7 @@ from conceptry.version_ref import VersionRef
 from conceptry.work_folder import WorkFolder
 from local.console import out
 from local.contact_sheet import Panel, Row, contact_sheet
-from local.servers import open_running
+from local.current_setup import open_running
 from tasks.file_io import write_atomically
 from tasks.hub import FoundVersion, HubSession, find_by_ref, read_bytes
 from tasks.hub.card import BEFORE, EMBEDS, GRID

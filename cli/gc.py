@@ -22,12 +22,11 @@ from conceptry.retention import PastDesired, reasons_to_keep
 from conceptry.version import LiveConcept, Version
 from flows.reconcile import read_policy
 from flows.staging_branches import clean_staging
-from flows.vertex_hooks import clean_bucket
 from local.console import out
+from local.current_setup import open_running
 from local.prefect_settings import prefect_of
-from local.servers import open_running
 from tasks import git, hub, training
-from tasks.git.tasks import read_desired
+from tasks.git.desired_concepts import read_desired
 from tasks.locks import hold, run_id
 
 
@@ -69,6 +68,8 @@ def command(
         staging = clean_staging(installation, concepts, delete=apply)
         bucket = {}
         if not names and (installation.vertex is not None or installation.settings.results_bucket is not None):
+            from flows.vertex_hooks import clean_bucket  # imports Prefect and Google's clients
+
             age = timedelta(days=Keep().days if days is None else days)
             moment = hub.hub_time(hub.HubSession(installation.hub))
             bucket = clean_bucket(installation, moment - age, delete=apply)
@@ -154,7 +155,7 @@ def _released(desired: Desired, live: LiveConcept) -> set[str]:
 def _history(installation: Installation, revision: str, name: str, since: datetime) -> list[PastDesired]:
     """Return the desired states of a concept since a moment, and the one at that moment."""
     history = []
-    for edit in git.edits(installation.work.mirror, revision, name, since):
+    for edit in git.edits(installation.mirror, revision, name, since):
         concept = parse_sources([edit.source])[name] if edit.source else None
         if concept and isinstance(concept.spec, ConceptSpec) and concept.dvc_md5:
             history.append(PastDesired(edit.when, concept.spec, concept.dvc_md5))

@@ -19,7 +19,7 @@ from conceptry.flat import flat
 from conceptry.installation import Installation
 from conceptry.version import LiveConcept
 from local.console import out
-from local.servers import open_running
+from local.current_setup import open_running
 from tasks import git, hub
 
 Kind = Literal["commit", "version", "release"]
@@ -64,7 +64,7 @@ def history(installation: Installation, name: str) -> list[Event]:
     bare = git.mirror(installation.settings.repo, installation.work.mirror, login=installation.settings.repo_login)
     live = hub.read_live(session, name)
     events = [
-        *_commits(list(git.edits(bare, git.head(bare, installation.settings.branch), name))),
+        *_commits(list(git.edits(installation.mirror, git.head(bare, installation.settings.branch), name))),
         *_versions(live),
         *(
             Event(moment, "release", title, author, commit)

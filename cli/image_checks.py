@@ -7,10 +7,10 @@ import json
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from conceptry.actions import ActionKind, ConceptPlan, Plan
 from conceptry.concept import ConceptSpec
@@ -20,18 +20,27 @@ from conceptry.fingerprint import trainer_config, training_keys
 from conceptry.installation import Installation
 from conceptry.isolation import isolate, printable
 from conceptry.reasons import ActionReason
-from tasks import dvc, records, training
+from tasks import dvc, training
+from tasks.extras import is_installed
 from tasks.file_io import write_atomically
-from tasks.records import RecordsReport
-from tasks.training.local_trainer import check_images
+from tasks.training.local_trainer import check_images, needs_drawing_check
 
-Level = Literal["error", "warning"]
+if TYPE_CHECKING:
+    from tasks.records import RecordsReport
+
+Level = Literal["error", "warning", "note"]
+Found = Sequence[tuple[Level, str]]
+"""What was found about the images of one concept: levels and words."""
+_CHECKS = 2
+"""Raised when other things are checked, so that what was kept before is not used."""
 
 
 def hold_unusable(
     plan: Plan, desired: Desired, installation: Installation, told: Callable[[str], None] = lambda _name: None
 ) -> Plan:
     """Return a plan with a hold for each training whose images cannot be used; its run would fail with the same words.
+
+    Other trainings get the notes about their images.
 
     The images of trainings are downloaded for that, once: what was found is kept in the scratch folder.
 
@@ -48,27 +57,35 @@ def hold_unusable(
         if action.kind is not ActionKind.TRAIN or action.retrain or concept is None or concept.spec is None:
             return one
         told(action.concept)
-        look = partial(_problem, action.concept, concept, concept.spec, desired.revision, installation)
-        problem = isolate(action.concept, look, _unexpected)
-        if problem is None:
-            return one
-        held = replace(action, kind=ActionKind.HOLD, reason=problem[0], cause=printable(problem[1]))
+        look = partial(_look_at, action.concept, concept, concept.spec, desired.revision, installation)
+        seen = isolate(action.concept, look, _unexpected)
+        action = replace(action, notes=tuple(map(printable, seen.notes)))
+        if seen.reason is None:
+            return replace(one, training=action)
+        held = replace(action, kind=ActionKind.HOLD, reason=seen.reason, cause=printable(seen.problem))
         return replace(one, training=replace(held, health="Degraded", estimate=None, deferred=None, deferral=None))
 
     return replace(plan, concepts=tuple(checked(one) for one in plan.concepts))
 
 
-def _problem(
-    name: str, concept: DesiredConcept, spec: ConceptSpec, revision: str, installation: Installation
-) -> tuple[ActionReason, str] | None:
-    """Return why a concept's images cannot be trained with, as reason and words; None if they can.
+@dataclass(frozen=True)
+class _Seen:
+    """What a look at a concept's images says of its training: why it is held, if it is, and notes."""
+
+    reason: ActionReason | None = None
+    problem: str = ""
+    notes: tuple[str, ...] = ()
+
+
+def _look_at(name: str, concept: DesiredConcept, spec: ConceptSpec, revision: str, installation: Installation) -> _Seen:
+    """Return why a concept's images cannot be trained with, if they cannot, and notes about them.
 
     Raises:
         ConceptryError: they could not be downloaded or checked.
     """
 
     def fetch(folder: Path) -> Path:
-        mirror, md5 = installation.work.mirror, concept.dvc_md5 or ""
+        mirror, md5 = installation.mirror, concept.dvc_md5 or ""
         return dvc.fetch_images(
             mirror,
             revision,
@@ -81,13 +98,14 @@ def _problem(
 
     place, base_dir = installation.work.checks, installation.base_dir
     found = kept(place, name, spec, fetch, base_dir=base_dir, images_md5=concept.dvc_md5)
-    words = (message.removeprefix(f"{name}: ") for level, message in found if level == "error")
-    return next(((ActionReason.IMAGES_UNUSABLE, one) for one in words), None)
+    notes = tuple(message for level, message in found if level == "note")
+    words = [message.removeprefix(f"{name}: ") for level, message in found if level == "error"]
+    return _Seen(ActionReason.IMAGES_UNUSABLE, words[0], notes) if words else _Seen(notes=notes)
 
 
-def _unexpected(error: ConceptryError) -> tuple[ActionReason, str] | None:
-    """Return the hold for an unexpected error; None for one that the run will tell of, and try again."""
-    return (ActionReason.UNEXPECTED, str(error)) if isinstance(error, UnexpectedError) else None
+def _unexpected(error: ConceptryError) -> _Seen:
+    """Return the hold for an unexpected error; none for one that the run will tell of, and try again."""
+    return _Seen(ActionReason.UNEXPECTED, str(error)) if isinstance(error, UnexpectedError) else _Seen()
 
 
 def kept(
@@ -98,7 +116,7 @@ def kept(
     *,
     base_dir: Path | None,
     images_md5: str | None,
-) -> Sequence[tuple[Level, str]]:
+) -> Found:
     """Return what `check` found, as levels and words, from `place` if the same images were checked there before.
 
     Args:
@@ -113,7 +131,13 @@ def kept(
         ConceptryError: the images could not be had, or the check itself failed.
     """
     keys = training_keys(spec, training.base_model(spec.base_model))
-    digest = hashlib.sha256(json.dumps([images_md5, keys], sort_keys=True).encode()).hexdigest()
+    known = [
+        _CHECKS,
+        images_md5,
+        keys,
+        *([] if is_drawing_checked(spec) else ["whether they can be drawn is not known"]),
+    ]
+    digest = hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
     file = place / f"{digest[:32]}.json"
     # A damaged file is made again.
     with suppress(OSError, ValueError, TypeError):
@@ -124,6 +148,7 @@ def kept(
         try:
             report, wanted = check(name, spec, folder, base_dir), spec.training.held_out
             found += [("warning", message) for message in report.warnings]
+            found += [("note", message) for message in report.notes]
             if not report.is_judged(wanted):
                 found.append(("warning", report.judged_by(wanted)))
         except ConceptryError as error:
@@ -151,12 +176,20 @@ def check(name: str, spec: ConceptSpec, images: Path, base_dir: Path | None) -> 
         ImageError: there is no image, or some cannot be used; one message names all of them.
         TrainingError: the base model cannot draw such images.
     """
+    from tasks import records  # imports Pillow, which a plan without trainings does not need
+
     resolution = spec.resolution or training.base_model(spec.base_model).resolution
     with tempfile.TemporaryDirectory(prefix="conceptry-images-") as folder:
         made = Path(folder) / "records"
-        report = records.build_records(images, made, resolution)
+        report = records.build_records(images, made, resolution, mask=spec.training.mask)
         config = trainer_config(spec)
         if spec.initial_version is not None:  # its words are known to the Hub only
             config["initializer_token"] = spec.learnable_property
-        check_images(name, made, config, base_dir)
+        if is_drawing_checked(spec):
+            check_images(name, made, config, base_dir)
     return report
+
+
+def is_drawing_checked(spec: ConceptSpec) -> bool:
+    """Whether `check` says if the base model can draw the images; TensorFlow finds that out if it does not draw all."""
+    return is_installed("tensorflow") or not needs_drawing_check(spec.base_model)

@@ -1,66 +1,42 @@
-"""`conceptry import`: publish vectors that were learned elsewhere as a concept's version.
-
-The version is published under the fingerprint of the concept in the working tree, before the user pushes it. After the
-push the plan finds the inputs published already and starts no training.
-"""
+"""`conceptry import`: publish vectors that were learned elsewhere, of one concept or of a folder of many."""
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Annotated
 
-import numpy as np
-import numpy.typing as npt
 import typer
 from rich.console import Console
 from rich.syntax import Syntax
-from safetensors.numpy import save_file
 
-from cli.checkout_files import read_checkout
-from cli.new import Added, NewConcept, add_concept, commands
+from cli.embeds_import import Imported, Wanted, import_embeds, token_of
+from cli.library_import import find_concepts, import_library
+from cli.new import Added, commands
 from cli.options import Root
-from conceptry.concept import PLACEHOLDER, ConceptSpec
-from conceptry.desired import DesiredConcept
-from conceptry.errors import ConceptryError, TransientError
-from conceptry.fingerprint import training_fingerprint
-from conceptry.gate import GateFinding, GateResult
 from conceptry.installation import Installation
-from conceptry.reasons import GateReason
-from conceptry.version import Version
 from local.console import out
-from local.servers import open_running
-from tasks import dvc, hub, training
-from tasks.embeds import BASE_MODEL_OF_WIDTH, Embeds, read_embeds, write_imported_metrics
-from tasks.git.checkout import commit_of, find_top
-from tasks.hub.card import EMBEDS
-from tasks.processes import child_environment, python_module, run_to_end
-
-_EXPORT_TIMEOUT = 1800.0
-"""Seconds; the full-size encoder is written in about a minute."""
-
-
-@dataclass(frozen=True)
-class Imported:
-    """Published version, and whether it existed before."""
-
-    version: Version
-    existed: bool
+from local.current_setup import open_running
+from tasks.embeds import Embeds, is_embeds_folder, read_embeds
+from tasks.git.checkout import find_top
 
 
 def command(
     source: Annotated[
         Path,
         typer.Argument(
-            help="File of diffusers, a web UI or the original textual_inversion (.safetensors, .bin, .pt), or a folder "
-            "of an sd-concepts-library repo.",
+            help="File of diffusers, a web UI or the original textual_inversion (.safetensors, .bin, .pt), a folder of "
+            "an sd-concepts-library repo, or a folder of such folders.",
             exists=True,
         ),
     ],
-    name: Annotated[str, typer.Option("--name", help="The concept: a folder under concepts/, created if missing.")],
+    name: Annotated[
+        str | None,
+        typer.Option(
+            "--name",
+            help="The concept: a folder under concepts/, created if missing. Of a folder of folders each is a concept "
+            "of its own name.",
+        ),
+    ] = None,
     token: Annotated[
         str | None, typer.Option("--token", help='Its token, "<my-cat>"; default: that of the source.')
     ] = None,
@@ -75,129 +51,42 @@ def command(
     ] = None,
     root: Root = None,
 ) -> None:
-    """Publish vectors that were learned elsewhere as a concept's version, without a training."""
+    """Publish vectors that were learned elsewhere as a concept's version, without a training.
+
+    Of a folder of folders each one is imported, whatever happens to the others; started again it goes on with those
+    that are not published. Exit code: 1 if any failed.
+    """
+    wanted = Wanted(token, init, base_model, images)
+    folders = find_concepts(source) if source.is_dir() and not is_embeds_folder(source) else ()
+    if folders and (name or token or images):
+        raise typer.BadParameter(f"--name, --token and --images are of one concept, and {source} holds {len(folders)}")
+    if not folders and not name:
+        raise typer.BadParameter("pass the concept's name with --name")
     with open_running(root) as installation:
-        embeds = read_embeds(source)
-        width = embeds.rows.shape[1]
-        base_model = base_model or BASE_MODEL_OF_WIDTH.get(width)
-        if base_model is None:
-            known = ", ".join(f"{model} {size}" for size, model in BASE_MODEL_OF_WIDTH.items())
-            raise ConceptryError(f"vectors of width {width} fit no base model here ({known})", file=str(source))
-        top, added = find_top(Path.cwd()), None
-        if not (top / "concepts" / name).exists():
-            token = (token or placeholder_of(embeds.token or "") or f"<{name}>").lower()
-            kind = embeds.learnable_property
-            images = images or (embeds.images[0].parent if embeds.images else None)
-            new = NewConcept(name, images, token, init or kind, kind, base_model, len(embeds.rows))
-            added = add_concept(top, new)
-        done = publish_embeds(installation, top, name, embeds)
+        if folders:
+            failed = import_library(installation, find_top(Path.cwd()), folders, wanted)
+            raise typer.Exit(1 if failed else 0)
+        _import_one(installation, source, str(name), wanted)
+
+
+def _import_one(installation: Installation, source: Path, name: str, wanted: Wanted) -> None:
+    embeds = read_embeds(source)
+    done, added = import_embeds(installation, find_top(Path.cwd()), name, embeds, wanted)
     console = out()
+    _tell(console, name, embeds, done)
+    if added is None:
+        return
+    token = token_of(name, embeds, wanted)
+    if embeds.token not in (None, token):
+        console.print(f"Its token is {token}; the file says {embeds.token}.", markup=False)
+    _what_next(added, console)
+
+
+def _tell(console: Console, name: str, embeds: Embeds, done: Imported) -> None:
     word = "was published before" if done.existed else "is published"
     what = f"[green]✓[/] {name} [bold]{done.version.name}[/] {word}"
     many = f"{len(embeds.rows)} vectors" if len(embeds.rows) > 1 else "a vector"
-    console.print(f"{what}: {many} of width {width}.")
-    if added is not None and embeds.token not in (None, token):
-        console.print(f"Its token is {token}; the file says {embeds.token}.", markup=False)
-    if added is not None:
-        _what_next(added, console)
-
-
-def placeholder_of(token: str) -> str | None:
-    """Return a placeholder token for the token of a file, which may have no brackets; None if nothing is left of it."""
-    word = re.sub(r"[^a-z0-9_-]+", "-", token.lower()).strip("-_")
-    return f"<{word}>" if PLACEHOLDER.fullmatch(f"<{word}>") else None
-
-
-def publish_embeds(installation: Installation, top: Path, name: str, embeds: Embeds) -> Imported:
-    """Publish learned vectors as the version of a concept's inputs.
-
-    Args:
-        installation: Installation, for the Hub and the base model's weights.
-        top: Top of the working tree that contains concepts/NAME.
-        name: Name of the concept.
-        embeds: The vectors.
-
-    Raises:
-        SpecError: the concept's files have mistakes.
-        ConceptryError: the vectors do not match concept.yaml, or the text encoder could not be written.
-        HubError, TransientError: the Hub refused, or could not be reached.
-    """
-    concept, spec = _concept(top, name)
-    _check_fit(name, spec, embeds.rows)
-    base = training.base_model(spec.base_model)
-    fingerprint = training_fingerprint(spec, concept.images or (), base)
-    session = hub.HubSession(installation.hub)
-    known = hub.find_version(session, name, fingerprint)
-    if known is not None:
-        return Imported(known, existed=True)
-    source = {"source": embeds.file.name, "sha256": sha256(embeds.file.read_bytes()).hexdigest()}
-    with TemporaryDirectory(prefix="conceptry-import-") as folder:
-        trained = Path(folder) / "trained"
-        _write_trained(trained, spec, embeds.rows, base_dir=installation.base_dir, source=source)
-        judged = f"imported from {source['source']}; it was not judged here"
-        bundle = hub.assemble(
-            trained,
-            Path(folder) / "bundle",
-            name=name,
-            spec=spec,
-            base=base,
-            lineage=hub.Lineage(
-                fingerprint=fingerprint,
-                inputs=fingerprint,
-                commit=commit_of(top) or "0" * 40,
-                dvc_md5=concept.dvc_md5 or "",
-                images=concept.images or (),
-                imported=source,
-            ),
-            gate=GateResult((GateFinding(GateReason.IMPORTED, "passed", judged),)),
-            repo=session.target.repo(name),
-        )
-        version = hub.publish(session, name, bundle, private=spec.space.private)
-    hub.update_main(session, name, keep=True)
-    return Imported(version, existed=False)
-
-
-def _concept(top: Path, name: str) -> tuple[DesiredConcept, ConceptSpec]:
-    concepts = dvc.list_cached(read_checkout(top).concepts, *dvc.cache_folders(top))
-    concept = concepts.get(name)
-    if concept is None:
-        raise ConceptryError(
-            "is not in this working tree", concept=name, next_step="check the concept's name: `ls concepts/`"
-        )
-    if concept.error is not None or concept.spec is None:
-        raise concept.error or ConceptryError("has no concept.yaml", concept=name)
-    if concept.images is None:
-        what = "the list of its images is not in this clone's DVC cache"
-        raise ConceptryError(what, concept=name, next_step=f"run `dvc pull concepts/{name}/images.dvc`")
-    return concept, concept.spec
-
-
-def _check_fit(name: str, spec: ConceptSpec, rows: npt.NDArray[np.float32]) -> None:
-    if spec.num_vectors != len(rows):
-        what = f"the file holds {len(rows)} vectors, concept.yaml says num_vectors: {spec.num_vectors}"
-        raise ConceptryError(what, concept=name, next_step=f"write num_vectors: {len(rows)}")
-
-
-def _write_trained(
-    folder: Path, spec: ConceptSpec, rows: npt.NDArray[np.float32], *, base_dir: Path | None, source: dict[str, str]
-) -> None:
-    """Write the files of a trainer's output that can be made from vectors alone."""
-    (folder / "samples").mkdir(parents=True)
-    save_file({spec.placeholder_token: rows}, folder / EMBEDS, metadata={"format": "pt"})
-    write_imported_metrics(folder, spec.base_model, **source)
-    arguments = ["--base-model", spec.base_model, "--embeds", str(folder / EMBEDS)]
-    arguments += ["--output", str(folder / "text_encoder"), *(["--base", str(base_dir)] if base_dir else [])]
-    environment = child_environment(TF_CPP_MIN_LOG_LEVEL="3")
-    try:
-        done = run_to_end(python_module("trainer.export", *arguments), timeout=_EXPORT_TIMEOUT, environment=environment)
-    except TimeoutError as error:
-        raise TransientError(f"the text encoder was not written within {_EXPORT_TIMEOUT:.0f} s") from error
-    if done.returncode:
-        last = (done.stderr.decode(errors="replace").strip().splitlines() or ["no message"])[-1]
-        raise ConceptryError(
-            f"the text encoder could not be written: {last}",
-            next_step=f"the vectors must fit {spec.base_model}, and its weights must be there (CONCEPTRY_BASE_DIR)",
-        )
+    console.print(f"{what}: {many} of width {embeds.rows.shape[1]}.")
 
 
 def _what_next(added: Added, console: Console) -> None:

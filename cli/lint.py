@@ -32,7 +32,7 @@ from conceptry.version import Live
 from local.console import out
 from local.current_setup import installation_if_any
 from tasks import dvc, hub, training
-from tasks.git.checkout import find_top
+from tasks.git.checkout import clone_of, dvc_root, find_top, registries_below
 from tasks.tokens import initializer_problem
 
 
@@ -46,7 +46,7 @@ class Format(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """Error or warning in a file of the repository; `line` is from 1, or None."""
+    """Error, warning or note about a file of the repository; `line` is from 1, or None."""
 
     level: image_checks.Level
     file: str
@@ -74,7 +74,8 @@ def command(
     """
     findings = lint(find_top(Path.cwd()), installation_if_any(root), remote=remote)
     PRINTERS[form](findings)
-    raise typer.Exit(1 if any(finding.level == "error" or strict for finding in findings) else 0)
+    wrong = {"error", "warning"} if strict else {"error"}
+    raise typer.Exit(1 if any(finding.level in wrong for finding in findings) else 0)
 
 
 def lint(top: Path, installation: Installation | None, *, remote: bool = True) -> list[Finding]:
@@ -87,7 +88,7 @@ def lint(top: Path, installation: Installation | None, *, remote: bool = True) -
     """
     checkout = read_checkout(top)
     base_dir = installation.base_dir if installation else None
-    found = [*_mistakes(checkout), *_policy(checkout), *_initializers(checkout, base_dir)]
+    found = [*_elsewhere(checkout), *_mistakes(checkout), *_policy(checkout), *_initializers(checkout, base_dir)]
     concepts, unreachable = _images(checkout, remote=remote)
     found += [*unreachable, *_duplicates(concepts), *_unusable(checkout, concepts, base_dir)]
     if remote:
@@ -96,6 +97,12 @@ def lint(top: Path, installation: Installation | None, *, remote: bool = True) -
         if installation is not None:
             found += _versions(checkout, installation)
     return sorted(found, key=lambda finding: (finding.file, finding.line or 0, finding.message))
+
+
+def _elsewhere(checkout: Checkout) -> Iterator[Finding]:
+    """Find concepts in other folders, where there are none in this one."""
+    for folder in [] if checkout.concepts else registries_below(checkout.top):
+        yield Finding("warning", f"{folder}/concepts", None, f"is not read from here; run `conceptry lint` in {folder}")
 
 
 def _mistakes(checkout: Checkout) -> Iterator[Finding]:
@@ -137,16 +144,19 @@ def _unknown(checkout: Checkout, name: str, problem: str) -> Finding:
 
 def _images(checkout: Checkout, *, remote: bool) -> tuple[dict[str, DesiredConcept], list[Finding]]:
     """Return the concepts with their images filled in, from the clone's cache or the remote, and findings."""
-    concepts = dvc.list_cached(checkout.concepts, *dvc.cache_folders(checkout.top))
+    concepts = dvc.list_cached(checkout.concepts, *dvc.cache_folders(dvc_root(checkout.top) or checkout.top))
     if not remote:
         return concepts, []
     try:
-        git = checkout.top / ".git"
-        cache = checkout.top / ".dvc" / "tmp" / "conceptry"
-        listed = dvc.list_images(git, "HEAD", concepts, cache, check=list(concepts))
+        listed = dvc.list_images(clone_of(checkout.top), "HEAD", concepts, _scratch(checkout), check=list(concepts))
     except ConceptryError as error:
         return concepts, [Finding("warning", ".dvc/config", None, f"the DVC remote was not checked: {error}")]
     return listed, []
+
+
+def _scratch(checkout: Checkout) -> Path:
+    """Return a folder for listings and findings that are kept, which git ignores."""
+    return (dvc_root(checkout.top) or checkout.top) / ".dvc" / "tmp" / "conceptry"
 
 
 def _unusable(checkout: Checkout, concepts: Mapping[str, DesiredConcept], base_dir: Path | None) -> Iterator[Finding]:
@@ -158,7 +168,7 @@ def _unusable(checkout: Checkout, concepts: Mapping[str, DesiredConcept], base_d
             return folder
 
         if folder.is_dir() and any(folder.iterdir()):
-            place = checkout.top / ".dvc" / "tmp" / "conceptry" / "images"
+            place = _scratch(checkout) / "images"
             key = concepts[name].dvc_md5
             check = partial(image_checks.kept, place, name, spec, images, base_dir=base_dir, images_md5=key)
             found = isolate(name, check, _as_finding)
@@ -237,13 +247,15 @@ def _unreachable(checkout: Checkout, live: Live, name: str, release: str) -> Fin
 
 
 def _text(findings: list[Finding]) -> None:
-    styles = {"error": "red", "warning": "yellow"}
+    styles = {"error": "red", "warning": "yellow", "note": "cyan"}
     console = out()
     for finding in findings:
         console.print(Text(str(finding), style=styles[finding.level]), soft_wrap=True)
     errors = sum(finding.level == "error" for finding in findings)
-    warnings = len(findings) - errors
-    console.print(f"{_count(errors, 'error')}, {_count(warnings, 'warning')}." if findings else "No mistake found.")
+    warnings = sum(finding.level == "warning" for finding in findings)
+    console.print(
+        f"{_count(errors, 'error')}, {_count(warnings, 'warning')}." if errors or warnings else "No mistake found."
+    )
 
 
 def _count(number: int, thing: str) -> str:
@@ -259,7 +271,8 @@ def _github(findings: list[Finding]) -> None:
     for finding in findings:
         line = f",line={finding.line}" if finding.line else ""
         place = _property(finding.file)
-        sys.stdout.write(f"::{finding.level} file={place}{line}::{_escaped(finding.message)}\n")
+        level = "notice" if finding.level == "note" else finding.level
+        sys.stdout.write(f"::{level} file={place}{line}::{_escaped(finding.message)}\n")
 
 
 def _escaped(text: str) -> str:

@@ -19,13 +19,15 @@ from rich.text import Text
 
 from cli import image_checks
 from cli.options import Root
-from conceptry.concept import BASE_MODELS, ConceptSpec, check_name, check_unique_tokens, load_spec, spec_path
+from conceptry.concept import BASE_MODELS, ConceptSpec, check_name, load_spec, spec_path
 from conceptry.errors import ConceptryError, SpecError
 from conceptry.image_folder import is_junk, pair_captions
+from conceptry.unique_tokens import check_unique_tokens
 from local.current_setup import installation_if_any
 from tasks import training
 from tasks.dvc import add_images, add_to_pipeline
-from tasks.git.checkout import find_top
+from tasks.extras import install_command
+from tasks.git.checkout import BASE_MODEL, dvc_root, find_top, has_origin, registries_below, setting_of
 from tasks.records.photos import looks_like_image
 from tasks.tokens import initializer_problem
 
@@ -34,6 +36,10 @@ IMAGE_SUFFIXES = (
     ".heif", ".ppm", ".pgm", ".dng",
 )  # fmt: skip
 """Endings of images; other files are images by their content."""
+
+_UNCHECKED = (
+    "whether {} can draw such images was not checked, which needs TensorFlow (`{}`); its training checks it first"
+)
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,7 @@ class NewConcept:
     learnable_property: str = "object"
     base_model: str = "tiny"
     num_vectors: int = 1
+    mask: bool = False
 
 
 @dataclass(frozen=True)
@@ -59,6 +66,7 @@ class Added:
     captions: int
     to_commit: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    has_origin: bool = True
 
 
 @dataclass(frozen=True)
@@ -83,8 +91,15 @@ def command(
     init: Annotated[str, typer.Option("--init", help="What to start from: a known word, up to four, or a version.")],
     style: Annotated[bool, typer.Option("--style", help="The images share a style, not a thing.")] = False,
     base_model: Annotated[
-        str | None, typer.Option("--base-model", help="The base model: tiny or sd-v1-4; asked for on a terminal.")
+        str | None,
+        typer.Option(
+            "--base-model",
+            help="The base model: tiny or sd-v1-4. Without it that of `conceptry init`; else asked for on a terminal.",
+        ),
     ] = None,
+    mask: Annotated[
+        bool, typer.Option("--mask", help="Learn what the alpha channels show only: training.mask: alpha.")
+    ] = False,
     check: Annotated[bool, typer.Option("--check/--no-check", help="Whether to read every image.")] = True,
     root: Root = None,
 ) -> None:
@@ -93,8 +108,8 @@ def command(
     Every image is read, and what cannot be trained is refused: a damaged or blank image, an initializer that the base
     model does not know, or images that it cannot draw. Nothing is committed or pushed; the next commands are printed.
     """
-    base_model = base_model or ask_base_model()
-    new = NewConcept(name, images, token, init, "style" if style else "object", base_model)
+    base_model = base_model or setting_of(Path.cwd(), BASE_MODEL) or ask_base_model()
+    new = NewConcept(name, images, token, init, "style" if style else "object", base_model, mask=mask)
 
     def check_images(spec: ConceptSpec, folder: Path) -> tuple[str, ...]:
         installation = installation_if_any(root)
@@ -104,7 +119,10 @@ def command(
                 f"initializer_token: {problem}", concept=name, next_step="pass another one with --init"
             )
         report = image_checks.check(name, spec, folder, base_dir)
-        return report.judged_by(spec.training.held_out), *report.warnings
+        unchecked = (
+            () if image_checks.is_drawing_checked(spec) else (_UNCHECKED.format(base_model, install_command("all")),)
+        )
+        return report.judged_by(spec.training.held_out), *report.warnings, *report.notes, *unchecked
 
     describe(add_concept(Path.cwd(), new, check_images if check else None))
 
@@ -162,7 +180,9 @@ def add_concept(
         notes = (*notes, f"captions for images without their own come from {', '.join(chosen.caption_lists)}")
     if chosen.left_out:
         notes = (*notes, f"left out, because they are neither images nor captions of one: {', '.join(chosen.left_out)}")
-    return Added(new.name, folder.relative_to(top), len(chosen.images), len(chosen.captions), to_commit, notes)
+    return Added(
+        new.name, folder.relative_to(top), len(chosen.images), len(chosen.captions), to_commit, notes, has_origin(top)
+    )
 
 
 def concept_yaml(new: NewConcept, *, schema: bool) -> str:
@@ -184,7 +204,10 @@ def concept_yaml(new: NewConcept, *, schema: bool) -> str:
         lines += [f"# {ConceptSpec.model_fields[key].description}", f"{key}: {_yaml(value)}"]
     lines += ["", "# The other keys are optional. Each line shows the default; remove its # to change it.", ""]
     lines += _commented(ConceptSpec, skip=given.keys(), indent="")
-    return "\n".join(lines) + "\n"
+    text = "\n".join(lines) + "\n"
+    if new.mask:
+        text = text.replace("# training:", "training:").replace("#   mask: null", "  mask: alpha")
+    return text
 
 
 def describe(added: Added) -> None:
@@ -199,13 +222,14 @@ def describe(added: Added) -> None:
 
 
 def commands(added: Added, why: str = "the watcher trains it") -> str:
-    """Return the next commands; `why` is the comment on the push."""
+    """Return the next commands; `why` is the comment on the last one: without an origin the clone itself is read."""
+    last = f"git push      # {why}"
     return "\n".join(
         [
             f"git add {' '.join(added.to_commit)}",
             f'git commit -m "Add {added.name}"',
             "dvc push      # the images; the watcher waits for them",
-            f"git push      # {why}",
+            *([last] if added.has_origin else []),
         ]
     )
 
@@ -217,8 +241,10 @@ def _to_commit(top: Path, folder: Path, pipeline: Path | None) -> tuple[str, ...
 
 def _top(start: Path) -> Path:
     top = find_top(start)
-    if not (top / ".dvc").is_dir():
-        next_step = "run `dvc init` and `dvc remote add -d NAME URL` there first"
+    if dvc_root(top) is None:
+        next_step = "run `conceptry init` there first"
+        if below := registries_below(top):
+            next_step = f"change to {below[0]}, which has concepts"
         raise ConceptryError(f"{top} has no DVC", next_step=next_step)
     return top
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
@@ -22,8 +23,9 @@ from conceptry.plan_text import cost, details, in_order, summary, why
 from conceptry.plan_text import markdown as as_markdown
 from flows.reconcile import Comparison, current_comparison
 from local import console
+from local.current_setup import open_running
 from local.prefect_settings import prefect_of
-from local.servers import open_running
+from tasks.weights_files import not_here
 
 _STYLES = {
     ActionKind.HIDE: "bold magenta",
@@ -82,9 +84,8 @@ def command(
         compared = current_comparison(installation, revision=ref)
         found = forecast(compared, due.date()) if due else None
         made = _check_images(compared, installation) if images and not due else compared.plan
-    if compared.problem is not None:
-        words = f"warning: training runs are not taken into account: {compared.problem}"
-        console.err().print(words, style="yellow", markup=False, soft_wrap=True)
+    for words in warnings(compared, made, installation):
+        console.err().print(f"warning: {words}", style="yellow", markup=False, soft_wrap=True)
     if found is not None:
         if json:
             print_json(as_dict(found))
@@ -114,6 +115,20 @@ def _check_images(compared: Comparison, installation: Installation) -> Plan:
             status.update(f"checking the images of {name}")
 
         return hold_unusable(compared.plan, compared.desired, installation, told)
+
+
+def warnings(compared: Comparison, plan: Plan, installation: Installation) -> Iterator[str]:
+    """Yield what the plan lacks, and which weights of base models this machine lacks, if it trains itself."""
+    if compared.problem is not None:
+        yield f"training runs are not taken into account: {compared.problem}"
+    if installation.settings.backend != "local":
+        return
+    trained = [one.concept for one in plan.concepts if one.training.kind is ActionKind.TRAIN]
+    concepts = compared.desired.concepts
+    specs = (concepts[name].spec for name in trained if name in concepts)
+    for base_model in sorted({spec.base_model for spec in specs if spec is not None}):
+        if problem := not_here(base_model, installation.base_dir):
+            yield str(problem)
 
 
 def exit_code(plan: Plan) -> int:

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from cli.options import Root
 from conceptry.version_ref import VersionRef
-from local.serve_playground import play
+from local.serve_playground import play, play_folder
+from local.version_folder import is_version_folder
 
 
 def command(
-    concept: Annotated[str, typer.Argument(help="A concept or a version: my-cat, my-cat@v2, my-cat@latest.")],
+    concept: Annotated[
+        str,
+        typer.Argument(
+            help="A concept or a version: my-cat, my-cat@v2, my-cat@latest; or a folder that `conceptry pull` wrote."
+        ),
+    ],
     root: Root = None,
     port: Annotated[int, typer.Option("--port", help="Port on 127.0.0.1; a free one if it is in use.")] = 7860,
 ) -> None:
     """Open a published concept's Space on this machine: a page that draws with the token. Ctrl-C stops it."""
-    play(root, VersionRef.parse(concept), port)
+    if is_version_folder(concept):
+        play_folder(Path(concept).expanduser().resolve(), port)
+    else:
+        play(root, VersionRef.parse(concept), port)

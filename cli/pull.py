@@ -10,7 +10,7 @@ import typer
 from cli.options import Root, VersionArgument
 from conceptry.version_ref import VersionRef
 from local.console import out
-from local.servers import open_running
+from local.current_setup import open_running
 from tasks.hub import HubSession, pull
 
 

@@ -21,8 +21,8 @@ from conceptry.version import LiveConcept, Version
 from conceptry.version_ref import VersionRef
 from flows.reconcile import Comparison, current_comparison
 from local.console import out
+from local.current_setup import open_running
 from local.prefect_settings import prefect_of
-from local.servers import open_running
 from tasks import git
 from tasks.git.checkout import branch_of, find_top
 from tasks.git.commit_file import commit_file, commit_on_branch, has_commit, uncommitted
@@ -105,7 +105,7 @@ def rollback(compared: Comparison, installation: Installation, name: str, versio
         ConceptryError: the concept is not in git, concept.yaml has mistakes, or there is no such version.
     """
     desired, path = compared.desired.concepts.get(name), spec_path(name)
-    text = git.read_file(installation.work.mirror, compared.plan.revision, path)
+    text = git.read_file(installation.mirror, compared.plan.revision, path)
     if desired is None or text is None:
         raise ConceptryError("is not in git", concept=name, next_step="`conceptry plan` lists all concepts")
     live = compared.live.concepts.get(name) or LiveConcept(name, (), None)
@@ -158,7 +158,7 @@ def check_clone(top: Path, installation: Installation, name: str, revision: str,
         )
     if uncommitted(top, path):
         raise SettingsError(f"{path} has changes that are not committed", next_step="commit or restore them first")
-    theirs = git.read_file(installation.work.mirror, revision, path)
+    theirs = git.read_file(installation.mirror, revision, path)
     if theirs is not None and (not (top / path).is_file() or (top / path).read_bytes() != theirs):
         raise SettingsError(
             f"{path} is another one than that of {branch} at the origin", next_step="run `git pull`, or push yours"

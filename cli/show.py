@@ -14,7 +14,7 @@ from cli.options import Json, Root, VersionArgument, print_json
 from conceptry.flat import flat
 from conceptry.version_ref import VersionRef
 from local.console import out
-from local.servers import open_running
+from local.current_setup import open_running
 from tasks.hub import FoundVersion, HubSession, find_by_ref
 
 

@@ -20,8 +20,8 @@ from conceptry.plan_text import count, why
 from conceptry.policy import Budget
 from flows.overview import Overview, overview
 from local import console
+from local.current_setup import open_running
 from local.prefect_settings import prefect_of
-from local.servers import open_running
 
 SHOWN = 8
 """Maximum of rows in a section."""

@@ -16,7 +16,7 @@ from local.console import out
 from local.servers import end_on_sigterm
 from local.team.team_folder import TeamFolder, TeamSetup
 from local.team.team_servers import TeamServers
-from tasks.git.checkout import branch_of, origin_of
+from tasks.git.checkout import branch_of, origin_of, registry_path
 
 TeamRoot = Annotated[Path, typer.Option("--root", help="Folder of the set-up.", file_okay=False)]
 DEFAULT_ROOT = Path(".conceptry-team")
@@ -59,7 +59,8 @@ def command(
         chosen, here = OriginSettings(), Path.cwd()
         login = chosen.repo_login.get_secret_value() if chosen.repo_login else ""
         repo, branch = chosen.repo or origin_of(here), chosen.branch or branch_of(here)
-        setup = TeamSetup(repo=repo, repo_login=login, branch=branch, separate_users=os.geteuid() == 0)
+        path, separate = registry_path(chosen, here), os.geteuid() == 0
+        setup = TeamSetup(repo=repo, repo_login=login, branch=branch, path=path, separate_users=separate)
     if one_user is not None:
         setup = replace(setup, separate_users=not one_user)
     if host is not None:

@@ -16,8 +16,8 @@ from cli.options import Name, Root
 from conceptry.errors import ConceptryError
 from flows.train_concept import schedule_training, train_in_process
 from local.console import out
+from local.current_setup import open_running
 from local.prefect_settings import prefect_of
-from local.servers import open_running
 
 _LOOK_EVERY = 1.0
 

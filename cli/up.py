@@ -14,18 +14,25 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
 
-from conceptry.settings import OriginSettings
+from conceptry.settings import BaseWeightsSettings, OriginSettings
 from local.console import out
+from local.current_setup import find_folder
 from local.event_lines import EventLine
 from local.servers import Stack, end_on_sigterm
-from local.setup_folder import CLOUD_BUCKET, Folder, Setup
-from tasks.git.checkout import branch_of, origin_of
+from local.setup_folder import CLOUD_BUCKET, DEFAULT_ROOT, Folder, Setup
+from tasks.git.checkout import branch_of, origin_of, registry_path
+from tasks.weights_files import default_folder
 
 
 def command(
-    root: Annotated[Path, typer.Option("--root", help="Folder for databases, Hub and logs.", file_okay=False)] = Path(
-        ".conceptry"
-    ),
+    root: Annotated[
+        Path | None,
+        typer.Option(
+            "--root",
+            help="Folder for databases, Hub and logs. Without it: .conceptry here or above, else made here.",
+            file_okay=False,
+        ),
+    ] = None,
     watch_every: Annotated[
         int | None, typer.Option("--watch-every", help="Seconds between two watches of git (30).", min=1)
     ] = None,
@@ -46,8 +53,9 @@ def command(
     Reads concepts from the `origin` of the current git repository, unless the folder remembers another one. Prints what
     happens to concepts, one line an event.
     """
-    folder = Folder.at(root)
+    folder = Folder.at(root) if root else find_folder(Path.cwd()) or Folder.at(DEFAULT_ROOT)
     setup = folder.read() if folder.exists() else first_setup(Path.cwd())
+    setup = with_weights(setup)
     if watch_every is not None:
         setup = replace(setup, watch_every=watch_every)
     if cloud_emulated is not None:
@@ -92,10 +100,19 @@ def run(folder: Folder, setup: Setup, console: Console, *, quiet: bool) -> None:
 
 
 def first_setup(here: Path) -> Setup:
-    """Return the set-up for the current repository, unless CONCEPTRY_REPO and CONCEPTRY_BRANCH name another."""
+    """Return the set-up for the current repository and folder, unless CONCEPTRY_REPO, _BRANCH and _PATH name others."""
     chosen = OriginSettings()
     login = chosen.repo_login.get_secret_value() if chosen.repo_login else ""
-    return Setup(repo=chosen.repo or origin_of(here), repo_login=login, branch=chosen.branch or branch_of(here))
+    repo, branch = chosen.repo or origin_of(here), chosen.branch or branch_of(here)
+    return Setup(repo=repo, repo_login=login, branch=branch, path=registry_path(chosen, here))
+
+
+def with_weights(setup: Setup) -> Setup:
+    """Return the set-up with a folder of base model weights: CONCEPTRY_BASE_DIR, else the remembered or default one."""
+    if named := BaseWeightsSettings().base_dir:
+        return replace(setup, base_dir=str(named.expanduser().absolute()))
+    fetched = default_folder()
+    return replace(setup, base_dir=str(fetched)) if not setup.base_dir and fetched.is_dir() else setup
 
 
 def addresses(setup: Setup) -> Table:

@@ -27,10 +27,10 @@ from conceptry.version import LiveConcept, Manifest, Version
 from conceptry.version_ref import VersionRef
 from flows.drift import find_edits
 from local.console import out
-from local.servers import open_running
+from local.current_setup import open_running
 from tasks import dvc, git, hub, training
 from tasks.file_io import file_digest
-from tasks.git.tasks import read_desired
+from tasks.git.desired_concepts import read_desired
 from tasks.hub.ownership import GITATTRIBUTES
 from tasks.hub.repo_versions import version_of
 from tasks.hub.session import MANIFEST
@@ -192,7 +192,7 @@ def _fingerprint(manifest: Manifest) -> str | None:
 
 def _git(installation: Installation, manifest: Manifest) -> str | None:
     """Return an error if the git commit does not contain these images and training keys."""
-    sources = git.read_concepts(installation.work.mirror, manifest.commit)
+    sources = git.read_concepts(installation.mirror, manifest.commit)
     concept = parse_sources([source for source in sources if source.name == manifest.name]).get(manifest.name)
     if concept is None or concept.spec is None:
         return f"commit {manifest.commit[:8]} does not contain it"
@@ -211,7 +211,7 @@ def _dvc(installation: Installation, desired: Desired, manifest: Manifest) -> st
     with TemporaryDirectory(prefix="conceptry-verify-") as folder:
         destination = Path(folder) / "images"
         dvc.fetch_images(
-            installation.work.mirror,
+            installation.mirror,
             desired.revision,
             manifest.dvc_md5,
             None,

@@ -10,7 +10,7 @@ from cli.show import VERDICTS
 from conceptry.errors import ConceptryError
 from conceptry.version import Evidence, LiveConcept, Version
 from local.console import out
-from local.servers import open_running
+from local.current_setup import open_running
 from tasks.hub import HubSession, complete, list_live
 
 

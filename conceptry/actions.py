@@ -75,12 +75,11 @@ class Action:
     """Action of one concern of a concept, with a reason code for programs and a cause in words.
 
     `fingerprint` is the training fingerprint of the action, and the idempotency key of its run. `version` is the
-    version that the Space serves afterwards, for release, render, adopt, judge and repair; None means that it serves
-    none.
-    `sync` and `health` are those of this concern alone. `retrain` is the ISO date on which a scheduled retraining fell
-    due; it is part of the fingerprint. `changes` lists the single differences that the cause sums up, `drift` what the
-    action repairs. If the action is needed but not carried out now, `deferred` says why in words and `deferral` is the
-    reason code.
+    version that the Space serves afterwards, for release, render, adopt, judge and repair; None is none. `sync` and
+    `health` are those of this concern alone. `retrain` is the ISO date on which a scheduled retraining fell due; it is
+    part of the fingerprint. `changes` lists the single differences that the cause sums up, `drift` what the action
+    repairs, `notes` what is worth knowing about the images of a training. If the action is needed but not carried out
+    now, `deferred` says why in words and `deferral` is the reason code.
     """
 
     concept: str
@@ -97,6 +96,7 @@ class Action:
     deferred: str | None = None
     deferral: DeferralReason | None = None
     drift: tuple[Drift, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def printable(self) -> "Action":
         """Return it with texts that every terminal and encoding can show; parts come from the Hub, DVC and git."""
@@ -108,6 +108,7 @@ class Action:
             version=_printable(self.version),
             changes=tuple(change.printable() for change in self.changes),
             drift=tuple(replace(drift, detail=printable(drift.detail)) for drift in self.drift),
+            notes=tuple(map(printable, self.notes)),
         )
 
 
@@ -202,9 +203,7 @@ class Plan:
 
         Of a concept's two actions the one that a table lists first comes first.
         """
-        data: dict[str, Any] = {"revision": self.revision}
-        if self.hub:
-            data["hub"] = self.hub
+        data: dict[str, Any] = {"revision": self.revision, **({"hub": self.hub} if self.hub else {})}
         data["concepts"] = {one.concept: {"sync": one.sync, "health": one.health} for one in self.concepts}
         data["actions"] = [_dump(concern, action) for one in self.concepts for concern, action in one.concerns]
         if total := self.estimate:
@@ -289,7 +288,7 @@ def _printable(text: str | None) -> str | None:
     return None if text is None else printable(text)
 
 
-_OPTIONAL = ("changes", "estimate", "deferred", "deferral", "drift")
+_OPTIONAL = ("changes", "estimate", "deferred", "deferral", "drift", "notes")
 
 
 def _dump(concern: Concern, action: Action) -> dict[str, Any]:

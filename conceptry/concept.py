@@ -83,6 +83,10 @@ class TrainingSpec(_Section):
         description="Mirror half of the crops that are trained on. Set false where left and right matter, as with "
         "letters and logos; null takes the base model's default.",
     )
+    mask: Literal["alpha"] | None = Field(
+        None,
+        description="alpha: learn only what the images' alpha channels show, not the ground behind; null learns all.",
+    )
     backend: Literal["local", "vertex"] | None = Field(
         None, description="Where to train; null takes the deployment's own. Changes here never train again."
     )
@@ -277,20 +281,6 @@ def check_name(name: str) -> None:
             "63 at most, for example my-cat"
         )
         raise SpecError([Problem(None, "", message)], f"concepts/{name}")
-
-
-def check_unique_tokens(specs: Mapping[str, ConceptSpec]) -> dict[str, SpecError]:
-    """Return an error for every concept whose placeholder token another concept claims as well."""
-    claims: dict[str, list[str]] = {}
-    for name, spec in specs.items():
-        claims.setdefault(spec.placeholder_token, []).append(name)
-    errors = {}
-    for token, names in claims.items():
-        for name in names if len(names) > 1 else ():
-            others = ", ".join(sorted(set(names) - {name}))
-            message = f"{token} is also the token of {others}; choose a different token"
-            errors[name] = SpecError([Problem(None, "placeholder_token", message)], spec_path(name))
-    return errors
 
 
 def json_schema() -> dict[str, Any]:

@@ -7,12 +7,13 @@ that says what to correct, so that an invalid file stops its own concept only.
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from conceptry.concept import ConceptSpec, check_name, check_unique_tokens, load_spec, spec_path
+from conceptry.concept import ConceptSpec, check_name, load_spec, spec_path
 from conceptry.dvc_file import LOCK, DvcOutput, read_dvc_file, read_lock
 from conceptry.errors import ConceptryError, Problem, SpecError
 from conceptry.git_address import without_login
 from conceptry.isolation import isolate, printable_name
 from conceptry.reasons import ActionReason
+from conceptry.unique_tokens import check_unique_tokens
 from conceptry.withdrawal import read_withdrawal
 
 
@@ -92,7 +93,9 @@ class DesiredConcept:
         if self.remote_error is not None:
             return ActionReason.REMOTE_UNREACHABLE, f"the DVC remote could not be read: {self.remote_error}"
         if self.images is None:
-            cause = f"the images ({self.dvc_md5}) are in git but not in the DVC remote: {self._way_to_push()}"
+            # After `dvc add --no-commit` there is nothing to push, and `dvc push` says that all is well.
+            first = ", after `dvc add --no-commit` with `dvc commit` first" if self.origin is None else ""
+            cause = f"the images ({self.dvc_md5}) are in git but not in the DVC remote: {self._way_to_push()}{first}"
             return ActionReason.LISTING_NOT_PUSHED, cause
         if not self.missing:
             return None

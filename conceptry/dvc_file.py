@@ -30,7 +30,7 @@ class DvcOutput:
     Attributes:
         md5: md5 of its listing, with the suffix `.dir`.
         remote: Name of the remote that `remote:` of the output names; None for the default remote.
-        origin: Address that `dvc import` or `dvc import-url` took it from; None for a folder of this repository.
+        origin: Address of the repository that `dvc import` took it from, which `dvc push` leaves out; None for others.
     """
 
     md5: str
@@ -52,10 +52,12 @@ def read_dvc_file(text: str | None, path: str) -> DvcOutput:
     document = load_yaml(text, path)
     outs = document.get("outs") if isinstance(document, dict) else None
     out = outs[0] if isinstance(outs, list) and len(outs) == 1 else None
-    found = _output(out, _origin(document))
+    dep = _import(document)
+    repo = dep.get("repo") if dep is not None else None
+    address = repo.get("url") if isinstance(repo, Mapping) else None
+    found = _output(out, address if isinstance(address, str) else None)
     if found is None:
-        message = "does not track one folder of images; make it again with `dvc add` of the folder"
-        raise SpecError([Problem(None, "outs", message)], path)
+        raise SpecError([Problem(None, "outs", _what_is_wrong(out, dep, path))], path)
     return found
 
 
@@ -91,10 +93,23 @@ def _output(out: Any, origin: str | None) -> DvcOutput | None:
     return DvcOutput(md5, remote if isinstance(remote, str) and remote else None, origin)
 
 
-def _origin(document: Any) -> str | None:
-    """Return where an import came from: the repository of `dvc import`, the path of `dvc import-url`."""
+def _import(document: Any) -> Mapping[Any, Any] | None:
+    """Return the source of `dvc import` or `dvc import-url`; None for a folder that was added."""
     deps = document.get("deps") if isinstance(document, Mapping) else None
-    dep = deps[0] if isinstance(deps, list) and deps and isinstance(deps[0], Mapping) else {}
-    repo = dep.get("repo")
-    address = repo.get("url") if isinstance(repo, Mapping) else dep.get("path")
-    return address if isinstance(address, str) else None
+    return deps[0] if isinstance(deps, list) and deps and isinstance(deps[0], Mapping) else None
+
+
+def _what_is_wrong(out: Any, dep: Mapping[Any, Any] | None, path: str) -> str:
+    """Return why an output is no folder whose listing is in a remote, and what to do."""
+    folder = path.removesuffix(".dvc")
+    own = f"`rm {path} && dvc add {folder}`, commit both and run `dvc push`"
+    if isinstance(out, Mapping) and "files" in out:
+        return (
+            f"is from a cloud-versioned remote, which Conceptry does not read; `dvc pull`, choose a plain remote, {own}"
+        )
+    if isinstance(out, Mapping) and "md5" not in out and dep is not None:
+        then = "commit it and run `dvc push`" if "repo" not in dep else f"then {own}"
+        return f"was imported without its data (--no-download); run `dvc update {path}`, {then}"
+    if isinstance(out, Mapping) and isinstance(out.get("md5"), str):
+        return "tracks a single file, not a folder of images; `dvc add` the folder"
+    return f"does not track one folder of images; make it again with `dvc add {folder}`"

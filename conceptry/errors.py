@@ -12,6 +12,7 @@
     │   └── PublishConflictError another process published at the same time            (retryable)
     ├── StalePlanError           git or the Hub has changed since the plan was saved
     ├── UnexpectedError          an exception about one concept that is a bug, or damage that no check finds
+    ├── MissingExtraError        a part of the project that this command needs is not installed
     └── SettingsError            CONCEPTRY_... settings that are missing or wrong
 
 A message says what happened, in which concept and file, and what to do next. `retryable` is whether the same call may
@@ -173,6 +174,10 @@ class UnexpectedError(ConceptryError):
             concept=concept,
             next_step="its traceback is in the log",
         )
+
+
+class MissingExtraError(ConceptryError):
+    """An extra of the package is not installed; the message has the command that installs it."""
 
 
 class SettingsError(ConceptryError):

@@ -16,7 +16,7 @@ from conceptry.image_folder import pair_captions
 from conceptry.version import Version
 
 TRAINING_KEYS = ("placeholder_token", "initializer_token", "learnable_property", "num_vectors")
-_YOUNGER = ("templates", "flips")
+_YOUNGER = ("templates", "flips", "mask")
 
 
 def content_keys(images: Iterable[ImageRef]) -> tuple[str, ...]:

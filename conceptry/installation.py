@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from conceptry.errors import SettingsError
-from conceptry.installation_id import installation_id
+from conceptry.mirror import Mirror
 from conceptry.settings import Settings
 from conceptry.vertex_settings import VertexBasics, VertexSettings
 from conceptry.work_folder import WorkFolder
@@ -65,10 +65,14 @@ class Installation:
         return WorkFolder(self.settings.work.absolute())
 
     @property
+    def mirror(self) -> Mirror:
+        """The mirror of the origin, with the registry's folder in it."""
+        return Mirror(self.work.mirror, self.settings.path)
+
+    @property
     def id(self) -> str:
         """Id by which this installation recognises what it made, see `conceptry.installation_id`."""
-        made = installation_id(self.hub.endpoint, self.hub.owner, self.settings.repo, self.settings.branch)
-        return self.settings.installation or made
+        return self.settings.installation_id
 
     @property
     def base_dir(self) -> Path | None:

@@ -13,13 +13,13 @@ _SCP = re.compile(r"(?:[^@/\s]+@)?(?P<host>[^:/\s]+):(?!//)(?P<path>.+)")
 _DIGITS = 10
 
 
-def installation_id(endpoint: str, owner: str, repo: str, branch: str) -> str:
-    """Return the id: the owner, and a hash of endpoint, owner, repository and branch.
+def installation_id(endpoint: str, owner: str, repo: str, branch: str, *, path: str = "") -> str:
+    """Return the id: the owner, and a hash of endpoint, owner, repository, branch, and folder, unless it is the top.
 
     Owners compare as on the Hub, without case. The address of the repository compares without its scheme, user and
     ending, so that one repository has one id over https and over ssh.
     """
-    parts = (endpoint.rstrip("/").lower(), owner.lower(), repo_identity(repo), branch)
+    parts = (endpoint.rstrip("/").lower(), owner.lower(), repo_identity(repo), branch, *([path] if path else []))
     return f"{owner.lower()}-{hashlib.sha256(chr(10).join(parts).encode()).hexdigest()[:_DIGITS]}"
 
 

@@ -47,11 +47,11 @@ def cost(action: Action) -> str:
 
 
 def details(action: Action) -> list[str]:
-    """Return the changes that the cause does not name, one per line; a last line counts those that are left out."""
+    """Return the changes that the cause does not name, one per line, the number of those left out, and the notes."""
     unnamed = [change for change in action.changes if str(change).removeprefix("~ ") not in action.cause]
     lines = [str(change) for change in unnamed[:SHOWN]]
     left = len(unnamed) - SHOWN
-    return [*lines, f"and {left} more"] if left > 0 else lines
+    return [*lines, *([f"and {left} more"] if left > 0 else []), *action.notes]
 
 
 def in_order(plan: Plan) -> list[ConceptPlan]:

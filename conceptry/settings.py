@@ -4,9 +4,9 @@ A `.env` file is deliberately not read: a cloned repository must not be able to 
 """
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from conceptry.errors import SettingsError
@@ -14,6 +14,22 @@ from conceptry.git_address import split_login
 from conceptry.installation_id import installation_id
 
 PREFIX = "CONCEPTRY_"
+_PATH = (
+    "Folder of that repo with concepts/ in it, relative to its top; left out or `.`, the top. DVC is initialised there "
+    "(`dvc init --subdir`) or above it."
+)
+
+
+def _folder(path: str) -> str:
+    """Return a folder in a repository without superfluous parts."""
+    names = path.strip().replace("\\", "/").split("/")
+    if path.startswith("/") or ".." in names:
+        raise ValueError("is a folder inside the repo, relative to its top, for example ml/concept-library")
+    return "/".join(name for name in names if name not in ("", ".")) or ("." if path else "")
+
+
+RegistryPath = Annotated[str, AfterValidator(_folder)]
+"""Folder with concepts/ in it, relative to the top of the repo, with /; "." is the top, too."""
 
 
 class BaseWeightsSettings(BaseSettings):
@@ -36,6 +52,7 @@ class OriginSettings(BaseSettings):
     repo: str | None = Field(None, description="URL or path of the git repo that holds concepts/.", repr=False)
     repo_login: SecretStr | None = Field(None, description="Login for that repo, if it is at an http(s) address.")
     branch: str | None = Field(None, description="Branch of that repo that says what should exist.")
+    path: RegistryPath | None = Field(None, description=_PATH)
 
 
 class ServingSettings(BaseSettings):
@@ -92,6 +109,7 @@ class Settings(BaseWeightsSettings, DeploymentSettings, CodeSettings):
         "Never printed.",
     )
     branch: str = Field("main", description="Branch of that repo that says what should exist.")
+    path: RegistryPath = Field("", description=_PATH)
     installation: str | None = Field(
         None,
         pattern=r"^[A-Za-z0-9-]+$",
@@ -162,7 +180,8 @@ class Settings(BaseWeightsSettings, DeploymentSettings, CodeSettings):
     @property
     def installation_id(self) -> str:
         """Id by which the installation recognises what it made, see `conceptry.installation_id`."""
-        made = installation_id(self.hub_endpoint, self.hub_owner, self.repo, self.branch)
+        path = "" if self.path == "." else self.path
+        made = installation_id(self.hub_endpoint, self.hub_owner, self.repo, self.branch, path=path)
         return self.installation or made
 
     @model_validator(mode="before")

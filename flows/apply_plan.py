@@ -19,9 +19,11 @@ from conceptry.errors import StalePlanError
 from conceptry.guards import confirmed
 from flows.apply import apply_all
 from flows.current_installation import current_installation
+from flows.final_state import final_state
 from flows.observe import Context, observe
-from flows.reconcile import compare, final_state
-from flows.steps import DIRECT, PREFECT
+from flows.prefect_steps import PREFECT
+from flows.reconcile import compare
+from flows.steps import DIRECT
 from flows.train_concept import train_concept
 from flows.training_runs import training_runs
 from flows.watch import scheduled

@@ -11,7 +11,6 @@ from conceptry.errors import SettingsError
 from conceptry.installation import HubTarget, Installation
 from conceptry.settings import Settings
 from conceptry.vertex_settings import VertexBasics, VertexSettings
-from flows.run_log import attach_run_log
 from tasks.events import set_source
 
 _CURRENT: ContextVar[Installation | None] = ContextVar("installation", default=None)
@@ -23,6 +22,8 @@ def current_installation() -> Installation:
     Raises:
         SettingsError: CONCEPTRY_... variables are missing or wrong, or the block of the Hub token does not exist.
     """
+    from flows.run_log import attach_run_log  # imports Prefect, which only flows need
+
     attach_run_log()
     installation = _CURRENT.get() or build_installation(Settings())
     set_source(installation.id)

@@ -14,11 +14,11 @@ from prefect.events import DeploymentTriggerTypes
 from prefect.utilities.templating import apply_values
 from pydantic import TypeAdapter
 
-import conceptry
 from conceptry.errors import SettingsError
 from flows.schedule_merge import ScheduleFields, Timing
 
-FILE = Path(conceptry.__path__[0]).parent / "prefect.yaml"
+FILE = Path(__file__).with_name("prefect.yaml")
+"""The declarations, beside the flows in a wheel; the checkout has a link to them where `prefect deploy` looks."""
 _TRIGGER: TypeAdapter[Any] = TypeAdapter(DeploymentTriggerTypes)
 
 

@@ -25,8 +25,8 @@ from conceptry.installation import HubTarget, Installation
 from flows.deployments import TRAINING, installation_tag
 from flows.watch import watch
 from tasks import git
-from tasks.dvc.tasks import list_desired_images
-from tasks.git.tasks import read_desired
+from tasks.dvc.desired_images import list_desired_images
+from tasks.git.desired_concepts import read_desired
 from tasks.hub import HubSession, hub_time
 from tasks.hub.client import client, translate_errors
 from tasks.prefect_client import connected, server_problem, server_time

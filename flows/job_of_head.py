@@ -14,7 +14,8 @@ from conceptry.fingerprint import training_keys
 from conceptry.installation import Installation
 from conceptry.training_job import TrainingJob
 from tasks import training
-from tasks.git.tasks import read_desired, read_git
+from tasks.git.desired_concepts import read_desired
+from tasks.git.tasks import read_git
 
 _OF_HEAD = ("gate", "space", "endpoint", "release", "retrain", "suspend")
 """Sections of concept.yaml that are no inputs of a fingerprint."""

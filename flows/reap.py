@@ -19,9 +19,9 @@ from prefect.states import Completed
 from conceptry.actions import Plan
 from flows.current_installation import current_installation
 from flows.observe import Context, observe
+from flows.prefect_steps import PREFECT
 from flows.reconcile import compare
 from flows.skipped_runs import SKIPPED, skip_late
-from flows.steps import PREFECT
 from flows.training_runs import training_runs
 from tasks.events import emit
 from tasks.training.tasks import TERMINAL

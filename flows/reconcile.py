@@ -6,19 +6,16 @@
 
 Each step happens once per run. `compare` reads the other inputs of the plan: the states of training runs and, for the
 concepts that need a training, whether the DVC remote has every image.
+
+Prefect is imported only if a server is configured: `conceptry plan` needs none, and importing it takes a second.
 """
 
-from collections.abc import Mapping
+from __future__ import annotations
+
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from functools import partial
-from types import MappingProxyType
-from typing import Any
-
-import httpx
-from prefect.client.schemas.objects import State
-from prefect.settings import get_current_settings
-from prefect.states import Completed, Failed
+from typing import TYPE_CHECKING
 
 from conceptry.actions import Plan
 from conceptry.concept import ConceptSpec
@@ -30,7 +27,6 @@ from conceptry.installation import Installation
 from conceptry.isolation import isolate, printable
 from conceptry.plan import open_fingerprints, pending_trainings, plan
 from conceptry.plan_inputs import PlanInputs
-from conceptry.plan_text import count
 from conceptry.policy import PATH as POLICY
 from conceptry.policy import Policy, load_policy
 from conceptry.rollout import Pace, defer_trainings
@@ -38,10 +34,13 @@ from conceptry.template_rollout import defer_renderings
 from conceptry.version import Live
 from flows.observe import Context, Observation, observe
 from flows.steps import DIRECT
-from flows.training_runs import TrainingRuns, training_runs
 from tasks import dvc, git, space, training
-from tasks.prefect_client import server_problem
+from tasks.extras import extra_of, missing_extra
+from tasks.prefect_address import server_address
 from tasks.tokens import initializer_problem
+
+if TYPE_CHECKING:
+    from flows.training_runs import TrainingRuns
 
 
 @dataclass(frozen=True)
@@ -143,18 +142,34 @@ def _check_initializers(desired: Desired, live: Live, installation: Installation
 def current_comparison(installation: Installation, *, revision: str | None = None) -> Comparison:
     """Observe and plan outside of a run, at the head of the branch or at a revision.
 
-    If the Prefect server does not respond, or refuses, the comparison says so in `problem`, and the plan does not take
-    training runs into account.
+    If the Prefect server does not respond, or refuses, or Prefect is not installed, the comparison says so in
+    `problem`, and the plan does not take training runs into account.
     """
-    context, problem = Context.of(installation, DIRECT), None
+    context = Context.of(installation, DIRECT)
+    problem: ConceptryError | None = None
     observed = observe(context, revision)
-    if get_current_settings().api.url:
-        try:
-            with training_runs(installation) as runs:
-                return compare(context, observed, runs)
-        except httpx.HTTPError as error:
-            problem = server_problem(error)
+    try:
+        if server_address():
+            return _compare_with_runs(context, observed)
+    except ModuleNotFoundError as error:
+        if extra_of(error.name or "") is None:
+            raise
+        problem = missing_extra("reading the Prefect server", "flows", [error.name or ""])
     return replace(compare(context, observed, None), problem=problem)
+
+
+def _compare_with_runs(context: Context, observed: Observation) -> Comparison:
+    """Make the plan with the training runs on the Prefect server, or without them if it does not respond."""
+    import httpx
+
+    from flows.training_runs import training_runs
+    from tasks.prefect_client import server_problem
+
+    try:
+        with training_runs(context.installation) as runs:
+            return compare(context, observed, runs)
+    except httpx.HTTPError as error:
+        return replace(compare(context, observed, None), problem=server_problem(error))
 
 
 def plan_inputs(installation: Installation) -> PlanInputs:
@@ -170,7 +185,7 @@ def read_policy(installation: Installation, revision: str) -> tuple[Policy, str 
     """
 
     def read() -> tuple[Policy, str | None]:
-        data = git.read_file(installation.work.mirror, revision, POLICY)
+        data = git.read_file(installation.mirror, revision, POLICY)
         return load_policy(None if data is None else data.decode("utf-8", "surrogateescape")), None
 
     def failed(error: ConceptryError) -> tuple[Policy, str | None]:
@@ -179,29 +194,6 @@ def read_policy(installation: Installation, revision: str) -> tuple[Policy, str 
         return Policy(), printable("; ".join(str(error).splitlines()))
 
     return isolate(POLICY, read, failed)
-
-
-def final_state(
-    plan: Plan, failures: Mapping[str, Exception], skipped: Mapping[str, str] = MappingProxyType({})
-) -> State[Any]:
-    """Return the final state of a run: Failed if an action failed; a concept that needs a user does not fail it.
-
-    Args:
-        plan: The plan that was carried out.
-        failures: Exceptions by concept.
-        skipped: Why actions were left for the next run, by concept, in words.
-    """
-    words = "; ".join(f"{name}: {why}" for name, why in sorted(skipped.items()))
-    left = f"; {len(skipped)} skipped until the next run ({words})" if skipped else ""
-    if failures:
-        words = "; ".join(f"{name}: {error}" for name, error in sorted(failures.items()))
-        return Failed(message=f"{len(failures)} of {count(len(plan.changes), 'change')} failed: {words}{left}")
-    later = len(plan.changes) - len(plan.due)
-    degraded = sum(one.health == "Degraded" for one in plan.concepts)
-    needed = f", {degraded} degraded" if degraded else ""
-    waiting = f", {later} of them later" if later else ""
-    counts = f"{count(len(plan.concepts), 'concept')}, {count(len(plan.changes), 'change')}"
-    return Completed(message=f"{counts}{waiting}{needed}{left}")
 
 
 def _pace(installation: Installation, desired: Desired, moment: datetime, places: int) -> Pace:

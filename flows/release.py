@@ -16,8 +16,8 @@ from conceptry.version import LiveConcept
 from flows.apply import hide, judge, reconcile_serving, update_index
 from flows.current_installation import current_installation
 from flows.observe import Context, observe_concept
+from flows.prefect_steps import PREFECT
 from flows.reconcile import plan_inputs
-from flows.steps import PREFECT
 from tasks.locks import hold, run_id
 
 

@@ -3,12 +3,10 @@
 from collections.abc import Collection, Iterable
 from functools import cache, partial
 
-from prefect.settings import get_current_settings
-
 from conceptry.installation import Installation
-from flows.training_runs import training_runs
 from tasks import hub
 from tasks.locks import hold, run_id
+from tasks.prefect_address import server_address
 
 
 def clean_staging(installation: Installation, names: Iterable[str], *, delete: bool) -> dict[str, tuple[str, ...]]:
@@ -29,7 +27,9 @@ def clean_staging(installation: Installation, names: Iterable[str], *, delete: b
 
 def _active(installation: Installation) -> Collection[str]:
     """Return the fingerprints of active training runs; without a Prefect server there are none."""
-    if not get_current_settings().api.url:
+    if not server_address():
         return ()
+    from flows.training_runs import training_runs  # imports Prefect
+
     with training_runs(installation) as runs:
         return {str(run.parameters.get("fingerprint")) for run in runs.active()}

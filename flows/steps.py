@@ -1,4 +1,7 @@
-"""The I/O functions that a reconcile depends on, injected so that it runs directly or as Prefect tasks."""
+"""The I/O functions that a reconcile depends on, injected so that it runs directly or as Prefect tasks.
+
+`flows/prefect_steps.py` has the tasks: commands that only read need no Prefect.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from prefect import task
 from pydantic import SecretStr
 
 from conceptry.concept import ConceptSpec
@@ -17,13 +19,9 @@ from conceptry.installation import Installation
 from conceptry.version import Drift, Live, LiveConcept, Thresholds, Version
 from flows.drift import find_drift
 from tasks import hub
-from tasks.dvc.tasks import list_desired_images, list_images_task
-from tasks.events import emit
-from tasks.git.tasks import read_desired, read_git
-from tasks.hub import tasks as hub_tasks
-from tasks.retries import RETRY_TRANSIENT
+from tasks.dvc.desired_images import list_desired_images
+from tasks.git.desired_concepts import read_desired
 from tasks.space.render import render_space
-from tasks.space.tasks import render
 
 
 class ReadGit(Protocol):
@@ -103,20 +101,3 @@ DIRECT = Steps(
 
 LOOK = replace(DIRECT, find_drift=partial(find_drift, in_turn=True))
 """Plain functions for the watcher's looks, which inspect as many repos as a watch."""
-
-PREFECT = Steps(
-    read_git=read_git,
-    list_images=list_images_task,
-    list_hub=hub_tasks.list_hub,
-    read_hub=hub_tasks.read_hub,
-    find_drift=task(name="find drift", tags=["hub"], **RETRY_TRANSIENT)(partial(find_drift, in_turn=True)),
-    repair=hub_tasks.repair,
-    update_card=hub_tasks.update_card,
-    judge=hub_tasks.judge_versions,
-    render=render,
-    push=hub_tasks.push,
-    pause=hub_tasks.pause,
-    hide=hub_tasks.hide,
-    emit=emit,
-)
-"""Prefect tasks with retries; of many concepts some repos are inspected in turn."""

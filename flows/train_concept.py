@@ -35,8 +35,10 @@ from flows.training_runs import training_runs
 from flows.training_states import INTERRUPTED
 from flows.vertex_hooks import cancel_jobs
 from tasks import training
-from tasks.dvc.tasks import fetch_job_images, list_desired_images, list_images_task
-from tasks.git.tasks import read_desired, read_git
+from tasks.dvc.desired_images import list_desired_images
+from tasks.dvc.tasks import fetch_job_images, list_images_task
+from tasks.git.desired_concepts import read_desired
+from tasks.git.tasks import read_git
 from tasks.hub import HubSession, Lineage, find_version, hub_time, read_live
 from tasks.hub.tasks import (
     assemble_version,

@@ -21,11 +21,12 @@ from flows import artifacts
 from flows.apply import StartTraining, carry_out
 from flows.bounded_apply import apply_in_time
 from flows.current_installation import current_installation
+from flows.final_state import final_state
 from flows.observe import Context, observe
 from flows.old_run_folders import clear_old_run_folders
-from flows.reconcile import compare, final_state
+from flows.prefect_steps import PREFECT
+from flows.reconcile import compare
 from flows.skipped_runs import SKIPPED, skip_late
-from flows.steps import PREFECT
 from flows.training_runs import TrainingRuns, training_runs
 from tasks.disk_full import disk_full
 from tasks.locks import run_id, try_hold

@@ -1,9 +1,14 @@
-"""The set-up that a command uses: of `--root`, else of the environment, else of `.conceptry/` here."""
+"""The set-up that a command uses: of `--root`, else of the environment, else of `.conceptry/` here or above.
+
+The environment counts if it names an installation, with CONCEPTRY_REPO and CONCEPTRY_HUB_OWNER. One variable alone, for
+example CONCEPTRY_BASE_DIR, does not switch a set-up off.
+"""
 
 from __future__ import annotations
 
 import logging
 import os
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,15 +17,18 @@ from pydantic import SecretStr
 
 from conceptry.errors import SettingsError
 from conceptry.installation import Installation
-from conceptry.settings import PREFIX, Settings
+from conceptry.settings import PREFIX, BaseWeightsSettings, Settings
 from flows.current_installation import build_installation, using
 from local.child_process import loopback_without_proxy
 from local.setup_folder import DEFAULT_ROOT, Folder, Setup
 
+_NAMING = (f"{PREFIX}REPO", f"{PREFIX}HUB_OWNER")
+"""Variables that every installation needs, and that no other setting makes sense without."""
+
 
 @contextmanager
 def open_installation(root: Path | None) -> Iterator[Installation]:
-    """Yield the installation of the set-up in `root`, else of the environment, else of `.conceptry/` here.
+    """Yield the installation of the set-up in `root`, else of the environment, else of `.conceptry/` here or above.
 
     Flows that are called within the block use it.
 
@@ -30,6 +38,22 @@ def open_installation(root: Path | None) -> Iterator[Installation]:
     folder = folder_in_use(root)
     installation = installation_of(folder, folder.read()) if folder else build_installation(Settings())
     with using(installation):
+        yield installation
+
+
+@contextmanager
+def open_running(root: Path | None) -> Iterator[Installation]:
+    """Yield the installation of `open_installation`; a set-up's servers must be running.
+
+    Raises:
+        SettingsError: they are not, or the settings are not complete.
+    """
+    folder = folder_in_use(root)
+    if folder is not None and folder.exists() and not folder.is_open():
+        command = "conceptry up" if root is None else f"conceptry up --root {shlex.quote(str(root))}"
+        what = f"the servers of {folder.root} are not running"
+        raise SettingsError(what, next_step=f"start them in another terminal with `{command}`")
+    with open_installation(root) as installation:
         yield installation
 
 
@@ -55,14 +79,29 @@ def installation_of(folder: Folder, setup: Setup) -> Installation:
     def renew() -> SecretStr:
         return SecretStr(folder.read().hub_token)
 
-    return build_installation(Settings(**setup.settings(folder)), renew=renew, **setup.vertex_settings())
+    settings = setup.settings(folder)
+    if BaseWeightsSettings().base_dir is not None:  # for this command
+        settings.pop("base_dir", None)
+    return build_installation(Settings(**settings), renew=renew, **setup.vertex_settings())
 
 
 def folder_in_use(root: Path | None) -> Folder | None:
     """Return the folder that `open_installation` reads; None if settings come from the environment."""
-    folder = Folder.at(root or DEFAULT_ROOT)
-    from_environment = root is None and any(key.startswith(PREFIX) for key in os.environ)
-    return folder if root is not None or (folder.exists() and not from_environment) else None
+    if root is not None:
+        return Folder.at(root)
+    return None if all(os.environ.get(name) for name in _NAMING) else find_folder(Path.cwd())
+
+
+def find_folder(start: Path) -> Folder | None:
+    """Return the set-up in `.conceptry/` of a folder, or of the nearest one around it; None if there is none.
+
+    That of another user is none: it would decide what this user's commands run and read.
+    """
+    for place in (start, *start.parents):
+        folder = Folder.at(place / DEFAULT_ROOT)
+        if folder.exists() and folder.file.stat().st_uid == os.geteuid():
+            return folder
+    return None
 
 
 def _prepare_clients(folder: Folder, setup: Setup) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from local.current_setup import folder_in_use
 from local.setup_folder import Setup
+from tasks.extras import is_installed
 
 _OURS = frozenset({"PREFECT_SERVER_API_HOST", "PREFECT_SERVER_API_PORT", "PREFECT_SERVER_API_AUTH_STRING"})
 """Settings that are not taken from the environment: the address, and the auth string, which every command must know."""
@@ -39,14 +40,19 @@ def prefect_of(root: Path | None) -> Iterator[None]:
 
     Without a set-up Prefect's own settings apply; if the set-up's server is not running, flows run without one.
     """
-    # Imported here: Prefect takes seconds to import, and only commands that run flows call this.
-    from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, PREFECT_HOME, temporary_settings
-
     folder = folder_in_use(root)
     if folder is None:
         yield
         return
     setup = folder.read()
+    if not is_installed("prefect"):
+        if folder.is_open():  # so that a plan says that it does not read this server
+            os.environ["PREFECT_API_URL"] = setup.prefect_api
+        yield
+        return
+    # Imported here: Prefect takes a second to import, and without a set-up its own settings apply.
+    from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, PREFECT_HOME, temporary_settings
+
     updates: dict[Any, Any] = {PREFECT_HOME: str(folder.prefect)}
     if folder.is_open():
         updates |= {PREFECT_API_URL: setup.prefect_api, PREFECT_API_AUTH_STRING: setup.prefect_auth or None}

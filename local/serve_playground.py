@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
@@ -15,7 +16,6 @@ from conceptry.concept import ConceptSpec, load_spec, spec_path
 from conceptry.errors import ConceptryError, SettingsError
 from conceptry.git_address import without_login
 from conceptry.installation import Installation
-from conceptry.settings import ServingSettings
 from conceptry.version import Version
 from conceptry.version_ref import VersionRef
 from flows.rendering import space_of
@@ -23,8 +23,9 @@ from local.child_process import Child, answers, environment_without_credentials,
 from local.console import out
 from local.current_setup import folder_in_use, open_installation
 from local.servers import Stack, end_on_sigterm
+from local.version_folder import manifest_of, render_page, title_of, weights_variables
 from tasks.git.checkout import origin_of
-from tasks.git.tasks import read_desired
+from tasks.git.desired_concepts import read_desired
 from tasks.hub import HubSession, read_live, read_manifest
 from tasks.space import render_space
 
@@ -47,6 +48,34 @@ def play(root: Path | None, ref: VersionRef, port: int) -> None:
         return _page(installation, session, name, version, port=free_port(port)), None
 
     run_version(root, ref, "the Space", page)
+
+
+def play_folder(folder: Path, port: int) -> None:
+    """Run the Space of a version's files in a folder, without a Hub, until Ctrl-C.
+
+    Raises:
+        ConceptryError: the folder holds no version.
+    """
+    manifest = manifest_of(folder)
+    with tempfile.TemporaryDirectory(prefix="conceptry-playground-") as scratch:
+        place, cache = Path(scratch) / "page", Path(scratch) / "cache"
+        render_page(folder, manifest, place, cache)
+        offline = {"HF_HUB_CACHE": str(cache), "HF_HUB_OFFLINE": "1"}
+        environment = page_basics(free_port(port)) | offline | weights_variables()
+        run_child(_page_process(place, environment), title_of(manifest), "the Space")
+
+
+def run_child(child: Child, what: str, kind: str, *, hint: str | None = None) -> None:
+    """Run a process until Ctrl-C."""
+    console = out()
+    end_on_sigterm()
+    with ExitStack() as running:
+        try:
+            running.callback(child.wait)
+            running.callback(child.request_stop)
+            stay(child, what, kind, console, hint=hint)
+        except KeyboardInterrupt:
+            console.print("Stopped.")
 
 
 def run_version(root: Path | None, ref: VersionRef, kind: str, make: Make) -> None:
@@ -89,10 +118,25 @@ def _page(installation: Installation, session: HubSession, name: str, version: V
         spec = ConceptSpec.model_validate(read_manifest(session, name, version).spec)
     place = installation.work.root / "playground" / f"{name}-{version.name}"
     render_space(place, *space_of(session, name, spec, version))
-    environment = page_environment(installation, place.parent / "cache", port) | weights_of(installation)
+    weights = weights_variables(installation.base_dir)
+    return _page_process(place, page_environment(installation, place.parent / "cache", port) | weights)
+
+
+def _page_process(place: Path, environment: dict[str, str]) -> Child:
+    address = f"http://127.0.0.1:{environment['GRADIO_SERVER_PORT']}"
     log = place.with_suffix(".log")
-    address = f"http://127.0.0.1:{port}"
     return Child(address, [sys.executable, "app.py"], environment, log, lambda: answers(address), place)
+
+
+def page_basics(port: int) -> dict[str, str]:
+    """Return the variables of a page that name no Hub; `port` is on 127.0.0.1."""
+    return environment_without_credentials() | {
+        "GRADIO_SERVER_NAME": "127.0.0.1",
+        "GRADIO_SERVER_PORT": str(port),
+        "GRADIO_ANALYTICS_ENABLED": "False",
+        "HF_HUB_DISABLE_XET": "1",
+        "TF_CPP_MIN_LOG_LEVEL": "2",
+    }
 
 
 def page_environment(installation: Installation, cache: Path, port: int) -> dict[str, str]:
@@ -103,15 +147,7 @@ def page_environment(installation: Installation, cache: Path, port: int) -> dict
         cache: Folder for downloads from the Hub.
         port: Port on 127.0.0.1.
     """
-    environment = environment_without_credentials() | {
-        "GRADIO_SERVER_NAME": "127.0.0.1",
-        "GRADIO_SERVER_PORT": str(port),
-        "GRADIO_ANALYTICS_ENABLED": "False",
-        "HF_ENDPOINT": installation.hub.endpoint,
-        "HF_HUB_DISABLE_XET": "1",
-        "HF_HUB_CACHE": str(cache),
-        "TF_CPP_MIN_LOG_LEVEL": "2",
-    }
+    environment = page_basics(port) | {"HF_ENDPOINT": installation.hub.endpoint, "HF_HUB_CACHE": str(cache)}
     token = installation.settings.space_token
     if token is not None and token != installation.hub.token:
         environment["HF_TOKEN"] = token.get_secret_value()
@@ -134,14 +170,6 @@ def spec_of_today(installation: Installation, name: str) -> ConceptSpec | None:
         concept = read_desired(installation, only=name).concepts.get(name)
         return concept.spec if concept else None
     return None
-
-
-def weights_of(installation: Installation) -> dict[str, str]:
-    """Return the variables with the folder or the address of base model weights, for Space and handler."""
-    mirror = ServingSettings().base_url
-    found = {"CONCEPTRY_BASE_URL": mirror} if mirror else {}
-    base_dir = installation.base_dir
-    return found | ({"CONCEPTRY_BASE_DIR": str(base_dir.absolute())} if base_dir else {})
 
 
 def stay(child: Child, what: str, kind: str, console: Console, *, hint: str | None = None) -> None:

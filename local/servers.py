@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import secrets
-import shlex
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from conceptry.errors import SettingsError
-from conceptry.installation import Installation
 from conceptry.work_folder import WorkFolder
 from local.child_process import Child, StackError, answers, clean_environment, free_port
-from local.current_setup import folder_in_use, open_installation
 from local.hub_config import hub_arguments
 from local.moved_folder import carry_over
 from local.prefect_settings import server_variables
@@ -189,22 +183,6 @@ class Stack(ServerGroup):
         child.environment = {**child.environment, "PYTHONSAFEPATH": "1"}
         child.grace = FLOWS_GRACE
         return says("serve: ready", child)
-
-
-@contextmanager
-def open_running(root: Path | None) -> Iterator[Installation]:
-    """Yield the installation of `open_installation`; a set-up's servers must be running.
-
-    Raises:
-        SettingsError: they are not, or the settings are not complete.
-    """
-    folder = folder_in_use(root)
-    if folder is not None and folder.exists() and not folder.is_open():
-        command = "conceptry up" if root is None else f"conceptry up --root {shlex.quote(str(root))}"
-        what = f"the servers of {folder.root} are not running"
-        raise SettingsError(what, next_step=f"start them in another terminal with `{command}`")
-    with open_installation(root) as installation:
-        yield installation
 
 
 def end_on_sigterm() -> None:

@@ -128,8 +128,12 @@ class Folder:
 class Setup:
     """Content of `conceptry.toml`. `watch_every` is in seconds; ports are on 127.0.0.1.
 
+    `path` is the folder of the repository with concepts/ in it; empty for its top.
+
     `prefect_auth` is the auth string of the Prefect server, made when it first starts; a server of an earlier release
     has none. A login in `repo` is moved to `repo_login`, so that the address can be printed.
+
+    `base_dir` is the folder of base model weights; empty for the one that the environment names.
 
     `root` is the folder when the file was written, which is another one after it was moved. `installation` is the id of
     the installation, kept when the folder is moved or the Hub gets another port; it is for the account, the repository
@@ -139,6 +143,7 @@ class Setup:
     repo: str
     repo_login: str = field(default="", repr=False)
     branch: str = "main"
+    path: str = ""
     hub_owner: str = LOCAL_OWNER
     hub_token: str = field(default=LOCAL_TOKEN, repr=False)
     hub_port: int = HUB_PORT
@@ -151,6 +156,7 @@ class Setup:
     vertex_port: int = VERTEX_PORT
     cloud_port: int = CLOUD_PORT
     storage_port: int = STORAGE_PORT
+    base_dir: str = ""
     root: str = ""
     installation: str = ""
     named: str = ""
@@ -163,15 +169,15 @@ class Setup:
 
     @property
     def naming(self) -> str:
-        """What the id of the installation is for: account, repository and branch."""
-        return f"{self.hub_owner} {self.repo} {self.branch}"
+        """What the id of the installation is for: account, repository, branch, and folder in it."""
+        return f"{self.hub_owner} {self.repo} {self.branch} {self.path}".rstrip()
 
     @property
     def identity(self) -> str:
         """Id of the installation."""
         if self.installation and self.named == self.naming:
             return self.installation
-        return installation_id(self.hub_endpoint, self.hub_owner, self.repo, self.branch)
+        return installation_id(self.hub_endpoint, self.hub_owner, self.repo, self.branch, path=self.path)
 
     def named_now(self) -> Setup:
         """Return the set-up with its present id, which it keeps from then on."""
@@ -179,7 +185,8 @@ class Setup:
 
     def moved_to(self, root: Path) -> Setup:
         """Return the set-up with its paths as they are after its folder was moved to `root`, and with the same id."""
-        moved = replace(self, repo=moved_path(self.repo, self.root, root))
+        base_dir = moved_path(self.base_dir, self.root, root) if self.base_dir else ""
+        moved = replace(self, repo=moved_path(self.repo, self.root, root), base_dir=base_dir)
         return replace(moved, named=moved.naming)
 
     @property
@@ -213,6 +220,7 @@ class Setup:
             "repo": self.repo,
             "repo_login": self.repo_login or None,
             "branch": self.branch,
+            "path": self.path,
             "installation": self.identity,
             "work": folder.work,
             "hub_endpoint": self.hub_endpoint,
@@ -224,6 +232,7 @@ class Setup:
             "results_bucket": None,
             # Its Prefect server is its own.
             "deployment_suffix": "",
+            **({"base_dir": Path(self.base_dir)} if self.base_dir else {}),
         }
 
     def vertex_settings(self) -> dict[str, Any]:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from starlette.responses import HTMLResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
 PATH = "/sign-in"
 
@@ -53,5 +54,8 @@ class SignIn:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
+        # Imported here: every command reads the link above, and only the server needs this.
+        from starlette.responses import HTMLResponse
+
         page = scope["type"] == "http" and scope["method"] == "GET" and scope["path"] == PATH
         await (HTMLResponse(_PAGE, headers=_HEADERS) if page else self._app)(scope, receive, send)

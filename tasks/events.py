@@ -9,8 +9,6 @@ declares the automations about them.
 from contextvars import ContextVar
 from typing import Any, Literal
 
-from prefect.events import emit_event
-
 PREFIX = "conceptry.concept"
 INSTALLATION_PREFIX = "conceptry.installation"
 EventName = Literal[
@@ -78,6 +76,8 @@ def emit_of_installation(event: InstallationEventName, **payload: Any) -> None:
 
 
 def _emit(event: str, resource: str, name: str, payload: dict[str, Any]) -> None:
+    from prefect.events import emit_event  # takes seconds to import, and commands that only read emit nothing
+
     installation = _source.get()
     emit_event(
         event=event,

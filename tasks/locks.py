@@ -9,6 +9,7 @@ file names a run means that this run was killed.
 import fcntl
 import os
 import shlex
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -102,9 +103,12 @@ def abandoned(path: Path, holder: str) -> bool:
 
 def run_id() -> str:
     """Return the name of a lock's holder: the Prefect run, or the process outside of one."""
-    from prefect.runtime import flow_run  # takes seconds to import, and commands without Prefect hold locks as well
+    process = f"process {os.getpid()}"
+    if "prefect" not in sys.modules:  # no run either; commands without Prefect hold locks as well
+        return process
+    from prefect.runtime import flow_run
 
-    return str(flow_run.id or f"process {os.getpid()}")
+    return str(flow_run.id or process)
 
 
 def _open(path: Path) -> int:

@@ -38,11 +38,13 @@ def modules(paths: Iterable[str]) -> frozenset[str]:
     return frozenset(path.removesuffix(".py").replace("/", ".") for path in paths if "__init__" not in path)
 
 
-WRITTEN_FOR_CORE = frozenset({"trainer.metrics", "trainer.verdict"})
+WRITTEN_FOR_CORE = frozenset({"trainer.metrics", "trainer.student_t", "trainer.verdict"})
 WRITTEN_FOR_TASKS = WRITTEN_FOR_CORE | {
     "trainer.base_weights.presets",
     "trainer.data.held_out",
+    "trainer.data.look_rules",
     "trainer.data.perceptual_hash",
+    "trainer.data.plain_look",
     "trainer.data.records",
     "trainer.data.tokenizer",
     "trainer.recipe",
@@ -68,7 +70,7 @@ STARTED: dict[str, frozenset[str]] = {
 }
 # The user of the demo photographs the world that the tiny model knows.
 EXCEPTIONS = {"local/demo/user.py": frozenset({"trainer.tiny.world"})}
-PURE = frozenset({"pydantic", "pydantic_core", "pydantic_settings", "scipy", "yaml"})
+PURE = frozenset({"pydantic", "pydantic_core", "pydantic_settings", "yaml"})
 NOT_PURE = frozenset({"asyncio", "http", "shutil", "socket", "subprocess", "tempfile", "threading", "urllib"})
 HEAVY = frozenset({"keras", "keras_cv", "tensorflow"})
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 PAGES = [
-    "docs/architecture.md", "docs/deploy.md", "docs/runs.md", "docs/secrets.md", "docs/team.md", "docs/workers.md",
-    "CONTRIBUTING.md", "README.md",
+    "docs/architecture.md", "docs/deploy.md", "docs/pictures.md", "docs/runs.md", "docs/secrets.md",
+    "docs/team.md", "docs/workers.md", "CONTRIBUTING.md", "README.md",
 ]  # fmt: skip
 
 

@@ -137,9 +137,13 @@ def encode_prompts(
 
 
 def draw_losses(
-    frozen: Frozen, judged: Latents, contexts: Contexts, each: int, rng: np.random.Generator
+    frozen: Frozen, judged: Latents, contexts: Contexts, each: int, rng: np.random.Generator, *, masked: bool = True
 ) -> dict[str, Array]:
-    """Draw a block of rows and compute their losses in every context: (pictures, `each`) by its name."""
+    """Draw a block of rows and compute their losses in every context: (pictures, `each`) by its name.
+
+    They count where the masks say, if there are any: a token is judged by what it is to learn, and the ground, about
+    which it knows nothing, would only add noise. With `masked` off they count everywhere.
+    """
     errors: Callable[..., Any] = frozen.once(
         "squared errors", lambda: tf.function(squared_errors(frozen), autograph=False)
     )
@@ -149,10 +153,12 @@ def draw_losses(
     views = np.arange(pictures)[:, None] * VIEWS + rng.integers(0, VIEWS, (pictures, each))
     latents = judged.sample(views.ravel(), rng)
     noise = rng.standard_normal(latents.shape, "float32")
+    mask = judged.masks(views.ravel()) if masked else None
+    arrays = [latents, timesteps, noise, *([] if mask is None else [mask])]
     found: dict[str, list[npt.NDArray[Any]]] = {name: [] for name in contexts}
     # A few rows at a time: at full size 64 at once take 3 GB more than training does.
     for start in range(0, len(timesteps), _ROWS_AT_ONCE):
-        part = [tf.constant(array[start : start + _ROWS_AT_ONCE]) for array in (latents, timesteps, noise)]
+        part = [tf.constant(array[start : start + _ROWS_AT_ONCE]) for array in arrays]
         for name, context in contexts.items():
             own = context[start // each][None] if len(context) > 1 else context
             found[name].append(np.asarray(errors(tf.repeat(own, len(part[0]), axis=0), *part)))

@@ -21,6 +21,8 @@ from trainer.sampling.noise_schedule import alphas_cumprod
 from trainer.training_config import Config, ConfigError
 
 Array = npt.NDArray[np.float32]
+LEAST_SHOWN = 0.02
+"""Share of a view that a mask shows, below which it weighs less: a view without any of the subject weighs nothing."""
 
 
 @dataclass(frozen=True)
@@ -99,22 +101,30 @@ def denoising_losses(frozen: Frozen, recipe: Recipe = DEFAULT) -> Callable[..., 
         ratio = alphas / (1.0 - alphas)
         weights = (np.minimum(ratio, recipe.min_snr) / ratio).astype("float32")
 
-    def losses(vectors: Any, latents: Any, tokens: Any, timesteps: Any, noise: Any) -> Any:
+    def losses(vectors: Any, latents: Any, tokens: Any, timesteps: Any, noise: Any, *mask: Any) -> Any:
         context = frozen.text_encoder.encode_with_placeholders(tokens, vectors)
-        return tf.gather(weights, timesteps) * errors(context, latents, timesteps, noise)
+        return tf.gather(weights, timesteps) * errors(context, latents, timesteps, noise, *mask)
 
     return losses
 
 
 def squared_errors(frozen: Frozen) -> Callable[..., Any]:
-    """Make the mean squared error of the noise predicted for each row, (B,), in a context (B, L, D)."""
+    """Make the mean squared error of the noise predicted for each row, (B,), in a context (B, L, D).
+
+    With a mask (B, H/8, W/8, 1) it is the mean over what the mask shows, so that a small subject counts as much as one
+    that fills the picture.
+    """
     alphas = alphas_cumprod()
 
-    def errors(context: Any, latents: Any, timesteps: Any, noise: Any) -> Any:
+    def errors(context: Any, latents: Any, timesteps: Any, noise: Any, mask: Any = None) -> Any:
         alpha = tf.gather(alphas, timesteps)[:, None, None, None]
         noisy = tf.sqrt(alpha) * latents + tf.sqrt(1.0 - alpha) * noise
         predicted = frozen.diffusion_model([noisy, timestep_embedding(timesteps), context])
-        return tf.reduce_mean(tf.square(predicted - noise), axis=(1, 2, 3))
+        squared = tf.square(predicted - noise)
+        if mask is None:
+            return tf.reduce_mean(squared, axis=(1, 2, 3))
+        shown = tf.reduce_mean(mask, axis=(1, 2, 3))
+        return tf.reduce_mean(squared * mask, axis=(1, 2, 3)) / tf.maximum(shown, LEAST_SHOWN)
 
     return errors
 

@@ -20,7 +20,7 @@ from trainer.base_weights.base_model import BaseModel
 from trainer.checkpoint import State
 from trainer.cross_fit import cross_fit, groups_to_leave_out
 from trainer.data.latents import compile_encoder, encode_views
-from trainer.data.pictures import read_pictures, split_held_out
+from trainer.data.pictures import Picture, check_masks, read_pictures, split_held_out
 from trainer.devices import Devices
 from trainer.journal import Journal
 from trainer.metrics import (
@@ -99,7 +99,7 @@ def check(config: Config, records: Path, base_dir: Path | None) -> int:
     try:
         base = BaseModel(config.base_model, base_dir, verify_later=True)
         tokenizer = base.tokenizer(config.placeholder_token, config.num_vectors)
-        shown = read_pictures(records)[: evaluation.PICTURES]
+        shown = _read(records, config)[: evaluation.PICTURES]
         if base.preset.max_loss is None:
             return EXIT_DONE
         judged = encode_views(shown, compile_encoder(base.image_encoder()), config, evaluation.VIEWS, seed=2)
@@ -117,7 +117,7 @@ def _run(
     output = places.output
     scorer = _scorer(base)
     tokenizer = base.tokenizer(config.placeholder_token, config.num_vectors)
-    training, held_out = split_held_out(read_pictures(places.records), config)
+    training, held_out = split_held_out(_read(places.records, config), config)
     # A GPU encodes all views in a second or two; a CPU would take minutes before the first step, so there each waits
     # until it is needed.
     encoder = compile_encoder(base.image_encoder())
@@ -224,6 +224,13 @@ def _run(
     )
     write_metrics(output / METRICS_FILE, metrics)
     devices.wait()
+
+
+def _read(records: Path, config: Config) -> list[Picture]:
+    """Read the pictures. Raises ConfigError where there are none, or no masks although these are asked for."""
+    found = read_pictures(records)
+    check_masks(found, config)
+    return found
 
 
 def _initial(path: Path | None, config: Config, frozen: objective.Frozen) -> Vectors | None:

@@ -222,7 +222,8 @@ class _Evaluation:
     def __init__(self, latents: Latents, frozen: Frozen, config: Config, recipe: Recipe, devices: Devices) -> None:
         self._wanted = config.early_stopping
         size = -(-_EVALUATION_BATCH // devices.replicas) * devices.replicas
-        key = ("evaluation", devices if devices.replicas > 1 else None, _with_xla(recipe), size, config.num_vectors)
+        of_devices = devices if devices.replicas > 1 else None
+        key = ("evaluation", of_devices, _with_xla(recipe), size, config.num_vectors, config.mask)
         losses = denoising_losses(frozen)
         self._mean = frozen.once(
             key,

@@ -29,7 +29,8 @@ class Config:
     judged on the same pictures and noise as the version that it must beat. With `flips` half of the crops are mirrored.
     At checkpoints whose step is a
     multiple of `sample_every` a few pictures are drawn; 0 is never. `min_improvement` and `confidence` are the gate's:
-    the evaluation draws rows until its verdict is clear.
+    the evaluation draws rows until its verdict is clear. With `mask` "alpha" the loss counts where the pictures' masks
+    say, in training and in the evaluation.
     """
 
     placeholder_token: str
@@ -51,6 +52,7 @@ class Config:
     templates: tuple[str, ...] = ()
     min_improvement: float = 0.0
     confidence: float = CONFIDENCE
+    mask: str | None = None
 
 
 def load(path: Path) -> Config:
@@ -119,12 +121,20 @@ def parse(document: dict[str, Any]) -> Config:
         templates=_templates(training.get("templates") or (), problems),
         min_improvement=number(gate, "min_improvement", preset.min_improvement, 0, below=1),
         confidence=number(gate, "confidence", CONFIDENCE, 0.5, below=1),
+        mask=_mask(training.get("mask"), problems),
     )
     if not problems and config.resolution % 64:
         problems.append(f"resolution: {config.resolution} must be a multiple of 64")
     if problems:
         raise ConfigError("; ".join(problems))
     return config
+
+
+def _mask(given: Any, problems: list[str]) -> str | None:
+    if given in (None, "alpha"):
+        return "alpha" if given else None
+    problems.append(f"mask: {given!r} is not one of: alpha")
+    return None
 
 
 def _templates(given: Any, problems: list[str]) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ from statistics import fmean, variance
 from typing import Literal
 
 from trainer.metrics import RELEASED, LossRows
+from trainer.student_t import quantile
 
 Outcome = Literal["passed", "rejected", "undecided"]
 PRIOR_SPREAD = 0.3
@@ -57,8 +58,6 @@ def improvement_bound(
         trained: The token's losses on the same rows.
         confidence: Of each bound, for example 0.95.
     """
-    from scipy.special import stdtrit
-
     pictures, rows = len(baseline), len(baseline[0])
     level = fmean(map(fmean, baseline))
     improvement = 1.0 - fmean(map(fmean, trained)) / level
@@ -75,7 +74,7 @@ def improvement_bound(
         return Bound(improvement, improvement, improvement)
     # Satterthwaite's degrees of freedom for a sum of two estimated variances.
     freedom = (between + within) ** 2 / (between**2 / weight + within**2 / (pictures * (rows - 1)))
-    margin = float(stdtrit(freedom, confidence)) * math.sqrt(error)
+    margin = quantile(freedom, confidence) * math.sqrt(error)
     return Bound(improvement, improvement - margin, improvement + margin)
 
 

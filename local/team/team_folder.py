@@ -47,6 +47,7 @@ class TeamSetup:
     repo: str
     repo_login: str = field(default="", repr=False)
     branch: str = "main"
+    path: str = ""
     host: str = "localhost"
     prefect_tls_port: int = 4443
     hub_tls_port: int = 4444
@@ -202,6 +203,7 @@ def client_variables(folder: TeamFolder, setup: TeamSetup) -> dict[str, str]:
         "CONCEPTRY_REPO": setup.repo,
         "CONCEPTRY_REPO_LOGIN": setup.repo_login,
         "CONCEPTRY_BRANCH": setup.branch,
+        "CONCEPTRY_PATH": setup.path,
         "CONCEPTRY_HUB_ENDPOINT": setup.hub_url,
         "CONCEPTRY_HUB_OWNER": OWNER,
         "CONCEPTRY_HUB_TOKEN": setup.hub_token,

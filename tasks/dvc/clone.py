@@ -19,12 +19,13 @@ PIPELINE_VARS = "dvc.vars.yaml"
 _ADD_TIMEOUT = 1800.0
 
 
-def cache_folders(repo_root: Path) -> tuple[Path, ...]:
+def cache_folders(dvc_root: Path) -> tuple[Path, ...]:
     """Return the folders of a clone's DVC cache: that of DVC 3, and the one in which DVC 2 keeps objects.
 
-    `cache.dir` in `.dvc/config.local` or `.dvc/config` names another place, relative to `.dvc`, that clones may share.
+    `dvc_root` is the folder that `.dvc` is in. `cache.dir` in `.dvc/config.local` or `.dvc/config` names another place,
+    relative to `.dvc`, that clones may share.
     """
-    dvc_dir, place = repo_root / ".dvc", "cache"
+    dvc_dir, place = dvc_root / ".dvc", "cache"
     for name in ("config", "config.local"):
         config = ConfigParser(interpolation=None, strict=False)
         with suppress(OSError, ValueError, ConfigParserError):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
@@ -19,6 +20,7 @@ from conceptry.desired import DesiredConcept, ImageRef, images_path
 from conceptry.errors import ConceptryError, DataCorruptError, UnexpectedError
 from conceptry.image_folder import is_junk
 from conceptry.isolation import isolate
+from conceptry.mirror import Mirror
 from tasks.disk_full import disk_full
 from tasks.dvc.deadlines import ask_each
 from tasks.dvc.remote import open_remote
@@ -31,15 +33,17 @@ MAX_BYTES = 16 * 1024 * 1024
 _logger = logging.getLogger(__name__)
 _DIR = re.compile(r"[0-9a-f]{32}\.dir")
 _MD5 = re.compile(r"[0-9a-f]{32}")
+# Characters of paths that lead elsewhere. A backslash separates folders on Windows only; elsewhere it is a letter.
+_UNSAFE = re.compile(r"[\\\x00-\x1f\x7f]|^\w:" if os.name == "nt" else r"[\x00-\x1f\x7f]|^\w:")
 
 
 def list_images(
-    mirror: Path, revision: str, desired: Mapping[str, DesiredConcept], cache: Path, *, check: Collection[str] = ()
+    mirror: Mirror, revision: str, desired: Mapping[str, DesiredConcept], cache: Path, *, check: Collection[str] = ()
 ) -> dict[str, DesiredConcept]:
     """Return the concepts with their images at a revision filled in; concepts with an error are unchanged.
 
     Args:
-        mirror: Bare mirror made by tasks.git.
+        mirror: Mirror of the origin, or the user's clone.
         revision: Git commit, 40 hex digits; its `.dvc/config` names the remote.
         desired: Concepts of the same revision, from conceptry.concept.parse_sources.
         cache: Folder of cached listings.
@@ -142,8 +146,8 @@ def _check_paths(refs: Iterable[ImageRef]) -> None:
             raise ValueError(f"{ref.relpath!r} has no md5")
         if re.search("[\ud800-\udfff]", ref.relpath):
             raise ValueError(f"the name {ref.relpath!r} is not UTF-8; rename that file")
-        parts = ref.relpath.split("/")
-        if any(part in ("", ".", "..") for part in parts) or re.search(r"[\\\x00-\x1f\x7f]|^\w:", ref.relpath):
+        parts = re.split(r"[/\\]", ref.relpath)
+        if any(part in ("", ".", "..") for part in parts) or _UNSAFE.search(ref.relpath):
             raise ValueError(f"{ref.relpath!r} is not a path inside the folder")
         if ref.relpath in seen:
             raise ValueError(f"{ref.relpath!r} is listed twice")
@@ -174,7 +178,7 @@ def _unread(concept: DesiredConcept, error: ConceptryError) -> DesiredConcept:
     return replace(concept, remote_error=" ".join(str(error).split()))
 
 
-def _find_missing(mirror: Path, revision: str, concepts: Iterable[DesiredConcept]) -> dict[str, DesiredConcept]:
+def _find_missing(mirror: Mirror, revision: str, concepts: Iterable[DesiredConcept]) -> dict[str, DesiredConcept]:
     listed = [concept for concept in concepts if concept.images]
     if not listed:
         return {}

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from conceptry.desired import ImageRef
 from conceptry.errors import DataCorruptError, DataMissingError
+from conceptry.mirror import Mirror
+from tasks.dvc.committed_remote import CommittedRemote
 from tasks.dvc.deadlines import in_parallel
 from tasks.dvc.image_listing import parse_listing
 from tasks.dvc.remote import Remote, open_remote
@@ -21,7 +23,7 @@ MAX_TEXT = 1 << 20
 
 
 def fetch_images(
-    mirror: Path,
+    mirror: Mirror,
     revision: str,
     dvc_md5: str,
     images: Sequence[ImageRef] | None,
@@ -36,7 +38,7 @@ def fetch_images(
     `destination` is kept without a request to the remote, so two processes may call this at once.
 
     Args:
-        mirror: Bare mirror made by tasks.git.
+        mirror: Mirror of the origin, or the user's clone.
         revision: Git commit, 40 hex digits; its `.dvc/config` names the remote.
         dvc_md5: md5 in images.dvc, with its suffix `.dir`.
         images: Files to fetch, as `list_images` returned them; None for all of the listing.
@@ -67,7 +69,7 @@ def fetch_images(
 
 
 def _choose(
-    remote: Remote, dvc_md5: str, images: Sequence[ImageRef] | None, concept: str | None
+    remote: Remote | CommittedRemote, dvc_md5: str, images: Sequence[ImageRef] | None, concept: str | None
 ) -> tuple[ImageRef, ...]:
     data = remote.read(dvc_md5)
     if data is None:
@@ -87,7 +89,9 @@ def _choose(
     return listed if images is None else tuple(images)
 
 
-def _download(remote: Remote, selected: Sequence[ImageRef], folder: Path, concept: str | None) -> None:
+def _download(
+    remote: Remote | CommittedRemote, selected: Sequence[ImageRef], folder: Path, concept: str | None
+) -> None:
     for ref in selected:
         (folder / ref.relpath).parent.mkdir(parents=True, exist_ok=True)
 

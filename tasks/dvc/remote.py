@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import posixpath
+import re
 import tempfile
 from collections.abc import Iterable
 from contextlib import suppress
@@ -18,11 +20,14 @@ from typing import Any
 import pygit2
 
 from conceptry.errors import ConceptryError, SettingsError, TransientError
+from conceptry.mirror import Mirror
 from conceptry.work_folder import WorkFolder
 from tasks.disk_full import disk_full
+from tasks.dvc.committed_remote import CommittedRemote
 from tasks.dvc.deadlines import call_within
 from tasks.dvc.moved_remote import path_today
 from tasks.dvc.remote_guard import CREDENTIALS, check_remote
+from tasks.extras import install_command
 from tasks.mirror_objects import commit_at, look_up, open_mirror
 
 CONFIG = ".dvc/config"
@@ -36,6 +41,8 @@ OPEN_TIMEOUT = 60.0
 # Libraries whose exceptions, besides OSError, are storage failures; other exceptions are bugs and stay untranslated.
 _CLIENTS = {"aiohttp", "requests", "urllib3", "gcsfs", "google", "botocore", "azure", "asyncssh", "fsspec"}
 _DENIED = (401, 403)
+# In DVC's words: "s3 is supported, but requires 'dvc-s3' to be installed".
+_PLUG_IN = re.compile(r"(?<=requires ')dvc-[a-z0-9]+(?=' to be installed)")
 
 
 @dataclass(frozen=True)
@@ -106,13 +113,21 @@ class Remote:
             raise TimeoutError(f"no answer for {timeout:.0f} s") from error
 
 
-def open_remote(mirror: Path, revision: str, name: str | None = None) -> Remote:
+@dataclass(frozen=True)
+class RelativePath:
+    """Remote at a path that is relative to .dvc."""
+
+    name: str
+    path: str
+
+
+def open_remote(mirror: Mirror, revision: str, name: str | None = None) -> Remote | CommittedRemote:
     """Return a remote of a revision, without a request to it.
 
     `tasks.dvc.remote_guard` describes which credentials of this machine it gets.
 
     Args:
-        mirror: Bare mirror made by tasks.git, in the scratch folder of an installation.
+        mirror: Mirror of the origin, in the scratch folder of an installation, or the user's clone.
         revision: Git commit.
         name: Name of the remote; None for the default one.
 
@@ -121,27 +136,54 @@ def open_remote(mirror: Path, revision: str, name: str | None = None) -> Remote:
             working tree, on a terminal, or with credentials that this machine keeps for another address.
         TransientError: the client could not be built in time.
     """
-    text = _config_at(mirror, revision)
+    text, config = _config_at(mirror, revision)
     # By default gcsfs requests the storage layout of a bucket over gRPC and hangs on an emulator, which has no gRPC.
     # gcsfs reads this from the environment only.
     os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
     from dvc.exceptions import DvcException
     from dvc.fs import ConfigError, RemoteMissingDepsError
 
-    place = f"{CONFIG} at {revision[:8]}"
+    place = f"{config} at {revision[:8]}"
     failed: ConceptryError
     try:
-        return call_within(OPEN_TIMEOUT, _open, text, place, name, WorkFolder(mirror.parent))
+        found = call_within(OPEN_TIMEOUT, _open, text, place, name, WorkFolder(mirror.folder.parent))
+        return found if isinstance(found, Remote) else _committed(found, mirror, revision, config)
     except TimeoutError:
         failed = TransientError(f"the DVC remote could not be opened within {OPEN_TIMEOUT:.0f} s", file=place)
     except (DvcException, ConfigError, RemoteMissingDepsError, ImportError) as error:
-        failed = SettingsError(str(error), file=place, next_step="correct the file and commit it")
+        failed = _unusable(error, place)
     # Outside of the handler: errors of DVC carry its configuration.
     raise failed
 
 
-def _open(text: bytes, place: str, named: str | None, work: WorkFolder) -> Remote:
+def _unusable(error: Exception, place: str) -> SettingsError:
+    """Return why DVC does not open a remote; a plug-in that is not installed, with the command that installs it."""
+    if plug_in := _PLUG_IN.search(str(error)):
+        step = f"run `{install_command('all', also=plug_in[0])}`"
+        return SettingsError(f"the remote needs {plug_in[0]}, which is not installed", file=place, next_step=step)
+    return SettingsError(str(error), file=place, next_step="correct the file and commit it")
+
+
+def _committed(found: RelativePath, mirror: Mirror, revision: str, config: str) -> CommittedRemote:
+    """Return the remote at a path that is relative to .dvc, which only git can have.
+
+    Raises:
+        SettingsError: the commit has no such folder.
+    """
+    folder = posixpath.normpath(posixpath.join(posixpath.dirname(config), found.path))
+    repository = open_mirror(mirror.folder)
+    if not isinstance(look_up(repository, commit_at(repository, revision), folder), pygit2.Tree):
+        raise SettingsError(
+            f"the remote {found.name!r} has a relative path as its url, and the repository no folder {folder}",
+            file=f"{config} at {revision[:8]}",
+            next_step="commit that folder, or set an absolute path or a URL: `dvc remote modify NAME url ...`",
+        )
+    return CommittedRemote(found.name, mirror, revision, folder)
+
+
+def _open(text: bytes, place: str, named: str | None, work: WorkFolder) -> Remote | RelativePath:
     from dvc.config import Config, merge
+    from dvc.config_schema import RelPath
     from dvc.data_cloud import Remote as DvcRemote
     from dvc.fs import get_cloud_fs
 
@@ -150,6 +192,7 @@ def _open(text: bytes, place: str, named: str | None, work: WorkFolder) -> Remot
         # The user's and the system's configuration apply as well, because they hold the credentials.
         config = Config(dvc_dir=folder)
         from_git, machine = config.load_one("repo"), config.load_one("system")
+        base = os.path.realpath(folder)
     merge(machine, config.load_one("global"))
     name = named or config["core"].get("remote")
     if not name:
@@ -160,7 +203,10 @@ def _open(text: bytes, place: str, named: str | None, work: WorkFolder) -> Remot
         raise SettingsError(
             f"has no remote {name!r}", file=place, next_step=f"run `dvc remote add {name} URL` and commit it"
         )
-    _refuse_relative(name, config["remote"].get(name.lower(), {}), place)
+    settings = config["remote"].get(name.lower(), {})
+    if isinstance(settings.get("url"), RelPath):
+        return RelativePath(name, Path(os.path.relpath(os.path.realpath(settings["url"]), base)).as_posix())
+    _refuse_relative(name, settings, place)
     check_remote(name, machine["remote"], from_git["remote"], place)
     if url := config["remote"].get(name.lower(), {}).get("url"):
         config["remote"][name.lower()]["url"] = path_today(work, url)
@@ -176,16 +222,20 @@ def _open(text: bytes, place: str, named: str | None, work: WorkFolder) -> Remot
     return Remote(name, (remote.odb, remote.legacy_odb), tuple(secrets))
 
 
-def _config_at(mirror: Path, revision: str) -> bytes:
-    repository = open_mirror(mirror)
-    entry = look_up(repository, commit_at(repository, revision), CONFIG)
-    if not isinstance(entry, pygit2.Blob):
-        raise SettingsError(
-            f"is not in git at {revision[:8]}",
-            file=CONFIG,
-            next_step="run `dvc init` and `dvc remote add -d NAME URL`, and commit .dvc/config",
-        )
-    return bytes(entry.data)
+def _config_at(mirror: Mirror, revision: str) -> tuple[bytes, str]:
+    """Return DVC's configuration, and its path from the top of the repository."""
+    repository = open_mirror(mirror.folder)
+    commit = commit_at(repository, revision)
+    # DVC may have been initialised in a folder above the registry's.
+    for above in mirror.parents:
+        entry = look_up(repository, commit, above + CONFIG)
+        if isinstance(entry, pygit2.Blob):
+            return bytes(entry.data), above + CONFIG
+    raise SettingsError(
+        f"is not in git at {revision[:8]}",
+        file=mirror.place(CONFIG),
+        next_step="run `dvc init` and `dvc remote add -d NAME URL`, and commit .dvc/config",
+    )
 
 
 def _refuse_relative(name: str, settings: dict[str, Any], place: str) -> None:

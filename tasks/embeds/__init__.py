@@ -12,6 +12,7 @@ The content says which one it is, since endings are often wrong.
 
 from __future__ import annotations
 
+import hashlib
 import pickle
 import re
 import zipfile
@@ -50,6 +51,16 @@ class Embeds:
     token: str | None
     learnable_property: Literal["object", "style"] = "object"
     images: tuple[Path, ...] = ()
+
+    @property
+    def sha256(self) -> str:
+        """Digest of the file."""
+        return hashlib.sha256(self.file.read_bytes()).hexdigest()
+
+
+def is_embeds_folder(folder: Path) -> bool:
+    """Whether a folder holds a file of learned vectors by its name, as a repo of the sd-concepts-library does."""
+    return any((folder / name).is_file() for name in NAMES)
 
 
 def read_embeds(source: Path) -> Embeds:

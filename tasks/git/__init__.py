@@ -4,7 +4,29 @@
 concept.
 """
 
+from conceptry.mirror import Mirror
 from tasks.git.concept_history import Edit, edits
-from tasks.git.repository import head, is_local, mirror, read_concepts, read_file, remote_head, resolve
+from tasks.git.repository import (
+    find_registries,
+    head,
+    is_local,
+    mirror,
+    read_concepts,
+    read_file,
+    remote_head,
+    resolve,
+)
 
-__all__ = ["Edit", "edits", "head", "is_local", "mirror", "read_concepts", "read_file", "remote_head", "resolve"]
+__all__ = [
+    "Edit",
+    "Mirror",
+    "edits",
+    "find_registries",
+    "head",
+    "is_local",
+    "mirror",
+    "read_concepts",
+    "read_file",
+    "remote_head",
+    "resolve",
+]

@@ -44,7 +44,7 @@ def commit_on_branch(top: Path, base: str, branch: str, path: str, content: byte
     """Make a branch of one commit that changes one file; the working tree stays as it is. Return the commit.
 
     Args:
-        top: The working tree.
+        top: The working tree, or the folder in it that `path` is relative to.
         base: Commit that the branch starts from.
         branch: Name of the branch, which must not exist.
         path: The file.
@@ -55,10 +55,10 @@ def commit_on_branch(top: Path, base: str, branch: str, path: str, content: byte
         SettingsError, TransientError: git failed, or the branch exists.
     """
     with TemporaryDirectory(prefix="conceptry-branch-") as folder:
-        tree = Path(folder) / "tree"
+        tree, inside = Path(folder) / "tree", _git(top, "rev-parse", "--show-prefix")
         _git(top, "worktree", "add", "--quiet", "--no-track", "-b", branch, str(tree), base)
         try:
-            return commit_file(tree, path, content, message)
+            return commit_file(tree / inside, path, content, message)
         except BaseException:
             _git(top, "worktree", "remove", "--force", str(tree))
             _git(top, "branch", "--quiet", "-D", branch)

@@ -18,6 +18,7 @@ from pydantic import SecretStr
 
 from conceptry.desired import LINK, SUBMODULE, ConceptSource, with_stage_output
 from conceptry.errors import Problem, SettingsError, SpecError, TransientError
+from conceptry.mirror import Mirror
 from tasks.disk_full import DiskFullError, disk_errors
 from tasks.git.git_program import run_git, without_login
 from tasks.locks import hold
@@ -39,6 +40,9 @@ FETCH_TIMEOUT = 600.0
 # Configuration of a mirror. Objects stay in packs, whose checksums show damage: libgit2 1.9 never returns from a loose
 # object that is cut short.
 _PACKED = "unpackLimit = 1"
+
+_DEPTH = 3
+"""Folders below the top in which `find_registries` looks."""
 
 
 @dataclass(frozen=True)
@@ -120,35 +124,80 @@ def is_local(url: str) -> bool:
     return "://" not in url and ":" not in url.partition("/")[0]
 
 
-def read_concepts(mirror: Path, revision: str) -> list[ConceptSource]:
+def read_concepts(mirror: Mirror, revision: str) -> list[ConceptSource]:
     """Return the two files of every folder under concepts/ at a revision, sorted by name, without validation.
 
     Submodules and symbolic links are returned with a `problem`: a concept that became one was not removed from git.
 
     Raises:
-        SettingsError: the mirror does not have the revision. TransientError: the mirror is damaged.
+        SettingsError: the mirror does not have the revision, or `mirror.path` is not in it.
+        TransientError: the mirror is damaged.
     """
-    repository = open_mirror(mirror)
+    repository = open_mirror(mirror.folder)
     commit = commit_at(repository, revision)
-    concepts = look_up(repository, commit, CONCEPTS)
+    concepts = look_up(repository, commit, mirror.place(CONCEPTS))
     if not isinstance(concepts, pygit2.Tree):
+        _check_path(repository, commit, mirror.path, revision)
         return []
     return [
-        read_source(repository, commit, entry) if isinstance(entry, pygit2.Tree) else _unread(entry)
+        read_source(mirror, repository, commit, entry) if isinstance(entry, pygit2.Tree) else _unread(entry)
         for entry in sorted(entries(repository, concepts), key=lambda entry: str(entry.name))
         if isinstance(entry, pygit2.Tree) or entry.filemode in _LINKS
     ]
 
 
-def read_file(mirror: Path, revision: str, path: str) -> bytes | None:
+def find_registries(mirror: Path, revision: str) -> list[str]:
+    """Return the folders below the top that have concepts, to be named to a user; links are not followed.
+
+    Raises:
+        SettingsError: the mirror does not have the revision. TransientError: the mirror is damaged.
+    """
+    repository = open_mirror(mirror)
+    found: list[str] = []
+    below = [("", commit_at(repository, revision).tree)]
+    for _ in range(_DEPTH):
+        folders = [
+            (f"{path}{entry.name}", entry)
+            for path, tree in below
+            for entry in entries(repository, tree)
+            if isinstance(entry, pygit2.Tree)
+        ]
+        found += [path for path, tree in folders if _has_concepts(repository, tree)]
+        below = [(f"{path}/", tree) for path, tree in folders]
+    return sorted(found)
+
+
+def _has_concepts(repository: Any, tree: Any) -> bool:
+    concepts = look_up(repository, tree, CONCEPTS)
+    return isinstance(concepts, pygit2.Tree) and any(
+        look_up(repository, entry, SPEC) is not None
+        for entry in entries(repository, concepts)
+        if isinstance(entry, pygit2.Tree)
+    )
+
+
+def _check_path(repository: Any, commit: Any, path: str, revision: str) -> None:
+    """Check that the registry's folder exists: a wrong one must not read as a registry without concepts."""
+    if path not in ("", ".") and not isinstance(look_up(repository, commit, path), pygit2.Tree):
+        raise SettingsError(
+            f"the repository has no folder {path!r} at {revision[:8]}", next_step="correct CONCEPTRY_PATH"
+        )
+
+
+def read_file(mirror: Mirror, revision: str, path: str) -> bytes | None:
     """Return the content of one file at a revision; None if it does not exist.
+
+    Args:
+        mirror: The repository.
+        revision: Commit, branch or tag.
+        path: Path of the file, relative to the registry's folder.
 
     Raises:
         SpecError: the path is no file. SettingsError: the mirror does not have the revision.
         TransientError: the mirror is damaged.
     """
-    repository = open_mirror(mirror)
-    entry = look_up(repository, commit_at(repository, revision), path)
+    repository = open_mirror(mirror.folder)
+    entry = look_up(repository, commit_at(repository, revision), mirror.place(path))
     if entry is not None and (not isinstance(entry, pygit2.Blob) or _is_link(entry)):
         problem = _LINKS.get(entry.filemode, "is a folder; replace it by a file")
         raise SpecError([Problem(None, "", problem)], path)
@@ -219,7 +268,7 @@ def _fetch(origin: Origin, folder: Path, deadline: float) -> None:
     git(inside, *foreground, "fetch", *options, "--", origin.address, *everything)
 
 
-def read_source(repository: Any, commit: Any, folder: Any) -> ConceptSource:
+def read_source(mirror: Mirror, repository: Any, commit: Any, folder: Any) -> ConceptSource:
     """Return the two files of a concept's tree, and without images.dvc the stage of dvc.yaml that makes its images.
 
     Raises:
@@ -229,7 +278,7 @@ def read_source(repository: Any, commit: Any, folder: Any) -> ConceptSource:
     links = (Problem(None, name, _LINKS[file.filemode]) for name, file in files.items() if file and _is_link(file))
     spec_text, images_dvc = map(_text, files.values())
     source = ConceptSource(folder.name, spec_text, images_dvc, next(links, None))
-    return with_stage_output(source, lambda path: _text(look_up(repository, commit, path)))
+    return with_stage_output(source, lambda path: _text(look_up(repository, commit, mirror.place(path))))
 
 
 def _unread(entry: Any) -> ConceptSource:

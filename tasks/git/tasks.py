@@ -1,40 +1,8 @@
 """Prefect tasks that read git."""
 
-from contextlib import suppress
-
 from prefect import task
 
-from conceptry.desired import Desired, parse_sources
-from conceptry.errors import TransientError
-from conceptry.installation import Installation
-from tasks.git.repository import head, mirror, read_concepts, resolve
+from tasks.git.desired_concepts import read_desired
 from tasks.retries import RETRY_TRANSIENT
-
-
-def read_desired(installation: Installation, revision: str | None = None, only: str | None = None) -> Desired:
-    """Fetch the origin and return the concepts at the head of its branch; their images are not listed yet.
-
-    Args:
-        installation: Installation, for the origin and its branch.
-        revision: Commit, branch or tag to read instead.
-        only: Name of the only concept to return; tokens are still checked for uniqueness over all concepts.
-
-    Raises:
-        SettingsError: the origin is no repository, or has no such branch or revision.
-        TransientError: the origin could not be reached.
-    """
-    with suppress(TransientError):
-        return _read(installation, revision, only)
-    # Commands run without retries, and `mirror` replaces what was found damaged while it was read.
-    return _read(installation, revision, only)
-
-
-def _read(installation: Installation, revision: str | None, only: str | None) -> Desired:
-    settings = installation.settings
-    bare = mirror(settings.repo, installation.work.mirror, login=settings.repo_login)
-    commit = resolve(bare, revision) if revision else head(bare, settings.branch)
-    concepts = parse_sources(read_concepts(bare, commit))
-    return Desired(commit, {name: concept for name, concept in concepts.items() if only in (None, name)})
-
 
 read_git = task(name="read git", tags=["git"], **RETRY_TRANSIENT)(read_desired)

@@ -40,24 +40,30 @@ def _parser() -> argparse.ArgumentParser:
     source.add_argument("--concept", type=Path, metavar="DIR", help="a concept's folder: concept.yaml and images/")
     parser.add_argument("--output", type=Path, metavar="DIR", required=True, help="records folder to write")
     parser.add_argument("--resolution", type=int, metavar="PIXELS", help="shorter side of the images")
+    parser.add_argument(
+        "--mask", choices=("alpha",), help="store alpha channels as masks; default: as concept.yaml says"
+    )
     parser.add_argument("--config", type=Path, metavar="FILE", help="with --concept: the trainer's configuration")
     return parser
 
 
 def _run(options: argparse.Namespace) -> None:
-    images, resolution = options.images, options.resolution
+    images, resolution, mask = options.images, options.resolution, options.mask
     if options.concept:
         path = options.concept / "concept.yaml"
         spec = load_spec(path.read_text("utf-8"), str(path))
         images, resolution = options.concept / "images", resolution or _resolution(spec)
+        mask = mask or spec.training.mask
         if options.config:
             options.config.parent.mkdir(parents=True, exist_ok=True)
             options.config.write_text(json.dumps(trainer_config(spec), indent=2) + "\n", encoding="utf-8")
     elif options.config or not resolution:
         _parser().error("--images needs --resolution, and --config needs --concept")
-    report = build_records(images, options.output, resolution)
+    report = build_records(images, options.output, resolution, mask=mask)
     for warning in report.warnings:
         print(f"warning: {warning}", file=sys.stderr)
+    for note in report.notes:
+        print(f"note: {note}", file=sys.stderr)
     print(f"{report.count} images in {options.output}")
 
 

@@ -14,7 +14,9 @@ from pathlib import Path
 from conceptry.errors import ImageError
 from conceptry.image_folder import is_junk, pair_captions
 from tasks.records.caption_lists import caption_in, read_caption_lists
+from tasks.records.crops import crop_note
 from tasks.records.duplicates import Print, find_duplicates
+from tasks.records.masks import mask_note
 from tasks.records.photos import normalise
 from trainer.data import records
 from trainer.data.held_out import alike_groups, held_out_count
@@ -24,11 +26,19 @@ _MAX_CAPTION = 1_000
 
 @dataclass(frozen=True)
 class RecordsReport:
-    """Number of images in a records folder, how many of them look different, and warnings, one sentence each."""
+    """What a records folder was made of.
+
+    Attributes:
+        count: Number of images.
+        different: How many of them look different.
+        warnings: What is doubtful about single images, a sentence each.
+        notes: What is worth knowing about all of them, a sentence each.
+    """
 
     count: int
     different: int
     warnings: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
     def held_out(self, wanted: int | None) -> int:
         """Return how many images a training holds out; `wanted` is `training.held_out`."""
@@ -53,21 +63,32 @@ class RecordsReport:
 
 
 @dataclass(frozen=True)
+class _Written:
+    """An image that is in the records, its width and height in pixels, and whether part of it is transparent."""
+
+    print: Print
+    size: tuple[int, int]
+    transparent: bool
+
+
+@dataclass(frozen=True)
 class _Image:
     file: str  # relative to the images folder, with /
     md5: str
     caption: str
 
 
-def build_records(images_dir: Path, destination: Path, resolution: int) -> RecordsReport:
+def build_records(images_dir: Path, destination: Path, resolution: int, *, mask: str | None = None) -> RecordsReport:
     """Write the images under `images_dir` to TFRecords in `destination`, with a shorter side of `resolution` pixels.
 
     Records are sorted by the md5 of the image file, so that the same images give the same bytes, whatever their names.
     A text file beside an image (`cat.txt` or `cat.caption` beside `cat.jpg`) is its caption. The folder appears
-    complete or not at all, and replaces an older one.
+    complete or not at all, and replaces an older one. With `mask` "alpha" (`training.mask`) the alpha channels are
+    stored as masks.
 
     Raises:
-        ImageError: there is no image, or some cannot be used; one message names all of them.
+        ImageError: there is no image, some cannot be used, or masks are asked for and none is transparent; one message
+            names all of them.
     """
     if not images_dir.is_dir():
         raise ImageError("is not a folder", file=str(images_dir), next_step="pass the folder that contains the images")
@@ -79,12 +100,16 @@ def build_records(images_dir: Path, destination: Path, resolution: int) -> Recor
     try:
         whole = scratch / "new"
         whole.mkdir()
-        prints = _write(images_dir, images, whole, resolution, warnings)
+        written = _write(images_dir, images, whole, resolution, warnings=warnings, masked=mask is not None)
+        notes = [
+            crop_note((one.print.file, *one.size) for one in written),
+            mask_note({one.print.file: one.transparent for one in written}, masked=mask is not None),
+        ]
         _swap_in(whole, destination, scratch / "old")
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    different = len(set(alike_groups([one.look for one in prints])))
-    return RecordsReport(len(images), different, tuple(warnings))
+    different = len(set(alike_groups([one.print.look for one in written])))
+    return RecordsReport(len(images), different, tuple(warnings), tuple(note for note in notes if note))
 
 
 def _look_through(images_dir: Path) -> tuple[list[_Image], list[str]]:
@@ -119,35 +144,38 @@ def _checked(caption: str, file: str) -> str:
 
 
 def _write(
-    images_dir: Path, images: Iterable[_Image], folder: Path, resolution: int, earlier: list[str]
-) -> list[Print]:
-    """Write the records and their summary, with one image in memory at a time; add warnings to the earlier ones."""
+    images_dir: Path, images: Iterable[_Image], folder: Path, resolution: int, *, warnings: list[str], masked: bool
+) -> list[_Written]:
+    """Write the records and their summary, with one image in memory at a time; add to the warnings."""
     summary: list[Mapping[str, object]] = []
-    warnings: list[str] = []
+    found: list[str] = []
     errors: list[ImageError] = []
-    prints: list[Print] = []
+    written: list[_Written] = []
 
     def rows() -> Iterator[records.Record]:
         for image in images:
             try:
-                photo = normalise((images_dir / image.file).read_bytes(), image.file, resolution)
+                data = (images_dir / image.file).read_bytes()
+                photo = normalise(data, image.file, resolution, masked=masked)
             except ImageError as error:
                 errors.append(error)
                 continue
             width, height = photo.image.size
-            warnings.extend(f"{image.file}: {warning}" for warning in photo.warnings)
-            prints.append(Print.of(photo.image, image.file, image.md5))
+            found.extend(f"{image.file}: {warning}" for warning in photo.warnings)
+            look = Print.of(photo.image, image.file, image.md5)
+            written.append(_Written(look, photo.image.size, photo.opaque is not None))
             summary.append({"file": image.file, "md5": image.md5, "width": width, "height": height})
-            yield records.Record(photo.png(), width, height, image.md5, image.file, image.caption)
+            mask = photo.mask_png() if masked else b""
+            yield records.Record(photo.png(), width, height, image.md5, image.file, image.caption, mask)
 
     records.write(folder / records.SHARD, rows())
     if errors:
         raise _together(errors)
-    warnings += find_duplicates(prints)
-    text = json.dumps({"resolution": resolution, "images": summary, "warnings": warnings}, indent=2, ensure_ascii=False)
+    found += find_duplicates(one.print for one in written)
+    text = json.dumps({"resolution": resolution, "images": summary, "warnings": found}, indent=2, ensure_ascii=False)
     (folder / records.SUMMARY).write_text(f"{text}\n", encoding="utf-8")
-    earlier += warnings
-    return prints
+    warnings += found
+    return written
 
 
 def _together(errors: list[ImageError]) -> ImageError:

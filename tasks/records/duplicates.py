@@ -8,7 +8,8 @@ from itertools import combinations
 
 from PIL import Image
 
-from trainer.data.perceptual_hash import Look
+from tasks.extras import is_installed
+from trainer.data.look_rules import Comparable
 
 
 @dataclass(frozen=True)
@@ -17,12 +18,12 @@ class Print:
 
     file: str
     md5: str
-    look: Look
+    look: Comparable
 
     @classmethod
     def of(cls, image: Image.Image, file: str, md5: str) -> Print:
         """Return the features of an RGB image."""
-        return cls(file, md5, Look.of(image))
+        return cls(file, md5, look_of(image))
 
 
 def find_duplicates(prints: Iterable[Print]) -> list[str]:
@@ -35,3 +36,14 @@ def find_duplicates(prints: Iterable[Print]) -> list[str]:
         elif one.look.is_like(other.look):
             warnings.append(f"{names} look the same; remove one, or use an image that differs more")
     return sorted(warnings)
+
+
+def look_of(image: Image.Image) -> Comparable:
+    """Return by what an RGB image is compared; without NumPy, which only the trainer brings, it is slower."""
+    if is_installed("numpy"):
+        from trainer.data.perceptual_hash import Look
+
+        return Look.of(image)
+    from trainer.data.plain_look import PlainLook
+
+    return PlainLook.of(image)

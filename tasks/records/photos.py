@@ -7,17 +7,16 @@ The trainer crops, not this module. An unusable file raises `ImageError`; a doub
 from __future__ import annotations
 
 import io
-import struct
 import threading
 import warnings
-import zlib
 from dataclasses import dataclass
 
-import numpy as np
-import pillow_heif
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from conceptry.errors import ImageError
+from tasks.records.colours import BROKEN, to_srgb
+from tasks.records.heif import register_heif_opener
+from tasks.records.transparency import on_ground, opaque_part
 
 # Decoders that run in this process. Pillow has others, some of which start external programs (EPS).
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF", "JPEG2000", "PPM")
@@ -28,8 +27,6 @@ MAX_REDUCED = 300_000_000
 MIN_SIDE = 32
 # With a larger aspect ratio, an image resized by its shorter side could exceed the memory.
 MAX_ASPECT = 8
-# No channel of a blank image is darker anywhere.
-_BLANK = 245
 
 _PILLOW = threading.Lock()
 """Held while Pillow's limit of pixels, which is global, is another one."""
@@ -40,29 +37,39 @@ _UNSUPPORTED = {b"qt  ": "QuickTime video", b"isom": "MP4 video", b"mp41": "MP4 
 _DNG_VERSION, _SUBFILE_TYPE, _SUB_IFDS = 50706, 254, 330
 """Tags of TIFF files: https://helpx.adobe.com/camera-raw/digital-negative.html and TIFF 6.0."""
 _RAW_STARTS = {b"IIRO": "ORF", b"IIRS": "ORF", b"MMOR": "ORF", b"IIU\0": "RW2", b"FUJI": "RAF", b"FOVb": "X3F"}
-# Exceptions of Pillow's decoders on damaged bytes, besides its own classes.
-_BROKEN = (
-    OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, ArithmeticError, AttributeError, MemoryError,
-    RuntimeError, struct.error, zlib.error,
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Photo:
-    """Normalised image (mode RGB, no metadata), and warnings about it."""
+    """Normalised image (mode RGB, no metadata), warnings about it, and what its alpha channel shows.
+
+    `opaque` (mode L, the size of the image) is 255 where it is opaque; None if nothing is transparent.
+    """
 
     image: Image.Image
     warnings: tuple[str, ...] = ()
+    opaque: Image.Image | None = None
 
     def png(self) -> bytes:
         """Return the PNG; the same pixels give the same bytes with the same release of Pillow."""
-        buffer = io.BytesIO()
-        self.image.save(buffer, "PNG", compress_level=6)
-        return buffer.getvalue()
+        return _png(self.image)
+
+    def mask_png(self) -> bytes:
+        """Return the PNG of what is opaque; empty if all of it is."""
+        return b"" if self.opaque is None else _png(self.opaque)
 
 
-def normalise(data: bytes, file: str, resolution: int) -> Photo:
+def _png(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", compress_level=6)
+    return buffer.getvalue()
+
+
+def normalise(data: bytes, file: str, resolution: int, *, masked: bool = False) -> Photo:
     """Decode `data` and resize the shorter side to `resolution` pixels. `file` is for messages only.
+
+    Transparent pixels become white, so that the ground is the same everywhere. With `masked`, where the ground is not
+    learned, they become grey if what is opaque is mostly white.
 
     Raises:
         ImageError: the file is not a supported image, damaged, a decompression bomb, too small or too narrow.
@@ -78,18 +85,24 @@ def normalise(data: bytes, file: str, resolution: int) -> Photo:
                 _reduce(opened, resolution)
                 notes += _frames(opened)
                 opened.load()
-                image = _to_rgb(_upright(opened, notes), notes, file)
+                upright = _upright(opened, notes)
+                alpha = opaque_part(upright)
+                image = to_srgb(upright, notes)
+                if alpha is not None:
+                    image = on_ground(image, alpha, file, notes, masked=masked)
     except ImageError:
         raise
     except UnidentifiedImageError as error:
         raise _unreadable(data, file) from error
     except Image.DecompressionBombError as error:
         raise _too_large("declares an excessive size", file) from error
-    except _BROKEN as error:
+    except BROKEN as error:
         raise ImageError(
             f"is damaged or truncated ({error})", file=file, next_step="export it again, or remove it"
         ) from error
-    return Photo(_resize(image, resolution, notes), tuple(notes))
+    resized = _resize(image, resolution, notes)
+    opaque = None if alpha is None else alpha.resize(resized.size, Image.Resampling.BILINEAR)
+    return Photo(resized, tuple(notes), opaque)
 
 
 def _refuse_raw(image: Image.Image, file: str) -> None:
@@ -106,7 +119,7 @@ def _raw(kind: str | None, file: str) -> ImageError:
 
 def _open(data: bytes) -> Image.Image:
     """Open an image without decoding it; a JPEG also if it declares more pixels than Pillow allows."""
-    pillow_heif.register_heif_opener()
+    register_heif_opener()
     if not data.startswith(b"\xff\xd8"):
         return Image.open(io.BytesIO(data), formats=FORMATS)
     with _PILLOW:
@@ -187,60 +200,9 @@ def _frames(image: Image.Image) -> list[str]:
 def _upright(image: Image.Image, notes: list[str]) -> Image.Image:
     try:
         return ImageOps.exif_transpose(image)
-    except _BROKEN:
+    except BROKEN:
         notes.append("has damaged EXIF data; check that it is upright")
         return image
-
-
-def _to_rgb(image: Image.Image, notes: list[str], file: str) -> Image.Image:
-    """Convert an image of any mode to 8-bit sRGB, with transparency on white."""
-    icc = image.info.get("icc_profile")
-    if image.mode == "F":
-        raise ValueError("32-bit float pixels have no defined range: save it with 8 or 16 bits")
-    if image.mode.startswith("I"):
-        image = _from_16_bit(image)
-    alpha = image.convert("RGBA").getchannel("A") if image.has_transparency_data else None
-    # A colour profile describes the mode without palette and alpha.
-    if image.mode not in ("L", "RGB", "CMYK", "LAB", "YCbCr"):
-        image = image.convert("L" if image.mode in ("1", "LA", "La") else "RGB")
-    if icc:
-        image = _to_srgb(image, icc, notes)
-    image = image.convert("RGB")
-    if alpha is not None:
-        image = Image.composite(image, Image.new("RGB", image.size, "white"), alpha)
-        if np.asarray(image).min() >= _BLANK:
-            raise ImageError(
-                "is blank: what it shows is white, and transparent pixels become white",
-                file=file,
-                next_step="put it on a coloured ground, or remove it",
-            )
-    return image
-
-
-def _from_16_bit(image: Image.Image) -> Image.Image:
-    """Scale 16-bit grey to 8 bits; Pillow's `convert` would clip it."""
-    values = np.asarray(image.convert("I"))
-    if values.min() < 0 or values.max() > 65535:
-        raise ValueError("32-bit integer pixels have no defined range: save it with 8 or 16 bits")
-    return Image.fromarray(((values + 128) // 257).astype(np.uint8), "L")
-
-
-def _to_srgb(image: Image.Image, icc: bytes, notes: list[str]) -> Image.Image:
-    try:
-        profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
-        if "sRGB" in ImageCms.getProfileDescription(profile):
-            return image
-        space = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK", "Lab": "LAB"}.get(profile.profile.xcolor_space.strip())
-        if space == "RGB" and image.mode in ("L", "YCbCr"):
-            image = image.convert("RGB")
-        if space != image.mode:
-            notes.append("has a colour profile for another colour mode; it is ignored")
-            return image
-        converted = ImageCms.profileToProfile(image, profile, ImageCms.createProfile("sRGB"), outputMode="RGB")
-    except (ImageCms.PyCMSError, OSError):
-        notes.append("has a damaged colour profile; it is ignored")
-        return image
-    return converted if converted is not None else image
 
 
 def _resize(image: Image.Image, resolution: int, notes: list[str]) -> Image.Image:

@@ -11,9 +11,9 @@ from tasks.run_folder import RunFolder
 @cached_task("write records", lambda run: run.records)
 def write_records(run: RunFolder, job: TrainingJob) -> int:
     """Write TFRecords of the fetched images, log the warnings about them, and return their number."""
-    made = build_records(run.images, run.records, job.resolution)
+    made = build_records(run.images, run.records, job.resolution, mask=job.spec.training.mask)
     logger = get_run_logger()
     logger.info("%s: %s", job.name, made.judged_by(job.spec.training.held_out))
-    for warning in made.warnings:
+    for warning in (*made.warnings, *made.notes):
         logger.warning("%s: %s", job.name, warning)
     return made.count

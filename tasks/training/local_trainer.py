@@ -75,6 +75,11 @@ def train_local(
     return read_results(request.output, request.concept)
 
 
+def needs_drawing_check(base_model: str) -> bool:
+    """Whether a base model draws some kinds of images only, which the trainer finds out."""
+    return presets.PRESETS[base_model].max_loss is not None
+
+
 def check_images(concept: str, records: Path, config: Mapping[str, Any], base_dir: Path | None) -> None:
     """Check, without training, that the base model can draw such images; at once for one that draws all kinds.
 
@@ -88,7 +93,7 @@ def check_images(concept: str, records: Path, config: Mapping[str, Any], base_di
         TrainingError: it cannot, or the configuration is invalid; the message says what to change.
         TransientError: the check was interrupted, or did not end.
     """
-    if presets.PRESETS[config["base_model"]].max_loss is None:
+    if not needs_drawing_check(config["base_model"]):
         return
     file = records.with_name("check.json")
     file.write_text(json.dumps(dict(config)), encoding="utf-8")

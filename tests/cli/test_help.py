@@ -34,6 +34,7 @@ def test_the_commands_are_those_of_the_readme() -> None:
     assert (
         names
         == {
+            "init",
             "new",
             "lint",
             "plan",

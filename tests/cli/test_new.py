@@ -7,6 +7,7 @@ import pty
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -166,6 +167,12 @@ def test_the_command_asks_for_the_base_model_on_a_terminal(clone: Path) -> None:
     assert "sd-v1-4 draws photographs and paintings" in asked
     spec = load_spec((clone / "concepts" / "my-cat" / "concept.yaml").read_text(), "concept.yaml")
     assert spec.base_model == "sd-v1-4"
+
+
+def test_a_mask_is_written_where_it_is_asked_for() -> None:
+    plain, masked = (load_spec(concept_yaml(replace(CAT, mask=mask), schema=True), "x") for mask in (False, True))
+    assert (plain.training.mask, masked.training.mask) == (None, "alpha")
+    assert masked.model_copy(update={"training": plain.training}) == plain
 
 
 def test_outside_of_a_repository_it_says_so(tmp_path: Path) -> None:

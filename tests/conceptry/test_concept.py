@@ -247,7 +247,7 @@ def test_sources_become_desired_concepts_in_order_of_their_names() -> None:
             "concepts/my-cat/images.dvc: is missing; run `dvc add concepts/my-cat/images` and commit it",
         ),
         (ConceptSource("my-cat", MINIMAL, "outs: []"), "images.dvc: outs: does not track one folder of images"),
-        (ConceptSource("my-cat", MINIMAL, DVC.replace(".dir", "")), "does not track one folder of images"),
+        (ConceptSource("my-cat", MINIMAL, DVC.replace(".dir", "")), "tracks a single file, not a folder"),
         (ConceptSource("my-cat", MINIMAL, "<<<<<<< HEAD\nouts: []\n"), "images.dvc:2: is not valid YAML"),
         (
             ConceptSource("my-cat", f"{MINIMAL}space:\n  title: B\udce4r\n", DVC),

@@ -56,6 +56,7 @@ def test_every_image_counts(md5s: set[str]) -> None:
         {"training": {"early_stopping": False}},
         {"training": {"seed": 1}},
         {"training": {"held_out": 2}},
+        {"training": {"mask": "alpha"}},
     ],
     ids=str,
 )

@@ -37,7 +37,8 @@ from tests.conceptry.test_plan import CASES
         ("another title while a training runs", "title"),
         (
             "a listing that was not pushed",
-            "the images (11a7f8a34e000d82f81ba8e0b68db014.dir) are in git but not in the DVC remote: run `dvc push`",
+            "the images (11a7f8a34e000d82f81ba8e0b68db014.dir) are in git but not in the DVC remote: run `dvc push`, "
+            "after `dvc add --no-commit` with `dvc commit` first",
         ),
         (
             "images that were not pushed",

@@ -17,7 +17,7 @@ from flows.bounded_apply import JOBS, apply_in_time
 from flows.drift import find_drift
 from flows.train_concept import train_concept
 from flows.watch import watch
-from tasks.git.tasks import read_desired
+from tasks.git.desired_concepts import read_desired
 from tasks.hub import list_live
 from tasks.hub.client import new_client, prepare
 from tasks.hub.rate_limits import LIMITS

@@ -15,7 +15,7 @@ from flows.apply_plan import apply
 from flows.drift import find_drift
 from flows.train_concept import job_at_head, train_concept
 from flows.watch import watch
-from tasks.git.tasks import read_desired
+from tasks.git.desired_concepts import read_desired
 from tasks.hub import RenderedSpace, list_live, push_space, update_main
 from tasks.hub.repo_versions import tag_name
 from tests.support.registry_world import World, run, set_state, training_runs

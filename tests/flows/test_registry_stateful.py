@@ -34,8 +34,8 @@ from flows.reconcile import Comparison, compare
 from flows.release import release_concept
 from flows.steps import DIRECT
 from tasks import hub
-from tasks.dvc.tasks import list_desired_images
-from tasks.git.tasks import read_desired
+from tasks.dvc.desired_images import list_desired_images
+from tasks.git.desired_concepts import read_desired
 from tasks.hub.session import Refs
 from tasks.training import base_model, base_models
 from tests.support.registry_world import World, run

@@ -9,9 +9,14 @@ import pytest
 from PIL import Image
 
 from cli.image_checks import hold_unusable
+from cli.lint import PRINTERS, Format, lint
+from conceptry.actions import Plan
+from conceptry.plan_text import markdown
 from flows.reconcile import current_comparison
+from tasks.git.checkout import find_top
 from tests.support import registry_world
 from tests.support.registry_world import World
+from tests.support.registry_world import picture as drawn
 
 SEEDS = count(12_000, 100)
 
@@ -45,6 +50,41 @@ def test_a_plan_holds_what_the_trainer_would_refuse(world: World, monkeypatch: p
     shutil.rmtree(world.root / "remote")
     again = hold_unusable(compared.plan, compared.desired, world.installation)
     assert again == checked, "what was found is kept"
+
+
+def wide(name: str, seed: int) -> bytes:
+    """A shape that `tiny` can draw, on a ground that is twice as wide."""
+    with Image.open(io.BytesIO(drawn(name, seed))) as square:
+        picture = Image.new("RGB", (128, 64), square.getpixel((0, 0)))
+        picture.paste(square, (32, 0))
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def test_plan_and_lint_name_the_pictures_that_crops_cut(
+    world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(registry_world, "picture", wide)
+    world.write("wide-dog", seed=next(SEEDS))
+    world.push()
+    compared = current_comparison(world.installation)
+    checked = hold_unusable(compared.plan, compared.desired, world.installation)
+    [action] = [one.training for one in checked.concepts if one.concept == "wide-dog"]
+    assert (action.kind, action.reason) == ("train", "FirstVersion"), "it is no reason to hold it"
+    [note] = action.notes
+    assert "lose over 40% of the area" in note
+    assert note in markdown(checked)
+    assert Plan.from_json(checked.to_json()) == checked
+
+    folder = world.clone / "concepts" / "wide-dog" / "images"
+    folder.mkdir()
+    for number, data in enumerate(data for oid, data in world.pushed.items() if not oid.endswith(".dir")):
+        (folder / f"{number}.png").write_bytes(data)
+    found = [one for one in lint(find_top(world.clone), world.installation) if one.level == "note"]
+    assert [(one.file, one.message) for one in found] == [("concepts/wide-dog/images.dvc", note)]
+    PRINTERS[Format.GITHUB](found)
+    assert capsys.readouterr().out.startswith("::notice file=concepts/wide-dog/images.dvc::")
 
 
 def test_a_check_that_was_killed_says_nothing_about_the_images(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

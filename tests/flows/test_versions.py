@@ -23,9 +23,9 @@ import cli.show
 import cli.verify
 from cli.delete import delete_concept
 from cli.diff import compare
+from cli.embeds_import import publish_embeds
 from cli.gc import delete_versions, judge
 from cli.history import history
-from cli.import_ import publish_embeds
 from cli.verify import Finding, verify
 from conceptry.errors import ConceptryError, DataCorruptError
 from conceptry.policy import Keep

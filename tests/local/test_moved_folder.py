@@ -12,9 +12,9 @@ from local.demo.user import User, draw_images
 from local.moved_folder import carry_over
 from local.post_receive_hook import HOOK, install
 from local.setup_folder import Folder, Setup
+from tasks.dvc.desired_images import list_desired_images
 from tasks.dvc.moved_remote import note_move, path_today
-from tasks.dvc.tasks import list_desired_images
-from tasks.git.tasks import read_desired
+from tasks.git.desired_concepts import read_desired
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ case "$*" in *--paginate*) printf '%s' "$KNOWN";; esac
 
 def steps(repo_root: Path) -> dict[str, dict[str, Any]]:
     workflow = yaml.safe_load((repo_root / ".github" / "workflows" / "plan.yml").read_text())
-    return {step["name"]: step for step in workflow["jobs"]["plan"]["steps"] if "name" in step}
+    return {step["name"]: step for job in workflow["jobs"].values() for step in job["steps"] if "name" in step}
 
 
 @pytest.fixture
@@ -59,8 +59,10 @@ def test_the_workflow_plans_what_is_checked_out_and_comments_it_once(
         GITHUB_STEP_SUMMARY=str(summary),
     )
     assert done.returncode == 0, done.stderr
-    assert output.read_text() == "code=2\n"
     comment = (world.clone / "comment.md").read_text()
+    code, start, *lines, end = output.read_text().splitlines()
+    assert (code, start) == ("code=2", f"comment<<{end}")
+    assert "\n".join(lines) + "\n" == comment
     assert comment == summary.read_text()
     assert comment.startswith("<!-- conceptry plan -->\n### Plan\n")
     assert "| red\\-dog | train | first version |" in comment
@@ -75,8 +77,10 @@ def test_the_workflow_plans_what_is_checked_out_and_comments_it_once(
     for known, expected in (("", first), ("42", again)):
         calls.write_text("")
         variables = {"KNOWN": known, "CALLS": str(calls), "PULL": "7", "REPOSITORY": "me/it", "PATH": path}
-        done = shell(scripts["Comment"]["run"], world.clone, **variables)
+        elsewhere = tmp_path / "bin"
+        done = shell(scripts["Comment"]["run"], elsewhere, COMMENT=comment.rstrip(), **variables)
         assert done.returncode == 0, done.stderr
+        assert (elsewhere / "comment.md").read_text() == comment
         assert expected in calls.read_text().splitlines()[1]
         assert "--field body=@comment.md" in calls.read_text()
 
@@ -102,3 +106,28 @@ def test_the_hooks_are_hooks_and_lint_a_checkout(world: World, repo_root: Path) 
     world.write("red-dog", colour="red")
     done = shell(offline, world.clone)
     assert (done.returncode, "colour: unknown key" in done.stdout) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("package", "installed"),
+    [
+        (".", True),
+        (f"conceptry @ git+https://github.com/me/conceptry@{'a1' * 20}", True),
+        (f"conceptry[gs] @ git+https://github.com/me/conceptry@{'a1' * 20}", True),
+        ("conceptry", False),
+        ("conceptry[flows]", False),
+        ("conceptry @ git+https://github.com/me/conceptry@v0.1.0", False),
+        (f"conceptry @ git+https://github.com/me/conceptry@{'a1' * 20} --index-url https://example.org", False),
+    ],
+)
+def test_the_workflow_installs_a_pinned_commit_only(
+    repo_root: Path, tmp_path: Path, package: str, installed: bool
+) -> None:
+    (tmp_path / "pip").write_text('#!/bin/sh\nprintf "%s|" "$@" > "$CALLS"\n')
+    (tmp_path / "pip").chmod(0o755)
+    calls = tmp_path / "calls"
+    variables = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "PACKAGE": package, "CALLS": str(calls)}
+    done = shell(steps(repo_root)["Install"]["run"], tmp_path, **variables)
+    assert (done.returncode == 0, calls.exists()) == (installed, installed)
+    assert not installed or calls.read_text() == f"install|--quiet|{package}|"
+    assert installed or "name a commit" in done.stdout

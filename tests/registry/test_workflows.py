@@ -48,3 +48,20 @@ def test_it_only_reads_and_runs_actions_pinned_by_commit(repo_root: Path) -> Non
     steps = found["jobs"]["test"]["steps"]
     assert [step["uses"] for step in steps if not re.search(r"@[0-9a-f]{40}$", step.get("uses", "@" + "0" * 40))] == []
     assert steps[-1]["run"] == "make test"
+
+
+def test_only_the_job_that_runs_no_code_of_the_repository_may_write_and_only_comments(repo_root: Path) -> None:
+    found = workflow(repo_root, "plan.yml")
+    plan, comment = found["jobs"]["plan"], found["jobs"]["comment"]
+    assert found["permissions"] == {}
+    assert plan["permissions"] == {"contents": "read"}
+    assert comment["permissions"] == {"pull-requests": "write"}
+    assert not any("uses" in step for step in comment["steps"])
+    used = [step["uses"] for step in plan["steps"] if "uses" in step]
+    assert [name for name in used if not re.search(r"@[0-9a-f]{40}$", name)] == []
+    assert all("${{" not in step.get("run", "") for job in (plan, comment) for step in job["steps"])
+
+
+def test_the_hooks_install_the_core(repo_root: Path) -> None:
+    hooks = yaml.safe_load((repo_root / ".pre-commit-hooks.yaml").read_text())
+    assert all("additional_dependencies" not in hook for hook in hooks)

@@ -22,8 +22,8 @@ from prefect.client.schemas.objects import FlowRun
 from conceptry.fingerprint import training_fingerprint
 from emulators.hub.server import running
 from flows.deployments import installation_tag
-from tasks.dvc.tasks import list_desired_images
-from tasks.git.tasks import read_desired
+from tasks.dvc.desired_images import list_desired_images
+from tasks.git.desired_concepts import read_desired
 from tasks.training import base_model
 from tests.simulation.network import Network, Networks
 from tests.simulation.simulated_cloud import FOREIGN, NAMES, Servers, Zygote, kill_group

@@ -31,14 +31,16 @@ class World:
     """An origin with a clone, a mirror of it, and a DVC remote, which is a folder."""
 
     root: Path
+    path: str = ""
+    """Folder of the repository with concepts/ and .dvc in it."""
 
     @property
     def clone(self) -> Path:
         return self.root / "clone"
 
     @property
-    def mirror(self) -> Path:
-        return self.root / "mirror"
+    def mirror(self) -> git.Mirror:
+        return git.Mirror(self.root / "mirror", self.path)
 
     @property
     def remote(self) -> Path:
@@ -54,15 +56,15 @@ class World:
         self.configure(CONFIG.format(url=url or self.remote))
 
     def configure(self, text: str) -> None:
-        (self.clone / ".dvc").mkdir(exist_ok=True)
-        (self.clone / ".dvc/config").write_text(text)
+        folder = self.clone / self.path / ".dvc"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "config").write_text(text)
 
     def commit(self) -> str:
         run(self.clone, "git", "add", "--all")
         run(self.clone, "git", "commit", "--quiet", "--allow-empty", "-m", "a commit")
         run(self.clone, "git", "push", "--quiet", "origin", "HEAD")
-        git.mirror(str(self.root / "origin.git"), self.mirror)
-        return git.head(self.mirror, "main")
+        return git.head(git.mirror(str(self.root / "origin.git"), self.mirror.folder), "main")
 
     def object(self, oid: str) -> Path:
         return self.remote / "files" / "md5" / oid[:2] / oid[2:]
@@ -80,7 +82,7 @@ class World:
             listing = json.dumps(entries).encode()
         oid = f"{md5(listing)}.dir"
         self.store(oid, listing)
-        folder = self.clone / "concepts" / name
+        folder = self.clone / self.path / "concepts" / name
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "concept.yaml").write_text(SPEC.format(name=name))
         outs = [{"md5": oid, "size": 1, "nfiles": len(files), "hash": "md5", "path": "images"}]

@@ -220,3 +220,11 @@ def test_neither_the_pool_nor_the_end_of_the_process_waits_for_a_hung_call(tmp_p
 def test_results_keep_their_order() -> None:
     assert deadlines.in_parallel(lambda number: number * 2, range(100)) == list(range(0, 200, 2))
     assert deadlines.in_parallel(lambda number: number, []) == []
+
+
+def test_a_plug_in_that_is_not_installed_is_named_with_the_command(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.start("s3://bucket/path")
+    world.add("cat", PICTURES)
+    with pytest.raises(SettingsError, match=r"the remote needs dvc-s3, which is not installed; run `uv .*dvc-s3`"):
+        open_remote(world.mirror, world.commit())

@@ -8,7 +8,9 @@ import pytest
 import yaml
 
 from cli.checkout_files import read_checkout
-from tasks import dvc
+from conceptry.errors import SettingsError
+from tasks import dvc, git
+from tasks.git.checkout import clone_of, dvc_root, find_top, path_of
 from tests.support.dvc_world import CONFIG, PICTURES, World, md5, refs
 
 
@@ -96,3 +98,68 @@ def test_a_lock_that_cannot_be_read_holds_the_concept(world: World) -> None:
     error = world.list(world.commit())["cat"].error
     assert "has no images.dvc, and a lock cannot be read: dvc.lock" in str(error)
     assert str(read_checkout(world.clone).concepts["cat"].error) == str(error)
+
+
+def test_the_registry_may_be_a_folder_of_a_larger_repository(tmp_path: Path) -> None:
+    world = World(tmp_path, path="ml/library")
+    world.start()
+    oid = world.add("cat", PICTURES)
+    (world.clone / "concepts" / "of-another-kind").mkdir(parents=True)
+    (world.clone / "concepts" / "of-another-kind" / "concept.yaml").write_text("not ours")
+    world.commit()
+    assert list(world.list("main")) == ["cat"]
+    assert world.list("main", check=("cat",))["cat"].missing_images() is None
+    assert world.fetch(oid).keys() == PICTURES.keys()
+    assert git.read_file(world.mirror, "main", "concepts/cat/concept.yaml") is not None
+    assert [edit.source.name for edit in git.edits(world.mirror, "main", "cat") if edit.source] == ["cat"]
+    with pytest.raises(SettingsError, match=r"no folder 'ml/other'.*CONCEPTRY_PATH"):
+        git.read_concepts(git.Mirror(world.mirror.folder, "ml/other"), "main")
+
+    top = find_top(world.clone / "ml" / "library" / "concepts" / "cat")
+    assert (top, path_of(top)) == (world.clone / "ml" / "library", "ml/library")
+    assert list(read_checkout(top).concepts) == ["cat"]
+    listed = dvc.list_images(clone_of(top), "HEAD", read_checkout(top).concepts, tmp_path / "kept")
+    assert listed["cat"].images == refs(PICTURES)
+
+
+def test_dvc_may_be_initialised_above_the_registry(tmp_path: Path) -> None:
+    world = World(tmp_path, path="ml")
+    world.start()
+    world.add("cat", PICTURES)
+    (world.clone / "ml" / ".dvc").rename(world.clone / ".dvc")
+    assert world.list(world.commit())["cat"].images == refs(PICTURES)
+    top = find_top(world.clone / "ml")
+    assert (path_of(top), dvc_root(top)) == ("ml", world.clone)
+
+
+def test_a_remote_whose_plug_in_is_missing_names_it(world: World) -> None:
+    world.configure(CONFIG.format(url="s3://bucket/pictures"))
+    world.add("cat", PICTURES)
+    revision = world.commit()
+    with pytest.raises(SettingsError, match=r"requires 'dvc-s3' to be installed; install it"):
+        world.list(revision)
+
+
+def test_a_cloud_versioned_folder_is_said_to_be_one(world: World) -> None:
+    world.add("cat", PICTURES)
+    files = [{"relpath": "a.jpg", "md5": md5(b"a"), "size": 1, "cloud": {"storage": {"version_id": "1"}}}]
+    document = {"outs": [{"path": "images", "hash": "md5", "files": files}]}
+    (world.clone / "concepts" / "cat" / "images.dvc").write_text(yaml.safe_dump(document))
+    assert "is from a cloud-versioned remote" in str(world.list(world.commit())["cat"].error)
+
+
+@pytest.mark.parametrize("path", ["", "ml"])
+def test_a_remote_may_be_a_folder_of_the_repository(tmp_path: Path, path: str) -> None:
+    world = World(tmp_path, path=path)
+    world.start()
+    world.configure(CONFIG.format(url="remote"))
+    oid = world.add("cat", PICTURES)
+    with pytest.raises(SettingsError, match=r"relative path as its url, and the repository no folder \S*\.dvc/remote;"):
+        world.list(world.commit())
+    world.remote.rename(world.clone / path / ".dvc" / "remote")
+    world.commit()
+    assert world.list("main", check=("cat",))["cat"].missing == ()
+    assert world.fetch(oid).keys() == PICTURES.keys()
+    (world.clone / path / ".dvc" / "remote" / "files" / "md5" / md5(PICTURES["a.jpg"])[:2]).rename(world.root / "lost")
+    world.commit()
+    assert [ref.relpath for ref in world.list("main", check=("cat",))["cat"].missing] == ["a.jpg"]

@@ -14,7 +14,7 @@ from conceptry.settings import Settings
 from flows.current_installation import build_installation
 from tasks import git
 from tasks.git.concept_history import edits
-from tasks.git.tasks import read_desired
+from tasks.git.desired_concepts import read_desired
 
 
 def run(folder: Path, *arguments: str, given: bytes = b"") -> str:
@@ -91,26 +91,26 @@ def test_concepts_are_read_at_a_revision(tmp_path: Path, origin: Path, clone: Pa
     push(clone)
     mirror = git.mirror(str(origin), tmp_path / "mirror")
 
-    concepts = git.read_concepts(mirror, old)
+    concepts = git.read_concepts(git.Mirror(mirror), old)
     assert [(each.name, each.spec_text, each.images_dvc) for each in concepts] == [
         ("ant", None, "x"),
         ("cat", "spec of cat", None),
         ("dog", "spec of dog", "images of dog"),
     ]
-    changed = {each.name: each.spec_text for each in git.read_concepts(mirror, new)}
+    changed = {each.name: each.spec_text for each in git.read_concepts(git.Mirror(mirror), new)}
     assert changed["cat"] is not None
     assert changed["cat"] != "spec of cat"
-    assert git.read_file(mirror, old, "concepts/dog/images.dvc") == b"images of dog"
+    assert git.read_file(git.Mirror(mirror), old, "concepts/dog/images.dvc") == b"images of dog"
     with pytest.raises(SpecError, match="is a folder"):
-        git.read_file(mirror, old, "concepts/dog")
-    assert git.read_file(mirror, old, "no/such/file") is None
+        git.read_file(git.Mirror(mirror), old, "concepts/dog")
+    assert git.read_file(git.Mirror(mirror), old, "no/such/file") is None
 
 
 def test_a_repository_without_concepts_has_none(tmp_path: Path, origin: Path, clone: Path) -> None:
     (clone / "README").write_text("hello")
     revision = commit(clone, "readme")
     push(clone)
-    assert git.read_concepts(git.mirror(str(origin), tmp_path / "mirror"), revision) == []
+    assert git.read_concepts(git.Mirror(git.mirror(str(origin), tmp_path / "mirror")), revision) == []
 
 
 def test_an_unknown_revision_is_named(tmp_path: Path, origin: Path, clone: Path) -> None:
@@ -118,7 +118,7 @@ def test_an_unknown_revision_is_named(tmp_path: Path, origin: Path, clone: Path)
     push(clone)
     mirror = git.mirror(str(origin), tmp_path / "mirror")
     with pytest.raises(SettingsError, match="f" * 40):
-        git.read_concepts(mirror, "f" * 40)
+        git.read_concepts(git.Mirror(mirror), "f" * 40)
 
 
 def test_an_empty_origin_has_no_branch(tmp_path: Path, origin: Path) -> None:
@@ -234,9 +234,9 @@ def test_a_concept_whose_files_are_lost_is_not_taken_for_removed(tmp_path: Path,
         gc.collect()  # libgit2 keeps the pack that was moved in memory
 
         with pytest.raises(TransientError, match="damaged"):
-            git.read_concepts(mirror, revision)
+            git.read_concepts(git.Mirror(mirror), revision)
         mirror = git.mirror(str(origin), mirror)
-        assert [concept.name for concept in git.read_concepts(mirror, revision)] == ["cat"]
+        assert [concept.name for concept in git.read_concepts(git.Mirror(mirror), revision)] == ["cat"]
 
 
 def test_a_failed_second_clone_keeps_the_first(tmp_path: Path, origin: Path, clone: Path) -> None:
@@ -277,7 +277,7 @@ def test_a_thousand_concepts_are_read_in_one_pass(tmp_path: Path, origin: Path, 
     mirror = git.mirror(str(origin), tmp_path / "mirror")
 
     started = time.process_time()
-    concepts = git.read_concepts(mirror, revision)
+    concepts = git.read_concepts(git.Mirror(mirror), revision)
 
     assert len(concepts) == 1000
     assert time.process_time() - started < 0.5
@@ -293,8 +293,8 @@ def test_a_shallow_clone_as_ci_services_make_it_is_an_origin(tmp_path: Path, ori
     run(tmp_path, "clone", "--quiet", "--depth", "1", f"file://{origin}", str(shallow))
     git.mirror(str(shallow), mirror)
     head = git.head(mirror, "main")
-    assert [source.spec_text for source in git.read_concepts(mirror, head)] == ["title: third"]
-    assert [edit.summary for edit in edits(mirror, head, "cat")] == ["third"], "its history ends there"
+    assert [source.spec_text for source in git.read_concepts(git.Mirror(mirror), head)] == ["title: third"]
+    assert [edit.summary for edit in edits(git.Mirror(mirror), head, "cat")] == ["third"], "its history ends there"
 
     run(shallow, "fetch", "--quiet", "--unshallow")
     git.mirror(str(shallow), mirror)
@@ -302,4 +302,4 @@ def test_a_shallow_clone_as_ci_services_make_it_is_an_origin(tmp_path: Path, ori
     commit(shallow, "fourth")
     git.mirror(str(shallow), mirror)
     head = git.head(mirror, "main")
-    assert [edit.summary for edit in edits(mirror, head, "cat")][:2] == ["fourth", "third"]
+    assert [edit.summary for edit in edits(git.Mirror(mirror), head, "cat")][:2] == ["fourth", "third"]

@@ -15,6 +15,7 @@ from PIL import Image, ImageCms
 
 from conceptry.errors import ImageError
 from tasks.records import normalise
+from tests.support.png_file import make_png, png_chunk
 
 
 def photograph(width: int, height: int, seed: int = 0) -> Image.Image:
@@ -173,19 +174,9 @@ def test_16_bit_grey_is_scaled_not_clipped(kind: str) -> None:
     assert abs(float(values.mean()) - 127.5) < 1
 
 
-def png_chunk(name: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-
-
-def png(width: int, height: int, depth: int, colour: int, rows: bytes) -> bytes:
-    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
-    chunks = png_chunk(b"IHDR", header) + png_chunk(b"IDAT", zlib.compress(rows)) + png_chunk(b"IEND", b"")
-    return b"\x89PNG\r\n\x1a\n" + chunks
-
-
 def test_16_bit_colour_is_scaled() -> None:
     row = b"\0" + struct.pack(">HHH", 0x8000, 0x4000, 0xFFFF) * 64
-    photo = normalise(png(64, 64, 16, 2, row * 64), "scan.png", 64)
+    photo = normalise(make_png(64, 64, 16, 2, row * 64), "scan.png", 64)
     assert corner(photo.image) == (0x80, 0x40, 0xFF)
 
 
@@ -274,7 +265,7 @@ def test_too_small_and_too_narrow_pictures_are_refused(size: tuple[int, int], me
 @pytest.mark.parametrize("side", [9_500, 14_000, 40_000])
 def test_a_decompression_bomb_is_refused_before_it_is_decoded(side: int) -> None:
     # A few bytes that claim hundreds of megapixels: below, between and above Pillow's own limits.
-    bomb = png(side, side, 8, 2, b"\0" * 1000)
+    bomb = make_png(side, side, 8, 2, b"\0" * 1000)
     with pytest.raises(ImageError, match=r"bomb\.png: .*89 megapixels"):
         normalise(bomb, "bomb.png", 64)
 

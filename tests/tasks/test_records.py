@@ -80,6 +80,20 @@ def test_the_summary_says_what_is_inside(images: Path, tmp_path: Path) -> None:
     assert report.warnings == ("small.png: is only 50 x 40 pixels, enlarged to 64; use a larger one if possible",)
 
 
+def test_pictures_that_square_crops_cut_are_named_in_one_line(images: Path, tmp_path: Path) -> None:
+    assert build_records(images, tmp_path / "records", 64).notes == (), "4:3 is what cameras take"
+    for name, size in (("trip/panorama.jpg", (400, 100)), ("phone.jpg", (90, 160)), ("camera.jpg", (150, 100))):
+        (images / name).parent.mkdir(exist_ok=True)
+        picture(len(name), size).save(images / name)
+
+    report = build_records(images, tmp_path / "records", 64)
+
+    [note] = report.notes
+    assert note.startswith("2 images lose over 40% of the area to the square crops")
+    assert "trip/panorama.jpg (75%), phone.jpg (44%); crop them" in note
+    assert report.warnings == ()
+
+
 def test_the_same_pictures_give_the_same_bytes(images: Path, tmp_path: Path) -> None:
     build_records(images, tmp_path / "one", 64)
     for path in images.rglob("*.*"):

@@ -148,7 +148,7 @@ def test_what_was_trained_with_this_recipe_is_not_trained_again(
     assert training_fingerprint(asked, images, base_model(asked.base_model), retrain) == fingerprint
 
 
-NO_DEFAULT_OF_A_PRESET = {"held_out", "backend", "templates"}
+NO_DEFAULT_OF_A_PRESET = {"held_out", "backend", "templates", "mask"}
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -23,6 +23,9 @@ class Server(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         start = int((self.headers["Range"] or "bytes=0-").removeprefix("bytes=").rstrip("-"))
         type(self).asked.append(self.headers["Range"])
+        if "plain" in self.path:
+            start = 0  # knows no ranges
+        data = DATA[::-1] if "wrong" in self.path else DATA
         if "missing" in self.path or start >= len(DATA):
             self.send_error(404 if "missing" in self.path else 416)
             return
@@ -30,7 +33,7 @@ class Server(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(10**18 if "huge" in self.path else len(DATA) - start))
         self.end_headers()
         if "huge" not in self.path:
-            self.wfile.write(DATA[start : start + len(DATA) // 3 if "short" in self.path else None])
+            self.wfile.write(data[start : start + len(DATA) // 3 if "short" in self.path else None])
 
     def log_message(self, *_: object) -> None:
         """Be quiet."""
@@ -86,6 +89,42 @@ def test_a_disk_that_is_too_small_is_said_before_it_is_full(address: str, tmp_pa
     (tmp_path / "file").write_text("")
     with pytest.raises(FetchError, match="cannot be made"):
         fetch([file(f"{address}/w")], tmp_path / "file")
+
+
+def test_the_next_source_is_asked_for_the_rest(address: str, tmp_path: Path) -> None:
+    sources = ["http://127.0.0.1:9", f"{address}/missing", f"{address}/short", f"{address}/mirror"]
+    assert fetch([file(f"{address}/w")], tmp_path, sources=sources) == ["weights.h5"]
+    assert (tmp_path / "weights.h5").read_bytes() == DATA
+    assert Server.asked == [None, None, f"bytes={len(DATA) // 3}-"], "refused, 404, cut off, and the rest"
+
+
+def test_a_source_that_knows_no_ranges_sends_all_again(address: str, tmp_path: Path) -> None:
+    fetch([file(f"{address}/w")], tmp_path, sources=[f"{address}/short", f"{address}/plain"])
+    assert (tmp_path / "weights.h5").read_bytes() == DATA
+
+
+def test_wrong_bytes_of_one_source_do_not_spoil_what_the_next_one_sends(address: str, tmp_path: Path) -> None:
+    fetch([file(f"{address}/w")], tmp_path, sources=[f"{address}/wrong", f"{address}/mirror"])
+    assert (tmp_path / "weights.h5").read_bytes() == DATA
+    (tmp_path / "weights.h5").unlink()
+    # A third of the wrong file, and then the rest of the right one.
+    Server.asked.clear()
+    fetch([file(f"{address}/w")], tmp_path, sources=[f"{address}/short/wrong", f"{address}/mirror"])
+    assert (tmp_path / "weights.h5").read_bytes() == DATA
+    assert Server.asked == [None, f"bytes={len(DATA) // 3}-", None]
+
+
+def test_what_no_source_has_is_said_of_each(address: str, tmp_path: Path) -> None:
+    with pytest.raises(FetchError, match=r"(?s)/missing/weights\.h5 answers 404.*/wrong/weights\.h5 sent has sha256"):
+        fetch([file(f"{address}/w")], tmp_path, sources=[f"{address}/missing", f"{address}/wrong"])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_is_a_source(tmp_path: Path) -> None:
+    (tmp_path / "usb").mkdir()
+    (tmp_path / "usb" / "weights.h5").write_bytes(DATA)
+    fetch([file("http://127.0.0.1:9/w")], tmp_path / "here", sources=[(tmp_path / "usb").as_uri()])
+    assert (tmp_path / "here" / "weights.h5").read_bytes() == DATA
 
 
 def test_drawing_fetches_what_it_reads_and_lacks(address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

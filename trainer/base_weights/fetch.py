@@ -3,9 +3,10 @@
     python -m trainer.base_weights.fetch --base-model sd-v1-4 --into FOLDER [--clip]
 
 With --clip also the CLIP model that samples are scored with, into FOLDER/clip. What is there already and right stays
-as it is; a download that was cut off goes on where it ended. With CONCEPTRY_BASE_URL the files come from that address,
-which holds them by name, else from where they were published. Exit codes: 0 all is there; 1 something could not be had,
-or is not what it should be.
+as it is; a download that was cut off goes on where it ended. CONCEPTRY_BASE_URL names addresses that hold the files by
+name, separated by blanks, which are tried in this order; `--from` names other ones, also folders. Without both the
+files come from where they were published. Exit codes: 0 all is there; 1 something could not be had, or is not what it
+should be.
 
 A Space and an endpoint call `fetch_for_drawing` when they start: they fetch what they need and do not find.
 """
@@ -21,13 +22,13 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
 from urllib.parse import quote
 
-from trainer.base_weights.presets import CLIP, CLIP_NAME, PRESETS, PresetFile, files_for_drawing, find
+from trainer.base_weights.presets import CLIP, CLIP_NAME, PRESETS, PresetFile, cache_folder, files_for_drawing, find
 
 MIRROR_VARIABLE = "CONCEPTRY_BASE_URL"
 _PIECE = 1 << 20
@@ -75,14 +76,13 @@ def fetch_for_drawing(
     return str(folder)
 
 
-def cache_folder(base_model: str) -> Path:
-    """Find the default folder for a base model's weights: beside the Hub's own cache, which Spaces can keep."""
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("HF_HOME") or Path(cache) / "huggingface") / "conceptry" / base_model
-
-
 def fetch(
-    files: Iterable[PresetFile], folder: Path, report: Report = lambda *_: None, *, go_on: bool = False
+    files: Iterable[PresetFile],
+    folder: Path,
+    report: Report = lambda *_: None,
+    *,
+    go_on: bool = False,
+    sources: Sequence[str] = (),
 ) -> list[str]:
     """Bring the files into `folder`; another process that does the same is waited for.
 
@@ -91,6 +91,8 @@ def fetch(
         folder: Where to; it is made.
         report: Called with the progress.
         go_on: Ask again, by itself, for the rest of a file whose download was cut off.
+        sources: Addresses that hold the files by name, instead of those of CONCEPTRY_BASE_URL. The next one is asked
+            where one fails, for the rest of the file; whatever they send counts only with its sha256.
 
     Returns:
         The names of those that were downloaded now.
@@ -102,11 +104,11 @@ def fetch(
     fetched = []
     with _alone(folder):
         for file in files:
-            target, url = folder / file.place, _address(file)
-            if url is None or (target.is_file() and _sha256(target) == file.sha256):
+            target, urls = folder / file.place, _addresses(file, sources)
+            if not urls or is_whole(file, target):
                 continue
             target.parent.mkdir(exist_ok=True)
-            _download(file, url, target, report, go_on=go_on)
+            _download_from(urls, file, target, report, go_on=go_on)
             fetched.append(target.name)
     return fetched
 
@@ -126,33 +128,62 @@ def _alone(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def _address(file: PresetFile) -> str | None:
-    mirror = os.environ.get(MIRROR_VARIABLE)
-    return f"{mirror.rstrip('/')}/{quote(file.place)}" if mirror else file.url
+def is_whole(file: PresetFile, path: Path) -> bool:
+    """Whether a file is there with all its bytes; they are read, gigabytes of them."""
+    return path.is_file() and _sha256(path) == file.sha256
+
+
+def _addresses(file: PresetFile, sources: Sequence[str]) -> list[str]:
+    mirrors = sources or os.environ.get(MIRROR_VARIABLE, "").split()
+    return [f"{mirror.rstrip('/')}/{quote(file.place)}" for mirror in mirrors] or ([file.url] if file.url else [])
+
+
+def _download_from(urls: Sequence[str], file: PresetFile, target: Path, report: Report, *, go_on: bool) -> None:
+    """Download from the first address that has the file."""
+    problems: list[str] = []
+    for url in urls:
+        try:
+            _download(file, url, target, report, go_on=go_on)
+        except FetchError as error:
+            problems.append(str(error))
+        else:
+            return
+    raise FetchError("\n".join(problems))
 
 
 def _download(file: PresetFile, url: str, target: Path, report: Report, *, go_on: bool) -> None:
     partial = target.with_name(f"{target.name}.partial")
+    resumed = _size(partial) > 0
+    _bring(url, partial, target.name, report, go_on=go_on)
+    found = _sha256(partial)
+    if found != file.sha256 and resumed:
+        # What lay there may have come from another address.
+        partial.unlink()
+        _bring(url, partial, target.name, report, go_on=go_on)
+        found = _sha256(partial)
+    if found != file.sha256:
+        partial.unlink()
+        raise FetchError(f"{target.name}: what {url} sent has sha256 {found}, not {file.sha256}; it was thrown away")
+    partial.replace(target)
+
+
+def _bring(url: str, partial: Path, name: str, report: Report, *, go_on: bool) -> None:
+    """Bring the rest of a file."""
     whole = False
     while not whole:
         before = _size(partial)
         try:
-            _append(url, partial, lambda have, of: report(target.name, have, of))
+            _append(url, partial, lambda have, of: report(name, have, of))
             whole = True
         except urllib.error.HTTPError as error:
             error.close()
-            raise FetchError(f"{target.name}: {url} answers {error.code} {error.reason}") from error
+            raise FetchError(f"{name}: {url} answers {error.code} {error.reason}") from error
         except (OSError, HTTPException) as error:
             # As long as each try brings more of it, it comes to an end.
             if go_on and _size(partial) > before:
                 continue
             reason = getattr(error, "reason", error)
-            raise FetchError(f"{target.name}: {url}: {reason}; what has come is kept for the next try") from error
-    found = _sha256(partial)
-    if found != file.sha256:
-        partial.unlink()
-        raise FetchError(f"{target.name}: what {url} sent has sha256 {found}, not {file.sha256}; it was thrown away")
-    partial.replace(target)
+            raise FetchError(f"{name}: {url}: {reason}; what has come is kept for the next try") from error
 
 
 def _append(url: str, partial: Path, report: Callable[[int, int | None], None]) -> None:
@@ -223,6 +254,9 @@ def main() -> int:
     parser.add_argument("--base-model", required=True, choices=list(PRESETS))
     parser.add_argument("--into", type=Path, required=True)
     parser.add_argument("--clip", action="store_true", help=f"{CLIP_NAME} (1.7 GB), to score samples with")
+    parser.add_argument(
+        "--from", dest="sources", action="append", default=[], help="an address or a folder; again: more"
+    )
     options = parser.parse_args()
     preset = PRESETS[options.base_model]
     files = () if preset.shipped else preset.files
@@ -230,8 +264,10 @@ def main() -> int:
     if not files:
         print(f"{preset.name} ships with the project: there is nothing to fetch")
         return 0
+    report = _on_a_terminal if sys.stderr.isatty() else in_the_log()
+    sources = [one if "://" in one else Path(one).absolute().as_uri() for one in options.sources]
     try:
-        fetched = fetch(files, options.into, _on_a_terminal if sys.stderr.isatty() else in_the_log(), go_on=True)
+        fetched = fetch(files, options.into, report, go_on=True, sources=sources)
     except (FetchError, OSError) as error:
         print(f"base fetch: {error}", file=sys.stderr)
         return 1

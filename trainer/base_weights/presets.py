@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -206,3 +207,9 @@ def locate(name: str, base_dir: str | Path | None = None, files: Iterable[Preset
             )
         found[base_name] = place
     return found
+
+
+def cache_folder(base_model: str) -> Path:
+    """Find the default folder for a base model's weights: beside the Hub's own cache, which Spaces can keep."""
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("HF_HOME") or Path(cache) / "huggingface") / "conceptry" / base_model

@@ -23,23 +23,29 @@ _ROWS_AT_ONCE = 8
 
 @dataclass(frozen=True)
 class Batch:
-    """What one evaluation of the loss needs: latents and noise (B, H/8, W/8, 4), tokens (B, L), timesteps (B,)."""
+    """What one evaluation of the loss needs: latents and noise (B, H/8, W/8, 4), tokens (B, L), timesteps (B,).
+
+    `mask` is where the loss counts, (B, H/8, W/8, 1); None for everywhere.
+    """
 
     latents: Array
     tokens: npt.NDArray[np.int32]
     timesteps: npt.NDArray[np.int32]
     noise: Array
+    mask: Array | None = None
 
     def arrays(self) -> tuple[npt.NDArray[Any], ...]:
-        """Return the four arrays in the order of the loss's arguments."""
-        return self.latents, self.tokens, self.timesteps, self.noise
+        """Return the arrays in the order of the loss's arguments; the mask only if there is one."""
+        each = (self.latents, self.tokens, self.timesteps, self.noise)
+        return each if self.mask is None else (*each, self.mask)
 
     @classmethod
     def blank(cls, latents: Latents, prompt_length: int, size: int) -> Batch:
         """Make a batch of zeros in the shapes of `size` rows, to trace a step with."""
         shape = (size, *latents.mean.shape[1:])
         tokens = np.zeros((size, prompt_length), "int32")
-        return cls(np.zeros(shape, "float32"), tokens, np.zeros(size, "int32"), np.zeros(shape, "float32"))
+        mask = None if latents.mask is None else np.zeros((*shape[:-1], 1), "float32")
+        return cls(np.zeros(shape, "float32"), tokens, np.zeros(size, "int32"), np.zeros(shape, "float32"), mask)
 
 
 def draw_batch(
@@ -58,7 +64,8 @@ def draw_batch(
     clean = latents.sample(rows, rng)
     noise = rng.standard_normal(clean.shape, "float32")
     first, end = recipe.timestep_range
-    return Batch(clean, tokenizer.rows(texts), (first + part * (end - first)).astype("int32"), noise)
+    timesteps = (first + part * (end - first)).astype("int32")
+    return Batch(clean, tokenizer.rows(texts), timesteps, noise, latents.masks(rows))
 
 
 def draw_ahead(draw: Callable[[int], Batch], first: int, end: int) -> Iterator[Batch]:
@@ -87,4 +94,5 @@ def evaluation_batch(latents: Latents, tokenizer: Tokenizer, config: Config, siz
     spread = ((np.arange(size) + 0.5) / size * TIMESTEPS).astype("int32")
     clean = latents.sample(rows, rng)
     tokens = np.repeat(tokenizer.rows([text]), size, axis=0)
-    return Batch(clean, tokens, spread, rng.standard_normal(clean.shape, "float32"))
+    noise = rng.standard_normal(clean.shape, "float32")
+    return Batch(clean, tokens, spread, noise, latents.masks(rows))

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import combinations
+from typing import TypeVar
 
-from trainer.data.perceptual_hash import Look
+from trainer.data.look_rules import Comparable
 
 MOST = 4
+L = TypeVar("L", bound=Comparable)
 
 
 def held_out_count(different: int, wanted: int | None) -> int:
@@ -22,7 +24,7 @@ def held_out_count(different: int, wanted: int | None) -> int:
     return max(0, min(wanted, different - 2))
 
 
-def alike_groups(looks: Sequence[Look]) -> list[int]:
+def alike_groups(looks: Sequence[L]) -> list[int]:
     """Number the groups of pictures that look the same, directly or by way of others; one number for each picture."""
     groups = list(range(len(looks)))
     for one, other in combinations(range(len(looks)), 2):

@@ -6,6 +6,7 @@ import hashlib
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,7 @@ class Latents:
         mean: Of each view, float32 (N, H/8, W/8, 4); rows of views that wait may hold anything.
         deviation: As `mean`.
         captions: One text for each view, empty when the picture has none.
+        mask: Where the loss of each view counts, float32 (N, H/8, W/8, 1) from 0 to 1; None for everywhere.
         waiting: The pixels of the views that wait, uint8 (H, W, 3), by their row.
         encoder: What encodes them.
     """
@@ -46,13 +48,17 @@ class Latents:
         captions: Sequence[str],
         waiting: dict[int, Pixels] | None = None,
         encoder: Encoder | None = None,
+        *,
+        mask: Array | None = None,
     ) -> None:
-        self.mean, self.deviation, self.captions = mean, deviation, tuple(captions)
+        self.mean, self.deviation, self.captions, self.mask = mean, deviation, tuple(captions), mask
         self._waiting, self._encoder = dict(waiting or {}), encoder
         self._lock = threading.Lock()
         content = hashlib.sha256(mean.tobytes())
         for pixels in self._waiting.values():
             content.update(pixels.tobytes())
+        if mask is not None:
+            content.update(mask.tobytes())
         self.digest = content.hexdigest()
         """One sha256 for all views, the same before and after they are encoded."""
 
@@ -65,11 +71,15 @@ class Latents:
         noise = rng.standard_normal((len(rows), *self.mean.shape[1:]), "float32")
         return self.mean[rows] + self.deviation[rows] * noise
 
+    def masks(self, rows: npt.NDArray[np.int64]) -> Array | None:
+        """Return where the loss of the given views counts, (len(rows), H/8, W/8, 1); None for everywhere."""
+        return None if self.mask is None else self.mask[rows]
+
     def part(self, rows: npt.NDArray[np.int64]) -> Latents:
         """Return the latents of some views."""
         self.encode(rows)
         captions = [self.captions[row] for row in rows]
-        return Latents(self.mean[rows], self.deviation[rows], captions, {}, None)
+        return Latents(self.mean[rows], self.deviation[rows], captions, mask=self.masks(rows))
 
     def encode(self, rows: Iterable[int] | None = None) -> None:
         """Encode those of the given views that still wait, None for all; with the last one the VAE is freed."""
@@ -96,25 +106,52 @@ def encode_views(
 ) -> Latents:
     """Encode `views` random crops of each picture, half of them mirrored where the configuration says so.
 
-    With `at_once` off they wait until a step asks for them.
+    Masks are cropped and mirrored with their pictures, where the configuration asks for them. With `at_once` off the
+    views wait until a step asks for them.
     """
     rng = np.random.default_rng([seed, config.seed])
     side = config.resolution
-    crops = [_view(picture.pixels, side, config.flips, rng) for picture in found for _ in range(views)]
+    chosen = [(picture, _choose(picture.pixels, config.flips, rng)) for picture in found for _ in range(views)]
+    crops = [view.of(picture.pixels, side) for picture, view in chosen]
+    masks = (
+        None
+        if config.mask is None or not chosen
+        else np.stack([_mask(picture, view, side) for picture, view in chosen])
+    )
     mean, deviation = (np.zeros((len(crops), side // 8, side // 8, 4), "float32") for _ in range(2))
     captions = [picture.caption for picture in found for _ in range(views)]
-    latents = Latents(mean, deviation, captions, dict(enumerate(crops)), encoder)
+    latents = Latents(mean, deviation, captions, dict(enumerate(crops)), encoder, mask=masks)
     if at_once:
         latents.encode()
     return latents
 
 
-def _view(pixels: Pixels, side: int, flips: bool, rng: np.random.Generator) -> Pixels:
-    image: Any = Image.fromarray(pixels)
-    crop = round(min(image.size) * rng.uniform(_SMALLEST_CROP, 1.0))
-    left, top = (int(rng.integers(0, extent - crop + 1)) for extent in image.size)
-    box = (left, top, left + crop, top + crop)
-    image = image.resize((side, side), Image.Resampling.LANCZOS, box=box, reducing_gap=3.0)
-    if flips and rng.random() < 0.5:
-        image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    return np.asarray(image)
+@dataclass(frozen=True)
+class _View:
+    """A square crop of a picture, left, top, right and bottom in pixels, and whether it is mirrored."""
+
+    box: tuple[int, int, int, int]
+    mirrored: bool
+
+    def of(self, pixels: Pixels, side: int) -> Pixels:
+        """Cut it out of a picture, or of its mask, and resize it to (side, side)."""
+        image: Any = Image.fromarray(pixels)
+        image = image.resize((side, side), Image.Resampling.LANCZOS, box=self.box, reducing_gap=3.0)
+        if self.mirrored:
+            image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        return np.asarray(image)
+
+
+def _choose(pixels: Pixels, flips: bool, rng: np.random.Generator) -> _View:
+    height, width = pixels.shape[:2]
+    crop = round(min(width, height) * rng.uniform(_SMALLEST_CROP, 1.0))
+    left, top = (int(rng.integers(0, extent - crop + 1)) for extent in (width, height))
+    return _View((left, top, left + crop, top + crop), bool(flips and rng.random() < 0.5))
+
+
+def _mask(picture: Picture, view: _View, side: int) -> Array:
+    """Reduce a view's mask to the latents' size: the share of each 8 x 8 pixels that counts, (side/8, side/8, 1)."""
+    if picture.mask is None:
+        return np.ones((side // 8, side // 8, 1), "float32")
+    cut = view.of(picture.mask, side).reshape(side // 8, 8, side // 8, 8)
+    return np.asarray(cut.mean(axis=(1, 3))[..., None] / 255.0, "float32")

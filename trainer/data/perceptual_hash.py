@@ -13,29 +13,23 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from trainer.data.look_rules import ALIKE, GRID, SCALES, SHIFT, SIDE, shrink
+
 Hash = npt.NDArray[np.float64]
 """(768,), 16 x 16 pixels in three colours with zero mean and unit norm: the scalar product of two hashes is their
 correlation, independent of brightness and contrast."""
-_GRID = 16
-_SIDE = 128
-_SCALES = (1.0, 0.96, 0.92)
-_SHIFT = 0.02
-# Photographs that were cropped by 2 to 8 % and saved as poor JPEGs reach it in nine of ten cases. The highest of 105
-# pairs of other photographs of a subject was 0.955; of pictures of one plain shape 2 % of the pairs reach it
-# (`python -m benchmarks.copies`).
-_ALIKE = 0.985
 
 
 def perceptual_hash(image: Image.Image, box: tuple[float, float, float, float] | None = None) -> Hash:
     """Hash an RGB picture of any size, or a part of it in pixels (left, top, right, bottom)."""
-    small = np.asarray(image.resize((_GRID, _GRID), Image.Resampling.BOX, box=box), np.float64).ravel()
+    small = np.asarray(image.resize((GRID, GRID), Image.Resampling.BOX, box=box), np.float64).ravel()
     small -= small.mean()
     return small / max(float(np.linalg.norm(small)), 1.0)
 
 
 def mirrored(hashed: Hash) -> Hash:
     """Return the hash of the mirrored picture."""
-    return hashed.reshape(_GRID, _GRID, 3)[:, ::-1].ravel()
+    return hashed.reshape(GRID, GRID, 3)[:, ::-1].ravel()
 
 
 def hash_parts(image: Image.Image, sizes: Iterable[tuple[float, float]], shift: float) -> npt.NDArray[np.float64]:
@@ -55,12 +49,6 @@ def hash_parts(image: Image.Image, sizes: Iterable[tuple[float, float]], shift: 
     return np.stack(hashes)
 
 
-def shrink(image: Image.Image, side: int) -> Image.Image:
-    """Scale a picture so that its shorter side has `side` pixels."""
-    scale = side / min(image.size)
-    return image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.BOX)
-
-
 @dataclass(frozen=True)
 class Look:
     """What a picture looks like: hashes of the whole, (768,), and of parts of 92 to 100 % of its sides, (N, 768)."""
@@ -71,13 +59,13 @@ class Look:
     @classmethod
     def of(cls, image: Image.Image) -> Look:
         """Hash an RGB picture of any size."""
-        small = shrink(image, _SIDE)
-        sizes = ((small.width * scale, small.height * scale) for scale in _SCALES)
-        return cls(perceptual_hash(small), hash_parts(small, sizes, _SHIFT))
+        small = shrink(image, SIDE)
+        sizes = ((small.width * scale, small.height * scale) for scale in SCALES)
+        return cls(perceptual_hash(small), hash_parts(small, sizes, SHIFT))
 
     def is_like(self, other: Look) -> bool:
         """Tell whether two pictures look the same: mirrored or not, and if one was cropped a little."""
-        return max(self._within(other), other._within(self)) >= _ALIKE
+        return max(self._within(other), other._within(self)) >= ALIKE
 
     def _within(self, other: Look) -> float:
         return float(np.max(other.parts @ np.stack([self.whole, mirrored(self.whole)]).T))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,18 +23,31 @@ Pixels = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Picture:
-    """One decoded record: uint8 (height, width, 3) pixels, its caption, and its file in the images folder."""
+    """One decoded record.
+
+    Attributes:
+        pixels: uint8 (height, width, 3).
+        caption: Empty when it has none.
+        file: Its path in the images folder.
+        mask: Where the loss counts, uint8 (height, width), 255 for all of it; None for everywhere.
+    """
 
     pixels: Pixels
     caption: str
     file: str = ""
+    mask: Pixels | None = None
 
 
 def read_pictures(folder: Path) -> list[Picture]:
     """Read all records in their stored order. Raises ConfigError when there are none or one is damaged."""
     try:
         found = [
-            Picture(row[records.PIXELS], row[records.CAPTION].decode(), row[records.FILE].decode())
+            Picture(
+                row[records.PIXELS],
+                row[records.CAPTION].decode(),
+                row[records.FILE].decode(),
+                _decode(row[records.MASK]),
+            )
             for row in records.read(folder).as_numpy_iterator()
         ]
     except (FileNotFoundError, tf.errors.OpError) as error:
@@ -41,6 +55,26 @@ def read_pictures(folder: Path) -> list[Picture]:
     if not found:
         raise ConfigError(f"--records {folder} holds no pictures")
     return found
+
+
+def check_masks(found: list[Picture], config: Config) -> None:
+    """Refuse pictures without any mask where the configuration asks for masks.
+
+    Raises:
+        ConfigError: None has one.
+    """
+    if config.mask is not None and all(picture.mask is None for picture in found):
+        raise ConfigError(
+            f"training.mask is {config.mask}, and no picture of the records has a mask: make them again with "
+            f"`python -m tasks.records --mask {config.mask}`, or take training.mask away"
+        )
+
+
+def _decode(png: bytes) -> Pixels | None:
+    if not png:
+        return None
+    with Image.open(io.BytesIO(png)) as mask:
+        return np.asarray(mask.convert("L"))
 
 
 def split_held_out(found: list[Picture], config: Config) -> tuple[list[Picture], list[Picture]]:

@@ -22,6 +22,8 @@ WIDTH = "image/width"
 HEIGHT = "image/height"
 MD5 = "image/md5"
 CAPTION = "image/caption"
+# Only where `training.mask` asks for it.
+MASK = "image/mask"
 FILE = "image/filename"
 # Not stored: the reader adds the decoded picture under this key.
 PIXELS = "image"
@@ -37,7 +39,8 @@ class Record:
 
     `image_png` is a PNG of uint8 RGB, `width` and `height` are its size in pixels, `md5` is the hash of the file that
     a person committed (what `images.dvc` lists), `filename` that file's path inside the concept's images folder, with
-    `/`. `caption` is empty when the picture has none.
+    `/`. `caption` is empty when the picture has none. `mask_png` is a PNG of uint8 grey in the same size, 255 where the
+    loss counts; empty is all of it.
     """
 
     image_png: bytes
@@ -46,6 +49,7 @@ class Record:
     md5: str
     filename: str
     caption: str = ""
+    mask_png: bytes = b""
 
 
 def write(path: str | Path, records: Iterable[Record]) -> None:
@@ -65,7 +69,8 @@ def read(pattern: str | Path) -> tf.data.Dataset:
     """Read the TFRecord files that a glob (or a records folder) names, in the order of their names.
 
     Elements are dictionaries of scalars under `IMAGE` (the PNG's bytes), `WIDTH`, `HEIGHT`, `MD5`, `CAPTION`, `FILE`,
-    and `PIXELS`: uint8 (height, width, 3). Pictures differ in size, so crop before you batch.
+    `MASK` (a PNG's bytes, empty without one) and `PIXELS`: uint8 (height, width, 3). Pictures differ in size, so crop
+    before you batch.
 
     Raises FileNotFoundError when there is no such file. A damaged file raises tf.errors.DataLossError while it is read.
     """
@@ -96,6 +101,7 @@ def _example(record: Record) -> bytes:
         MD5: record.md5,
         CAPTION: record.caption,
         FILE: record.filename,
+        **({MASK: record.mask_png} if record.mask_png else {}),
     }
     # Example.features = 1; Features.feature = 1, a map whose entries are (key = 1, value = 2).
     entries = (_field(1, _field(1, name.encode()) + _field(2, _feature(values[name]))) for name in sorted(values))
@@ -133,6 +139,7 @@ def _parse(serialized: tf.Tensor) -> dict[str, Any]:
 
     features = {name: tf.io.FixedLenFeature([], tf.string) for name in (IMAGE, MD5, CAPTION, FILE)}
     features |= {name: tf.io.FixedLenFeature([], tf.int64) for name in (WIDTH, HEIGHT)}
+    features[MASK] = tf.io.FixedLenFeature([], tf.string, default_value="")
     parsed: dict[str, Any] = tf.io.parse_single_example(serialized, features)
     parsed[PIXELS] = tf.io.decode_png(parsed[IMAGE], channels=3)
     return parsed

@@ -5,7 +5,7 @@ starts as the bytes of its UTF-8, the last one marked as the word's end, and the
 vocabulary was learned is merged again and again until no known pair is left. The ids are those of KerasCV's
 SimpleTokenizer (tests/trainer/test_tokens.py), without importing KerasCV.
 
-No TensorFlow here: `tasks` counts an initializer's tokens with it.
+No TensorFlow here, and NumPy only for `rows`: `tasks` counts an initializer's tokens with it.
 """
 
 from __future__ import annotations
@@ -19,9 +19,11 @@ from copy import copy
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 START_OF_TEXT, END_OF_TEXT = "<|startoftext|>", "<|endoftext|>"
 MAX_VOCABULARY = 49_408
@@ -184,6 +186,8 @@ class Tokenizer:
 
     def rows(self, texts: Sequence[str]) -> npt.NDArray[np.int32]:
         """Turn texts into rows of token ids, (len(texts), prompt_length) int32; a longer text is cut off at the end."""
+        import numpy as np
+
         start, end = self._byte_pairs.start_of_text, self._byte_pairs.end_of_text
         rows = np.full((len(texts), self.prompt_length), end, dtype="int32")
         for row, text in zip(rows, texts, strict=True):

@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from trainer.data.perceptual_hash import hash_parts, mirrored, perceptual_hash, shrink
+from trainer.data.look_rules import shrink
+from trainer.data.perceptual_hash import hash_parts, mirrored, perceptual_hash
 from trainer.data.pictures import Picture
 from trainer.metrics import Copy
 

@@ -1,0 +1,59 @@
+"""`conceptry base ls`: list the files of base models on this machine."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from cli.base_folder import Weights, weights_folder
+from cli.options import Json, Root, print_json
+from conceptry.concept import BASE_MODELS
+from local.console import out
+from tasks.weights_files import WeightsFile, list_files
+
+_STYLES = {"verified": "green", "not verified": "yellow", "wrong": "bold red", "missing": "red"}
+
+
+def command(weights: Weights = None, json: Json = False, root: Root = None) -> None:
+    """List the base models, their folder, and which files are there; nothing is read or downloaded.
+
+    Exit code: 0 at least one base model besides tiny is complete, 1 none is.
+    """
+    folder = weights_folder(weights, root)
+    files: dict[str, tuple[WeightsFile, ...]] = {str(name): list_files(name, folder) for name in BASE_MODELS}
+    if json:
+        print_json(
+            {
+                "folder": str(folder),
+                "base_models": {
+                    name: [{**asdict(one), "path": str(one.path) if one.path else None} for one in found]
+                    for name, found in files.items()
+                },
+            }
+        )
+    else:
+        console = out()
+        console.print(table(files))
+        console.print(f"\nFolder: {folder}", markup=False, soft_wrap=True)
+        if any(one.state == "not verified" for found in files.values() for one in found):
+            console.print("`conceptry base verify` checks what was not verified yet.", markup=False)
+        for name, found in files.items():
+            if any(one.state == "missing" for one in found):
+                console.print(f"`conceptry base fetch --base-model {name}` downloads what is missing.", markup=False)
+    complete = [name for name, found in files.items() if all(one.state != "missing" for one in found)]
+    raise typer.Exit(0 if len(complete) > 1 else 1)
+
+
+def table(files: dict[str, tuple[WeightsFile, ...]]) -> Table:
+    """Return a table of the files, one a row."""
+    rows = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
+    for title in ("base model", "file", "size", "state"):
+        rows.add_column(title, header_style="bold", no_wrap=True, justify="right" if title == "size" else "left")
+    for name, found in files.items():
+        for one in found:
+            size = f"{one.size / 1e6:,.1f} MB" if one.path else "-"
+            rows.add_row(name, one.name, size, Text(one.state, style=_STYLES[one.state]))
+    return rows

@@ -1,0 +1,173 @@
+"""Import of a folder of many learned concepts, each in a folder of its own, as the sd-concepts-library has them."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from cli.embeds_import import Wanted, import_embeds, token_of
+from conceptry.concept import NAME, load_spec, spec_path
+from conceptry.errors import ConceptryError
+from conceptry.installation import Installation
+from conceptry.isolation import isolate, printable
+from conceptry.markdown import one_line
+from conceptry.version import Version
+from local.console import out
+from tasks import hub
+from tasks.embeds import Embeds, is_embeds_folder, read_embeds
+
+Result = Literal["published", "published before", "failed", "not tried"]
+_STYLES: dict[Result, str] = {"published": "green", "published before": "dim", "failed": "red", "not tried": "yellow"}
+_PARTS = frozenset({"token_identifier.txt", "type_of_concept.txt", "concept_images"})
+_ENDINGS = frozenset({".bin", ".pt", ".safetensors"})
+_UNREACHABLE = 3
+"""Concepts in a row that fail by what may pass, such as a Hub that is away, after which the others are not tried."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one folder.
+
+    Attributes:
+        name: Name of the concept.
+        result: What happened.
+        version: Its version, such as v1.
+        token: Its placeholder token.
+        words: The cause of a failure, or a remark.
+        retryable: Whether a failure may pass.
+    """
+
+    name: str
+    result: Result
+    version: str = ""
+    token: str = ""
+    words: str = ""
+    retryable: bool = False
+
+
+def find_concepts(folder: Path) -> tuple[Path, ...]:
+    """Return the folders in a folder that hold a learned concept, or parts of one, by name."""
+    each = (path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    found = (path for path in each if is_embeds_folder(path) or _has_parts(path))
+    return tuple(sorted(found, key=lambda path: (path.name.casefold(), path.name)))
+
+
+def import_library(installation: Installation, top: Path, folders: Sequence[Path], wanted: Wanted) -> int:
+    """Import each folder as a concept of its name; print a line for each, and a table at the end.
+
+    A concept that is published already is left as it is, so that a second call goes on where the first one ended. What
+    fails is named with its cause, and the others go on.
+
+    Args:
+        installation: Installation, for the Hub and the base model's weights.
+        top: Top of the working tree.
+        folders: Folders of learned concepts.
+        wanted: What the user asked for all of them.
+
+    Returns:
+        The number of concepts that failed or were not tried.
+    """
+    console = out()
+    outcomes: list[Outcome] = []
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("", total=len(folders))
+        for number, folder in enumerate(folders, 1):
+            name = concept_name(folder)
+            progress.update(task, description=name)
+            outcomes.append(_next(installation, top, folder, wanted, outcomes))
+            _tell(console, f"[{number}/{len(folders)}]", outcomes[-1])
+            progress.advance(task)
+    _summarise(console, outcomes)
+    return sum(one.result in ("failed", "not tried") for one in outcomes)
+
+
+def concept_name(folder: Path) -> str:
+    """Return the name of the concept for a folder: its name in small letters, digits and single hyphens."""
+    return re.sub(r"[^a-z0-9]+", "-", folder.name.lower()).strip("-")[:63].strip("-")
+
+
+def _next(installation: Installation, top: Path, folder: Path, wanted: Wanted, earlier: Sequence[Outcome]) -> Outcome:
+    name = concept_name(folder)
+    if len(earlier) >= _UNREACHABLE and all(one.retryable for one in earlier[-_UNREACHABLE:]):
+        return Outcome(name, "not tried", words="because those before it failed by what may pass", retryable=True)
+    if any(one.name == name for one in earlier):
+        return Outcome(name, "failed", words=f"another folder before {folder.name} has this name, too; rename one")
+    return isolate(name, partial(_import, installation, top, folder, wanted), partial(_failed, name))
+
+
+def _import(installation: Installation, top: Path, folder: Path, wanted: Wanted) -> Outcome:
+    name, embeds = concept_name(folder), read_embeds(folder)
+    if not NAME.fullmatch(name):
+        what = f"the name of {folder.name} has no letter or digit that a concept's name may have"
+        raise ConceptryError(what, next_step="rename the folder")
+    token = token_of(name, embeds, wanted)
+    _check_is_of_this_file(top, name, token, folder)
+    done, _ = import_embeds(installation, top, name, embeds, wanted)
+    words = "" if embeds.token in (None, token) else f"the file says {embeds.token}"
+    if not done.existed:
+        return Outcome(name, "published", done.version.name, token, words)
+    _check_was_made_of(installation, name, done.version, embeds)
+    return Outcome(name, "published before", done.version.name, token)
+
+
+def _check_is_of_this_file(top: Path, name: str, token: str, folder: Path) -> None:
+    file = top / spec_path(name)
+    if file.is_file() and (own := load_spec(file.read_text("utf-8"), spec_path(name)).placeholder_token) != token:
+        what = f"concepts/{name} is another concept: its token is {own}, that of {folder} is {token}"
+        raise ConceptryError(what, concept=name, next_step=f"import it with `conceptry import {folder} --name NAME`")
+
+
+def _check_was_made_of(installation: Installation, name: str, version: Version, embeds: Embeds) -> None:
+    imported = hub.read_manifest(hub.HubSession(installation.hub), name, version).imported
+    if imported is None or imported.get("sha256") != embeds.sha256:
+        what = f"{version.name} was not made of {embeds.file}"
+        raise ConceptryError(
+            what, concept=name, next_step=f"import it with `conceptry import {embeds.file} --name NAME`"
+        )
+
+
+def _failed(name: str, error: ConceptryError) -> Outcome:
+    words = one_line(printable(str(error))).removeprefix(f"{name}: ")
+    return Outcome(name, "failed", words=words, retryable=error.retryable)
+
+
+def _has_parts(folder: Path) -> bool:
+    return any(path.name in _PARTS or path.suffix.lower() in _ENDINGS for path in folder.iterdir())
+
+
+def _tell(console: Console, place: str, one: Outcome) -> None:
+    what = " ".join(filter(None, (one.result, one.version)))
+    line = Text.assemble(f"{place} {one.name}: ", (what, _STYLES[one.result]), f" {one.token}".rstrip())
+    if one.words:
+        line.append(f": {one.words}")
+    console.print(line, soft_wrap=True)
+
+
+def _summarise(console: Console, outcomes: Sequence[Outcome]) -> None:
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
+    for title in ("concept", "result", "version", "token"):
+        table.add_column(title, overflow="fold")
+    for one in outcomes:
+        table.add_row(Text(one.name), Text(one.result, style=_STYLES[one.result]), Text(one.version), Text(one.token))
+    console.print()
+    console.print(table)
+    counts = Counter(one.result for one in outcomes)
+    console.print(f"\n{', '.join(f'{counts[result]} {result}' for result in _STYLES if counts[result])}.")
+    if counts["failed"] or counts["not tried"]:
+        console.print("The same command tries those again, and leaves the published ones as they are.", soft_wrap=True)
+    if counts["published"]:
+        words = "\nReview the concept.yaml files (a change of a training key would start a training), then:\n"
+        console.print(words, soft_wrap=True)
+        lines = ("git add concepts", f'git commit -m "Import {counts["published"]} concepts"', "dvc push", "git push")
+        console.print("\n".join(lines), markup=False)
