@@ -193,7 +193,7 @@ def _deployment_problem(server: SyncPrefectClient, name: str, mine: str) -> tupl
     if mine not in found.tags:
         return f"{name} is not this installation's", "run `conceptry deploy` with the settings of the worker"
     if found.paused:
-        return f"{name} is paused", f"`prefect deployment resume {name}`, if that is not on purpose"
+        return f"{name} is paused", "resume it in Prefect's UI (V1 UI: Deployments), if that is not on purpose"
     if found.status is not DeploymentStatus.READY:
         pool = found.work_pool_name or "conceptry"
         return f"nobody asks for runs of {name}", f"start a worker: `conceptry worker` (work pool {pool})"

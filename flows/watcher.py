@@ -10,7 +10,8 @@
 It runs the watches in its own process, where all imports are done, so one starts within half a second. A look that
 finds nothing leaves no run and no rows in Prefect's database.
 
-One watcher of an installation works, see flows/watcher_runs.py. While the deployment `watch` is paused, it rests.
+One watcher of an installation works, see flows/watcher_runs.py. It rests while the deployment `watch` is paused, and on
+a worker also while the schedules of `watcher` are switched off, which is what Prefect's UI has a switch for.
 """
 
 import logging
@@ -74,9 +75,10 @@ def watcher(every: float = 60.0) -> State[Any]:
         other = "A run on this machine" if lock is None else working_watcher(client, installation, own)
         if other:
             return Completed(name=SKIPPED, message=f"{other} watches already.")
-        stop = stop_of_context.get() or threading.Event()
+        of_process = stop_of_context.get()
+        stop = of_process or threading.Event()
         with keep_alive(own, place_of(installation.work.root), end=stop.set):
-            Watcher(installation, client, own, every).work(stop)
+            Watcher(installation, client, own, every, scheduled=of_process is None).work(stop)
     return Completed(message="Stopped.")
 
 
@@ -108,10 +110,14 @@ class Watcher:
         client: Client of the Prefect server.
         own: Its run.
         every: Seconds between two looks.
+        scheduled: Whether a schedule of the deployment `watcher` starts it; `conceptry up` needs none.
     """
 
-    def __init__(self, installation: Installation, client: SyncPrefectClient, own: UUID, every: float) -> None:
+    def __init__(
+        self, installation: Installation, client: SyncPrefectClient, own: UUID, every: float, *, scheduled: bool
+    ) -> None:
         self._installation, self._client, self._own, self._every = installation, client, own, every
+        self._scheduled = scheduled
         repo = installation.settings.repo
         patience = LOOK_AT_LOCAL_GIT if git.is_local(repo) else installation.settings.poll_seconds
         self._turns: tuple[tuple[float, Callable[[UUID], None]], ...] = (
@@ -133,7 +139,7 @@ class Watcher:
                 if must_end(self._client, self._installation, self._own):
                     return
                 deployment = find_deployment(self._client, self._installation, WATCH)
-                if deployment.paused:
+                if deployment.paused or self._is_switched_off():
                     stop.wait(AGAIN)
                 else:
                     self._work_for(self._every, deployment.id, stop)
@@ -141,6 +147,13 @@ class Watcher:
                 passing = isinstance(error, (httpx.HTTPError, PrefectException, PrefectSignal, ConceptryError))
                 _logger.warning("watching continues after: %s", error, exc_info=not passing)
                 stop.wait(AGAIN)
+
+    def _is_switched_off(self) -> bool:
+        """Whether a user has switched off the schedules that start it."""
+        if not self._scheduled:
+            return False
+        schedules = find_deployment(self._client, self._installation, WATCHER).schedules
+        return bool(schedules) and not any(schedule.active for schedule in schedules)
 
     def _work_for(self, seconds: float, deployment: UUID, stop: threading.Event) -> None:
         until = time.monotonic() + seconds

@@ -5,8 +5,7 @@ The profile is the one in the file. Without one the file may name its colour spa
     HEIF         primaries of the nclx box: 12 are Display P3 (ISO/IEC 23091-2, as phones write)
     EXIF         interoperability index R03: Adobe RGB (DCF 2.0, as cameras write, mostly without a profile)
 
-Everything else without a profile is taken for sRGB. The two profiles in `profiles/` are of
-https://github.com/saucecontrol/Compact-ICC-Profiles (CC0).
+Everything else without a profile is taken for sRGB.
 """
 
 from __future__ import annotations
@@ -15,14 +14,12 @@ import io
 import struct
 import zlib
 from contextlib import suppress
-from functools import cache
-from pathlib import Path
 from typing import cast
 
 from PIL import Image, ImageCms
 
-_PROFILES = Path(__file__).parent / "profiles"
-_DISPLAY_P3, _ADOBE_RGB = "DisplayP3-v4.icc", "AdobeCompat-v4.icc"
+from tasks.records.icc_profiles import adobe_rgb, display_p3
+
 _P3_PRIMARIES, _SRGB_CURVE, _HDR_CURVES = 12, 13, (16, 18)
 _INTEROPERABILITY_IFD, _INTEROPERABILITY_INDEX = 0xA005, 1
 # Exceptions of Pillow's decoders on damaged bytes, besides its own classes.
@@ -58,16 +55,11 @@ def _named_profile(image: Image.Image, notes: list[str]) -> bytes | None:
     if curve in _HDR_CURVES:
         notes.append("is an HDR image, whose colours come out pale; save it as JPEG or PNG in sRGB")
     elif nclx.get("color_primaries") == _P3_PRIMARIES and curve == _SRGB_CURVE:
-        return _profile(_DISPLAY_P3)
+        return display_p3()
     with suppress(*BROKEN):  # damaged EXIF, or none of this kind
         index = image.getexif().get_ifd(_INTEROPERABILITY_IFD).get(_INTEROPERABILITY_INDEX)
-        return _profile(_ADOBE_RGB) if str(index).startswith("R03") else None
+        return adobe_rgb() if str(index).startswith("R03") else None
     return None
-
-
-@cache
-def _profile(name: str) -> bytes:
-    return (_PROFILES / name).read_bytes()
 
 
 def _from_16_bit(image: Image.Image) -> Image.Image:

@@ -22,7 +22,7 @@ from flows.keep_alive import PLACE, place_of
 from flows.liveness import Deadlines
 from flows.look import Work
 from flows.skipped_runs import delete_skipped
-from flows.watcher import LOOK_AT_TRAININGS, Undone, stop_of_context, watcher
+from flows.watcher import LOOK_AT_TRAININGS, Undone, Watcher, stop_of_context, watcher
 from flows.watcher_runs import LOOKED, last_look, must_end, working_watcher
 from local.resident_watcher import ResidentWatcher
 from local.serve_flows import declared_deployments, deployments, runner_deployment
@@ -186,6 +186,28 @@ def test_the_paused_deployment_watch_pauses_it(
         assert not runs_of(client, deployed[WATCH], world)
         client.resume_deployment(deployed[WATCH])
         wait_for("a watch", lambda: runs_of(client, deployed[WATCH], world))
+
+
+def test_the_switch_of_its_schedule_pauses_one_that_a_schedule_started(
+    world: World, deployed: dict[str, UUID], client: SyncPrefectClient
+) -> None:
+    found = client.read_deployment(deployed[WATCHER])
+    schedule = found.schedules[0] if found.schedules else None
+    assert schedule is not None, "it is switched off where `conceptry up` serves it"
+    world.write("not-looked-at-yet", seed=next(SEEDS))
+    world.push()
+    run, stop = client.create_flow_run_from_deployment(found.id, state=Running()), threading.Event()
+    worker = Watcher(world.installation, client, run.id, EVERY, scheduled=True)
+    thread = threading.Thread(target=worker.work, args=(stop,))
+    thread.start()
+    try:
+        time.sleep(3)
+        assert not runs_of(client, deployed[WATCH], world)
+        client._client.patch(f"/deployments/{found.id}/schedules/{schedule.id}", json={"active": True})
+        wait_for("a watch", lambda: runs_of(client, deployed[WATCH], world))
+    finally:
+        stop.set()
+        thread.join(60)
 
 
 def test_what_stays_undone_is_tried_less_and_less_often(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,15 +11,13 @@ import pillow_heif
 import pytest
 from PIL import Image
 
-from tasks import records
 from tasks.records import normalise
+from tasks.records.icc_profiles import adobe_rgb, display_p3
 from tests.support.png_file import make_png, png_chunk
 
-PROFILES = Path(records.__file__).parent / "profiles"
-DISPLAY_P3 = (PROFILES / "DisplayP3-v4.icc").read_bytes()
-ADOBE_RGB = (PROFILES / "AdobeCompat-v4.icc").read_bytes()
+DISPLAY_P3, ADOBE_RGB = display_p3(), adobe_rgb()
 CMYK = (Path(__file__).parent / "profiles" / "CGATS001Compat-v2-micro.icc").read_bytes()
-"""Of https://github.com/saucecontrol/Compact-ICC-Profiles, as those of Display P3 and Adobe RGB."""
+"""Of https://github.com/saucecontrol/Compact-ICC-Profiles (CC0)."""
 
 FELT = (200, 60, 60)
 TO_XYZ = {
