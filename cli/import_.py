@@ -7,11 +7,10 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.syntax import Syntax
 
 from cli.embeds_import import Imported, Wanted, import_embeds, token_of
 from cli.library_import import find_concepts, import_library
-from cli.new import Added, commands
+from cli.new import Added, commands, print_commands
 from cli.options import Root
 from conceptry.installation import Installation
 from local.console import out
@@ -91,11 +90,4 @@ def _tell(console: Console, name: str, embeds: Embeds, done: Imported) -> None:
 
 def _what_next(added: Added, console: Console) -> None:
     console.print("\nReview concept.yaml (a change of a training key would start a training), then:\n")
-    console.print(
-        Syntax(
-            commands(added, "the watcher serves it, without a training"),
-            "bash",
-            background_color="default",
-            word_wrap=True,
-        )
-    )
+    print_commands(console, commands(added, "the watcher serves it, without a training"))

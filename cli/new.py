@@ -218,7 +218,14 @@ def describe(added: Added) -> None:
     for note in added.notes:
         console.print(Text(f"  {note}"), soft_wrap=True)
     console.print("\nReview concept.yaml, then:\n")
-    console.print(Syntax(commands(added), "bash", background_color="default", word_wrap=True))
+    print_commands(console, commands(added))
+
+
+def print_commands(console: Console, script: str) -> None:
+    """Print commands to be pasted: highlighted, and no line of them wrapped."""
+    text = Syntax("", "bash", background_color="default").highlight(script)
+    text.rstrip()
+    console.print(text, soft_wrap=True)
 
 
 def commands(added: Added, why: str = "the watcher trains it") -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pty
 import shutil
@@ -14,8 +15,9 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image
+from rich.console import Console
 
-from cli.new import NewConcept, add_concept, concept_yaml
+from cli.new import NewConcept, add_concept, concept_yaml, print_commands
 from conceptry.concept import ConceptSpec, load_spec
 from conceptry.errors import ConceptryError, SpecError
 from tasks.records.build_records import build_records
@@ -194,3 +196,10 @@ def test_the_commented_lines_are_the_defaults() -> None:
     opened = head + "\n".join(line.removeprefix("# ") for line in comments.splitlines())
     assert len(yaml.safe_load(opened)) > len(yaml.safe_load(text))
     assert load_spec(opened, "concept.yaml") == load_spec(text, "concept.yaml")
+
+
+def test_commands_to_paste_are_not_wrapped() -> None:
+    console, script = Console(width=30, file=io.StringIO()), f"git add {'concepts/my-cat/concept.yaml ' * 3}x\ngit push"
+    print_commands(console, script)
+    assert isinstance(console.file, io.StringIO)
+    assert console.file.getvalue() == f"{script}\n"
