@@ -67,7 +67,8 @@ def command(
         concepts = names or {one.concept for one in verdicts} | read_desired(installation).concepts.keys()
         staging = clean_staging(installation, concepts, delete=apply)
         bucket = {}
-        if not names and (installation.vertex is not None or installation.settings.results_bucket is not None):
+        settings, kept_elsewhere = installation.settings, installation.vertex is not None
+        if not names and (kept_elsewhere or settings.results_bucket or settings.results_folder):
             from flows.vertex_hooks import clean_bucket  # imports Prefect and Google's clients
 
             age = timedelta(days=Keep().days if days is None else days)

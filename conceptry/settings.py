@@ -137,6 +137,10 @@ class Settings(BaseWeightsSettings, DeploymentSettings, CodeSettings):
         description="Name of a Prefect block GcsBucket whose bucket keeps what finished steps of a training made, so "
         "that a retry on another machine goes on at the step that failed; left out, the work folder alone keeps it.",
     )
+    results_folder: Path | None = Field(
+        None,
+        description="Folder that all workers share, which keeps the same instead of a bucket; an absolute path.",
+    )
     backend: Literal["local", "vertex"] = Field("local", description="Where training runs.")
     max_parallel: int = Field(1, ge=1, description="Trainings at the same time on one machine.")
     start_minutes: float = Field(

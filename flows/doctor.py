@@ -5,6 +5,7 @@ Each check reads one outside system, and its failure stops no other one.
 
 from __future__ import annotations
 
+import os
 import platform
 import shutil
 from collections.abc import Callable, Collection, Iterator
@@ -128,9 +129,15 @@ def _space_token(installation: Installation) -> Check:
 
 
 def _results(installation: Installation) -> Check:
-    block, title = installation.settings.results_bucket, "results bucket"
+    block, title = installation.settings.results_bucket, "results of steps"
+    if (shared := installation.settings.results_folder) is not None:
+        there = shared.is_dir() and os.access(shared, os.W_OK)
+        return Check(title, there, str(shared), "" if there else "make it, writable for the worker's user")
     if block is None:
-        return Check(title, True, "none: a retry on another machine starts over (CONCEPTRY_RESULTS_BUCKET)")
+        words = (
+            "on this machine: a retry on another one starts over (CONCEPTRY_RESULTS_BUCKET, CONCEPTRY_RESULTS_FOLDER)"
+        )
+        return Check(title, True, words)
     from tasks.training.step_archive import open_results  # Google's clients take seconds to import
 
     return Check(title, True, f"gs://{open_results(block).name}")
@@ -222,7 +229,7 @@ CHECKS: dict[str, _Check] = {
     "DVC remote": _images,
     "Hub token": _token,
     "Space token": _space_token,
-    "results bucket": _results,
+    "results of steps": _results,
     "clock": _clock,
     "Prefect": _server,
     "Prefect is locked": _locked,

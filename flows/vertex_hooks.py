@@ -10,6 +10,7 @@ from prefect.logging import get_logger
 from conceptry.installation import Installation
 from flows.current_installation import current_installation
 from flows.training_runs import training_runs
+from tasks.training.folder_archive import clean_folder
 
 
 def cancel_jobs(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
@@ -30,9 +31,9 @@ def cancel_jobs(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> N
 
 
 def clean_bucket(installation: Installation, before: datetime, *, delete: bool) -> dict[str, int]:
-    """Find, and with `delete` remove, objects of trainings that no run needs; return their bytes by gs:// address.
+    """Find, and with `delete` remove, what is kept of trainings that no run needs; return the bytes by address.
 
-    Both buckets are cleaned: that of Vertex AI, if it is configured, and that of CONCEPTRY_RESULTS_BUCKET.
+    The buckets of Vertex AI and of CONCEPTRY_RESULTS_BUCKET are cleaned, and CONCEPTRY_RESULTS_FOLDER.
 
     Objects of a live job or an active run are kept, and those written after `before`, because a failed run
     resumes from its checkpoint when the user retries it.
@@ -57,6 +58,8 @@ def clean_bucket(installation: Installation, before: datetime, *, delete: bool) 
     with training_runs(installation) as runs:
         needed |= {str(run.parameters.get("fingerprint")) for run in runs.active()}
     found: dict[str, int] = {}
+    if (shared := installation.settings.results_folder) is not None:
+        found |= clean_folder(shared, installation.id, needed, before=before, delete=delete)
     for bucket in buckets.values():
         found |= clean_prefixes(
             bucket, installation.id, lambda _, fingerprint: fingerprint in needed, before=before, delete=delete

@@ -230,6 +230,7 @@ class Setup:
             "backend": "vertex" if self.cloud_emulated else self.backend,
             "max_parallel": self.max_parallel,
             "results_bucket": None,
+            "results_folder": None,
             # Its Prefect server is its own.
             "deployment_suffix": "",
             **({"base_dir": Path(self.base_dir)} if self.base_dir else {}),

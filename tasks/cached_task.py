@@ -68,7 +68,7 @@ def _restore(folder: RunFolder, key: str, made: Path) -> bool:
     with disk_errors(folder.root):
         restored = folder.archive.fetch(key, made, folder.results / key)
     if restored:
-        get_run_logger().info("%s: restored from the bucket, where another machine left it", key)
+        get_run_logger().info("%s: restored from where another machine left it", key)
     return restored
 
 

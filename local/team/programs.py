@@ -14,7 +14,7 @@ PACKAGES = {
     "pg_dump": "postgresql", "pg_restore": "postgresql", "nginx": "nginx", "git": "git",
 }  # fmt: skip
 """Debian's package of each program."""
-AS_ROOT = {"setpriv": "util-linux", "useradd": "passwd"}
+AS_ROOT = {"setpriv": "util-linux", "useradd": "passwd", "usermod": "passwd"}
 """Programs that only a set-up with users of its own needs."""
 
 # Debian keeps PostgreSQL's servers off PATH, one folder a version, and nginx where only root's PATH leads.

@@ -5,6 +5,7 @@ Only root can create users and start processes as them. Without root every servi
 
 from __future__ import annotations
 
+import grp
 import os
 import pwd
 import subprocess
@@ -76,6 +77,31 @@ class SystemUsers:
                     next_step="create it, or use --one-user",
                 )
         return new
+
+    def share(self, services: Sequence[str], folder: Path) -> None:
+        """Make a folder that the users of these services can write, and no other user.
+
+        The first one's group has it, and the others are added to that group.
+
+        Raises:
+            SettingsError: a user cannot be added.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        users = [user for user in map(self.user, services) if user is not None]
+        if not self.separate:
+            folder.chmod(0o700)
+            return
+        owner = pwd.getpwnam(users[0])
+        group = grp.getgrgid(owner.pw_gid)
+        for user in users[1:]:
+            if user not in group.gr_mem:
+                command = [find_programs(["usermod"])["usermod"], "--append", "--groups", group.gr_name, user]
+                done = subprocess.run(command, capture_output=True, text=True)
+                if done.returncode != 0:
+                    what = f"the user {user} cannot be added to the group {group.gr_name}: {done.stderr.strip()}"
+                    raise SettingsError(what, next_step="add it, or use --one-user")
+        os.chown(folder, 0, owner.pw_gid)
+        folder.chmod(0o2770)
 
     def check_access(self, service: str, folder: Path) -> None:
         """Check that the user of a service can read the code and its folder.

@@ -161,6 +161,11 @@ class TeamFolder:
         """Return the scratch folder of a worker."""
         return self.root / worker / "work"
 
+    @property
+    def results(self) -> Path:
+        """Results of steps of trainings, which all workers share."""
+        return self.root / "results"
+
     def is_open(self) -> bool:
         """Whether a process runs the set-up."""
         return is_held(self.lock)

@@ -113,6 +113,7 @@ class TeamServers(ServerGroup):
             self.users.own(service, self.folder.temporary(service))
         for worker in WORKERS:
             self.users.own(worker, self.folder.work(worker))
+        self.users.share(WORKERS, self.folder.results)
         self.users.own("hub", self.folder.hub)
         self.users.own(POSTGRES, self.folder.data)
         self.users.own(POSTGRES, self.folder.socket, mode=0o755)
@@ -238,7 +239,8 @@ class TeamServers(ServerGroup):
     def _worker_variables(self, name: str) -> dict[str, str]:
         others = {key: value for key, value in os.environ.items() if key.startswith(PREFIX)}
         others.pop(f"{PREFIX}DEPLOYMENT_SUFFIX", None)  # this Prefect server is the set-up's own
-        return others | client_variables(self.folder, self.setup) | {"CONCEPTRY_WORK": str(self.folder.work(name))}
+        own = {"CONCEPTRY_WORK": str(self.folder.work(name)), "CONCEPTRY_RESULTS_FOLDER": str(self.folder.results)}
+        return others | client_variables(self.folder, self.setup) | own
 
     def _run_as(self, worker: str, command: list[str]) -> None:
         """Run a command with the user and the environment of a worker.

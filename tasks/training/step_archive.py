@@ -8,8 +8,6 @@ fingerprint. The last run deletes them after publishing, `conceptry gc` those of
 
 from __future__ import annotations
 
-import shutil
-import tarfile
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -20,9 +18,8 @@ from conceptry.errors import TransientError
 from tasks.training.bucket import CALL_SECONDS, crc32c, storage_errors
 from tasks.training.custom_job import JobSpec
 from tasks.training.renewed_bucket import RenewedBucket, renewing
+from tasks.training.step_files import pack, unpack
 from tasks.training.vertex_clients import load_gcs_bucket
-
-MADE, RECORD = "made", "record"
 
 
 class StepArchive:
@@ -45,8 +42,6 @@ class StepArchive:
     def fetch(self, step: str, made: Path, record: Path) -> bool:
         """Restore the folder that a step made, and its record; return whether they were kept.
 
-        The folder appears last and complete, by a rename, because a record without its folder is not used.
-
         Raises:
             TransientError, SettingsError: as `storage_errors`.
         """
@@ -62,12 +57,9 @@ class StepArchive:
                 )
                 if crc32c(packed) != blob.crc32c:
                     raise TransientError(f"{blob.name} arrived damaged", concept=self._concept)
-                with tarfile.open(packed) as archive:
-                    archive.extractall(folder, filter="data")
-                record.parent.mkdir(parents=True, exist_ok=True)
-                (Path(folder) / RECORD).replace(record)
-                shutil.rmtree(made, ignore_errors=True)
-                (Path(folder) / MADE).rename(made)
+                scratch = Path(folder) / "unpacked"
+                scratch.mkdir()
+                unpack(packed, scratch, made, record)
         return True
 
     @renewing
@@ -83,9 +75,7 @@ class StepArchive:
                 return
             with TemporaryDirectory(prefix=f".{step}.", dir=made.parent) as folder:
                 packed = Path(folder) / "packed.tar"
-                with tarfile.open(packed, "w") as archive:
-                    archive.add(made, MADE)
-                    archive.add(record, RECORD)
+                pack(packed, made, record)
                 try:
                     blob.upload_from_filename(
                         str(packed), if_generation_match=0, checksum="crc32c", timeout=CALL_SECONDS

@@ -12,6 +12,7 @@ from prefect.client.schemas.objects import StateType
 from prefect.runtime import flow_run
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, get_current_settings, temporary_settings
 
+from conceptry.errors import SettingsError
 from conceptry.installation import Installation
 from conceptry.training_job import TrainingJob
 from tasks.cached_task import cached_task
@@ -19,6 +20,7 @@ from tasks.events import emit
 from tasks.locks import run_id
 from tasks.prefect_client import SERVER_ERRORS, connected, server_time
 from tasks.run_folder import RunFolder
+from tasks.training.folder_archive import FolderArchive
 from tasks.training.local_trainer import train_local
 from tasks.training.progress_artifact import ProgressArtifact
 from tasks.training.training_request import TrainingRequest
@@ -60,12 +62,17 @@ def train(
 
 
 def open_run_folder(installation: Installation, name: str, fingerprint: str) -> RunFolder:
-    """Return the folder of a training, with its archive if results are kept in a bucket.
+    """Return the folder of a training, with its archive if results are kept in a shared folder or a bucket.
 
     Raises:
-        SettingsError, TransientError: the bucket cannot be opened.
+        SettingsError, TransientError: the folder or the bucket cannot be opened.
     """
     root, block = installation.work.run(fingerprint), installation.settings.results_bucket
+    shared = installation.settings.results_folder
+    if shared is not None:
+        if not shared.is_dir():
+            raise SettingsError(f"there is no folder {shared}", next_step="correct CONCEPTRY_RESULTS_FOLDER")
+        return RunFolder(root, FolderArchive(shared, (installation.id, name, fingerprint)))
     if block is None:
         return RunFolder(root)
     # Imported here: Google's clients take seconds to import, and most installations use none.

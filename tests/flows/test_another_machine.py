@@ -58,6 +58,49 @@ def test_a_retry_in_a_new_pod_goes_on_at_the_failed_step(results: World, monkeyp
     assert kept(parameters["fingerprint"]) == [], "the version is on the Hub"
 
 
+@pytest.fixture
+def shared(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
+    """A world whose workers share a folder of results of steps, which a group may write."""
+    folder = world.root / "shared"
+    folder.mkdir()
+    folder.chmod(0o2770)
+    monkeypatch.setenv("CONCEPTRY_RESULTS_FOLDER", str(folder))
+    return world
+
+
+def shared_files(world: World) -> list[str]:
+    return sorted(path.name for path in (world.root / "shared").rglob("*") if path.is_file())
+
+
+def test_a_retry_by_another_worker_goes_on_from_a_shared_folder(shared: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    parameters = fail_to_publish(shared, "near-cat", monkeypatch)
+    assert shared_files(shared) == ["fetch-images.tar", "train.tar", "write-records.tar"]
+    made = list((shared.root / "shared").rglob("*"))
+    assert {path.stat().st_mode & 0o7777 for path in made if path.is_dir()} == {0o2770}
+    assert {path.stat().st_mode & 0o777 for path in made if path.is_file()} == {0o660}
+
+    monkeypatch.setenv("CONCEPTRY_WORK", str(shared.root / "another-worker"))
+    assert train_concept(**parameters) == "v1"
+    second = tasks_of(last_run("train-concept"), "fetch images", "write records", "train")
+    assert [second[name] for name in ("fetch images", "write records", "train")] == ["Cached"] * 3
+    assert shared_files(shared) == [], "the version is on the Hub"
+
+
+def test_a_shared_folder_loses_what_was_given_up_and_has_to_exist(
+    shared: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parameters = fail_to_publish(shared, "left-cat", monkeypatch)
+    installation, now = shared.installation, datetime.now(UTC)
+    assert not clean_bucket(installation, datetime(2020, 1, 1, tzinfo=UTC), delete=True), "it is too new"
+    [place] = clean_bucket(installation, now, delete=False)
+    assert place.endswith(f"/left-cat/{parameters['fingerprint']}")
+    clean_bucket(installation, now, delete=True)
+    assert shared_files(shared) == []
+    monkeypatch.setenv("CONCEPTRY_RESULTS_FOLDER", str(shared.root / "nowhere"))
+    with pytest.raises(SettingsError, match="CONCEPTRY_RESULTS_FOLDER"):
+        train_concept(**parameters)
+
+
 def test_what_is_kept_of_a_training_that_was_given_up_is_garbage(
     results: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import copy_context
 from datetime import timedelta
 from itertools import count, pairwise
 from uuid import UUID
@@ -198,7 +199,7 @@ def test_the_switch_of_its_schedule_pauses_one_that_a_schedule_started(
     world.push()
     run, stop = client.create_flow_run_from_deployment(found.id, state=Running()), threading.Event()
     worker = Watcher(world.installation, client, run.id, EVERY, scheduled=True)
-    thread = threading.Thread(target=worker.work, args=(stop,))
+    thread = threading.Thread(target=copy_context().run, args=(worker.work, stop))  # with the settings of Prefect
     thread.start()
     try:
         time.sleep(3)

@@ -219,59 +219,51 @@ def cancel(story: Story) -> None:
 
 
 def start_by_form(story: Story) -> None:
-    """Start a training by the form with the name of a concept alone."""
+    """Start a training by the form with the name of a concept alone, while the watcher is paused."""
     before = story.run_of("slow-thing")
     spec = story.team.world.clone / "concepts" / "slow-thing" / "concept.yaml"
     spec.write_text(spec.read_text().replace(str(LONG), "200"))
-    open_deployments(story)
-    pause(story)
+    flip_schedule(story, "checked")
+    story.show("7-paused")
     story.user.commit_and_push("A shorter training", "concepts")
-    story.press(story.named("link", "train-concept"), story.named("button", "Run"))
+    open_deployment(story, "train-concept")
     story.press(story.named("button", "Run"), story.named("menuitem", "Custom run"))
-    name = story.page.get_by_label("name", exact=True)
-    story.press(story.named("menuitem", "Custom run"), name)
-    name.fill("slow-thing")
-    story.show("7-form")
+    story.press(story.named("menuitem", "Custom run"), story.named("button", "Submit"))
+    story.page.get_by_label("name", exact=True).last.fill("slow-thing")
+    story.show("8-form")
     story.named("button", "Submit").click(force=True)
     wait_until(lambda: (now := story.run_of("slow-thing")) and before and now.id != before.id, PATIENCE, every=1)
     run = story.reaches("slow-thing", "Completed")
+    assert "cause:" not in " ".join(run.tags), "the watcher, which is paused, did not start it"
     assert story.versions("slow-thing") == 1
     story.say(f"started by the form: {run.name}: {run.state and run.state.message}")
 
 
-def open_deployments(story: Story) -> None:
-    """Open the list of deployments."""
-    story.press(story.named("link", "Deployments"), story.named("link", "train-concept"))
+def open_deployment(story: Story, name: str) -> None:
+    """Open the page of a deployment."""
+    link = story.page.get_by_role("link", name=name, exact=True).first
+    story.press(story.named("link", "Deployments"), link)
+    story.press(link, story.named("button", "Run"))
 
 
-def watch_switch(story: Story) -> Locator:
-    """Return the switch of the deployment `watch` in the list of deployments."""
-    row = story.page.get_by_role("row").filter(has=story.page.get_by_role("link", name="watch", exact=True)).last
-    return row.get_by_role("switch")
-
-
-def pause(story: Story) -> None:
-    """Pause the deployment `watch` in the list of deployments."""
-    switch = watch_switch(story)
-    expect(switch).to_have_attribute("data-state", "checked", timeout=SLOW)
+def flip_schedule(story: Story, before: str) -> None:
+    """Flip the switch of the watcher's schedule, which is `checked` or `unchecked` before."""
+    open_deployment(story, "watcher")
+    switch = story.page.get_by_role("switch").first
+    expect(switch).to_have_attribute("data-state", before, timeout=SLOW)
     switch.click(force=True)
-    expect(switch).to_have_attribute("data-state", "unchecked", timeout=SLOW)
-    story.show("8-paused")
+    after = "unchecked" if before == "checked" else "checked"
+    expect(switch).to_have_attribute("data-state", after, timeout=SLOW)
 
 
 def deploy_again(story: Story) -> None:
-    """Deploy; the pause of `watch` stays, and ends by a click."""
+    """Deploy; the pause of the watcher stays, and ends by a click."""
     environment = {**story.team.environment(), **story.team.variables()}
-    user = User(story.team.world.clone, story.team.base / "user", lambda command: story.say(f"$ {command}"))
-    user.environment = {**user.environment, **environment}
-    story.say(user.run("conceptry", "deploy").splitlines()[-1])
-    open_deployments(story)
+    story.user.environment = {**story.user.environment, **environment}
+    story.say(story.user.run("conceptry", "deploy").splitlines()[-1])
     story.page.reload()
-    switch = watch_switch(story)
-    expect(switch).to_have_attribute("data-state", "unchecked", timeout=SLOW)
-    story.say("watch is still paused after `conceptry deploy`")
-    switch.click(force=True)
-    expect(switch).to_have_attribute("data-state", "checked", timeout=SLOW)
+    flip_schedule(story, "unchecked")
+    story.say("the watcher was still paused after `conceptry deploy`")
 
 
 @contextmanager
