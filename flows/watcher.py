@@ -55,6 +55,8 @@ LOOK_AT_TRAININGS = 5.0
 """Seconds between two counts of the active training runs."""
 DELETE_SKIPPED = 300.0
 """Seconds between two deletions of runs that had nothing to do."""
+LOOK_AT_SWITCHES = 10.0
+"""Seconds between two requests whether it is switched off, or has to end."""
 AGAIN = 5.0
 """Seconds until it continues after an error, or asks again whether `watch` is paused."""
 LONGEST, LONGEST_URGENT = 900.0, 60.0
@@ -142,7 +144,7 @@ class Watcher:
                 if deployment.paused or self._is_switched_off():
                     stop.wait(AGAIN)
                 else:
-                    self._work_for(self._every, deployment.id, stop)
+                    self._work_for(min(self._every, LOOK_AT_SWITCHES), deployment.id, stop)
             except (Exception, PrefectSignal) as error:
                 passing = isinstance(error, (httpx.HTTPError, PrefectException, PrefectSignal, ConceptryError))
                 _logger.warning("watching continues after: %s", error, exc_info=not passing)

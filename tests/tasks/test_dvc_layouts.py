@@ -136,7 +136,7 @@ def test_a_remote_whose_plug_in_is_missing_names_it(world: World) -> None:
     world.configure(CONFIG.format(url="s3://bucket/pictures"))
     world.add("cat", PICTURES)
     revision = world.commit()
-    with pytest.raises(SettingsError, match=r"requires 'dvc-s3' to be installed; install it"):
+    with pytest.raises(SettingsError, match="needs dvc-s3, which is not installed; run "):
         world.list(revision)
 
 

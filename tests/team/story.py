@@ -225,6 +225,7 @@ def start_by_form(story: Story) -> None:
     spec.write_text(spec.read_text().replace(str(LONG), "200"))
     flip_schedule(story, "checked")
     story.show("7-paused")
+    story.page.wait_for_timeout(20_000)  # the watcher asks every ten seconds whether it is switched off
     story.user.commit_and_push("A shorter training", "concepts")
     open_deployment(story, "train-concept")
     story.press(story.named("button", "Run"), story.named("menuitem", "Custom run"))
