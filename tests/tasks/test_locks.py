@@ -23,13 +23,15 @@ from tasks.locks import hold
 with hold(Path(sys.argv[1]), "a run") as lock:
     if len(sys.argv) > 2:
         subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], pass_fds=[lock])
+    Path(sys.argv[1] + ".ready").touch()
     time.sleep(60)
 """
 
 
 def holder(lock: Path, *arguments: str) -> subprocess.Popen[bytes]:
     process = python(HOLD, {}, str(lock), *arguments)
-    wait_until(lambda: lock.exists() and lock.read_text() == "a run")
+    wait_until(lock.with_name(lock.name + ".ready").exists)
+    assert lock.read_text() == "a run"
     return process
 
 

@@ -12,16 +12,17 @@ import yaml
 from conceptry.errors import ConceptryError
 from tasks.dvc import add_to_pipeline
 
-FILES = ("dvc.yaml", "dvc.vars.yaml", ".dvc/config", ".dvc/.gitignore", ".dvcignore", "trainer/recipe.py")
+FILES = ("dvc.yaml", ".dvc/config", ".dvc/.gitignore", ".dvcignore", "trainer/recipe.py")
 
 
 @pytest.fixture
 def clone(tmp_path: Path, repo_root: Path) -> Path:
-    """A clone of this repository as far as DVC is concerned."""
+    """A clone of this repository as far as DVC is concerned, without its example."""
     subprocess.run(["git", "init", "--quiet", str(tmp_path)], check=True)
     for file in FILES:
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(repo_root / file, tmp_path / file)
+    (tmp_path / "dvc.vars.yaml").write_text("concepts: []\n")
     return tmp_path
 
 
@@ -34,7 +35,6 @@ def dvc(clone: Path, *arguments: str) -> str:
 
 
 def test_a_repository_without_concepts_has_nothing_to_do(clone: Path) -> None:
-    (clone / "dvc.vars.yaml").write_text("concepts: []\n")
     assert "up to date" in dvc(clone, "repro", "--dry")
 
 
