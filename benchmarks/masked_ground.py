@@ -10,12 +10,9 @@ of the subject's colour, by the nearest colour of the tiny world. About 20 minut
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
-import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from statistics import mean
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -23,8 +20,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 from PIL import Image, ImageChops
 
-from benchmarks.tiny_inversion import CONCEPTS, IMAGES, Bench
+from benchmarks.tiny_inversion import IMAGES, Bench
 from benchmarks.token_trial import Pixels, config_of, drawn, figures, learn
+from benchmarks.variants import Pair, compare, read_options
 from trainer import evaluation
 from trainer.data.latents import encode_views
 from trainer.data.pictures import Picture
@@ -34,7 +32,6 @@ PALE = (236, 236, 236)
 """The mean ground of `tiny`."""
 GROUNDS = ("yellow", "pink", "blue", "red")
 HELD_OUT, COUNT = 2, 24
-Pair = tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -129,18 +126,8 @@ def summary(rows: Sequence[Row]) -> dict[str, dict[str, float]]:
 
 def main() -> None:
     """Measure everything and print one JSON object; progress goes to stderr."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", action="store_true", help="print one JSON object (the only output there is)")
-    parser.add_argument("--seeds", type=int, nargs="*", default=(0, 1, 2), help="seeds of pictures and trainings")
-    parser.add_argument("--concepts", type=int, default=len(CONCEPTS), help="how many of the six concepts")
-    options = parser.parse_args()
-    bench, rows = Bench(), []
-    for seed in options.seeds:
-        for colour, shape, _ in CONCEPTS[: options.concepts]:
-            for variant in VARIANTS:
-                rows.append(run(bench, (colour, shape), seed, variant))
-                print(rows[-1], file=sys.stderr, flush=True)
-    print(json.dumps({"summary": summary(rows), "rows": [asdict(row) for row in rows]}, indent=2))
+    options, bench = read_options(__doc__), Bench()
+    compare(options, VARIANTS, lambda pair, seed, variant: run(bench, pair, seed, variant), summary)
 
 
 if __name__ == "__main__":

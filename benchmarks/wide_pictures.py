@@ -10,12 +10,9 @@ same square pictures judge all of them. About 25 minutes on 2 cores.
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
-import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from statistics import mean
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -24,8 +21,9 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from benchmarks.tiny_inversion import CONCEPTS, Bench
+from benchmarks.tiny_inversion import Bench
 from benchmarks.token_trial import Pixels, config_of, drawn, figures, learn
+from benchmarks.variants import Pair, compare, read_options
 from trainer import evaluation, objective
 from trainer.data.latents import Latents, encode_views
 from trainer.data.pictures import Picture
@@ -36,7 +34,6 @@ from trainer.training_config import Config
 IMAGES, JUDGED, COUNT = 4, 2, 24
 BUCKET = (48, 96)
 """Height and width in pixels."""
-Pair = tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -149,19 +146,13 @@ def summary(rows: Sequence[Row]) -> dict[str, dict[str, float]]:
 
 def main() -> None:
     """Measure everything and print one JSON object; progress goes to stderr."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", action="store_true", help="print one JSON object (the only output there is)")
-    parser.add_argument("--seeds", type=int, nargs="*", default=(0, 1, 2), help="seeds of pictures and trainings")
-    parser.add_argument("--concepts", type=int, default=len(CONCEPTS), help="how many of the six concepts")
-    options = parser.parse_args()
-    bench, rows = Bench(), []
+    options, bench = read_options(__doc__), Bench()
     whole = replace(bench.frozen, diffusion_model=bench.base.diffusion_model(*BUCKET), compiled={})
-    for seed in options.seeds:
-        for colour, shape, _ in CONCEPTS[: options.concepts]:
-            for variant in VARIANTS:
-                rows.append(run(bench, whole, (colour, shape), seed=seed, variant=variant))
-                print(rows[-1], file=sys.stderr, flush=True)
-    print(json.dumps({"summary": summary(rows), "rows": [asdict(row) for row in rows]}, indent=2))
+
+    def trial(pair: Pair, seed: int, variant: str) -> Row:
+        return run(bench, whole, pair, seed=seed, variant=variant)
+
+    compare(options, tuple(VARIANTS), trial, summary)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """Speed and price of training each preset, for the estimates in a plan.
 
-Seconds on the A100 are guesses, somewhat below the 267 ms per step of the GPU in the Keras tutorial. If a concept has a
-version, the estimate uses its duration instead.
+Seconds on CPUs were measured: docs/log/2026-11-training-speed.md has 15.5 s for each picture of a step at 512 px, 3.1 s
+at 256. Those on the A100 are guesses, somewhat below the 267 ms per step of the GPU in the Keras tutorial. If a concept
+has a version, the estimate uses its duration instead.
 """
 
 from conceptry.estimate import Rate
@@ -10,7 +11,7 @@ from tasks.training.cost import Prices
 from trainer.base_weights.presets import PRESETS
 
 # Seconds per step, and seconds of overhead: on two CPU cores, and on one A100.
-_STEP = {"local": {"tiny": 0.06, "sd-v1-4": 8.0}, "vertex": {"tiny": 0.01, "sd-v1-4": 0.2}}
+_STEP = {"local": {"tiny": 0.06, "sd-v1-4": 62.0}, "vertex": {"tiny": 0.01, "sd-v1-4": 0.2}}
 _OVERHEAD = {"local": {"tiny": 30.0, "sd-v1-4": 600.0}, "vertex": {"tiny": 240.0, "sd-v1-4": 360.0}}
 
 

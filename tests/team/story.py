@@ -17,8 +17,8 @@ from typing import Any
 
 import yaml
 from playwright.sync_api import Error, Locator, Page, expect, sync_playwright
-from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterTags
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId, FlowRunFilterTags
 from prefect.client.schemas.objects import FlowRun
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_SSL_CERT_FILE, PREFECT_API_URL, temporary_settings
 from prefect.settings.legacy import Setting
@@ -113,6 +113,13 @@ class Story:
 
         return wait_until(reached, PATIENCE, every=1) or FlowRun(flow_id=name)
 
+    def states_of_training(self, run: FlowRun) -> list[str]:
+        """Return how each attempt of a run ended its task `train`."""
+        which = FlowRunFilter(id=FlowRunFilterId(any_=[run.id]))
+        with self.team.using(), get_client(sync_client=True) as client:
+            tasks = client.read_task_runs(flow_run_filter=which)
+        return [str(task.state_name) for task in tasks if task.name.startswith("train")]
+
     def open_run(self, name: str) -> None:
         """Find the training run of a concept in the list of runs, by a search for its name, and open it."""
         search = self.page.get_by_placeholder("Search by flow run name")
@@ -179,10 +186,7 @@ def look(story: Story) -> None:
 
 
 def retry(story: Story) -> None:
-    """Retry a run whose publication failed; on the worker that has its folder nothing is trained again.
-
-    Another worker trains again here: this set-up has no bucket in which results of steps are kept.
-    """
+    """Retry a run whose publication failed: nothing is trained again, whichever worker carries the retry out."""
     story.restart_hub("read")
     story.push("life-buoy", "ring")
     failed = story.reaches("life-buoy", "Failed")
@@ -198,6 +202,8 @@ def retry(story: Story) -> None:
     done = story.reaches("life-buoy", "Completed")
     assert (done.id, done.run_count) == (failed.id, 2), done
     assert story.versions("life-buoy") == 1
+    states = story.states_of_training(done)
+    assert sorted(states) == ["Cached", "Completed"], f"it was trained again: {states}"
     story.say(f"retried: {done.state and done.state.message}")
 
 
@@ -255,6 +261,13 @@ def flip_schedule(story: Story, before: str) -> None:
     switch.click(force=True)
     after = "unchecked" if before == "checked" else "checked"
     expect(switch).to_have_attribute("data-state", after, timeout=SLOW)
+    with story.team.using(), get_client(sync_client=True) as client:
+        wait_until(lambda: active_schedules(client) == (1 if after == "checked" else 0), PATIENCE, every=1)
+
+
+def active_schedules(client: SyncPrefectClient) -> int:
+    """Count the schedules of the watcher that are switched on, as the server has them."""
+    return sum(schedule.active for schedule in client.read_deployment_by_name("watcher/watcher").schedules)
 
 
 def deploy_again(story: Story) -> None:
