@@ -10,8 +10,9 @@
 It runs the watches in its own process, where all imports are done, so one starts within half a second. A look that
 finds nothing leaves no run and no rows in Prefect's database.
 
-One watcher of an installation works, see flows/watcher_runs.py. It rests while the deployment `watch` is paused, and on
-a worker also while the schedules of `watcher` are switched off, which is what Prefect's UI has a switch for.
+One watcher of an installation works, see flows/watcher_runs.py. It rests while the deployment `watch` is paused, and
+while all schedules of `watcher` are switched off, which is what Prefect's UI has a switch for; `conceptry up` gives it
+none.
 """
 
 import logging
@@ -77,10 +78,9 @@ def watcher(every: float = 60.0) -> State[Any]:
         other = "A run on this machine" if lock is None else working_watcher(client, installation, own)
         if other:
             return Completed(name=SKIPPED, message=f"{other} watches already.")
-        of_process = stop_of_context.get()
-        stop = of_process or threading.Event()
+        stop = stop_of_context.get() or threading.Event()
         with keep_alive(own, place_of(installation.work.root), end=stop.set):
-            Watcher(installation, client, own, every, scheduled=of_process is None).work(stop)
+            Watcher(installation, client, own, every).work(stop)
     return Completed(message="Stopped.")
 
 
@@ -112,14 +112,10 @@ class Watcher:
         client: Client of the Prefect server.
         own: Its run.
         every: Seconds between two looks.
-        scheduled: Whether a schedule of the deployment `watcher` starts it; `conceptry up` needs none.
     """
 
-    def __init__(
-        self, installation: Installation, client: SyncPrefectClient, own: UUID, every: float, *, scheduled: bool
-    ) -> None:
+    def __init__(self, installation: Installation, client: SyncPrefectClient, own: UUID, every: float) -> None:
         self._installation, self._client, self._own, self._every = installation, client, own, every
-        self._scheduled = scheduled
         repo = installation.settings.repo
         patience = LOOK_AT_LOCAL_GIT if git.is_local(repo) else installation.settings.poll_seconds
         self._turns: tuple[tuple[float, Callable[[UUID], None]], ...] = (
@@ -151,9 +147,7 @@ class Watcher:
                 stop.wait(AGAIN)
 
     def _is_switched_off(self) -> bool:
-        """Whether a user has switched off the schedules that start it."""
-        if not self._scheduled:
-            return False
+        """Whether a user has switched off all schedules of the watcher."""
         schedules = find_deployment(self._client, self._installation, WATCHER).schedules
         return bool(schedules) and not any(schedule.active for schedule in schedules)
 

@@ -63,8 +63,7 @@ def _served(declared: DeclaredDeployment, watch_every: float) -> DeclaredDeploym
     if declared.flow == WATCH:
         return replace(served, parameters={"seconds": watch_every})
     if declared.flow == WATCHER:
-        off = {slug: each.model_copy(update={"active": False}) for slug, each in declared.schedules.items()}
-        return replace(served, parameters={"every": watch_every}, schedules=off)
+        return replace(served, parameters={"every": watch_every}, schedules={})
     return served
 
 

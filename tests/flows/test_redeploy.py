@@ -257,7 +257,7 @@ def test_up_leaves_what_users_set_from_one_start_to_the_next(client: SyncPrefect
     assert not watcher.paused
     assert not train.paused, "stopping pauses nothing, or a user's pause could not be told from it"
     client.update_deployment(train.id, DeploymentUpdate(paused=True, tags=train.tags))
-    client.update_deployment_schedule(watcher.id, watcher.schedules[0].id, active=True)
+    assert watcher.schedules == [], "this process starts it"
     daily = [(IntervalSchedule(interval=timedelta(days=1)), True)]
     client.create_deployment_schedules(watcher.id, daily)
 
@@ -267,4 +267,4 @@ def test_up_leaves_what_users_set_from_one_start_to_the_next(client: SyncPrefect
     assert train.paused
     assert watcher.parameters == {"every": 1800}
     schedules = {(each.slug, each.schedule.interval, each.active) for each in watcher.schedules}
-    assert schedules == {("interval", timedelta(seconds=900), True), (None, timedelta(days=1), True)}
+    assert schedules == {(None, timedelta(days=1), True)}

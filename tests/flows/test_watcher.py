@@ -4,7 +4,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import copy_context
 from datetime import timedelta
 from itertools import count, pairwise
 from uuid import UUID
@@ -13,6 +12,7 @@ import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
 from prefect.client.schemas.objects import FlowRun, State
+from prefect.client.schemas.schedules import IntervalSchedule
 from prefect.flow_engine import run_flow
 from prefect.states import Cancelled, Running
 
@@ -23,7 +23,7 @@ from flows.keep_alive import PLACE, place_of
 from flows.liveness import Deadlines
 from flows.look import Work
 from flows.skipped_runs import delete_skipped
-from flows.watcher import LOOK_AT_TRAININGS, Undone, Watcher, stop_of_context, watcher
+from flows.watcher import LOOK_AT_TRAININGS, Undone, stop_of_context, watcher
 from flows.watcher_runs import LOOKED, last_look, must_end, working_watcher
 from local.resident_watcher import ResidentWatcher
 from local.serve_flows import declared_deployments, deployments, runner_deployment
@@ -189,26 +189,24 @@ def test_the_paused_deployment_watch_pauses_it(
         wait_for("a watch", lambda: runs_of(client, deployed[WATCH], world))
 
 
-def test_the_switch_of_its_schedule_pauses_one_that_a_schedule_started(
+def test_the_switch_of_its_schedule_pauses_it_and_wakes_it(
     world: World, deployed: dict[str, UUID], client: SyncPrefectClient
 ) -> None:
-    found = client.read_deployment(deployed[WATCHER])
-    schedule = found.schedules[0] if found.schedules else None
-    assert schedule is not None, "it is switched off where `conceptry up` serves it"
-    world.write("not-looked-at-yet", seed=next(SEEDS))
+    yearly = IntervalSchedule(interval=timedelta(days=365))
+    [schedule] = client.create_deployment_schedules(deployed[WATCHER], [(yearly, True)])
+    world.write("looked-at", seed=next(SEEDS))
     world.push()
-    run, stop = client.create_flow_run_from_deployment(found.id, state=Running()), threading.Event()
-    worker = Watcher(world.installation, client, run.id, EVERY, scheduled=True)
-    thread = threading.Thread(target=copy_context().run, args=(worker.work, stop))  # with the settings of Prefect
-    thread.start()
-    try:
-        time.sleep(3)
-        assert not runs_of(client, deployed[WATCH], world)
-        client._client.patch(f"/deployments/{found.id}/schedules/{schedule.id}", json={"active": True})
+    with working(world):
         wait_for("a watch", lambda: runs_of(client, deployed[WATCH], world))
-    finally:
-        stop.set()
-        thread.join(60)
+        client.update_deployment_schedule(deployed[WATCHER], schedule.id, active=False)
+        time.sleep(EVERY + 6)  # it asks after every look, here, and rests for 5 s
+        before = len(runs_of(client, deployed[WATCH], world))
+        world.write("not-looked-at-yet", seed=next(SEEDS))
+        world.push()
+        time.sleep(3)
+        assert len(runs_of(client, deployed[WATCH], world)) == before
+        client.update_deployment_schedule(deployed[WATCHER], schedule.id, active=True)
+        wait_for("another watch", lambda: len(runs_of(client, deployed[WATCH], world)) > before)
 
 
 def test_what_stays_undone_is_tried_less_and_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
