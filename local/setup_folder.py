@@ -10,8 +10,6 @@ ROOT/logs/               hub.log, prefect.log, flows.log
 
 from __future__ import annotations
 
-import json
-import tomllib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,9 +18,8 @@ from conceptry.errors import SettingsError
 from conceptry.git_address import split_login
 from conceptry.installation_id import installation_id
 from conceptry.moved_path import moved_path
+from local.settings_folder import SettingsFolder
 from local.sign_in import sign_in_link
-from tasks.file_io import write_atomically
-from tasks.locks import is_held
 
 DEFAULT_ROOT = Path(".conceptry")
 HUB_PORT, PREFECT_PORT = 4280, 4200
@@ -34,26 +31,19 @@ CLOUD_IMAGE = f"us-central1-docker.pkg.dev/{CLOUD_PROJECT}/conceptry/trainer@sha
 LOCAL_OWNER, LOCAL_TOKEN, LOCAL_READ_TOKEN = "local", "hf_local", "hf_local_read"
 """Default account of the local Hub, and its tokens that may write and read."""
 
-_HEADER = (
-    "# Written by Conceptry. `conceptry up --root {root}` opens this folder; other commands take the same --root.\n"
-)
+_HEADER = "Written by Conceptry. `conceptry up --root {root}` opens this folder; other commands take the same --root."
 
 
 @dataclass(frozen=True)
-class Folder:
-    """Paths under one root; `root` is absolute."""
+class Folder(SettingsFolder):
+    """Paths of an embedded set-up."""
 
-    root: Path
+    FILE = "conceptry.toml"
 
     @classmethod
     def at(cls, root: Path) -> Folder:
         """Return the folder at `root`, which does not have to exist."""
         return cls(root.expanduser().resolve())
-
-    @property
-    def file(self) -> Path:
-        """Settings file, which identifies an embedded set-up."""
-        return self.root / "conceptry.toml"
 
     @property
     def hub(self) -> Path:
@@ -75,24 +65,6 @@ class Folder:
         """Folder of the emulated Google Cloud."""
         return self.root / "cloud"
 
-    @property
-    def logs(self) -> Path:
-        """Folder of the servers' logs."""
-        return self.root / "logs"
-
-    @property
-    def lock(self) -> Path:
-        """Lock that the process holds that serves the set-up."""
-        return self.root / "lock"
-
-    def is_open(self) -> bool:
-        """Whether a process serves the set-up, so that the remembered ports are in use by it."""
-        return is_held(self.lock)
-
-    def exists(self) -> bool:
-        """Whether there is a set-up in this folder."""
-        return self.file.is_file()
-
     def read(self) -> Setup:
         """Return the remembered set-up.
 
@@ -105,23 +77,16 @@ class Folder:
                 next_step=f"`conceptry up --root {self.root}` makes one for the git repository you are in, "
                 "`conceptry demo` makes one with a story in it",
             )
-        try:
-            written = Setup(**tomllib.loads(self.file.read_text(encoding="utf-8")))
-            return written.named_now().moved_to(self.root)
-        except (tomllib.TOMLDecodeError, TypeError) as problem:
-            raise SettingsError(
-                f"cannot be read: {problem}", file=str(self.file), next_step="correct it or delete it"
-            ) from problem
+
+        def as_it_is_here(**settings: Any) -> Setup:
+            return Setup(**settings).named_now().moved_to(self.root)
+
+        return self.load(as_it_is_here, repair="correct it or delete it")
 
     def write(self, setup: Setup) -> None:
-        """Write `setup` to the settings file, readable by its owner only, because it contains a token."""
-        self.root.mkdir(parents=True, exist_ok=True)
-        # The folder may be inside a clone; git must ignore all of it.
-        (self.root / ".gitignore").write_text("*\n", encoding="utf-8")
+        """Write `setup` to the settings file."""
         setup = replace(setup.named_now(), root=str(self.root))
-        lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in vars(setup).items()]
-        text = _HEADER.format(root=self.root.name) + "\n".join(lines) + "\n"
-        write_atomically(self.file, text.encode(), mode=0o600)
+        self.save(_HEADER.format(root=self.root.name), vars(setup))
 
 
 @dataclass(frozen=True)

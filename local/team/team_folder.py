@@ -16,17 +16,14 @@ What a service may write belongs to its user, everything else to the user who st
 
 from __future__ import annotations
 
-import json
 import secrets
-import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from conceptry.errors import SettingsError
 from conceptry.git_address import split_login
+from local.settings_folder import SettingsFolder
 from local.team.certificates import trust_variables
-from tasks.file_io import write_atomically
-from tasks.locks import is_held
 
 WORKERS = ("worker-a", "worker-b")
 SERVICES = ("postgres", "prefect", "hub", "proxy", *WORKERS)
@@ -77,10 +74,10 @@ class TeamSetup:
 
 
 @dataclass(frozen=True)
-class TeamFolder:
-    """Paths under one root; `root` is absolute."""
+class TeamFolder(SettingsFolder):
+    """Paths of a team's set-up."""
 
-    root: Path
+    FILE = "team.toml"
 
     @classmethod
     def at(cls, root: Path) -> TeamFolder:
@@ -93,11 +90,6 @@ class TeamFolder:
         if len(str(folder.socket)) > _SOCKET_LENGTH - len("/.s.PGSQL.5432"):
             raise SettingsError(f"{folder.root} is too long for the socket of PostgreSQL", next_step="shorten --root")
         return folder
-
-    @property
-    def file(self) -> Path:
-        """Settings file, which identifies a team's set-up."""
-        return self.root / "team.toml"
 
     @property
     def trusted(self) -> Path:
@@ -123,16 +115,6 @@ class TeamFolder:
     def accounts(self) -> Path:
         """Accounts of the Hub."""
         return self.root / "hub" / "accounts.yaml"
-
-    @property
-    def logs(self) -> Path:
-        """Folder of the services' logs."""
-        return self.root / "logs"
-
-    @property
-    def lock(self) -> Path:
-        """Lock that the process holds that runs the set-up."""
-        return self.root / "lock"
 
     @property
     def certificate(self) -> Path:
@@ -166,14 +148,6 @@ class TeamFolder:
         """Results of steps of trainings, which all workers share."""
         return self.root / "results"
 
-    def is_open(self) -> bool:
-        """Whether a process runs the set-up."""
-        return is_held(self.lock)
-
-    def exists(self) -> bool:
-        """Whether there is a set-up in this folder."""
-        return self.file.is_file()
-
     def read(self) -> TeamSetup:
         """Return the remembered set-up.
 
@@ -182,20 +156,11 @@ class TeamFolder:
         """
         if not self.exists():
             raise SettingsError(f"there is no team's set-up in {self.root}", next_step="`make team` makes one")
-        try:
-            return TeamSetup(**tomllib.loads(self.file.read_text(encoding="utf-8")))
-        except (tomllib.TOMLDecodeError, TypeError) as problem:
-            raise SettingsError(
-                f"cannot be read: {problem}", file=str(self.file), next_step="correct it, or restore a backup"
-            ) from problem
+        return self.load(TeamSetup, repair="correct it, or restore a backup")
 
     def write(self, setup: TeamSetup) -> None:
-        """Write `setup` to the settings file, readable by its owner only."""
-        self.root.mkdir(parents=True, exist_ok=True)
-        (self.root / ".gitignore").write_text("*\n", encoding="utf-8")
-        lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in vars(setup).items()]
-        text = "# Written by Conceptry. `make team` runs this set-up; it contains secrets.\n" + "\n".join(lines) + "\n"
-        write_atomically(self.file, text.encode(), mode=0o600)
+        """Write `setup` to the settings file."""
+        self.save("Written by Conceptry. `make team` runs this set-up; it contains secrets.", vars(setup))
 
 
 def client_variables(folder: TeamFolder, setup: TeamSetup) -> dict[str, str]:
