@@ -31,7 +31,7 @@ from local.demo.user import draw_images
 
 LIMIT = 3600.0
 """Seconds that a training may take."""
-SMALL = "resolution: 256\ntraining: {batch_size: 1, max_steps: %d, sample_every: %d, held_out: 1}\n"
+SMALL = "resolution: 256\ntraining: {batch_size: 1, max_steps: %d, held_out: 1}\n"
 """Settings of a training that ends in minutes on a CPU."""
 
 
@@ -160,9 +160,9 @@ def photographs(hour: Hour, photos: Path, weights: Path, steps: int) -> None:
     hour.run(f'conceptry new my-cat --images {photos} --token "<my-cat>" --init cat --base-model sd-v1-4')
     spec = hour.here / "concepts" / "my-cat" / "concept.yaml"
     kept = [line for line in spec.read_text().splitlines() if not line.startswith(("resolution:", "training:"))]
-    spec.write_text("\n".join(kept) + "\n" + SMALL % (steps, steps))
-    hour.run("conceptry lint")
+    spec.write_text("\n".join(kept) + "\n" + SMALL % steps)
     publish(hour, "my-cat")
+    hour.run("conceptry lint")
     hour.run("conceptry plan", expect=None)
     hour.wait(f"my-cat is trained for {steps} steps, judged and published", "conceptry versions my-cat", r"\bv1\b")
     hour.run("conceptry pull my-cat@v1 ../my-cat")
