@@ -12,12 +12,17 @@ import pytest
 from huggingface_hub import get_session
 
 from conceptry.actions import Action
+from conceptry.check import Check
+from conceptry.errors import RateLimitedError
+from flows.doctor import check_installation
+from flows.hub_plan_check import TITLE, plan_of
 from flows.look import look
 from flows.release import release
 from flows.train_concept import train_concept
 from flows.watch import watch
 from tests.support.hub_plans import PlannedHub
 from tests.support.registry_world import World, events_of, last_run
+from tests.support.wait import wait_until
 
 SEEDS = count(193000, 100)
 
@@ -99,7 +104,6 @@ def test_without_a_plan_the_version_is_published_and_the_space_is_held(world: Wo
         assert len(asked) == 1
         watch()
         assert len(asked) == 1, "and then not before another hour"
-    assert events_of("free-cat").count("degraded") == 1
 
     plans.set("pro")
     an_hour_later(world, "free-cat")
@@ -107,6 +111,9 @@ def test_without_a_plan_the_version_is_published_and_the_space_is_held(world: Wo
     assert serving(world, "free-cat").reason == "InSync"
     assert world.there("free-cat").space is not None
     assert not world.installation.work.refused("free-cat").exists()
+    watch()
+    wait_until(lambda: "healthy" in events_of("free-cat"))
+    assert events_of("free-cat").count("degraded") == 1
 
 
 def test_other_settings_and_a_user_do_not_wait_for_the_hour(world: World, plans: PlannedHub) -> None:
@@ -214,3 +221,65 @@ def test_what_is_to_be_hidden_does_not_wait_for_a_quota_of_commits(world: World,
     plans.set("pro", commits=0)
     watch()
     assert world.there("seen-cat").public is False
+
+
+def checked(world: World) -> Check:
+    """What `conceptry doctor` says of the account's plan."""
+    return next(check for check in check_installation(world.installation) if check.title == TITLE)
+
+
+def test_the_doctor_says_before_a_run_what_the_plan_will_not_allow(world: World, plans: PlannedHub) -> None:
+    world.push()
+    assert (checked(world).ok, "a free account" in checked(world).found) == (True, True)
+    written(world, "poor-cat", space={"hardware": "t4-small"})
+    written(world, "calm-cat", release="none")
+    found = checked(world)
+    assert (found.ok, "poor-cat" in found.found, "calm-cat" in found.found) == (False, True, False)
+    assert "402" in found.found
+    assert "PRO" in found.next_step
+    plans.set("pro", can_pay=False)
+    assert (checked(world).ok, "no way to pay" in checked(world).found) == (False, True)
+    plans.set("pro")
+    assert (checked(world).ok, "local is PRO" in checked(world).found) == (True, True)
+
+
+@pytest.mark.parametrize(
+    ("organization", "words", "apps"),
+    [
+        ({"plan": "team"}, "the plan team", True),
+        ({"plan": None, "isEnterprise": True}, "the plan enterprise", True),
+        ({"plan": None, "canPay": True}, "a free organization", False),
+        ({}, "does not say", True),
+    ],
+)
+def test_the_plan_of_an_organization_counts_where_it_owns_the_repos(
+    organization: dict[str, object], words: str, apps: bool
+) -> None:
+    account = {"name": "anna", "isPro": False, "orgs": [{"name": "Team", **organization}]}
+    plan = plan_of(account, "team")
+    assert (words in plan.words, plan.apps) == (True, apps)
+    assert plan_of(account, "anna").apps is False
+    assert plan_of({"name": "anna"}, "anna").apps is True
+
+
+def test_a_limit_of_requests_ends_a_watch_without_an_error_and_degrades_nothing(
+    world: World, plans: PlannedHub
+) -> None:
+    plans.set("pro")
+    written(world, "read-cat")
+    train_concept(**world.trained("read-cat"))
+    watch()
+    plans.set("pro", api=0, window=86_400)
+    with requests("/api/") as asked:
+        state = watch(return_state=True)
+        assert (state.name, state.is_completed()) == ("Limited", True)
+        assert "the 0 API requests of 1440 minutes are used up" in (state.message or "")
+        assert watch(return_state=True).name == "Limited"
+        with pytest.raises(RateLimitedError, match="not before "):
+            look(world.installation)
+        assert len(set(asked)) <= 2
+    plans.set("pro")
+    watch()
+    assert serving(world, "read-cat").reason == "InSync"
+    wait_until(lambda: "healthy" in events_of("read-cat"))
+    assert "degraded" not in events_of("read-cat")
