@@ -57,7 +57,8 @@ def _pay(target: HubTarget, path: str, said: str) -> str:
         )
     if _STORAGE.search(said):
         return (
-            f"delete what {owner} no longer needs (`conceptry gc`), get a larger plan, or write `space.private: false`"
+            f"delete large files in the settings of repos of {owner} that are no longer needed, get a larger plan, or "
+            "write `space.private: false`"
         )
     if path.endswith(("/hardware", "/sleeptime")):
         return (
