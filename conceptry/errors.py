@@ -179,17 +179,15 @@ class PublishConflictError(HubError):
     retryable = True
 
 
-ASK_AGAIN = timedelta(hours=1)
-"""How long a refused change is not tried again: an account that gets a plan is noticed within this time."""
-
-
 class RefusedError(HubError):
     """The Hub refused a change until a user changes the account, the token or concept.yaml.
 
-    `reason` is that of the hold in a plan, `not_before` the moment at which the change is tried again.
+    `reason` is that of the hold in a plan, `not_before` the moment at which the change is tried again, after the pause
+    `ask_again`: within it, a new right or a new plan is noticed.
     """
 
     reason: ClassVar[ActionReason] = ActionReason.HUB_REFUSED
+    ask_again: ClassVar[timedelta] = timedelta(minutes=15)
 
     def __init__(
         self,
@@ -200,7 +198,7 @@ class RefusedError(HubError):
         next_step: str | None = None,
     ) -> None:
         # Whole minutes, so that concepts that are refused together give one message.
-        self.not_before = (datetime.now(UTC) + ASK_AGAIN).replace(second=0, microsecond=0)
+        self.not_before = (datetime.now(UTC) + self.ask_again).replace(second=0, microsecond=0)
         again = f" (tried again {NOT_BEFORE}{self.not_before:%Y-%m-%d %H:%M:%S} UTC)"
         super().__init__(what + again, concept=concept, file=file, next_step=next_step)
 
@@ -210,6 +208,7 @@ class PaymentRequiredError(RefusedError):
 
     retryable = True
     reason = ActionReason.PAYMENT_REQUIRED
+    ask_again = timedelta(hours=1)
 
 
 def left_to_the_plan(error: Exception) -> bool:

@@ -88,7 +88,7 @@ class ActionReason(Reason):
     HUB_REFUSED = (
         "HubRefused",
         "hold: the Hub refused to change the card or the Space, for example a token without the right; it is asked "
-        "again every hour.",
+        "again every 15 minutes.",
     )
     SUSPENDED = "Suspended", "hold: concept.yaml says `suspend: true`."
     # nothing

@@ -20,7 +20,7 @@ from prefect.runtime import flow_run
 from prefect.settings import get_current_settings
 from prefect.states import Cancelled, Completed, Failed
 
-from conceptry.errors import ConceptryError, TrainingCancelled, left_to_the_plan
+from conceptry.errors import ConceptryError, TrainingCancelled
 from conceptry.fingerprint import equivalent_fingerprints
 from conceptry.installation import Installation
 from conceptry.training_job import TrainingJob, training_job
@@ -30,7 +30,7 @@ from flows.current_installation import current_installation
 from flows.form_run import claim, run_name
 from flows.job_of_head import job_with_head, name_at_head
 from flows.keep_alive import keep_alive, place_of
-from flows.release import release
+from flows.release import HELD, release
 from flows.training_runs import training_runs
 from flows.training_states import INTERRUPTED
 from flows.vertex_hooks import cancel_jobs
@@ -164,14 +164,12 @@ def released(name: str) -> tuple[str | None, str]:
     A Space that the Hub refuses, or a limit of its rates, ends no training: the version is published.
 
     Raises:
-        ConceptryError: another error.
+        ConceptryError: the run of `release` failed.
     """
-    try:
-        return cast(str | None, release(name)), ""
-    except ConceptryError as error:
-        if not left_to_the_plan(error):
-            raise
-        return None, f"left to the plan: {error}"
+    state = release(name, return_state=True)
+    if state.name == HELD:
+        return None, state.message or HELD
+    return cast(str | None, state.result()), ""
 
 
 def outcome(version: Version, served: str | None, left: str = "", *, already: bool) -> str:

@@ -82,6 +82,8 @@ def test_without_a_plan_the_version_is_published_and_the_space_is_held(world: Wo
     assert "v1 published, passed; left to the plan: " in (ended.message or "")
     assert "402" in (ended.message or "")
     assert world.branches("free-cat") == ["main", "v1"]
+    released = last_run("release")
+    assert (released.state_name, "402" in (released.state.message or "")) == ("Held", True)  # type: ignore[union-attr]
 
     action = serving(world, "free-cat")
     assert (action.kind, action.reason, action.version) == ("hold", "PaymentRequired", "v1")
@@ -157,6 +159,27 @@ def test_hardware_that_cannot_be_paid_is_held_and_the_space_serves_without_it(wo
     assert serving(world, "big-cat").reason == "InSync"
 
 
+def test_a_token_without_the_right_is_held_and_not_tried_in_every_watch(
+    world: World, plans: PlannedHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plans.set(None)
+    written(world, "mute-cat")
+    train_concept(**world.trained("mute-cat"))
+    written(world, "mute-cat", space={"title": "Another"})
+    with monkeypatch.context() as environment, requests("/local/mute-cat") as asked:
+        environment.setenv("CONCEPTRY_HUB_TOKEN", "hf_local_read")
+        assert watch(return_state=True).is_completed()
+        action = serving(world, "mute-cat")
+        assert (action.kind, action.reason, action.health) == ("hold", "HubRefused", "Degraded")
+        assert "give it write access to the repos of local" in action.cause
+        before = len([path for path in asked if "commit" in path])
+        watch()
+        assert len([path for path in asked if "commit" in path]) == before
+    an_hour_later(world, "mute-cat")
+    watch()
+    assert serving(world, "mute-cat").reason == "InSync"
+
+
 def test_private_storage_that_is_full_interrupts_the_publishing_and_not_the_training(
     world: World, plans: PlannedHub
 ) -> None:
@@ -217,8 +240,10 @@ def test_what_is_to_be_hidden_does_not_wait_for_a_quota_of_commits(world: World,
     plans.set("pro")
     written(world, "seen-cat")
     train_concept(**world.trained("seen-cat"))
-    written(world, "seen-cat", space={"private": True, "title": "Another"})
     plans.set("pro", commits=0)
+    written(world, "seen-cat", space={"title": "Another"})
+    assert "no more commits" in (watch(return_state=True).message or "")
+    written(world, "seen-cat", space={"private": True, "title": "Another"})
     watch()
     assert world.there("seen-cat").public is False
 

@@ -28,7 +28,8 @@ class PlannedHub:
         LIMITS.forget()
         given = PlanLimits(**limits)
         writer = Account(name="local", token="hf_local", plan=plan, limits=given)
-        self._server.enter_context(running(self._root, port=self._port, accounts=Accounts([writer])))
+        reader = writer.model_copy(update={"token": "hf_local_read", "role": "read"})
+        self._server.enter_context(running(self._root, port=self._port, accounts=Accounts([writer, reader])))
 
     def stop(self) -> None:
         """End the server."""
