@@ -210,6 +210,7 @@ class Watcher:
             # A watch shows the error to the users of Prefect.
             work = Work("cannot look", str(error))
         else:
+            self._limited = ""
             note_look(self._client, self._own)
         if work is not None and self._undone.may_start(work):
             self._watch(deployment, work.title)
