@@ -22,6 +22,7 @@ from conceptry.installation import HubTarget
 from tasks.hub.rate_limits import LIMITS, limit_of, limited
 from tasks.hub.refusals import refusal
 from tasks.hub.renewed_token import RENEWAL
+from tasks.hub.short_waits import ShortWaits
 
 HUGGING_FACE = "https://huggingface.co"
 TIMEOUT = httpx2.Timeout(60.0, connect=10.0, write=300.0)
@@ -46,7 +47,7 @@ def new_client() -> httpx2.Client:
 def prepare(session: httpx2.Client) -> httpx2.Client:
     """Add to an HTTP client what every request to the Hub needs."""
     session.timeout = TIMEOUT
-    session.auth = RENEWAL
+    session.auth = ShortWaits()
     hooks = session.event_hooks
     session.event_hooks = {
         "request": [*hooks["request"], LIMITS.before],

@@ -108,6 +108,21 @@ def test_a_quota_of_commits_stops_commits_only(tmp_path: Path) -> None:
         assert session.model("a-cat").private  # type: ignore[union-attr]
 
 
+def test_some_seconds_are_waited_for_whatever_the_request_is(tmp_path: Path) -> None:
+    with hub_of(tmp_path, "plan: pro, limits: {api: 3, window: 3}") as target:
+        session = HubSession(target)
+        session.create_repo("a-cat")
+        head = session.commit("a-cat", "one", [CommitOperationAdd("a", b"1")])
+        session.trust("a-cat", "model")
+        for number in range(8):
+            session.create_branch("a-cat", f"v{number + 1}", head)
+        session.create_tag("a-cat", "fp-1", head)
+        session.forget("a-cat")
+        refs = session.refs("a-cat")
+        assert refs is not None
+        assert len(refs.versions) == 8
+
+
 HF = '"fixed window";"{0}";q={1};w=300'
 USED_UP = "We had to rate limit you, you hit the quota of 1000 api requests per 5 minutes period."
 COMMITS = (
