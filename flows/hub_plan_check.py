@@ -79,15 +79,25 @@ def check_hub_plan(installation: Installation) -> Check:
     target = installation.hub
     if target.token is None:
         return Check(TITLE, True, "unknown without a token")
+    # Other checks say what is wrong with the token, git or the Hub.
     try:
         plan = plan_of(read_account(target), target.owner)
-        return _check(installation, plan)
     except ConceptryError:
-        # Other checks say what is wrong with the token, git or the Hub.
-        return Check(TITLE, True, "unknown, as git or the Hub could not be read")
+        return Check(TITLE, True, "unknown, as the token could not be checked")
+    limits = "" if plan.apps else ": new concepts get no Gradio Space (402), see docs/hub.md"
+    fine = Check(TITLE, True, f"{target.owner} is {plan.words}{limits}")
+    try:
+        return _problem(installation, plan) or fine
+    except ConceptryError:
+        return fine
 
 
-def _check(installation: Installation, plan: HubPlan) -> Check:
+def _problem(installation: Installation, plan: HubPlan) -> Check | None:
+    """Return what the plan will not allow to the concepts in git; None if there is nothing.
+
+    Raises:
+        ConceptryError: git or the Hub could not be read.
+    """
     owner = installation.hub.owner
     specs = {
         name: concept.spec
@@ -106,8 +116,7 @@ def _check(installation: Installation, plan: HubPlan) -> Check:
         found = f"{owner} has no way to pay for the hardware of the Spaces of {_few(unpaid)}"
         step = "add one in its billing settings, or write `space.hardware: cpu-basic`"
         return Check(TITLE, False, found, step)
-    limits = "" if plan.apps else ": new concepts get no Gradio Space (402), see docs/hub.md"
-    return Check(TITLE, True, f"{owner} is {plan.words}{limits}")
+    return None
 
 
 def _refused(

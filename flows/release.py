@@ -39,7 +39,6 @@ def release(name: str) -> str | State[Any] | None:
     except ConceptryError as error:
         if not left_to_the_plan(error):
             raise
-        get_run_logger().warning("left to the plan: %s", error)
         return Completed(name=HELD, message=f"left to the plan: {error}")
     return Completed(data=served, message=f"the Space serves {served}" if served else "no Space serves a version")
 
