@@ -17,7 +17,7 @@ from rich.text import Text
 
 from cli.embeds_import import Wanted, import_embeds, token_of
 from conceptry.concept import NAME, load_spec, spec_path
-from conceptry.errors import ConceptryError
+from conceptry.errors import ConceptryError, RateLimitedError
 from conceptry.installation import Installation
 from conceptry.isolation import isolate, printable
 from conceptry.markdown import one_line
@@ -45,6 +45,7 @@ class Outcome:
         token: Its placeholder token.
         words: The cause of a failure, or a remark.
         retryable: Whether a failure may pass.
+        limited: Whether the Hub takes no more for now, which goes for the following ones, too.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Outcome:
     token: str = ""
     words: str = ""
     retryable: bool = False
+    limited: bool = False
 
 
 def find_concepts(folder: Path) -> tuple[Path, ...]:
@@ -99,6 +101,9 @@ def concept_name(folder: Path) -> str:
 
 def _next(installation: Installation, top: Path, folder: Path, wanted: Wanted, earlier: Sequence[Outcome]) -> Outcome:
     name = concept_name(folder)
+    if earlier and earlier[-1].limited:
+        words = "the limit above goes for it, too; the same command goes on with it then"
+        return Outcome(name, "not tried", words=words, retryable=True, limited=True)
     if len(earlier) >= _UNREACHABLE and all(one.retryable for one in earlier[-_UNREACHABLE:]):
         return Outcome(name, "not tried", words="because those before it failed by what may pass", retryable=True)
     if any(one.name == name for one in earlier):
@@ -139,7 +144,8 @@ def _check_was_made_of(installation: Installation, name: str, version: Version, 
 
 def _failed(name: str, error: ConceptryError) -> Outcome:
     words = one_line(printable(str(error))).removeprefix(f"{name}: ")
-    return Outcome(name, "failed", words=words, retryable=error.retryable)
+    limited = isinstance(error, RateLimitedError)
+    return Outcome(name, "failed", words=words, retryable=error.retryable, limited=limited)
 
 
 def _has_parts(folder: Path) -> bool:

@@ -19,6 +19,7 @@ from prefect.settings import get_current_settings
 from conceptry.errors import SettingsError
 from conceptry.installation import Installation
 from flows.doctor import DEPLOYMENTS, check_installation
+from flows.hub_plan_check import TITLE as HUB_PLAN
 from flows.pull_step import worker_installation
 from flows.training_places import OTHERS, QUEUE, other_worker_name, training_worker_name
 from flows.work_pool import pool_name
@@ -58,7 +59,7 @@ def command(
         raise SettingsError("no Prefect server is configured", next_step="set PREFECT_API_URL")
     make_writable(installation.work.root)
     console, failed = out(), 0
-    for result in check_installation(installation, without=(DEPLOYMENTS,)):
+    for result in check_installation(installation, without=(DEPLOYMENTS, HUB_PLAN)):
         failed += not result.ok
         print_check(console, result)
     if check:

@@ -8,8 +8,11 @@
     ├── TrainingError            the trainer or its job failed
     │   └── TrainingCancelled    the user cancelled the run
     ├── TransientError           a retry may succeed: network, 5xx, 429                (retryable)
+    │   └── RateLimitedError     the Hub takes no more requests of a kind until a moment (429)
     ├── HubError                 the Hub refused a request, or holds unexpected data
-    │   └── PublishConflictError another process published at the same time            (retryable)
+    │   ├── PublishConflictError another process published at the same time            (retryable)
+    │   └── RefusedError         the Hub refused a change until somebody acts (403)
+    │       └── PaymentRequiredError  it wants a plan, a way to pay, or less storage   (retryable)
     ├── StalePlanError           git or the Hub has changed since the plan was saved
     ├── UnexpectedError          an exception about one concept that is a bug, or damage that no check finds
     ├── MissingExtraError        a part of the project that this command needs is not installed
@@ -24,6 +27,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import ClassVar
+
+from conceptry.reasons import ActionReason
 
 NOT_BEFORE = "not before "
 _MOMENT = re.compile(NOT_BEFORE + r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) UTC")
@@ -138,8 +143,28 @@ class TransientError(ConceptryError):
         super().__init__(what + when, concept=concept, file=file, next_step=next_step)
 
 
+class RateLimitedError(TransientError):
+    """The Hub takes no more requests of a kind before the moment `not_before` (429).
+
+    `writes` is whether it takes no more changes.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        retry_after: float | None = None,
+        writes: bool = True,
+        concept: str | None = None,
+        file: str | None = None,
+        next_step: str | None = None,
+    ) -> None:
+        super().__init__(what, retry_after=retry_after, concept=concept, file=file, next_step=next_step)
+        self.writes = writes
+
+
 def moment_in(message: str) -> datetime | None:
-    """Return the moment before which a retry fails, from the message of a TransientError; None if it says none."""
+    """Return the moment before which a retry fails, from the message of an error; None if it says none."""
     found = _MOMENT.search(message)
     return None if found is None else datetime.fromisoformat(found[1]).replace(tzinfo=UTC)
 
@@ -152,6 +177,43 @@ class PublishConflictError(HubError):
     """Another process published between the read and the write; a retry reads again and may find the version."""
 
     retryable = True
+
+
+class RefusedError(HubError):
+    """The Hub refused a change until a user changes the account, the token or concept.yaml.
+
+    `reason` is that of the hold in a plan, `not_before` the moment at which the change is tried again, after the pause
+    `ask_again`: within it, a new right or a new plan is noticed.
+    """
+
+    reason: ClassVar[ActionReason] = ActionReason.HUB_REFUSED
+    ask_again: ClassVar[timedelta] = timedelta(minutes=15)
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        concept: str | None = None,
+        file: str | None = None,
+        next_step: str | None = None,
+    ) -> None:
+        # Whole minutes, so that concepts that are refused together give one message.
+        self.not_before = (datetime.now(UTC) + self.ask_again).replace(second=0, microsecond=0)
+        again = f" (tried again {NOT_BEFORE}{self.not_before:%Y-%m-%d %H:%M:%S} UTC)"
+        super().__init__(what + again, concept=concept, file=file, next_step=next_step)
+
+
+class PaymentRequiredError(RefusedError):
+    """The Hub wants a plan, a way to pay, or less storage in use; it takes the change once the account has it."""
+
+    retryable = True
+    reason = ActionReason.PAYMENT_REQUIRED
+    ask_again = timedelta(hours=1)
+
+
+def left_to_the_plan(error: Exception) -> bool:
+    """Whether a later plan carries out an action that failed with this error, and not a retry."""
+    return isinstance(error, (RefusedError, RateLimitedError))
 
 
 class StalePlanError(ConceptryError):

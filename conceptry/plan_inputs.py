@@ -7,6 +7,7 @@ from datetime import date
 from conceptry.actions import Attempt
 from conceptry.concept import BaseModel, ConceptSpec
 from conceptry.estimate import Rate
+from conceptry.refusal import Refusal
 from conceptry.retraining import Failure
 
 
@@ -25,6 +26,8 @@ class PlanInputs:
         today: Date by which scheduled retrainings are due; None plans no retraining.
         image_names: Path of an image by its md5, for images that are no longer in git.
         rates: Speed and price of training, by preset and by `backend/preset`.
+        refusals: What the Hub refused to do for a concept's card or Space, by its name.
+        hub_limit: Why the Hub takes no changes now, in words; None if it does.
     """
 
     bases: Mapping[str, BaseModel]
@@ -36,6 +39,8 @@ class PlanInputs:
     today: date | None = None
     image_names: Mapping[str, str] = field(default_factory=dict)
     rates: Mapping[str, Rate] = field(default_factory=dict)
+    refusals: Mapping[str, Refusal] = field(default_factory=dict)
+    hub_limit: str | None = None
 
     def rate(self, spec: ConceptSpec) -> Rate | None:
         """Return the rate of the backend that a concept trains on; None when it is unknown."""

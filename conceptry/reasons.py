@@ -81,6 +81,15 @@ class ActionReason(Reason):
     GATE_UNDECIDED = "GateUndecided", "hold: the gate could not decide about the version of these inputs."
     NOT_BETTER = "NotBetter", "hold: the version of these inputs is no better than the released one, which stays."
     SPACE_FAILED = "SpaceFailed", "hold: the app of the Space ended in an error, or could not be built."
+    PAYMENT_REQUIRED = (
+        "PaymentRequired",
+        "hold: the Hub wants a plan, a way to pay or less storage for the Space; it is asked again every hour.",
+    )
+    HUB_REFUSED = (
+        "HubRefused",
+        "hold: the Hub refused to change the card or the Space, for example a token without the right; it is asked "
+        "again every 15 minutes.",
+    )
     SUSPENDED = "Suspended", "hold: concept.yaml says `suspend: true`."
     # nothing
     IN_SYNC = "InSync", "nothing: the Space serves the desired version."
@@ -117,6 +126,7 @@ class DeferralReason(Reason):
         "More concepts would be archived or released otherwise at once than `guards` in conceptry.yaml allow.",
     )
     BUDGET_SPENT = "BudgetSpent", "The budget of conceptry.yaml for this month is spent, or does not suffice for it."
+    HUB_LIMIT = "HubLimit", "The Hub takes no more changes for now (429), for example commits of this hour."
     REPAIR_FIRST = "RepairFirst", "Branches and tags that were changed manually are repaired first."
 
 

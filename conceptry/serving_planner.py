@@ -10,6 +10,7 @@ from conceptry.fingerprint import only_release_changed, serving_changes, serving
 from conceptry.judgement import outdated_judgements
 from conceptry.planner import ConceptFacts
 from conceptry.reasons import ActionReason, GateReason
+from conceptry.refusal import hold_refused
 from conceptry.version import LiveConcept, Version
 
 _HIDDEN = "concept.yaml says `space.private: true`, and its repos are public"
@@ -46,7 +47,9 @@ class ServingPlanner:
 
     def decide(self) -> Action:
         """Return the action about what is served; if concept.yaml suspends the concept, only an urgent one."""
-        action = self._decide()
+        action, release = self._decide(), self.facts.release
+        serving = serving_fingerprint(self.facts.spec, release, self.facts.inputs.templates) if release else None
+        action = hold_refused(action, self.facts.inputs.refusals.get(self.facts.desired.name), serving)
         if not self.facts.spec.suspend or action.reason in _NOW:
             return action
         pending = f"; would {action.kind}: {action.cause}" if action.kind not in IDLE else ""

@@ -13,6 +13,8 @@
     plan.json                the flow watch               at any time; events of unchanged concepts are emitted again
     waits.json               the flow watch               at any time; waits for data count from then on
     skipped.json             the flow watch               at any time; the order of its actions starts over
+    refused/NAME.json        writers of a concept         at any time; the Hub is asked again
+    hub-limit.json           writers of a concept         at any time; the Hub is asked again
     drift.json               flows.observe                at any time; repos are inspected again
     moved.json               conceptry up                 if no DVC remote is inside the set-up's folder
     versions/FINGERPRINT/    conceptry diff               at any time; downloaded again
@@ -71,6 +73,15 @@ class WorkFolder:
     def skipped(self) -> Path:
         """Concepts that the last watch had no time for."""
         return self.root / "skipped.json"
+
+    def refused(self, name: str) -> Path:
+        """Return the record of what the Hub refused to do for a concept."""
+        return self.root / "refused" / f"{name}.json"
+
+    @property
+    def hub_limit(self) -> Path:
+        """Until when the Hub takes no changes, and why."""
+        return self.root / "hub-limit.json"
 
     @property
     def watch_lock(self) -> Path:

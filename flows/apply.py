@@ -22,6 +22,7 @@ from flows.observe import Context
 from flows.reconcile import Comparison
 from flows.rendering import space_of
 from tasks.hub import RenderedSpace
+from tasks.hub.refusal_records import remember
 from tasks.locks import hold, run_id
 from tasks.space import TEMPLATES_REVISION
 
@@ -81,7 +82,8 @@ def carry_out(context: Context, comparison: Comparison, action: Action, start: S
     live = comparison.live.concepts.get(action.concept) or LiveConcept(action.concept, (), None)
     desired = comparison.desired.concepts.get(action.concept)
     if action.kind is ActionKind.JUDGE:
-        judge(context, live, pending_judgements(desired, live, comparison.inputs))
+        with remember(context.installation.work, action.concept):
+            judge(context, live, pending_judgements(desired, live, comparison.inputs))
         return
     reconcile_serving(context, desired, live, action)
     for drift in action.drift:
@@ -119,11 +121,25 @@ def reconcile_serving(
 ) -> str | None:
     """Carry out a plan's action on a concept's card and Space; return the name of the version that is served then.
 
-    The Space is written last, because the next plan compares it: after an interruption the action is planned again.
-    What is taken down is paused first, and does not wait for its card.
+    What the Hub refuses is recorded, and held by the next plan until it is asked again.
 
     Raises:
         HubError, TransientError: the Hub refused, or could not be reached.
+    """
+    version = next((version for version in live.versions if version.name == action.version), None)
+    spec = desired.spec if desired else None
+    serving = serving_fingerprint(spec, version, TEMPLATES_REVISION) if spec and version else None
+    with remember(context.installation.work, action.concept, serving):
+        return _reconcile_serving(context, desired, live, action)
+
+
+def _reconcile_serving(
+    context: Context, desired: DesiredConcept | None, live: LiveConcept, action: Action
+) -> str | None:
+    """Write the branches, the card and the Space.
+
+    The Space is written last, because the next plan compares it: after an interruption the action is planned again.
+    What is taken down is paused first, and does not wait for its card.
     """
     name, session, steps = action.concept, context.session, context.steps
     if action.version is None and action.kind is not ActionKind.REPAIR:

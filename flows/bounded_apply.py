@@ -14,7 +14,7 @@ from itertools import groupby
 from prefect import get_run_logger
 
 from conceptry.actions import Action, urgency
-from conceptry.errors import ConceptryError, TransientError
+from conceptry.errors import ConceptryError, left_to_the_plan
 from conceptry.work_folder import WorkFolder
 from flows.apply import needs_lock
 from tasks.file_io import write_atomically
@@ -74,14 +74,18 @@ def apply_in_time(
 
 
 def _note(outcome: Outcome[Action], applied: Applied) -> None:
+    left: dict[str, list[str]] = {}
     for action, error in outcome.failed:
-        if isinstance(error, TransientError) and error.not_before is not None:
-            get_run_logger().warning("%s: %s: %s", action.concept, action.kind, error)
-            applied.skipped[action.concept] = str(error).removeprefix(f"{action.concept}: ")
+        if left_to_the_plan(error):
+            words = str(error).removeprefix(f"{action.concept}: ")
+            left.setdefault(words, []).append(action.concept)
+            applied.skipped[action.concept] = words
             continue
         known = isinstance(error, ConceptryError)
         get_run_logger().error("%s: %s: %s", action.concept, action.kind, error, exc_info=None if known else error)
         applied.failures[action.concept] = error
+    for words, names in left.items():
+        get_run_logger().warning("%s: left to a later plan: %s", ", ".join(sorted(names)), words)
     applied.skipped |= {action.concept: f"{action.kind} is still in progress" for action in outcome.late}
     applied.skipped |= {action.concept: f"{action.kind} did not begin in time" for action in outcome.waiting}
 

@@ -24,12 +24,12 @@ from conceptry.check import Check
 from conceptry.errors import ConceptryError
 from conceptry.installation import HubTarget, Installation
 from flows.deployments import TRAINING, installation_tag
+from flows.hub_plan_check import TITLE, check_hub_plan, read_account
 from flows.watch import watch
 from tasks import git
 from tasks.dvc.desired_images import list_desired_images
 from tasks.git.desired_concepts import read_desired
 from tasks.hub import HubSession, hub_time
-from tasks.hub.client import client, translate_errors
 from tasks.prefect_client import connected, server_problem, server_time
 
 CLOCK = timedelta(minutes=1)
@@ -105,7 +105,7 @@ def _token(installation: Installation) -> Check:
     hub = installation.hub
     if hub.token is None:
         return Check("Hub token", False, "none is set", "set CONCEPTRY_HUB_TOKEN to a token with write access")
-    account = _account(hub)
+    account = read_account(hub)
     name, role = str(account.get("name")), _role(account)
     organizations = {str(one.get("name")).lower() for one in account.get("orgs", ())}
     if hub.owner.lower() not in organizations | {name.lower()}:
@@ -113,15 +113,14 @@ def _token(installation: Installation) -> Check:
         return Check("Hub token", False, f"it is {name}'s, who is no member of {hub.owner}", step)
     if role == "read":
         return Check("Hub token", False, f"{name}'s token may only read", "make one that may write")
-    plan = "PRO" if account.get("isPro") else "free: Spaces run on free hardware only"
-    return Check("Hub token", True, f"{name}'s, {role}; the account is {plan}")
+    return Check("Hub token", True, f"{name}'s, {role}")
 
 
 def _space_token(installation: Installation) -> Check:
     token, hub = installation.settings.space_token, installation.hub
     if token is None:
         return Check("Space token", True, "none: private Spaces cannot read their model (CONCEPTRY_SPACE_TOKEN)")
-    role = _role(_account(HubTarget(hub.endpoint, hub.owner, token)))
+    role = _role(read_account(HubTarget(hub.endpoint, hub.owner, token)))
     if role == "write":
         step = "set CONCEPTRY_SPACE_TOKEN to one that may only read: whoever changes space.override gets it"
         return Check("Space token", False, "it may write", step)
@@ -207,11 +206,6 @@ def _deployment_problem(server: SyncPrefectClient, name: str, mine: str) -> tupl
     return None
 
 
-def _account(target: HubTarget) -> dict[str, Any]:
-    with translate_errors(target, "asking whose token it is"):
-        return dict(client(target).whoami())
-
-
 def _role(account: dict[str, Any]) -> str:
     auth = account.get("auth")
     token = auth.get("accessToken") if isinstance(auth, dict) else None
@@ -228,6 +222,7 @@ CHECKS: dict[str, _Check] = {
     "git": _origin,
     "DVC remote": _images,
     "Hub token": _token,
+    TITLE: check_hub_plan,
     "Space token": _space_token,
     "results of steps": _results,
     "clock": _clock,

@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from conceptry.desired import Desired
-from conceptry.errors import ConceptryError, UnexpectedError
+from conceptry.errors import ConceptryError, RateLimitedError, UnexpectedError
 from conceptry.fingerprint import serving_fingerprint
 from conceptry.installation import Installation
 from conceptry.isolation import isolate
@@ -189,9 +189,13 @@ def _each(inspect: Inspect, names: Sequence[str], live: Live, seconds: float) ->
     One whose inspection ended in an unexpected error carries it.
     """
     done: queue.SimpleQueue[tuple[str, LiveConcept]] = queue.SimpleQueue()
+    limits: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()
 
     def attempt(name: str) -> None:
         def failed(error: ConceptryError) -> LiveConcept | None:
+            if isinstance(error, RateLimitedError):
+                limits.put((name, str(error).removeprefix(f"{error.concept}: ")))
+                return None
             _logger.warning("%s: could not be inspected: %s", name, error)
             return replace(live.concepts[name], error=str(error)) if isinstance(error, UnexpectedError) else None
 
@@ -202,4 +206,6 @@ def _each(inspect: Inspect, names: Sequence[str], live: Live, seconds: float) ->
     outcome = run_each(attempt, names, jobs=_JOBS, deadline=time.monotonic() + seconds)
     for name in (*outcome.late, *outcome.waiting):
         _logger.warning("%s: was not inspected within %.0f s; the next run does it", name, seconds)
+    if limited := dict(limits.get() for _ in range(limits.qsize())):
+        _logger.warning("%d concepts could not be inspected: %s", len(limited), next(iter(limited.values())))
     return dict(done.get() for _ in range(done.qsize()))

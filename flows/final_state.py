@@ -21,7 +21,10 @@ def final_state(
         failures: Exceptions by concept.
         skipped: Why actions were left for the next run, by concept, in words.
     """
-    words = "; ".join(f"{name}: {why}" for name, why in sorted(skipped.items()))
+    together: dict[str, list[str]] = {}
+    for name, why in sorted(skipped.items()):
+        together.setdefault(why, []).append(name)
+    words = "; ".join(f"{', '.join(names)}: {why}" for why, names in together.items())
     left = f"; {len(skipped)} skipped until the next run ({words})" if skipped else ""
     if failures:
         words = "; ".join(f"{name}: {error}" for name, error in sorted(failures.items()))

@@ -29,6 +29,7 @@ from conceptry.plan import open_fingerprints, pending_trainings, plan
 from conceptry.plan_inputs import PlanInputs
 from conceptry.policy import PATH as POLICY
 from conceptry.policy import Policy, load_policy
+from conceptry.refusal import defer_limited
 from conceptry.rollout import Pace, defer_trainings
 from conceptry.template_rollout import defer_renderings
 from conceptry.version import Live
@@ -36,6 +37,7 @@ from flows.observe import Context, Observation, observe
 from flows.steps import DIRECT
 from tasks import dvc, git, space, training
 from tasks.extras import extra_of, missing_extra
+from tasks.hub.refusal_records import read_limit, read_refused
 from tasks.prefect_address import server_address
 from tasks.tokens import initializer_problem
 
@@ -86,6 +88,7 @@ def compare(context: Context, observed: Observation, runs: TrainingRuns | None) 
         inputs = replace(inputs, image_names=_image_names(installation, live, checked))
         made = defer_trainings(plan(desired, live, inputs), desired, live, inputs, pace=pace)
     made = defer_renderings(made, live, inputs.templates, pace.policy)
+    made = defer_limited(made, inputs.hub_limit)
     made = guard_served(replace(made, hub=live.digest()), live, pace.policy.guards)
     return Comparison(desired, live, inputs, pace, places, made)
 
@@ -99,7 +102,13 @@ def _inputs(
     """
     installation, live = context.installation, observed.live
     desired, initializers = _check_initializers(observed.desired, live, installation)
-    inputs = replace(plan_inputs(installation), today=today, initializers=initializers)
+    inputs = replace(
+        plan_inputs(installation),
+        today=today,
+        initializers=initializers,
+        refusals=read_refused(installation.work, desired.concepts),
+        hub_limit=read_limit(installation.work),
+    )
     if runs is None:
         return desired, inputs
     asked = open_fingerprints(desired, live, inputs)

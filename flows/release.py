@@ -11,6 +11,7 @@ from prefect.states import Completed
 
 from conceptry.actions import IDLE, Action, ActionKind
 from conceptry.desired import DesiredConcept
+from conceptry.errors import ConceptryError, left_to_the_plan
 from conceptry.plan import pending_judgements, plan_concept
 from conceptry.version import LiveConcept
 from flows.apply import hide, judge, reconcile_serving, update_index
@@ -20,15 +21,25 @@ from flows.prefect_steps import PREFECT
 from flows.reconcile import plan_inputs
 from tasks.locks import hold, run_id
 
+HELD = "Held"
+"""Name of the final state of a run that the Hub refused something, which the plan holds or defers."""
+
 
 @flow(name="release", flow_run_name="{name}")
 def release(name: str) -> str | State[Any] | None:
     """Reconcile the card and the Space of one concept; return the version that the Space serves.
 
+    What the Hub refuses until a user acts or a limit ends is left to the plan; the run then ends as Held.
+
     Args:
         name: Name of the concept.
     """
-    served = release_concept(Context.of(current_installation(), PREFECT), name)
+    try:
+        served = release_concept(Context.of(current_installation(), PREFECT), name)
+    except ConceptryError as error:
+        if not left_to_the_plan(error):
+            raise
+        return Completed(name=HELD, message=f"left to the plan: {error}")
     return Completed(data=served, message=f"the Space serves {served}" if served else "no Space serves a version")
 
 

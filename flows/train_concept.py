@@ -30,7 +30,7 @@ from flows.current_installation import current_installation
 from flows.form_run import claim, run_name
 from flows.job_of_head import job_with_head, name_at_head
 from flows.keep_alive import keep_alive, place_of
-from flows.release import release
+from flows.release import HELD, release
 from flows.training_runs import training_runs
 from flows.training_states import INTERRUPTED
 from flows.vertex_hooks import cancel_jobs
@@ -40,6 +40,7 @@ from tasks.dvc.tasks import fetch_job_images, list_images_task
 from tasks.git.desired_concepts import read_desired
 from tasks.git.tasks import read_git
 from tasks.hub import HubSession, Lineage, find_version, hub_time, read_live
+from tasks.hub.refusal_records import note_limit
 from tasks.hub.tasks import (
     assemble_version,
     check_the_names,
@@ -100,6 +101,7 @@ def train_concept(
             return Cancelled(message="The run was cancelled.")
         raise
     except (ConceptryError, *SERVER_ERRORS) as error:
+        note_limit(installation.work, error)
         if isinstance(error, ConceptryError) and not error.retryable:
             raise
         logger.warning("interrupted by an error that passes", exc_info=True)
@@ -146,21 +148,44 @@ def publish_and_release(
         discard_bundle_of_another(folder, published)
     # An earlier run may have been killed after publishing and before it emitted the event.
     told = announced(installation, session, folder, version)
-    served = cast(str | None, release(published))
+    served, left = released(published)
     if not told:
         announced(installation, session, folder, version)
     try:
         folder.clear()
     except ConceptryError as error:
         get_run_logger().warning("`conceptry gc` deletes what is left in the bucket: %s", error)
-    return Completed(data=version.name, message=outcome(version, served, already=already))
+    return Completed(data=version.name, message=outcome(version, served, left, already=already))
 
 
-def outcome(version: Version, served: str | None, *, already: bool) -> str:
-    """Return what came of a training, and what to do about a version that is not released, for the final state."""
+def released(name: str) -> tuple[str | None, str]:
+    """Reconcile card and Space of a concept; return the version that is served, and what is left to the plan, in words.
+
+    A Space that the Hub refuses, or a limit of its rates, ends no training: the version is published.
+
+    Raises:
+        ConceptryError: the run of `release` failed.
+    """
+    state = release(name, return_state=True)
+    if state.name == HELD:
+        return None, state.message or HELD
+    return cast(str | None, state.result()), ""
+
+
+def outcome(version: Version, served: str | None, left: str = "", *, already: bool) -> str:
+    """Return what came of a training, and what to do about a version that is not released, for the final state.
+
+    Args:
+        version: The published version.
+        served: Name of the version that the Space serves.
+        left: What the Hub did not take, and is left to the plan, in words.
+        already: Whether the version was published before this run.
+    """
     published = f"{version.name} {'was published already' if already else 'published'}, {version.gate}"
     if served == version.name:
         return f"{published}, released"
+    if left:
+        return f"{published}; {left}"
     serves = f"the Space serves {served}" if served else "nothing is served"
     if version.gate == "passed":
         return f"{published}; {serves}, as concept.yaml says"

@@ -16,6 +16,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from conceptry.actions import Action, Plan
+from conceptry.errors import RateLimitedError
 from conceptry.installation import Installation
 from flows import artifacts
 from flows.apply import StartTraining, carry_out
@@ -33,6 +34,9 @@ from tasks.locks import run_id, try_hold
 from tasks.plan_events import emit_changes, emit_long_waits
 from tasks.prefect_client import SERVER_ERRORS
 
+LIMITED = "Limited"
+"""Name of the final state of a watch that the Hub let read nothing, because of a limit of its rates."""
+
 
 @flow(name="watch")
 def watch(seconds: float | None = None) -> State[Any]:
@@ -48,7 +52,10 @@ def watch(seconds: float | None = None) -> State[Any]:
         skip_late(watch.name)
         context = Context.of(installation, PREFECT)
         with training_runs(installation, settle=True) as runs:
-            comparison = compare(context, observe(context), runs)
+            try:
+                comparison = compare(context, observe(context), runs)
+            except RateLimitedError as error:
+                return Completed(name=LIMITED, message=str(error))
             logger.info("%s", artifacts.plan_lines(comparison.plan))
             _tell(comparison.plan, installation, runs)
             _clear(comparison.plan, installation, runs)

@@ -34,7 +34,7 @@ from prefect.flow_engine import run_flow
 from prefect.runtime import flow_run
 from prefect.states import Completed, Pending
 
-from conceptry.errors import ConceptryError
+from conceptry.errors import ConceptryError, RateLimitedError
 from conceptry.installation import Installation
 from flows.current_installation import current_installation
 from flows.deployments import WATCH, WATCHER, find_deployment
@@ -129,6 +129,7 @@ class Watcher:
         self._undone = Undone(every)
         self._training = 0
         self._head: str | None = None
+        self._limited = ""
 
     def work(self, stop: threading.Event) -> None:
         """Look, and run watches, until `stop` is set, the run was ended on the server, or an older watcher works."""
@@ -193,10 +194,17 @@ class Watcher:
     def _look(self, deployment: UUID) -> None:
         try:
             work = look(self._installation)
+        except RateLimitedError as error:
+            # A watch would be refused, too; the next look that is not finds the same difference.
+            if str(error) != self._limited:
+                _logger.warning("%s", error)
+            self._limited = str(error)
+            return
         except ConceptryError as error:
             # A watch shows the error to the users of Prefect.
             work = Work("cannot look", str(error))
         else:
+            self._limited = ""
             note_look(self._client, self._own)
         if work is not None and self._undone.may_start(work):
             self._watch(deployment, work.title)

@@ -9,7 +9,7 @@ from prefect.cache_policies import NO_CACHE, CachePolicy
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import exponential_backoff
 
-from conceptry.errors import ConceptryError, TransientError
+from conceptry.errors import ConceptryError
 from tasks.disk_full import disk_full
 
 MINUTE = 30.0
@@ -23,8 +23,9 @@ def is_transient(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> 
     """
     del task, task_run
     error = state.result(raise_on_failure=False)
-    if isinstance(error, TransientError) and error.not_before is not None:
-        return error.not_before < datetime.now(UTC) + timedelta(seconds=MINUTE)
+    moment = getattr(error, "not_before", None)
+    if isinstance(error, ConceptryError) and moment is not None:
+        return bool(error.retryable and moment < datetime.now(UTC) + timedelta(seconds=MINUTE))
     if isinstance(error, ConceptryError):
         return error.retryable
     return isinstance(error, OSError) and disk_full(error, "") is not None

@@ -4,8 +4,10 @@
   fullname: Anna A.
   token: hf_...
   role: write            # or read
+  plan: free             # or pro; without a plan nothing is limited (see plans)
+  limits: {commits: 20}  # in place of single limits of the plan
   organizations:
-    - {name: team, fullname: The Team, private_by_default: true}
+    - {name: team, fullname: The Team, private_by_default: true, plan: team}   # or free, enterprise
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 
 from emulators.hub.http_errors import HubError
 from emulators.hub.names import RESERVED, is_repo_name
+from emulators.hub.plans import RANK, UNLIMITED, OrganizationPlan, PlanLimits, UserPlan, limits_of
 
 
 class Organization(BaseModel):
@@ -33,6 +36,8 @@ class Organization(BaseModel):
     name: str = Field(description="Namespace, as in name/repo")
     fullname: str = Field(default="", description="Name for people")
     private_by_default: bool = Field(default=False, description="New repos are private unless asked otherwise")
+    plan: OrganizationPlan | None = Field(default=None, description="Plan whose limits apply; none without one")
+    limits: PlanLimits | None = Field(default=None, description="Limits in place of single ones of the plan")
 
     _name = field_validator("name")(lambda value: _checked(value))
 
@@ -46,6 +51,8 @@ class Account(BaseModel):
     fullname: str = Field(default="", description="Name for people")
     token: str = Field(min_length=4, repr=False, description="Access token, sent as `Authorization: Bearer`")
     role: Literal["read", "write"] = Field(default="write", description="What the token may do")
+    plan: UserPlan | None = Field(default=None, description="Plan whose limits apply; none without one")
+    limits: PlanLimits | None = Field(default=None, description="Limits in place of single ones of the plan")
     organizations: tuple[Organization, ...] = Field(default=(), description="Namespaces besides the user's own")
 
     _name = field_validator("name")(lambda value: _checked(value))
@@ -57,6 +64,20 @@ class Account(BaseModel):
     def organization(self, owner: str) -> Organization | None:
         """Return the organization of that name, if the account is a member."""
         return next((o for o in self.organizations if o.name.lower() == owner.lower()), None)
+
+    def limits_in(self, owner: str) -> PlanLimits:
+        """Return the limits of what a namespace holds; that of another account has none here."""
+        organization = self.organization(owner)
+        if organization is not None:
+            return limits_of(organization.plan, organization.limits)
+        return limits_of(self.plan, self.limits) if owner.lower() == self.name.lower() else UNLIMITED
+
+    def rates(self) -> PlanLimits:
+        """Return the limits of its requests and commits: those of its best plan, its own or an organization's."""
+        if self.plan is None:
+            return limits_of(None, self.limits)
+        plans = [self.plan, *(o.plan for o in self.organizations if o.plan is not None)]
+        return limits_of(max(plans, key=RANK.index), self.limits)
 
 
 def _checked(name: str) -> str:

@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from emulators.hub.context import Call, Hub, endpoint
 from emulators.hub.http_errors import HubError, header_safe, repo_not_found
 from emulators.hub.pages import browse, comparison
+from emulators.hub.quotas import HEADERS
 from emulators.hub.routes import (
     commit,
     files,
@@ -46,7 +47,7 @@ def unknown_page(call: Call) -> Response:
 
 
 class RequestEnvelope:
-    """Middleware of all requests: routes on the raw path, and echoes the request's id."""
+    """Middleware of all requests: routes on the raw path, echoes the request's id, and adds rate headers."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -62,10 +63,12 @@ class RequestEnvelope:
         headers = dict(scope["headers"])
         given = headers.get(b"x-request-id") or headers.get(b"x-amzn-trace-id") or b""
         request_id = header_safe(given.decode("latin-1"), 128) or uuid.uuid4().hex
+        rates: list[tuple[bytes, bytes]] = []
+        scope[HEADERS] = rates
 
         async def tagged(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", []), (b"x-request-id", request_id.encode())]
+                message["headers"] = [*message.get("headers", []), (b"x-request-id", request_id.encode()), *rates]
             await send(message)
 
         await self.app(scope, receive, tagged)

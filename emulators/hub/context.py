@@ -25,6 +25,7 @@ from emulators.hub.http_errors import HubError, bad_request, forbidden, repo_not
 from emulators.hub.lfs import LfsStore
 from emulators.hub.multipart import MultipartUploads
 from emulators.hub.names import Kind, RepoId, is_repo_name
+from emulators.hub.quotas import Quotas, check_private_storage
 from emulators.hub.repo_listing import Summaries
 from emulators.hub.sessions import COOKIE, Sessions
 from emulators.hub.signing import Signer
@@ -63,6 +64,7 @@ class Hub:
         self.endpoints = EndpointStore(root)
         self.webhooks = Webhooks(root)
         self.control = ControlDir(root)
+        self.quotas = Quotas()
 
     def may_read(self, account: Account | None, repo: Repo) -> bool:
         """Whether the account may see the repo."""
@@ -148,6 +150,19 @@ class Call:
             raise forbidden("This token may only read")
         return self.account
 
+    def check_storage(self, repo: Repo, added: int) -> None:
+        """Check that so many bytes may be added to a repo.
+
+        Raises:
+            HubError: it is private, and its owner's private storage would be exceeded (403).
+        """
+        if not repo.settings.private:
+            return
+        owner, hub = repo.id.owner, self.hub
+        private = (each for kind in Kind for each in hub.repos.all(kind, owner) if each.settings.private)
+        stored = (hub.summaries.of(each).bytes for each in private)
+        check_private_storage(self.writer().limits_in(owner), stored, added)
+
     def author(self) -> Author:
         """Return the author of the commits that this request makes."""
         return Author(self.writer().name)
@@ -229,16 +244,20 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 def identify(request: Request) -> Call:
-    """Return the call without its body, for routes that stream the body.
+    """Return the call without its body, for routes that stream the body; it counts in the account's rates.
 
     Raises:
-        HubError: the credentials are wrong (401).
+        HubError: the credentials are wrong (401), or the account has used up its requests (429).
     """
     hub: Hub = request.app.state.hub
     header = request.headers.get("Authorization")
     if header is None and (account := hub.sessions.find(request.cookies.get(COOKIE))) is not None:
-        return Call(hub, request, Credentials(account, sent_by_browser=True))
-    return Call(hub, request, hub.accounts.authenticate(header))
+        credentials = Credentials(account, sent_by_browser=True)
+    else:
+        credentials = hub.accounts.authenticate(header)
+    if credentials.account is not None:
+        hub.quotas.count_request(request.scope, credentials.account)
+    return Call(hub, request, credentials)
 
 
 def endpoint(handler: Handler) -> Endpoint:

@@ -19,8 +19,10 @@ from huggingface_hub.utils.tqdm import disable_progress_bars
 
 from conceptry.errors import ConceptryError, HubError, PublishConflictError, TransientError
 from conceptry.installation import HubTarget
-from tasks.hub.rate_limits import LIMITS, seconds_until_reset
+from tasks.hub.rate_limits import LIMITS, limit_of, limited
+from tasks.hub.refusals import refusal
 from tasks.hub.renewed_token import RENEWAL
+from tasks.hub.short_waits import ShortWaits
 
 HUGGING_FACE = "https://huggingface.co"
 TIMEOUT = httpx2.Timeout(60.0, connect=10.0, write=300.0)
@@ -45,7 +47,7 @@ def new_client() -> httpx2.Client:
 def prepare(session: httpx2.Client) -> httpx2.Client:
     """Add to an HTTP client what every request to the Hub needs."""
     session.timeout = TIMEOUT
-    session.auth = RENEWAL
+    session.auth = ShortWaits()
     hooks = session.event_hooks
     session.event_hooks = {
         "request": [*hooks["request"], LIMITS.before],
@@ -75,7 +77,9 @@ def translate_errors(target: HubTarget, doing: str, *, name: str | None = None) 
         name: Name of the concept.
 
     Raises:
-        TransientError: the network failed, or the Hub responded with 408, 429 or 5xx: a retry may succeed.
+        TransientError: the network failed, or the Hub responded with 408 or 5xx: a retry may succeed.
+        RateLimitedError: the Hub responded with 429.
+        RefusedError: the Hub responded with 402, or to a change with 403.
         PublishConflictError: the Hub responded with 409 or 412, which the block did not handle.
         HubError: the Hub refused the request permanently; the message says what to do.
     """
@@ -123,23 +127,23 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 def _of_answer(error: HfHubHTTPError, target: HubTarget, doing: str, name: str | None) -> ConceptryError:
     status = error.response.status_code
-    detail = f": {error.server_message}" if error.server_message else ""
-    what = f"{target.endpoint} answered {status} while {doing}{detail}"
-    if status in (408, 425, 429) or status >= 500:
-        wait = seconds_until_reset(error.response.headers, detail) if status == 429 else None
-        return TransientError(
-            what, retry_after=wait, concept=name, next_step="try again later; flows do so by themselves"
-        )
+    said = " ".join((error.server_message or "").split())
+    what = f"{target.endpoint} answered {status} while {doing}{f': {said}' if said else ''}"
+    if status == 429:
+        limited_now = limited(target.endpoint, limit_of(error.response, said))
+        limited_now.concept = name
+        return limited_now
+    if status in (408, 425) or status >= 500:
+        return TransientError(what, concept=name, next_step="try again later; flows do so by themselves")
     if status in (409, 412):
         return PublishConflictError(
             what, concept=name, next_step="another process wrote first: try again; flows do so by themselves"
         )
+    if status in (402, 403):
+        return refusal(error, target, what, name)
     steps = {
         401: f"set CONCEPTRY_HUB_TOKEN, or the Prefect block of CONCEPTRY_HUB_TOKEN_BLOCK, to a valid token of "
         f"{target.owner} with write access",
-        402: f"add a way to pay in the billing settings of {target.owner}, or choose hardware that is free "
-        "(space.hardware: cpu-basic)",
-        403: f"the token may not do this: give it write access to the repos of {target.owner}",
         404: f"check that {target.owner} exists at {target.endpoint} and that the token may see its repos",
         413: "the file is too large for this Hub",
     }

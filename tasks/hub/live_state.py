@@ -8,7 +8,7 @@ from functools import partial
 
 from huggingface_hub.hf_api import ModelInfo, SpaceInfo
 
-from conceptry.errors import ConceptryError
+from conceptry.errors import ConceptryError, RateLimitedError
 from conceptry.isolation import isolate
 from conceptry.version import Live, LiveConcept, MainState, SpaceState, Version
 from tasks.hub.client import translate_errors
@@ -56,7 +56,13 @@ def list_live(session: HubSession, names: Collection[str] = ()) -> Live:
 
 
 def _unread(name: str, repos: Mapping[str, Listed], error: ConceptryError) -> LiveConcept:
-    """Return a concept whose repos could not be read, with what is known of its Space: it may have to be taken down."""
+    """Return a concept whose repos could not be read, with what is known of its Space: it may have to be taken down.
+
+    Raises:
+        RateLimitedError: the error is that one, which is not about the concept.
+    """
+    if isinstance(error, RateLimitedError):
+        raise error
     space = repos.get("space")
     state = None
     if isinstance(space, SpaceInfo) and _is_ours(space):

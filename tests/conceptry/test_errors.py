@@ -5,7 +5,17 @@ import pickle
 import pytest
 
 from conceptry import errors
-from conceptry.errors import ConceptryError, ImageError, PublishConflictError, TrainingError, TransientError
+from conceptry.errors import (
+    ConceptryError,
+    ImageError,
+    PaymentRequiredError,
+    PublishConflictError,
+    RateLimitedError,
+    RefusedError,
+    TrainingError,
+    TransientError,
+    moment_in,
+)
 
 
 def tree(base: type[ConceptryError]) -> list[type[ConceptryError]]:
@@ -20,7 +30,7 @@ def test_the_drawing_shows_every_class() -> None:
 
 def test_what_is_worth_another_try() -> None:
     retryable = {kind for kind in tree(ConceptryError) if kind.retryable and kind.__module__ == errors.__name__}
-    assert retryable == {TransientError, PublishConflictError}
+    assert retryable == {TransientError, RateLimitedError, PublishConflictError, PaymentRequiredError}
 
 
 @pytest.mark.parametrize(
@@ -40,3 +50,13 @@ def test_messages(error: ConceptryError, message: str) -> None:
     copy = pickle.loads(pickle.dumps(error))
     assert str(copy) == message
     assert vars(copy) == vars(error)
+
+
+@pytest.mark.parametrize("error", [RateLimitedError("no", retry_after=90, writes=False), RefusedError("no"),
+                                   PaymentRequiredError("no", concept="my-cat", next_step="pay")])  # fmt: skip
+def test_a_refusal_says_until_when_also_after_the_way_through_prefect(error: RateLimitedError | RefusedError) -> None:
+    copy = pickle.loads(pickle.dumps(error))
+    assert (str(copy), vars(copy)) == (str(error), vars(error))
+    assert str(error).count("not before") == 1
+    assert error.not_before is not None
+    assert moment_in(str(copy)) == error.not_before.replace(microsecond=0)

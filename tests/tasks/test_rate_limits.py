@@ -33,6 +33,8 @@ QUOTA = "You have exceeded our hourly quotas for action: commit. You can retry t
         ({"Retry-After": "9" * 12}, "", 21600.0),
         ({}, QUOTA, 3600.0),
         ({}, "retry this action in 25 minutes", 1500.0),
+        ({}, "You have exceeded our hourly quotas for action: commit. We invite you to retry later.", 900.0),
+        ({}, "You hit the quota of 1000 api requests per 5 minutes period.", 300.0),
         ({}, "Too many requests", None),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -145,7 +146,10 @@ async def commit(request: Request) -> Response:
 
 def _commit(call: Call, body: IO[bytes]) -> Response:
     repo, revision = call.repo(write=True), call.params["revision"]
+    call.check_storage(repo, body.seek(0, os.SEEK_END))
+    body.seek(0)
     draft = read_draft(call, repo, _lines(body))
+    call.hub.quotas.count_commit(call.writer())
     with repo.lock() as git:
         head, ref = _branch(git, revision)
         if draft.parent is not None and draft.parent != head:

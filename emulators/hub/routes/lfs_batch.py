@@ -52,6 +52,7 @@ def batch(call: Call) -> Response:
     # The answer names one transfer for all objects, but clients read the action of each.
     in_parts = uploading and "multipart" in payload.transfers
     if uploading:
+        call.check_storage(repo, sum(wanted.size for wanted in payload.objects))
         objects = [_upload(call, wanted, in_parts=in_parts) for wanted in payload.objects]
     else:
         objects = [_download(call, repo, wanted) for wanted in payload.objects]

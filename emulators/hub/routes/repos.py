@@ -13,6 +13,7 @@ from emulators.hub.accounts import Account
 from emulators.hub.context import Call, endpoint
 from emulators.hub.http_errors import HubError, bad_request, forbidden
 from emulators.hub.names import Kind, RepoId, check_repo_name
+from emulators.hub.quotas import check_space
 from emulators.hub.repo_listing import timestamp
 from emulators.hub.routes.spaces import SpaceRequest
 from emulators.hub.storage import RepoSettings
@@ -83,12 +84,15 @@ def whoami(call: Call) -> Response:
         raise HubError(401, "Invalid username or password.")
     organizations = [
         {"type": "org", "id": o.name, "name": o.name, "fullname": o.fullname or o.name, "roleInOrg": account.role}
+        | {"plan": None if o.plan == "free" else o.plan or "enterprise", "canPay": account.limits_in(o.name).can_pay}
         for o in account.organizations
     ]
     token = {"displayName": "token", "role": account.role}
     described = {"type": "user", "id": account.name, "name": account.name, "fullname": account.fullname or account.name}
+    # Without a plan nothing is limited, so a client may do what a PRO account may.
+    plan = {"isPro": account.plan != "free", "canPay": account.limits_in(account.name).can_pay}
     auth = {"type": "access_token", "accessToken": token}
-    return JSONResponse(described | {"isPro": False, "orgs": organizations, "auth": auth})
+    return JSONResponse(described | plan | {"orgs": organizations, "auth": auth})
 
 
 def create(call: Call) -> Response:
@@ -97,6 +101,8 @@ def create(call: Call) -> Response:
     kind = Kind.parse(payload.type)
     owner, name = _namespace(account, payload.organization), check_repo_name(payload.name)
     repo = RepoId(kind, owner, name)
+    if kind is Kind.SPACE:
+        check_space(account, owner, payload.sdk)
     if (found := call.hub.repos.get(repo)) and call.hub.may_read(account, found) and account.is_member(owner):
         raise _exists(call, found.id)
     if not account.is_member(owner):

@@ -19,6 +19,7 @@ from emulators.hub.apps.desired_state import APP_FILES, desired_space
 from emulators.hub.context import Call, Hub, endpoint, identify
 from emulators.hub.http_errors import HubError, bad_request
 from emulators.hub.names import Kind
+from emulators.hub.quotas import check_hardware
 from emulators.hub.repo_listing import Summary, subdomain, timestamp
 from emulators.hub.storage import Repo, SpaceSettings
 from emulators.hub.url_patterns import REPO
@@ -194,7 +195,8 @@ async def logs(request: Request) -> Response:
 
 def hardware(call: Call) -> Response:
     """Answer POST hardware."""
-    payload = call.json(HardwareRequest)
+    payload, owner = call.json(HardwareRequest), _space(call, write=True).id.owner
+    check_hardware(call.writer(), owner, payload.flavor, HARDWARE[0])
     update: dict[str, Any] = {"hardware": _hardware(payload.flavor)}
     if payload.sleepTimeSeconds is not None:
         update["sleep_time"] = payload.sleepTimeSeconds
