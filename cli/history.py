@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from itertools import zip_longest
 from typing import Literal
 
 from rich.table import Table
@@ -14,10 +15,11 @@ from cli.options import Json, Name, Root, print_json
 from conceptry.changes import list_changes
 from conceptry.concept import ConceptSpec
 from conceptry.desired import ConceptSource, parse_sources
-from conceptry.errors import ConceptryError
+from conceptry.errors import UnknownConceptError
 from conceptry.flat import flat
 from conceptry.installation import Installation
 from conceptry.version import LiveConcept
+from conceptry.version_ref import concept_name
 from local.console import out
 from local.current_setup import open_running
 from tasks import git, hub
@@ -40,13 +42,13 @@ class Event:
 def command(name: Name, root: Root = None, json: Json = False) -> None:
     """List what happened to a concept: its commits in git, its versions and releases on the Hub."""
     with open_running(root) as installation:
-        events = history(installation, name)
-    if not events:
-        raise ConceptryError(
-            "is neither in git nor on the Hub",
-            concept=name,
-            next_step="check the name: `conceptry plan` lists all concepts",
-        )
+        events = history(installation, concept_name(name))
+        if not events:
+            raise UnknownConceptError(
+                "is neither in git nor on the Hub",
+                concept=name,
+                next_step="check the name: `conceptry plan` lists all concepts",
+            )
     if json:
         print_json([{**asdict(event), "when": event.when.isoformat()} for event in events])
     else:
@@ -87,7 +89,7 @@ def print_events(events: list[Event]) -> None:
 
 
 def _commits(found: list[git.Edit]) -> Iterator[Event]:
-    for edit, before in zip(found, [*found[1:], None], strict=True):
+    for edit, before in zip_longest(found, found[1:]):
         what = _changes(before.source if before else None, edit.source)
         yield Event(edit.when, "commit", f"{edit.summary} ({what})" if what else edit.summary, edit.author, edit.commit)
 

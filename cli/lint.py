@@ -28,6 +28,7 @@ from conceptry.installation import Installation
 from conceptry.isolation import isolate
 from conceptry.policy import PATH as POLICY
 from conceptry.policy import load_policy
+from conceptry.suggestion import did_you_mean
 from conceptry.version import Live
 from local.console import out
 from local.current_setup import installation_if_any
@@ -126,9 +127,9 @@ def _policy(checkout: Checkout) -> Iterator[Finding]:
             yield Finding("error", POLICY, problem.line, f"{problem.field}: {problem.message}".removeprefix(": "))
         return
     if policy.canary is not None and policy.canary not in checkout.concepts:
-        yield Finding(
-            "warning", POLICY, None, f"canary: there is no concept {policy.canary}; the first one is the canary"
-        )
+        question = did_you_mean(policy.canary, checkout.concepts)
+        words = f"canary: there is no concept {policy.canary}; {question or 'the first one is the canary'}"
+        yield Finding("warning", POLICY, None, words)
 
 
 def _initializers(checkout: Checkout, base_dir: Path | None) -> Iterator[Finding]:

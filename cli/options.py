@@ -9,6 +9,10 @@ from typing import Annotated, Any
 
 import typer
 
+from conceptry.concept import BASE_MODELS
+from conceptry.isolation import printable_name
+from conceptry.suggestion import did_you_mean
+
 Root = Annotated[
     Path | None,
     typer.Option(
@@ -20,7 +24,23 @@ Root = Annotated[
 ]
 Name = Annotated[str, typer.Argument(help="The concept: the name of its folder under concepts/.", metavar="NAME")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of a table.")]
-BASE_MODEL_HELP = "tiny or sd-v1-4."
+
+
+def known_base_model(name: str | None) -> str | None:
+    """Return the name of a base model as it was typed.
+
+    Raises:
+        typer.BadParameter: there is none of this name.
+    """
+    if name is None or name in BASE_MODELS:
+        return name
+    question = did_you_mean(name, BASE_MODELS)
+    raise typer.BadParameter(f"there is no base model {printable_name(name)}; {question or 'choose ' + _CHOICE}")
+
+
+_CHOICE = " or ".join(BASE_MODELS)
+BASE_MODEL_HELP = f"{_CHOICE}."
+BaseModelOption = typer.Option("--base-model", help=BASE_MODEL_HELP, callback=known_base_model)
 VERSION_HELP = "A version: my-cat@v2, my-cat@release, my-cat@latest; without @ the released one, else the newest."
 VersionArgument = Annotated[str, typer.Argument(help=VERSION_HELP, metavar="NAME[@VERSION]")]
 

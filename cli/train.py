@@ -14,6 +14,7 @@ from rich.console import Console
 
 from cli.options import Name, Root
 from conceptry.errors import ConceptryError
+from conceptry.version_ref import concept_name
 from flows.train_concept import schedule_training, train_in_process
 from local.console import out
 from local.current_setup import open_running
@@ -33,6 +34,7 @@ def command(
     """
     console = out()
     with open_running(root) as installation, prefect_of(root):
+        concept_name(name)
         if get_current_settings().api.url is None:
             version = train_in_process(installation, name)
             published = f"{name} {version} is published. `conceptry versions {name}` shows its gate."

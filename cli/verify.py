@@ -20,7 +20,7 @@ from rich.markup import escape
 from cli.options import Json, Root, print_json
 from conceptry.concept import BaseModel, ConceptSpec
 from conceptry.desired import Desired, ImageRef, parse_sources
-from conceptry.errors import ConceptryError
+from conceptry.errors import ConceptryError, UnknownConceptError
 from conceptry.fingerprint import training_fingerprint, training_keys
 from conceptry.installation import Installation
 from conceptry.version import LiveConcept, Manifest, Version
@@ -109,7 +109,7 @@ def _selected(names: Collection[str], known: Collection[str]) -> dict[str, set[s
     for text in names:
         ref = VersionRef.parse(text)
         if ref.name not in known:
-            raise ConceptryError(
+            raise UnknownConceptError(
                 "is neither in git nor on the Hub",
                 concept=ref.name,
                 next_step="check the name: `conceptry plan` lists all concepts",

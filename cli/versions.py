@@ -7,8 +7,9 @@ from rich.text import Text
 
 from cli.options import Json, Name, Root, print_json
 from cli.show import VERDICTS
-from conceptry.errors import ConceptryError
+from conceptry.errors import UnknownConceptError
 from conceptry.version import Evidence, LiveConcept, Version
+from conceptry.version_ref import concept_name
 from local.console import out
 from local.current_setup import open_running
 from tasks.hub import HubSession, complete, list_live
@@ -18,15 +19,15 @@ def command(name: Name, root: Root = None, json: Json = False) -> None:
     """List the published versions of a concept, and which one its Space serves."""
     with open_running(root) as installation:
         session = HubSession(installation.hub)
-        concepts = list_live(session, [name]).concepts
+        concepts = list_live(session, [concept_name(name)]).concepts
         concept = complete(session, concepts[name]) if name in concepts else None
-    if concept is None:
-        known = ", ".join(sorted(concepts)) or "none"
-        raise ConceptryError(
-            f"has no published version at {installation.hub.endpoint}/{installation.hub.owner}; published: {known}",
-            concept=name,
-            next_step="see its next action with `conceptry plan`",
-        )
+        if concept is None:
+            known = ", ".join(sorted(concepts)) or "none"
+            raise UnknownConceptError(
+                f"has no published version at {installation.hub.endpoint}/{installation.hub.owner}; published: {known}",
+                concept=name,
+                next_step="see its next action with `conceptry plan`",
+            )
     if json:
         print_json(as_dict(concept))
     else:

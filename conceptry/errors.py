@@ -10,6 +10,7 @@
     ├── TransientError           a retry may succeed: network, 5xx, 429                (retryable)
     ├── HubError                 the Hub refused a request, or holds unexpected data
     │   └── PublishConflictError another process published at the same time            (retryable)
+    ├── UnknownConceptError      a user named a concept that was not found where it was looked for
     ├── StalePlanError           git or the Hub has changed since the plan was saved
     ├── UnexpectedError          an exception about one concept that is a bug, or damage that no check finds
     ├── MissingExtraError        a part of the project that this command needs is not installed
@@ -152,6 +153,13 @@ class PublishConflictError(HubError):
     """Another process published between the read and the write; a retry reads again and may find the version."""
 
     retryable = True
+
+
+class UnknownConceptError(ConceptryError):
+    """A concept that a user named was not found; `concept` is its name.
+
+    `local.current_setup` turns it into a suggestion if neither git nor the Hub has a concept of this name.
+    """
 
 
 class StalePlanError(ConceptryError):
