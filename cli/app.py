@@ -23,6 +23,7 @@ COMMANDS = {
         "Add a concept to this repository: concept.yaml, images, and their .dvc file.",
     ),
     "status": ("cli.status", "Show what is in flight, what waits and for what, and what needs you."),
+    "logs": ("cli.logs", "Print the last lines of a concept's training."),
     "doctor": (
         "cli.doctor",
         "Check the set-up, from git to the Prefect server; each finding with its fix.",

@@ -11,9 +11,11 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.sorting import LogSort
 from prefect.settings import get_current_settings
 from rich.console import Console
+from rich.text import Text
 
 from cli.options import Name, Root
 from conceptry.errors import ConceptryError
+from conceptry.isolation import printable
 from conceptry.version_ref import concept_name
 from flows.train_concept import schedule_training, train_in_process
 from local.console import out
@@ -73,7 +75,8 @@ def _print_log(client: SyncPrefectClient, run: FlowRun, console: Console) -> Flo
         while lines := client.read_logs(of_run, offset=shown, limit=100, sort=LogSort.TIMESTAMP_ASC):
             shown += len(lines)
             for line in lines:
-                console.print(f"[dim]{line.timestamp:%H:%M:%S}[/]", line.message, markup=True, soft_wrap=True)
+                said = Text(f"{line.timestamp:%H:%M:%S} ", style="dim") + Text(printable(line.message))
+                console.print(said, soft_wrap=True)
         if now.state is not None and now.state.is_final():
             return now
         time.sleep(_LOOK_EVERY)
