@@ -14,6 +14,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from gc import disable as disable_garbage_collection  # `gc` is the name of a command's module here
 
 _NARROWEST = 20
 """Columns of the narrowest terminal that is believed."""
@@ -25,6 +26,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     Args:
         argv: Arguments after the program's name; those of this process if left out.
     """
+    disable_garbage_collection()  # until the modules of the command are imported: `cli.app` enables it
+    # Its search for plug-ins reads the metadata of every installed package, which takes a tenth of a second.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     _print_any_text()
     logging.getLogger("conceptry").addHandler(_TracebacksToFile())
     logging.getLogger("conceptry").propagate = False

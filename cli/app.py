@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import gc
 from importlib import import_module
-from importlib.metadata import version
 from typing import Annotated, Any
 
 import typer
@@ -115,6 +115,8 @@ class LazyCommand(TyperCommand):
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
         """Parse the arguments with the imported command; the returned context runs it."""
         command = self.load()
+        gc.freeze()
+        gc.enable()
         try:
             return command.make_context(info_name, args, parent, **extra)
         except UsageError as error:
@@ -181,6 +183,8 @@ app = typer.Typer(
 
 def _print_version(wanted: bool) -> None:
     if wanted:
+        from importlib.metadata import version  # after the help, which needs none of it
+
         typer.echo(f"conceptry {version('conceptry')}")
         raise typer.Exit
 

@@ -24,7 +24,7 @@ from conceptry.fingerprint import content_keys
 from conceptry.flat import flat
 from conceptry.version_ref import VersionRef
 from conceptry.work_folder import WorkFolder
-from local.console import out
+from local.console import out, print_table
 from local.contact_sheet import Panel, Row, contact_sheet
 from local.current_setup import open_running
 from tasks.file_io import write_atomically
@@ -145,7 +145,7 @@ def print_difference(difference: Difference) -> None:
         for key, (old, new) in differing.items():
             rows.add_row(key, figure(old), figure(new))
         console.print()
-        console.print(rows)
+        print_table(console, rows)
     vectors = "of {} and {} vectors".format(*difference.vectors)
     cosines = ", ".join("not comparable" if math.isnan(cosine) else f"{cosine:.4f}" for cosine in difference.cosine)
     console.print(f"\ncosine of the vectors: {cosines or 'none'}  [dim]({vectors})[/]")

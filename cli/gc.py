@@ -23,7 +23,7 @@ from conceptry.version import LiveConcept, Version
 from conceptry.version_ref import concept_name
 from flows.reconcile import read_policy
 from flows.staging_branches import clean_staging
-from local.console import out
+from local.console import out, print_table
 from local.current_setup import open_running
 from local.prefect_settings import prefect_of
 from tasks import git, hub, training
@@ -207,7 +207,7 @@ def print_verdicts(verdicts: list[RetentionVerdict], *, apply: bool) -> None:
         why = one.kept or "not released, not among the newest, and its inputs were not in git recently"
         rows.add_row(f"{one.concept}@{one.version.name}", one.version.created[:10], what, why)
     console = out()
-    console.print(rows)
+    print_table(console, rows)
     count = sum(one.kept is None for one in verdicts)
     if not count:
         console.print("\nNo version may be deleted.")

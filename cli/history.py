@@ -11,7 +11,7 @@ from typing import Literal
 from rich.table import Table
 from rich.text import Text
 
-from cli.options import Json, Name, Root, print_json
+from cli.options import Full, Json, Name, Root, print_json
 from conceptry.changes import list_changes
 from conceptry.concept import ConceptSpec
 from conceptry.desired import ConceptSource, parse_sources
@@ -20,7 +20,7 @@ from conceptry.flat import flat
 from conceptry.installation import Installation
 from conceptry.version import LiveConcept
 from conceptry.version_ref import concept_name
-from local.console import out
+from local.console import out, print_table
 from local.current_setup import open_running
 from tasks import git, hub
 
@@ -39,7 +39,7 @@ class Event:
     ref: str
 
 
-def command(name: Name, root: Root = None, json: Json = False) -> None:
+def command(name: Name, root: Root = None, json: Json = False, full: Full = False) -> None:
     """List what happened to a concept: its commits in git, its versions and releases on the Hub."""
     with open_running(root) as installation:
         events = history(installation, concept_name(name))
@@ -52,7 +52,7 @@ def command(name: Name, root: Root = None, json: Json = False) -> None:
     if json:
         print_json([{**asdict(event), "when": event.when.isoformat()} for event in events])
     else:
-        print_events(events)
+        print_events(events, full=full)
 
 
 def history(installation: Installation, name: str) -> list[Event]:
@@ -76,7 +76,7 @@ def history(installation: Installation, name: str) -> list[Event]:
     return sorted(events, key=lambda event: event.when, reverse=True)
 
 
-def print_events(events: list[Event]) -> None:
+def print_events(events: list[Event], *, full: bool = False) -> None:
     """Print one row an event."""
     rows = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
     for title in ("when (UTC)", "what", "where", "by"):
@@ -84,8 +84,10 @@ def print_events(events: list[Event]) -> None:
     for event in events:
         where = "git" if event.kind == "commit" else "Hub"
         what = Text(event.what, style=_KINDS[event.kind])
-        rows.add_row(f"{event.when:%Y-%m-%d %H:%M:%S}", what, f"{where} {event.ref[:8]}", event.by)
-    out().print(rows)
+        rows.add_row(
+            f"{event.when:%Y-%m-%d %H:%M:%S}", what, f"{where} {event.ref if full else event.ref[:8]}", event.by
+        )
+    print_table(out(), rows)
 
 
 def _commits(found: list[git.Edit]) -> Iterator[Event]:

@@ -24,6 +24,9 @@ Root = Annotated[
 ]
 Name = Annotated[str, typer.Argument(help="The concept: the name of its folder under concepts/.", metavar="NAME")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of a table.")]
+Full = Annotated[bool, typer.Option("--full", help="Print hashes and commits whole; without it their first digits.")]
+SHORT = 12
+"""Digits of a hash that is printed short."""
 
 
 def known_base_model(name: str | None) -> str | None:
