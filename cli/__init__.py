@@ -16,6 +16,8 @@ import sys
 from collections.abc import Sequence
 from gc import disable as disable_garbage_collection  # `gc` is the name of a command's module here
 
+_COMPLETES = "_CONCEPTRY_COMPLETE"
+"""Variable by which the shell asks for completions."""
 _NARROWEST = 20
 """Columns of the narrowest terminal that is believed."""
 
@@ -44,6 +46,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:  # noqa: BLE001 - a user gets words, and the traceback of a bug a file
+        if _COMPLETES in os.environ:
+            sys.exit(1)  # the shell would show a message in the middle of the command line
         from cli.failures import as_message  # imported on failure only
 
         _print("error:", "bold red", as_message(error))

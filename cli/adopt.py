@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cli.options import Root
+from cli.options import Root, complete_name
 from conceptry.errors import ConceptryError, UnknownConceptError
 from conceptry.version_ref import concept_name
 from local.console import out
@@ -17,7 +17,10 @@ from tasks.locks import hold, run_id
 
 
 def command(
-    names: Annotated[list[str], typer.Argument(help="Concepts whose repos to take over.", metavar="NAME...")],
+    names: Annotated[
+        list[str],
+        typer.Argument(help="Concepts whose repos to take over.", metavar="NAME...", autocompletion=complete_name),
+    ],
     yes: Annotated[bool, typer.Option("--yes", help="Skip the confirmation.")] = False,
     root: Root = None,
 ) -> None:

@@ -177,6 +177,7 @@ app = typer.Typer(
     # Plain text: what typer imports for its panels takes twice as long as all else.
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
+    add_completion=True,
     context_settings={**_CONTEXT, "max_content_width": 120},
 )
 

@@ -33,10 +33,14 @@ def command(weights: Weights = None, json: Json = False, root: Root = None) -> N
         print_table(console, table(files))
         console.print(f"\nFolder: {folder}", markup=False, soft_wrap=True)
         if any(one.state == "not verified" for found in files.values() for one in found):
-            console.print("`conceptry base verify` checks what was not verified yet.", markup=False)
+            console.print("`conceptry base verify` checks what was not verified yet.", markup=False, soft_wrap=True)
         for name, found in files.items():
             if any(one.state == "missing" for one in found):
-                console.print(f"`conceptry base fetch --base-model {name}` downloads what is missing.", markup=False)
+                console.print(
+                    f"`conceptry base fetch --base-model {name}` downloads what is missing.",
+                    markup=False,
+                    soft_wrap=True,
+                )
     complete = [name for name, found in files.items() if all(one.state != "missing" for one in found)]
     raise typer.Exit(0 if len(complete) > 1 else 1)
 

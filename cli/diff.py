@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 from safetensors.numpy import load_file
 
-from cli.options import VERSION_HELP, Json, Root, print_json
+from cli.options import VERSION_HELP, Json, Root, complete_name, print_json
 from cli.show import figure, figures
 from conceptry.actions import Change
 from conceptry.changes import list_changes
@@ -33,8 +33,10 @@ from tasks.hub.card import BEFORE, EMBEDS, GRID
 
 
 def command(
-    old: Annotated[str, typer.Argument(help=VERSION_HELP, metavar="NAME@OLD")],
-    new: Annotated[str, typer.Argument(help="The version to compare it with.", metavar="NAME@NEW")],
+    old: Annotated[str, typer.Argument(help=VERSION_HELP, metavar="NAME@OLD", autocompletion=complete_name)],
+    new: Annotated[
+        str, typer.Argument(help="The version to compare it with.", metavar="NAME@NEW", autocompletion=complete_name)
+    ],
     picture: Annotated[
         Path | None, typer.Option("--picture", help="PNG to write with both grids side by side.", dir_okay=False)
     ] = None,

@@ -11,7 +11,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from cli.options import Json, Root, print_json
+from cli.options import Json, Root, complete_name, print_json
 from conceptry.concept import ConceptSpec
 from conceptry.desired import Desired, parse_sources
 from conceptry.errors import ConceptryError, UnknownConceptError
@@ -42,7 +42,8 @@ class RetentionVerdict:
 
 def command(
     names: Annotated[
-        list[str] | None, typer.Argument(help="Concepts to check; all if left out.", metavar="NAME...")
+        list[str] | None,
+        typer.Argument(help="Concepts to check; all if left out.", metavar="NAME...", autocompletion=complete_name),
     ] = None,
     apply: Annotated[bool, typer.Option("--apply", help="Delete them; without it nothing is changed.")] = False,
     last: Annotated[
@@ -214,4 +215,6 @@ def print_verdicts(verdicts: list[RetentionVerdict], *, apply: bool) -> None:
     elif apply:
         console.print(f"\n{count} versions deleted.")
     else:
-        console.print(f"\n{count} versions would be deleted. To delete them: [bold]conceptry gc --apply[/]")
+        console.print(
+            f"\n{count} versions would be deleted. To delete them: [bold]conceptry gc --apply[/]", soft_wrap=True
+        )

@@ -62,7 +62,7 @@ def print_output(found: TrainingOutput) -> None:
     for moment, text in found.log:
         console.print(Text(f"{moment:%H:%M:%S} ", style="dim") + Text(printable(text)), soft_wrap=True)
     if found.file is None:
-        err().print("The trainer's own output is on the machine that trained, if it has begun.")
+        err().print("The trainer's own output is on the machine that trained, if it has begun.", soft_wrap=True)
         return
     console.print(f"\n[bold]Trainer[/] [dim]({found.file})[/]", soft_wrap=True)
     for line in found.lines:

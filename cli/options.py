@@ -22,7 +22,21 @@ Root = Annotated[
         file_okay=False,
     ),
 ]
-Name = Annotated[str, typer.Argument(help="The concept: the name of its folder under concepts/.", metavar="NAME")]
+
+
+def complete_name(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Return the concepts, or after @ the versions, that complete what was typed; for the shell."""
+    from local.hub_names import candidates  # for completion only
+
+    return list(candidates(ctx.params.get("root"), incomplete))
+
+
+Name = Annotated[
+    str,
+    typer.Argument(
+        help="The concept: the name of its folder under concepts/.", metavar="NAME", autocompletion=complete_name
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of a table.")]
 Full = Annotated[bool, typer.Option("--full", help="Print hashes and commits whole; without it their first digits.")]
 SHORT = 12
@@ -43,9 +57,13 @@ def known_base_model(name: str | None) -> str | None:
 
 _CHOICE = " or ".join(BASE_MODELS)
 BASE_MODEL_HELP = f"{_CHOICE}."
-BaseModelOption = typer.Option("--base-model", help=BASE_MODEL_HELP, callback=known_base_model)
+BaseModelOption = typer.Option(
+    "--base-model", help=BASE_MODEL_HELP, callback=known_base_model, autocompletion=lambda: list(BASE_MODELS)
+)
 VERSION_HELP = "A version: my-cat@v2, my-cat@release, my-cat@latest; without @ the released one, else the newest."
-VersionArgument = Annotated[str, typer.Argument(help=VERSION_HELP, metavar="NAME[@VERSION]")]
+VersionArgument = Annotated[
+    str, typer.Argument(help=VERSION_HELP, metavar="NAME[@VERSION]", autocompletion=complete_name)
+]
 
 
 def print_json(data: Any) -> None:

@@ -17,7 +17,7 @@ import typer
 from pydantic import ValidationError
 from rich.markup import escape
 
-from cli.options import Json, Root, print_json
+from cli.options import Json, Root, complete_name, print_json
 from conceptry.concept import BaseModel, ConceptSpec
 from conceptry.desired import Desired, ImageRef, parse_sources
 from conceptry.errors import ConceptryError, UnknownConceptError
@@ -48,7 +48,10 @@ class Finding:
 
 def command(
     names: Annotated[
-        list[str] | None, typer.Argument(help="Concepts or versions (my-cat@v2); all if left out.", metavar="NAME...")
+        list[str] | None,
+        typer.Argument(
+            help="Concepts or versions (my-cat@v2); all if left out.", metavar="NAME...", autocompletion=complete_name
+        ),
     ] = None,
     root: Root = None,
     json: Json = False,

@@ -33,8 +33,9 @@ def print_table(console: Console, table: Table) -> None:
     titles = [column.header.plain if isinstance(column.header, Text) else str(column.header) for column in columns]
     width = max(map(len, titles[1:]))
     for first, *others in zip(*(column.cells for column in columns), strict=True):
-        console.print(first, style="bold", soft_wrap=True)
-        block = Table(box=None, pad_edge=False, padding=(0, 2, 0, 2), show_header=False)
+        if str(first):
+            console.print(first, style="bold", soft_wrap=True)
+        block = Table(box=None, padding=(0, 0, 0, 2), show_header=False)
         block.add_column(width=width, style="dim", no_wrap=True)
         block.add_column(overflow="fold")
         for title, value in zip(titles[1:], others, strict=True):

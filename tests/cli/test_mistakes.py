@@ -116,6 +116,28 @@ def test_another_program_at_the_hubs_address_is_said(said: Say, hub: str) -> Non
     assert "CONCEPTRY_HUB_ENDPOINT" in result.output or "has no published version" in result.output
 
 
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("show my", "my-cat my-dog"),
+        ("show my-cat@", "my-cat@v1 my-cat@release my-cat@latest"),
+        ("diff my-cat@v1 my-cat@l", "my-cat@latest"),
+        ("vers", "versions"),
+        ("history --js", "--json"),
+        ("base mirror there --base-model s", "sd-v1-4"),
+    ],
+)
+def test_the_shell_completes_commands_options_concepts_and_versions(said: Say, words: str, expected: str) -> None:
+    typed = ["conceptry", *words.split()]
+    shell = {"COMP_WORDS": "\n".join(typed), "COMP_CWORD": str(len(typed) - 1), "_CONCEPTRY_COMPLETE": "complete_bash"}
+    assert said(**shell).output.split() == expected.split()
+
+
+def test_completion_says_nothing_of_a_hub_that_is_away(said: Say) -> None:
+    shell = {"COMP_WORDS": "conceptry\nshow\nmy-c", "COMP_CWORD": "2", "_CONCEPTRY_COMPLETE": "complete_bash"}
+    assert said(hub="away", **shell).output == "my-cat\n"
+
+
 def test_a_folder_that_was_deleted_under_the_shell_is_said(template: Template, place: Path) -> None:
     example = Example("1", ["lint"], "folder is gone", "good", "none", {})
     assert "the current folder no longer exists" in carry_out(example, template, place).output
