@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from cli.options import Root
-from conceptry.errors import ConceptryError
+from cli.options import Root, complete_name
+from conceptry.errors import ConceptryError, UnknownConceptError
+from conceptry.version_ref import concept_name
 from local.console import out
 from local.current_setup import open_running
 from tasks import hub
@@ -16,7 +17,10 @@ from tasks.locks import hold, run_id
 
 
 def command(
-    names: Annotated[list[str], typer.Argument(help="Concepts whose repos to take over.", metavar="NAME...")],
+    names: Annotated[
+        list[str],
+        typer.Argument(help="Concepts whose repos to take over.", metavar="NAME...", autocompletion=complete_name),
+    ],
     yes: Annotated[bool, typer.Option("--yes", help="Skip the confirmation.")] = False,
     root: Root = None,
 ) -> None:
@@ -28,9 +32,9 @@ def command(
     with open_running(root) as installation:
         session = hub.HubSession(installation.hub)
         for name in names:
-            holders = hub.holders(session, name)
+            holders = hub.holders(session, concept_name(name))
             if not holders:
-                raise ConceptryError(
+                raise UnknownConceptError(
                     "nobody else holds this name", concept=name, next_step="`conceptry plan` says what would be done"
                 )
             for words in holders:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import gc
 from importlib import import_module
-from importlib.metadata import version
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 from cli.requirements import check_installed
+from conceptry.isolation import printable_name
+from conceptry.suggestion import did_you_mean
+
+UsageError: Any = typer.BadParameter.__mro__[1]
+"""Class of all mistakes in a command line; typer exports only this subclass of it."""
 
 COMMANDS = {
     "init": ("cli.init", "Prepare a folder for concepts: git, DVC with a remote, and the schema for editors."),
@@ -18,6 +23,7 @@ COMMANDS = {
         "Add a concept to this repository: concept.yaml, images, and their .dvc file.",
     ),
     "status": ("cli.status", "Show what is in flight, what waits and for what, and what needs you."),
+    "logs": ("cli.logs", "Print the last lines of a concept's training."),
     "doctor": (
         "cli.doctor",
         "Check the set-up, from git to the Prefect server; each finding with its fix.",
@@ -108,15 +114,44 @@ class LazyCommand(TyperCommand):
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
         """Parse the arguments with the imported command; the returned context runs it."""
-        return self.load().make_context(info_name, args, parent, **extra)
+        command = self.load()
+        gc.freeze()
+        gc.enable()
+        try:
+            return command.make_context(info_name, args, parent, **extra)
+        except UsageError as error:
+            if (wrong := getattr(error, "option_name", None)) and hasattr(error, "possibilities"):
+                options = [
+                    name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)
+                ]
+                error.message, error.possibilities = _no_such("option", wrong, options), None
+            raise
 
 
-def _group(name: str, text: str, commands: dict[str, tuple[str, str]]) -> TyperGroup:
+class SuggestingGroup(TyperGroup):
+    """Group that suggests a command for a mistyped one."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Return name, command and arguments; fail for a command that does not exist."""
+        name = args[0] if args else ""
+        if name and not name.startswith("-") and not ctx.resilient_parsing and self.get_command(ctx, name) is None:
+            ctx.fail(_no_such("command", name, self.list_commands(ctx)))
+        return super().resolve_command(ctx, args)
+
+
+def _no_such(kind: str, wrong: str, known: list[str]) -> str:
+    question = did_you_mean(wrong, known)
+    return f"there is no {kind} {printable_name(wrong)}" + (f"; {question}" if question else "")
+
+
+def _group(name: str, text: str, commands: dict[str, tuple[str, str]]) -> SuggestingGroup:
     lazy: dict[str, Any] = {one: LazyCommand(one, *about, group=name) for one, about in commands.items()}
-    return TyperGroup(name=name, help=text, commands=lazy, no_args_is_help=True, context_settings=_CONTEXT)
+    return SuggestingGroup(
+        name=name, help=text, short_help=text, commands=lazy, no_args_is_help=True, context_settings=_CONTEXT
+    )
 
 
-class Commands(TyperGroup):
+class Commands(SuggestingGroup):
     """Group of all commands, in the order of the help."""
 
     def list_commands(self, ctx: Any) -> list[str]:
@@ -142,12 +177,15 @@ app = typer.Typer(
     # Plain text: what typer imports for its panels takes twice as long as all else.
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
+    add_completion=True,
     context_settings={**_CONTEXT, "max_content_width": 120},
 )
 
 
 def _print_version(wanted: bool) -> None:
     if wanted:
+        from importlib.metadata import version  # after the help, which needs none of it
+
         typer.echo(f"conceptry {version('conceptry')}")
         raise typer.Exit
 

@@ -11,7 +11,6 @@ from cli.options import Root
 from conceptry.actions import Plan
 from conceptry.errors import ConceptryError
 from conceptry.plan_text import summary
-from flows.apply_plan import apply
 from local.console import out
 from local.current_setup import open_running
 from local.prefect_settings import prefect_of
@@ -25,6 +24,8 @@ def command(
     text = file.read_text(encoding="utf-8")
     agreed = Plan.from_json(text)
     with open_running(root), prefect_of(root):
+        from flows.apply_plan import apply  # imports Prefect, which takes longer than to find servers that are away
+
         done = apply(text, return_state=True)
     if not done.is_completed():
         raise ConceptryError(str(done.message))

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from cli.options import BASE_MODEL_HELP
+from cli.options import BaseModelOption
 from conceptry.settings import BaseWeightsSettings
 from local.current_setup import folder_in_use
 from local.setup_folder import Folder
@@ -22,7 +22,7 @@ Weights = Annotated[
         file_okay=False,
     ),
 ]
-BaseModel = Annotated[str, typer.Option("--base-model", help=BASE_MODEL_HELP)]
+BaseModel = Annotated[str, BaseModelOption]
 
 
 def weights_folder(given: Path | None, root: Path | None) -> Path:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from typing import Any
 
 import typer
 from rich.table import Table
@@ -11,7 +13,7 @@ from rich.text import Text
 from cli.base_folder import Weights, weights_folder
 from cli.options import Json, Root, print_json
 from conceptry.concept import BASE_MODELS
-from local.console import out
+from local.console import out, print_table
 from tasks.weights_files import WeightsFile, list_files
 
 _STYLES = {"verified": "green", "not verified": "yellow", "wrong": "bold red", "missing": "red"}
@@ -25,26 +27,30 @@ def command(weights: Weights = None, json: Json = False, root: Root = None) -> N
     folder = weights_folder(weights, root)
     files: dict[str, tuple[WeightsFile, ...]] = {str(name): list_files(name, folder) for name in BASE_MODELS}
     if json:
-        print_json(
-            {
-                "folder": str(folder),
-                "base_models": {
-                    name: [{**asdict(one), "path": str(one.path) if one.path else None} for one in found]
-                    for name, found in files.items()
-                },
-            }
-        )
+        print_json({"folder": str(folder), "base_models": as_dict(files)})
     else:
         console = out()
-        console.print(table(files))
+        print_table(console, table(files))
         console.print(f"\nFolder: {folder}", markup=False, soft_wrap=True)
         if any(one.state == "not verified" for found in files.values() for one in found):
-            console.print("`conceptry base verify` checks what was not verified yet.", markup=False)
+            console.print("`conceptry base verify` checks what was not verified yet.", markup=False, soft_wrap=True)
         for name, found in files.items():
             if any(one.state == "missing" for one in found):
-                console.print(f"`conceptry base fetch --base-model {name}` downloads what is missing.", markup=False)
+                console.print(
+                    f"`conceptry base fetch --base-model {name}` downloads what is missing.",
+                    markup=False,
+                    soft_wrap=True,
+                )
     complete = [name for name, found in files.items() if all(one.state != "missing" for one in found)]
     raise typer.Exit(0 if len(complete) > 1 else 1)
+
+
+def as_dict(files: Mapping[str, Sequence[WeightsFile]]) -> dict[str, Any]:
+    """Return the JSON of the files of each base model."""
+    return {
+        name: [{**asdict(one), "path": str(one.path) if one.path else None} for one in found]
+        for name, found in files.items()
+    }
 
 
 def table(files: dict[str, tuple[WeightsFile, ...]]) -> Table:

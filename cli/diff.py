@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 from safetensors.numpy import load_file
 
-from cli.options import VERSION_HELP, Json, Root, print_json
+from cli.options import VERSION_HELP, Json, Root, complete_name, print_json
 from cli.show import figure, figures
 from conceptry.actions import Change
 from conceptry.changes import list_changes
@@ -24,7 +24,7 @@ from conceptry.fingerprint import content_keys
 from conceptry.flat import flat
 from conceptry.version_ref import VersionRef
 from conceptry.work_folder import WorkFolder
-from local.console import out
+from local.console import out, print_table
 from local.contact_sheet import Panel, Row, contact_sheet
 from local.current_setup import open_running
 from tasks.file_io import write_atomically
@@ -33,8 +33,10 @@ from tasks.hub.card import BEFORE, EMBEDS, GRID
 
 
 def command(
-    old: Annotated[str, typer.Argument(help=VERSION_HELP, metavar="NAME@OLD")],
-    new: Annotated[str, typer.Argument(help="The version to compare it with.", metavar="NAME@NEW")],
+    old: Annotated[str, typer.Argument(help=VERSION_HELP, metavar="NAME@OLD", autocompletion=complete_name)],
+    new: Annotated[
+        str, typer.Argument(help="The version to compare it with.", metavar="NAME@NEW", autocompletion=complete_name)
+    ],
     picture: Annotated[
         Path | None, typer.Option("--picture", help="PNG to write with both grids side by side.", dir_okay=False)
     ] = None,
@@ -145,7 +147,7 @@ def print_difference(difference: Difference) -> None:
         for key, (old, new) in differing.items():
             rows.add_row(key, figure(old), figure(new))
         console.print()
-        console.print(rows)
+        print_table(console, rows)
     vectors = "of {} and {} vectors".format(*difference.vectors)
     cosines = ", ".join("not comparable" if math.isnan(cosine) else f"{cosine:.4f}" for cosine in difference.cosine)
     console.print(f"\ncosine of the vectors: {cosines or 'none'}  [dim]({vectors})[/]")

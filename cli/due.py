@@ -15,6 +15,7 @@ from conceptry.errors import ConceptryError
 from conceptry.forecast import Forecast, Simulation
 from conceptry.plan_text import cost
 from flows.reconcile import Comparison
+from local.console import print_table
 
 FARTHEST = 731
 """Maximum of days ahead."""
@@ -63,7 +64,7 @@ def show(found: Forecast, terminal: Console) -> None:
     for action in found.waiting:
         words = f"{action.deferral}: {action.deferred}"
         table.add_row(Text("later", style="yellow"), *_cells(action, words))
-    terminal.print(table)
+    print_table(terminal, table)
     terminal.print()
     total, later = _total(found), len(found.waiting)
     price = f", {total.usd:,.2f} USD" if total.usd else ""

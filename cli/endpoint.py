@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cli.options import Root
+from cli.options import Root, complete_name
 from conceptry.version_ref import VersionRef
 from local.serve_endpoint import serve, serve_folder
 from local.version_folder import is_version_folder
@@ -17,7 +17,8 @@ def command(
     concept: Annotated[
         str,
         typer.Argument(
-            help="A concept or a version: my-cat, my-cat@v2, my-cat@latest; or a folder that `conceptry pull` wrote."
+            help="A concept or a version: my-cat, my-cat@v2, my-cat@latest; or a folder that `conceptry pull` wrote.",
+            autocompletion=complete_name,
         ),
     ],
     root: Root = None,

@@ -11,18 +11,19 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from cli.options import Json, Root, print_json
+from cli.options import Json, Root, complete_name, print_json
 from conceptry.concept import ConceptSpec
 from conceptry.desired import Desired, parse_sources
-from conceptry.errors import ConceptryError
+from conceptry.errors import ConceptryError, UnknownConceptError
 from conceptry.installation import Installation
 from conceptry.planner import choose_release
 from conceptry.policy import Keep
 from conceptry.retention import PastDesired, reasons_to_keep
 from conceptry.version import LiveConcept, Version
+from conceptry.version_ref import concept_name
 from flows.reconcile import read_policy
 from flows.staging_branches import clean_staging
-from local.console import out
+from local.console import out, print_table
 from local.current_setup import open_running
 from local.prefect_settings import prefect_of
 from tasks import git, hub, training
@@ -41,12 +42,16 @@ class RetentionVerdict:
 
 def command(
     names: Annotated[
-        list[str] | None, typer.Argument(help="Concepts to check; all if left out.", metavar="NAME...")
+        list[str] | None,
+        typer.Argument(help="Concepts to check; all if left out.", metavar="NAME...", autocompletion=complete_name),
     ] = None,
     apply: Annotated[bool, typer.Option("--apply", help="Delete them; without it nothing is changed.")] = False,
-    last: Annotated[int | None, typer.Option("--last", help="Keep so many of the newest versions.", min=1)] = None,
+    last: Annotated[
+        int | None, typer.Option("--last", help="Keep so many of the newest versions.", min=1, max=1000)
+    ] = None,
     days: Annotated[
-        int | None, typer.Option("--days", help="Keep versions whose inputs were in git within so many days.", min=0)
+        int | None,
+        typer.Option("--days", help="Keep versions whose inputs were in git within so many days.", min=0, max=36500),
     ] = None,
     root: Root = None,
     json: Json = False,
@@ -62,7 +67,7 @@ def command(
         default = Keep()
         keep = Keep(last=default.last if last is None else last, days=default.days if days is None else days)
     with open_running(root) as installation, prefect_of(root):
-        verdicts = judge(installation, names or [], keep)
+        verdicts = judge(installation, [concept_name(name) for name in names or ()], keep)
         deleted = delete_versions(installation, verdicts, keep) if apply else 0
         concepts = names or {one.concept for one in verdicts} | read_desired(installation).concepts.keys()
         staging = clean_staging(installation, concepts, delete=apply)
@@ -109,9 +114,9 @@ def judge(installation: Installation, names: Collection[str] = (), keep: Keep | 
     live = hub.list_live(session, tuple(desired.concepts))
     unknown = sorted(set(names) - live.concepts.keys())
     if unknown:
-        raise ConceptryError(
+        raise UnknownConceptError(
             "has no published version",
-            concept=", ".join(unknown),
+            concept=unknown[0],
             next_step="check the name: `conceptry plan` lists all concepts",
         )
     # What an older release made may be of another installation, if git does not have the concept.
@@ -203,11 +208,13 @@ def print_verdicts(verdicts: list[RetentionVerdict], *, apply: bool) -> None:
         why = one.kept or "not released, not among the newest, and its inputs were not in git recently"
         rows.add_row(f"{one.concept}@{one.version.name}", one.version.created[:10], what, why)
     console = out()
-    console.print(rows)
+    print_table(console, rows)
     count = sum(one.kept is None for one in verdicts)
     if not count:
         console.print("\nNo version may be deleted.")
     elif apply:
         console.print(f"\n{count} versions deleted.")
     else:
-        console.print(f"\n{count} versions would be deleted. To delete them: [bold]conceptry gc --apply[/]")
+        console.print(
+            f"\n{count} versions would be deleted. To delete them: [bold]conceptry gc --apply[/]", soft_wrap=True
+        )

@@ -5,20 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from itertools import zip_longest
 from typing import Literal
 
 from rich.table import Table
 from rich.text import Text
 
-from cli.options import Json, Name, Root, print_json
+from cli.options import Full, Json, Name, Root, print_json
 from conceptry.changes import list_changes
 from conceptry.concept import ConceptSpec
 from conceptry.desired import ConceptSource, parse_sources
-from conceptry.errors import ConceptryError
+from conceptry.errors import UnknownConceptError
 from conceptry.flat import flat
 from conceptry.installation import Installation
 from conceptry.version import LiveConcept
-from local.console import out
+from conceptry.version_ref import concept_name
+from local.console import out, print_table
 from local.current_setup import open_running
 from tasks import git, hub
 
@@ -37,20 +39,20 @@ class Event:
     ref: str
 
 
-def command(name: Name, root: Root = None, json: Json = False) -> None:
+def command(name: Name, root: Root = None, json: Json = False, full: Full = False) -> None:
     """List what happened to a concept: its commits in git, its versions and releases on the Hub."""
     with open_running(root) as installation:
-        events = history(installation, name)
-    if not events:
-        raise ConceptryError(
-            "is neither in git nor on the Hub",
-            concept=name,
-            next_step="check the name: `conceptry plan` lists all concepts",
-        )
+        events = history(installation, concept_name(name))
+        if not events:
+            raise UnknownConceptError(
+                "is neither in git nor on the Hub",
+                concept=name,
+                next_step="check the name: `conceptry plan` lists all concepts",
+            )
     if json:
         print_json([{**asdict(event), "when": event.when.isoformat()} for event in events])
     else:
-        print_events(events)
+        print_events(events, full=full)
 
 
 def history(installation: Installation, name: str) -> list[Event]:
@@ -74,7 +76,7 @@ def history(installation: Installation, name: str) -> list[Event]:
     return sorted(events, key=lambda event: event.when, reverse=True)
 
 
-def print_events(events: list[Event]) -> None:
+def print_events(events: list[Event], *, full: bool = False) -> None:
     """Print one row an event."""
     rows = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
     for title in ("when (UTC)", "what", "where", "by"):
@@ -82,12 +84,14 @@ def print_events(events: list[Event]) -> None:
     for event in events:
         where = "git" if event.kind == "commit" else "Hub"
         what = Text(event.what, style=_KINDS[event.kind])
-        rows.add_row(f"{event.when:%Y-%m-%d %H:%M:%S}", what, f"{where} {event.ref[:8]}", event.by)
-    out().print(rows)
+        rows.add_row(
+            f"{event.when:%Y-%m-%d %H:%M:%S}", what, f"{where} {event.ref if full else event.ref[:8]}", event.by
+        )
+    print_table(out(), rows)
 
 
 def _commits(found: list[git.Edit]) -> Iterator[Event]:
-    for edit, before in zip(found, [*found[1:], None], strict=True):
+    for edit, before in zip_longest(found, found[1:]):
         what = _changes(before.source if before else None, edit.source)
         yield Event(edit.when, "commit", f"{edit.summary} ({what})" if what else edit.summary, edit.author, edit.commit)
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from cli.embeds_import import Imported, Wanted, import_embeds, token_of
 from cli.library_import import find_concepts, import_library
 from cli.new import Added, commands, print_commands
-from cli.options import Root
+from cli.options import Root, known_base_model
 from conceptry.installation import Installation
 from local.console import out
 from local.current_setup import open_running
@@ -43,7 +43,10 @@ def command(
         str | None, typer.Option("--init", help="A known word from which a later training would start.")
     ] = None,
     base_model: Annotated[
-        str | None, typer.Option("--base-model", help="tiny or sd-v1-4; default: by the vectors' width.")
+        str | None,
+        typer.Option(
+            "--base-model", help="tiny or sd-v1-4; default: by the vectors' width.", callback=known_base_model
+        ),
     ] = None,
     images: Annotated[
         Path | None, typer.Option("--images", help="Folder with its images, if any.", file_okay=False)

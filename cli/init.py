@@ -12,9 +12,7 @@ from rich.console import Console
 from rich.prompt import Prompt
 
 from cli.new import ask_base_model
-from cli.options import BASE_MODEL_HELP
-from conceptry.concept import BASE_MODELS
-from conceptry.errors import SettingsError
+from cli.options import BaseModelOption
 from local.setup_folder import LOCAL_OWNER
 from tasks.git.checkout import BASE_MODEL, setting_of
 from tasks.git.new_repository import WRITTEN, NewRepository, Prepared, check_folder, default_remote, prepare
@@ -35,7 +33,7 @@ def command(
             "--hub-owner", help="User or organization on the Hugging Face Hub. Default: the local Hub of `up`."
         ),
     ] = None,
-    base_model: Annotated[str | None, typer.Option("--base-model", help=BASE_MODEL_HELP)] = None,
+    base_model: Annotated[str | None, BaseModelOption] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing: take the defaults.")] = False,
 ) -> None:
     """Prepare a folder for concepts: git, DVC with a default remote, .gitignore, and the schema for editors.
@@ -46,8 +44,6 @@ def command(
     top = folder.expanduser().resolve()
     check_folder(top)
     asks = not yes and sys.stdin.isatty()
-    if base_model is not None and base_model not in BASE_MODELS:
-        raise SettingsError(f"there is no base model {base_model}", next_step=f"choose {' or '.join(BASE_MODELS)}")
     if asks and remote is None and not (top / ".dvc").is_dir():
         remote = Prompt.ask("DVC remote, where the images are stored", default=default_remote(top))
     if asks and hub_owner is None:

@@ -18,7 +18,7 @@ from rich.text import Text
 
 from cli import image_checks
 from cli.checkout_files import Checkout, read_checkout
-from cli.options import Root, print_json
+from cli.options import Json, Root, print_json
 from conceptry.concept import spec_path
 from conceptry.desired import DesiredConcept, images_path
 from conceptry.errors import ConceptryError, SpecError
@@ -28,6 +28,7 @@ from conceptry.installation import Installation
 from conceptry.isolation import isolate
 from conceptry.policy import PATH as POLICY
 from conceptry.policy import load_policy
+from conceptry.suggestion import did_you_mean
 from conceptry.version import Live
 from local.console import out
 from local.current_setup import installation_if_any
@@ -64,16 +65,17 @@ def command(
     ] = True,
     strict: Annotated[bool, typer.Option("--strict", help="Warnings count as errors.")] = False,
     form: Annotated[
-        Format, typer.Option("--format", help="Output format of the findings.", case_sensitive=False)
+        Format, typer.Option("--format", help="Output format of the findings; json is --json.", case_sensitive=False)
     ] = Format.TEXT,
     root: Root = None,
+    json: Json = False,
 ) -> None:
     """Check all concepts of this checkout: mistakes in files, tokens, initializers, releases, images, missing data.
 
     Exit code: 0 no error, 1 there are errors to correct.
     """
     findings = lint(find_top(Path.cwd()), installation_if_any(root), remote=remote)
-    PRINTERS[form](findings)
+    PRINTERS[Format.JSON if json else form](findings)
     wrong = {"error", "warning"} if strict else {"error"}
     raise typer.Exit(1 if any(finding.level in wrong for finding in findings) else 0)
 
@@ -126,9 +128,9 @@ def _policy(checkout: Checkout) -> Iterator[Finding]:
             yield Finding("error", POLICY, problem.line, f"{problem.field}: {problem.message}".removeprefix(": "))
         return
     if policy.canary is not None and policy.canary not in checkout.concepts:
-        yield Finding(
-            "warning", POLICY, None, f"canary: there is no concept {policy.canary}; the first one is the canary"
-        )
+        question = did_you_mean(policy.canary, checkout.concepts)
+        words = f"canary: there is no concept {policy.canary}; {question or 'the first one is the canary'}"
+        yield Finding("warning", POLICY, None, words)
 
 
 def _initializers(checkout: Checkout, base_dir: Path | None) -> Iterator[Finding]:

@@ -18,7 +18,7 @@ from rich.syntax import Syntax
 from rich.text import Text
 
 from cli import image_checks
-from cli.options import Root
+from cli.options import Root, known_base_model
 from conceptry.concept import BASE_MODELS, ConceptSpec, check_name, load_spec, spec_path
 from conceptry.errors import ConceptryError, SpecError
 from conceptry.image_folder import is_junk, pair_captions
@@ -95,6 +95,7 @@ def command(
         typer.Option(
             "--base-model",
             help="The base model: tiny or sd-v1-4. Without it that of `conceptry init`; else asked for on a terminal.",
+            callback=known_base_model,
         ),
     ] = None,
     mask: Annotated[

@@ -9,6 +9,10 @@ from typing import Annotated, Any
 
 import typer
 
+from conceptry.concept import BASE_MODELS
+from conceptry.isolation import printable_name
+from conceptry.suggestion import did_you_mean
+
 Root = Annotated[
     Path | None,
     typer.Option(
@@ -18,11 +22,48 @@ Root = Annotated[
         file_okay=False,
     ),
 ]
-Name = Annotated[str, typer.Argument(help="The concept: the name of its folder under concepts/.", metavar="NAME")]
+
+
+def complete_name(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Return the concepts, or after @ the versions, that complete what was typed; for the shell."""
+    from local.hub_names import candidates  # for completion only
+
+    return list(candidates(ctx.params.get("root"), incomplete))
+
+
+Name = Annotated[
+    str,
+    typer.Argument(
+        help="The concept: the name of its folder under concepts/.", metavar="NAME", autocompletion=complete_name
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of a table.")]
-BASE_MODEL_HELP = "tiny or sd-v1-4."
+Full = Annotated[bool, typer.Option("--full", help="Print hashes and commits whole; without it their first digits.")]
+SHORT = 12
+"""Digits of a hash that is printed short."""
+
+
+def known_base_model(name: str | None) -> str | None:
+    """Return the name of a base model as it was typed.
+
+    Raises:
+        typer.BadParameter: there is none of this name.
+    """
+    if name is None or name in BASE_MODELS:
+        return name
+    question = did_you_mean(name, BASE_MODELS)
+    raise typer.BadParameter(f"there is no base model {printable_name(name)}; {question or 'choose ' + _CHOICE}")
+
+
+_CHOICE = " or ".join(BASE_MODELS)
+BASE_MODEL_HELP = f"{_CHOICE}."
+BaseModelOption = typer.Option(
+    "--base-model", help=BASE_MODEL_HELP, callback=known_base_model, autocompletion=lambda: list(BASE_MODELS)
+)
 VERSION_HELP = "A version: my-cat@v2, my-cat@release, my-cat@latest; without @ the released one, else the newest."
-VersionArgument = Annotated[str, typer.Argument(help=VERSION_HELP, metavar="NAME[@VERSION]")]
+VersionArgument = Annotated[
+    str, typer.Argument(help=VERSION_HELP, metavar="NAME[@VERSION]", autocompletion=complete_name)
+]
 
 
 def print_json(data: Any) -> None:

@@ -151,7 +151,7 @@ def print_plan(plan: Plan, terminal: Console, repo: str) -> None:
     for one in in_order(plan):
         for index, action in enumerate(one.listed):
             table.add_row(*_row(one, action, costly=costly, first=index == 0))
-    terminal.print(table)
+    console.print_table(terminal, table)
     terminal.print()
     terminal.print(summary(plan), f"[dim]({repo} at {plan.revision[:8]})[/]", soft_wrap=True)
 

@@ -13,12 +13,12 @@ from cli.options import Name, Root
 from cli.plan import print_plan
 from conceptry.actions import Plan
 from conceptry.concept import spec_path
-from conceptry.errors import ConceptryError, SettingsError
+from conceptry.errors import ConceptryError, SettingsError, UnknownConceptError
 from conceptry.installation import Installation
 from conceptry.plan import plan_concept
 from conceptry.spec_edit import with_release
 from conceptry.version import LiveConcept, Version
-from conceptry.version_ref import VersionRef
+from conceptry.version_ref import VersionRef, concept_name
 from flows.reconcile import Comparison, current_comparison
 from local.console import out
 from local.current_setup import open_running
@@ -72,6 +72,7 @@ def command(
     """
     top = find_top(Path.cwd())
     with open_running(root) as installation, prefect_of(root):
+        concept_name(name)
         compared = current_comparison(installation)
         check_clone(top, installation, name, compared.plan.revision, pr=pr)
         wanted = rollback(compared, installation, name, version)
@@ -102,12 +103,13 @@ def rollback(compared: Comparison, installation: Installation, name: str, versio
         version: `vN`; None for the newest passed version before the served one.
 
     Raises:
-        ConceptryError: the concept is not in git, concept.yaml has mistakes, or there is no such version.
+        UnknownConceptError: the concept is not in git.
+        ConceptryError: concept.yaml has mistakes, or there is no such version.
     """
     desired, path = compared.desired.concepts.get(name), spec_path(name)
     text = git.read_file(installation.mirror, compared.plan.revision, path)
     if desired is None or text is None:
-        raise ConceptryError("is not in git", concept=name, next_step="`conceptry plan` lists all concepts")
+        raise UnknownConceptError("is not in git", concept=name, next_step="`conceptry plan` lists all concepts")
     live = compared.live.concepts.get(name) or LiveConcept(name, (), None)
     chosen = VersionRef(name, version).choose(live) if version else before_the_served(live)
     changed = with_release(text.decode("utf-8"), chosen.name, path)

@@ -10,15 +10,15 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from cli.options import Json, Root, VersionArgument, print_json
+from cli.options import SHORT, Full, Json, Root, VersionArgument, print_json
 from conceptry.flat import flat
 from conceptry.version_ref import VersionRef
-from local.console import out
+from local.console import out, print_table
 from local.current_setup import open_running
 from tasks.hub import FoundVersion, HubSession, find_by_ref
 
 
-def command(version: VersionArgument, root: Root = None, json: Json = False) -> None:
+def command(version: VersionArgument, root: Root = None, json: Json = False, full: Full = False) -> None:
     """Show one version: gate, lineage, metrics, concept.yaml, images and files."""
     with open_running(root) as installation:
         found = find_by_ref(HubSession(installation.hub), VersionRef.parse(version))
@@ -27,14 +27,14 @@ def command(version: VersionArgument, root: Root = None, json: Json = False) -> 
         about = {"version": found.version.name, "released": found.released, "revision": found.version.commit}
         print_json({**manifest, **about})
     else:
-        print_version(found)
+        print_version(found, full=full)
 
 
 VERDICTS = {"passed": "green", "rejected": "red", "undecided": "yellow"}
 """Colour of each verdict of the gate."""
 
 
-def print_version(found: FoundVersion) -> None:
+def print_version(found: FoundVersion, *, full: bool = False) -> None:
     """Print gate, lineage, metrics, concept.yaml, images and files."""
     manifest, console = found.manifest, out()
     gate = f"[{VERDICTS[manifest.gate]}]{manifest.gate}[/]"
@@ -44,13 +44,14 @@ def print_version(found: FoundVersion) -> None:
         console.print(Text(f"  {code}: {reason}" if code else f"  {reason}"), soft_wrap=True)
     if manifest.judged:
         console.print(Text(f"  judged by {manifest.judged}"))
+    short = slice(None if full else SHORT)
     lineage = {
         "made": manifest.created,
-        "git commit": manifest.commit,
-        "Hub revision": found.version.commit,
-        "fingerprint": manifest.fingerprint,
-        "images in DVC": manifest.dvc_md5,
-        "base model": f"{manifest.base_model}, weights {manifest.base_digest[:12]}, recipe {manifest.recipe}",
+        "git commit": manifest.commit[short],
+        "Hub revision": found.version.commit[short],
+        "fingerprint": manifest.fingerprint[short],
+        "images in DVC": manifest.dvc_md5[short],
+        "base model": f"{manifest.base_model}, weights {manifest.base_digest[short]}, recipe {manifest.recipe}",
         "Prefect run": manifest.prefect_run,
         "retrained for": manifest.retrain,
         "imported from": (manifest.imported or {}).get("source"),
@@ -59,8 +60,8 @@ def print_version(found: FoundVersion) -> None:
     _section("lineage", {key: value for key, value in lineage.items() if value})
     _section("metrics", figures(flat(manifest.metrics)))
     _section("concept.yaml", flat(manifest.spec))
-    _section("images", manifest.images)
-    _section("files", {path: sha256[:16] for path, sha256 in manifest.files.items()})
+    _section("images", {path: md5[short] for path, md5 in manifest.images.items()})
+    _section("files", {path: sha256[short] for path, sha256 in manifest.files.items()})
 
 
 def figures(metrics: Mapping[str, Any]) -> dict[str, Any]:
@@ -76,7 +77,7 @@ def _section(title: str, values: Mapping[str, Any]) -> None:
         rows.add_row(Text(key), Text(figure(value)))
     console = out()
     console.print(f"\n[bold]{title}[/]")
-    console.print(rows)
+    print_table(console, rows)
 
 
 def figure(value: Any) -> str:

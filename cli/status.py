@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
-from prefect.client.schemas.objects import FlowRun
-from prefect.settings import get_current_settings
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -18,10 +16,14 @@ from conceptry.actions import Action
 from conceptry.installation import Installation
 from conceptry.plan_text import count, why
 from conceptry.policy import Budget
-from flows.overview import Overview, overview
 from local import console
 from local.current_setup import open_running
 from local.prefect_settings import prefect_of
+
+if TYPE_CHECKING:
+    from prefect.client.schemas.objects import FlowRun
+
+    from flows.overview import Overview
 
 SHOWN = 8
 """Maximum of rows in a section."""
@@ -33,6 +35,11 @@ def command(root: Root = None, json: Json = False) -> None:
     Exit code: 0, or 1 if the Prefect server does not respond or refuses.
     """
     with open_running(root) as installation, prefect_of(root):
+        # Imported here: Prefect takes longer than to find that the servers are away.
+        from prefect.settings import get_current_settings
+
+        from flows.overview import overview
+
         found, ui = overview(installation), get_current_settings().ui_url
         if json:
             print_json(as_dict(found))
@@ -95,7 +102,7 @@ def _section(title: str, rows: Iterable[tuple[str, str]], terminal: Console) -> 
     for name, words in listed[:SHOWN]:
         table.add_row(Text(name), Text(words))
     terminal.print(f"\n[bold]{title}[/]")
-    terminal.print(table)
+    console.print_table(terminal, table)
     if len(listed) > SHOWN:
         terminal.print(f"  and {len(listed) - SHOWN} more: `conceptry plan`")
 

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
-from prefect.client.schemas.objects import FlowRun
-from prefect.client.schemas.sorting import LogSort
-from prefect.settings import get_current_settings
 from rich.console import Console
+from rich.text import Text
 
 from cli.options import Name, Root
 from conceptry.errors import ConceptryError
-from flows.train_concept import schedule_training, train_in_process
+from conceptry.isolation import printable
+from conceptry.version_ref import concept_name
 from local.console import out
 from local.current_setup import open_running
 from local.prefect_settings import prefect_of
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
+    from prefect.client.schemas.objects import FlowRun
 
 _LOOK_EVERY = 1.0
 
@@ -33,7 +34,12 @@ def command(
     """
     console = out()
     with open_running(root) as installation, prefect_of(root):
-        if get_current_settings().api.url is None:
+        # Imported here: Prefect takes longer than to find that the servers are away.
+        from flows.train_concept import schedule_training, train_in_process
+        from tasks.prefect_address import server_address
+
+        concept_name(name)
+        if server_address() is None:
             version = train_in_process(installation, name)
             published = f"{name} {version} is published. `conceptry versions {name}` shows its gate."
             console.print(published if version else _nothing_to_train(name))
@@ -51,6 +57,9 @@ def _nothing_to_train(name: str) -> str:
 
 def _follow(run: FlowRun, console: Console) -> None:
     """Print the run's log until it ends; Ctrl-C ends the output, not the run."""
+    from prefect.client.orchestration import get_client
+    from prefect.settings import get_current_settings
+
     console.print(f"Run [bold]{run.name}[/]: {get_current_settings().ui_url or ''}/runs/flow-run/{run.id}")
     try:
         with get_client(sync_client=True) as client:
@@ -64,6 +73,9 @@ def _follow(run: FlowRun, console: Console) -> None:
 
 
 def _print_log(client: SyncPrefectClient, run: FlowRun, console: Console) -> FlowRun:
+    from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
+    from prefect.client.schemas.sorting import LogSort
+
     shown = 0
     of_run = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run.id]))
     while True:
@@ -71,7 +83,8 @@ def _print_log(client: SyncPrefectClient, run: FlowRun, console: Console) -> Flo
         while lines := client.read_logs(of_run, offset=shown, limit=100, sort=LogSort.TIMESTAMP_ASC):
             shown += len(lines)
             for line in lines:
-                console.print(f"[dim]{line.timestamp:%H:%M:%S}[/]", line.message, markup=True, soft_wrap=True)
+                said = Text(f"{line.timestamp:%H:%M:%S} ", style="dim") + Text(printable(line.message))
+                console.print(said, soft_wrap=True)
         if now.state is not None and now.state.is_final():
             return now
         time.sleep(_LOOK_EVERY)

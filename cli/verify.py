@@ -17,10 +17,10 @@ import typer
 from pydantic import ValidationError
 from rich.markup import escape
 
-from cli.options import Json, Root, print_json
+from cli.options import Json, Root, complete_name, print_json
 from conceptry.concept import BaseModel, ConceptSpec
 from conceptry.desired import Desired, ImageRef, parse_sources
-from conceptry.errors import ConceptryError
+from conceptry.errors import ConceptryError, UnknownConceptError
 from conceptry.fingerprint import training_fingerprint, training_keys
 from conceptry.installation import Installation
 from conceptry.version import LiveConcept, Manifest, Version
@@ -48,7 +48,10 @@ class Finding:
 
 def command(
     names: Annotated[
-        list[str] | None, typer.Argument(help="Concepts or versions (my-cat@v2); all if left out.", metavar="NAME...")
+        list[str] | None,
+        typer.Argument(
+            help="Concepts or versions (my-cat@v2); all if left out.", metavar="NAME...", autocompletion=complete_name
+        ),
     ] = None,
     root: Root = None,
     json: Json = False,
@@ -109,7 +112,7 @@ def _selected(names: Collection[str], known: Collection[str]) -> dict[str, set[s
     for text in names:
         ref = VersionRef.parse(text)
         if ref.name not in known:
-            raise ConceptryError(
+            raise UnknownConceptError(
                 "is neither in git nor on the Hub",
                 concept=ref.name,
                 next_step="check the name: `conceptry plan` lists all concepts",

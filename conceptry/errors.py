@@ -13,6 +13,7 @@
     │   ├── PublishConflictError another process published at the same time            (retryable)
     │   └── RefusedError         the Hub refused a change until somebody acts (403)
     │       └── PaymentRequiredError  it wants a plan, a way to pay, or less storage   (retryable)
+    ├── UnknownConceptError      a user named a concept that was not found where it was looked for
     ├── StalePlanError           git or the Hub has changed since the plan was saved
     ├── UnexpectedError          an exception about one concept that is a bug, or damage that no check finds
     ├── MissingExtraError        a part of the project that this command needs is not installed
@@ -214,6 +215,13 @@ class PaymentRequiredError(RefusedError):
 def left_to_the_plan(error: Exception) -> bool:
     """Whether a later plan carries out an action that failed with this error, and not a retry."""
     return isinstance(error, (RefusedError, RateLimitedError))
+
+
+class UnknownConceptError(ConceptryError):
+    """A concept that a user named was not found; `concept` is its name.
+
+    `local.current_setup` turns it into a suggestion if neither git nor the Hub has a concept of this name.
+    """
 
 
 class StalePlanError(ConceptryError):

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 
 from conceptry.concept import BaseModel, ConceptSpec
 from conceptry.initializer import InitialVersion
+from conceptry.suggestion import did_you_mean
 from conceptry.version import LiveConcept, Version
 
 
@@ -21,6 +22,8 @@ def initial_version_problem(spec: ConceptSpec, base: BaseModel, live: Mapping[st
     there = live.get(start.name)
     version = find(start, there)
     if version is None:
+        if there is None and (question := did_you_mean(start.name, live)):
+            return f"there is no published concept named {start.name}; {question}"
         published = ", ".join(one.name for one in there.versions) if there else ""
         return f"{start} is not published yet; published versions of {start.name}: {published or 'none'}"
     if version.spec.get("base_digest") != base.digest:

@@ -5,6 +5,7 @@ A `.env` file is deliberately not read: a cloned repository must not be able to 
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -210,7 +211,29 @@ class Settings(BaseWeightsSettings, DeploymentSettings, CodeSettings):
     def _http_address(cls, address: str) -> str:
         if not address.startswith(("https://", "http://")):
             raise ValueError("must start with https:// or http://")
+        if not _host_of(address) or any(character.isspace() for character in address):
+            raise ValueError("must name a host, for example https://huggingface.co")
         return address.rstrip("/")
+
+    @field_validator("repo", "code")
+    @classmethod
+    def _git_address(cls, address: str | None) -> str | None:
+        if address is not None and "://" in address:
+            _host_of(address)
+        return address
+
+
+def _host_of(address: str) -> str | None:
+    """Return the host of a URL.
+
+    Raises:
+        ValueError: host or port are no such.
+    """
+    try:
+        parts = urlsplit(address)
+        return parts.hostname if parts.port is None or parts.port else None
+    except ValueError as error:
+        raise ValueError(f"is no address: {error}") from None
 
 
 def _variable(location: tuple[int | str, ...]) -> str:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from conceptry.concept import BaseModel, ConceptSpec
 from conceptry.desired import Desired, DesiredConcept
-from conceptry.errors import ConceptryError, DataMissingError
+from conceptry.errors import ConceptryError, DataMissingError, UnknownConceptError
 from conceptry.fingerprint import trainer_config, training_fingerprint
 
 
@@ -86,12 +86,13 @@ def training_job(
     Raises:
         SpecError: concept.yaml or images.dvc has mistakes.
         DataMissingError: the images are not in the DVC remote.
-        ConceptryError: the concept does not exist, or has another fingerprint than the expected one.
+        UnknownConceptError: the concept does not exist.
+        ConceptryError: it has another fingerprint than the expected one.
     """
     concept = desired.concepts.get(name)
     if concept is None:
         what = f"is not in git at {desired.revision[:12]}"
-        raise ConceptryError(what, concept=name, next_step="check the concept's name: `ls concepts/`")
+        raise UnknownConceptError(what, concept=name, next_step="check the concept's name: `ls concepts/`")
     if concept.error is not None or concept.spec is None:
         raise concept.error or ConceptryError("has no concept.yaml", concept=name)
     if concept.images is None:

@@ -91,7 +91,8 @@ class TrainingPlanner:
             held = self._hold(ActionReason.TRAINING_CANCELLED, words, fingerprint=fingerprint)
             return replace(held, health="Suspended")
         if attempt == "failed":
-            retry = f"change the inputs, or `conceptry train {facts.desired.name}` to retry"
+            name = facts.desired.name
+            retry = f"see `conceptry logs {name}`, change the inputs, or `conceptry train {name}`"
             failed = f"training failed ({because or cause}); {retry}"
             return self._hold(ActionReason.TRAINING_FAILED, failed, fingerprint=fingerprint)
         if facts.spec.suspend:

@@ -122,6 +122,15 @@ class TrainingRuns:
                 emit(name, "host-lost", **told)
         return [run for run in runs if run.id not in lost]
 
+    @property
+    def client(self) -> SyncPrefectClient:
+        """Client of the server."""
+        return self._client
+
+    def of_concept(self, name: str) -> list[FlowRun]:
+        """Return the runs of a concept, the newest first."""
+        return self._read([f"concept:{name}"])
+
     def latest(self, fingerprints: Iterable[str]) -> dict[str, FlowRun]:
         """Return the newest run of each fingerprint that has one."""
         return self._newest(fingerprints)

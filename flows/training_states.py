@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 from prefect.client.schemas.objects import FlowRun, StateType
 
+from conceptry.errors import MAX_WORDS
 from conceptry.retraining import Failure
 
 INTERRUPTED = "Interrupted"
@@ -12,14 +13,21 @@ INTERRUPTED = "Interrupted"
 RESUMED = "Resumes at the first unfinished task."
 TRIED_AGAIN = "Tried again after: "
 """Messages of the states that the watcher gives to an interrupted run; a user's retry has another one."""
+_QUOTED = "  | "
+"""Begin of a line of the trainer's output in the text of a TrainingError."""
 _PREFIX = re.compile(r"^Flow run encountered an exception: (\w+: )?")
 
 
 def cause_of(run: FlowRun) -> str:
-    """Return the first line of why a run ended, without Prefect's words and the name of the concept."""
+    """Return on one line why a run ended, without Prefect's words and the name of the concept.
+
+    The last line of the trainer's output, which a TrainingError carries, says what went wrong in it.
+    """
     lines = (run.state.message or "").splitlines() if run.state else []
     text = _PREFIX.sub("", lines[0]) if lines else ""
-    return text.removeprefix(f"{run.parameters.get('name')}: ")
+    said = [line.removeprefix(_QUOTED).strip() for line in lines[1:] if line.startswith(_QUOTED)]
+    last = next((line for line in reversed(said) if line and "://" not in line), "")
+    return text.removeprefix(f"{run.parameters.get('name')}: ") + (f": {last[:MAX_WORDS]}" if last else "")
 
 
 def failure_of(run: FlowRun) -> Failure:

@@ -15,11 +15,13 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from conceptry.errors import SettingsError
+from conceptry.errors import SettingsError, UnknownConceptError
 from conceptry.installation import Installation
 from conceptry.settings import PREFIX, BaseWeightsSettings, Settings
 from flows.current_installation import build_installation, using
+from flows.known_concepts import explain
 from local.child_process import loopback_without_proxy
+from local.hub_check import check_hub
 from local.setup_folder import DEFAULT_ROOT, Folder, Setup
 
 _NAMING = (f"{PREFIX}REPO", f"{PREFIX}HUB_OWNER")
@@ -30,30 +32,35 @@ _NAMING = (f"{PREFIX}REPO", f"{PREFIX}HUB_OWNER")
 def open_installation(root: Path | None) -> Iterator[Installation]:
     """Yield the installation of the set-up in `root`, else of the environment, else of `.conceptry/` here or above.
 
-    Flows that are called within the block use it.
+    Flows that are called within the block use it. An UnknownConceptError of the block gets a suggestion, see
+    `flows.known_concepts`.
 
     Raises:
         SettingsError: none of the three is complete; the message names all that is missing.
     """
     folder = folder_in_use(root)
     installation = installation_of(folder, folder.read()) if folder else build_installation(Settings())
-    with using(installation):
-        yield installation
+    try:
+        with using(installation):
+            yield installation
+    except UnknownConceptError as error:
+        raise explain(error, installation) from error
 
 
 @contextmanager
 def open_running(root: Path | None) -> Iterator[Installation]:
-    """Yield the installation of `open_installation`; a set-up's servers must be running.
+    """Yield the installation of `open_installation`; a set-up's servers must be running, and the Hub must answer.
 
     Raises:
         SettingsError: they are not, or the settings are not complete.
+        TransientError: the Hub does not answer; found in seconds, where its client would try again for longer.
     """
     folder = folder_in_use(root)
     if folder is not None and folder.exists() and not folder.is_open():
-        command = "conceptry up" if root is None else f"conceptry up --root {shlex.quote(str(root))}"
         what = f"the servers of {folder.root} are not running"
-        raise SettingsError(what, next_step=f"start them in another terminal with `{command}`")
+        raise SettingsError(what, next_step=f"start them in another terminal with `{_start_command(root)}`")
     with open_installation(root) as installation:
+        check_hub(installation.hub, _start_command(root))
         yield installation
 
 
@@ -102,6 +109,10 @@ def find_folder(start: Path) -> Folder | None:
         if folder.exists() and folder.file.stat().st_uid == os.geteuid():
             return folder
     return None
+
+
+def _start_command(root: Path | None) -> str:
+    return "conceptry up" if root is None else f"conceptry up --root {shlex.quote(str(root))}"
 
 
 def _prepare_clients(folder: Folder, setup: Setup) -> None:

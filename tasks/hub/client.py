@@ -19,6 +19,7 @@ from huggingface_hub.utils.tqdm import disable_progress_bars
 
 from conceptry.errors import ConceptryError, HubError, PublishConflictError, TransientError
 from conceptry.installation import HubTarget
+from tasks.foreign_errors import UNREADABLE, in_words, library_of
 from tasks.hub.rate_limits import LIMITS, limit_of, limited
 from tasks.hub.refusals import refusal
 from tasks.hub.renewed_token import RENEWAL
@@ -88,7 +89,7 @@ def translate_errors(target: HubTarget, doing: str, *, name: str | None = None) 
     except ConceptryError as error:
         error.concept = error.concept or name
         raise
-    except (HfHubHTTPError, httpx2.HTTPError, OSError, ValueError, RuntimeError) as error:
+    except (HfHubHTTPError, httpx2.HTTPError, OSError, RuntimeError, *UNREADABLE) as error:
         translated = _translate(error, target, doing, name)
         if translated is None:
             raise
@@ -96,7 +97,10 @@ def translate_errors(target: HubTarget, doing: str, *, name: str | None = None) 
 
 
 def _translate(error: BaseException, target: HubTarget, doing: str, name: str | None) -> ConceptryError | None:
-    """Translate the HTTP response or network failure that caused an error; None if there is neither."""
+    """Translate the HTTP response or network failure that caused an error, or an answer that the client cannot read.
+
+    Returns None if there is none of these.
+    """
     for cause in _causes(error):
         if isinstance(cause, ConceptryError):
             cause.concept = cause.concept or name
@@ -108,6 +112,10 @@ def _translate(error: BaseException, target: HubTarget, doing: str, name: str | 
             return TransientError(what, concept=name, next_step=_unreachable(target))
         if isinstance(cause, OfflineModeIsEnabled):
             return HubError(f"HF_HUB_OFFLINE is set while {doing}", concept=name, next_step="unset it")
+    if library_of(error, ("huggingface_hub",)):
+        what = f"the answer of {target.endpoint} cannot be read while {doing} ({in_words(error)})"
+        step = "check CONCEPTRY_HUB_ENDPOINT: is it a Hub, or a page of a proxy?"
+        return HubError(what, concept=name, next_step=step)
     return None
 
 

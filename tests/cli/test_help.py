@@ -43,6 +43,7 @@ def test_the_commands_are_those_of_the_readme() -> None:
             "deploy",
             "rollback",
             "status",
+            "logs",
             "doctor",
             "worker",
             "up",

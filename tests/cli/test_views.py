@@ -23,6 +23,7 @@ from conceptry.errors import ConceptryError, SettingsError
 from conceptry.reasons import ActionReason
 from conceptry.version import Evidence, LiveConcept, SpaceState, Version
 from conceptry.version_ref import VersionRef
+from local.console import print_table
 from local.contact_sheet import Panel, Row, contact_sheet
 from local.current_setup import open_installation
 from local.setup_folder import Folder, Setup
@@ -224,3 +225,33 @@ def test_a_contact_sheet_holds_every_picture(tmp_path: Path) -> None:
 def _folder(path: Path) -> Path:
     path.mkdir()
     return path
+
+
+@pytest.mark.parametrize("width", [60, 100])
+def test_a_plan_is_readable_in_a_narrow_terminal(width: int) -> None:
+    console = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None)
+    long = replace(TRAINS, cause="images +2 -1, training.learning_rate 0.005 -> 0.001, initializer_token circle -> cup")
+    print_plan(Plan("0" * 40, (replace(TRAIN, training=long, serving=RENDERS), WAIT, BAD)), console, "o.git")
+    lines = [line.rstrip() for line in console.file.getvalue().splitlines()]  # type: ignore[attr-defined]
+    assert max(map(len, lines[:-1])) <= width
+    words = " ".join(" ".join(lines).split())
+    for shown in (
+        "my-dog",
+        "OutOfSync",
+        "Degraded",
+        "-> cup",
+        "run `dvc push`",
+        "concept.yaml:3: release: [v] is wrong",
+    ):
+        assert shown in words
+    assert "…" not in words
+
+
+def test_versions_are_blocks_where_their_columns_do_not_fit() -> None:
+    console = Console(file=io.StringIO(), width=60, force_terminal=True, color_system=None)
+    print_table(console, versions.table(CAT, full=True))
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "v1 released\n" in text
+    assert CAT.versions[0].commit in text
+    assert "…" not in text
+    assert "gate" in text

@@ -481,7 +481,7 @@ def test_a_plan_says_why_a_training_failed() -> None:
     failed = {"attempts": {fingerprint(): "failed"}, "because": {fingerprint(): "tiny cannot draw photographs"}}
     action = act(wanted_of(), **failed).training
     assert (action.reason, action.health) == ("TrainingFailed", "Degraded")
-    assert action.cause.startswith("training failed (tiny cannot draw photographs); change the inputs, or `conceptry")
+    assert action.cause.startswith("training failed (tiny cannot draw photographs); see `conceptry")
 
 
 def test_a_plan_says_what_a_verdict_rests_on_and_how_to_go_on() -> None:

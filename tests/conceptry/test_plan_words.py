@@ -46,10 +46,14 @@ from tests.conceptry.test_plan import CASES
         ),
         ("a suspended concept in sync", "suspended"),
         ("a suspended concept with other images", "suspended; would train: images +1"),
-        ("a failed training", "training failed (images +1); change the inputs, or `conceptry train my-cat` to retry"),
+        (
+            "a failed training",
+            "training failed (images +1); see `conceptry logs my-cat`, change the inputs, or `conceptry train my-cat`",
+        ),
         (
             "a failed first training",
-            "training failed (first version); change the inputs, or `conceptry train my-cat` to retry",
+            "training failed (first version); see `conceptry logs my-cat`, change the inputs, or `conceptry train "
+            "my-cat`",
         ),
         ("a broken concept.yaml", "c.yaml:4: release: 'x'; c.yaml:4: release: 'x'"),
         ("a base model that is not available", "base model sd-v1-4 is not available here; available: tiny"),
