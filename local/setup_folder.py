@@ -108,7 +108,7 @@ class Folder:
         try:
             written = Setup(**tomllib.loads(self.file.read_text(encoding="utf-8")))
             return written.named_now().moved_to(self.root)
-        except (tomllib.TOMLDecodeError, TypeError) as problem:
+        except (ValueError, TypeError) as problem:  # also bytes that are not UTF-8
             raise SettingsError(
                 f"cannot be read: {problem}", file=str(self.file), next_step="correct it or delete it"
             ) from problem
