@@ -190,6 +190,11 @@ class Plan:
         return tuple(sorted((action for action in self.changes if action.deferred is None), key=urgency))
 
     @property
+    def urgent(self) -> tuple[Action, ...]:
+        """Those of `due` that hide or take down."""
+        return tuple(action for action in self.due if urgency(action) <= TAKEDOWN)
+
+    @property
     def estimate(self) -> Estimate | None:
         """Sum over all trainings; None if no training has an estimate."""
         each = [action.estimate for action in self.changes if action.estimate]

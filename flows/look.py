@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 
 from conceptry.actions import TAKEDOWN, Action, urgency
+from conceptry.errors import RateLimitedError
 from conceptry.installation import Installation
 from flows.observe import Context, observe
 from flows.reconcile import compare
 from flows.steps import LOOK
-from flows.training_runs import training_runs
+from flows.training_runs import TrainingRuns, training_runs
 
 
 @dataclass(frozen=True)
@@ -36,9 +37,14 @@ def look(installation: Installation) -> Work | None:
         httpx.HTTPError: the Prefect server does not respond.
     """
     context = Context.of(installation, LOOK)
-    observed = observe(context)
     with training_runs(installation, settle=True) as runs:
-        plan = compare(context, observed, runs).plan
+        try:
+            plan = compare(context, observe(context), runs).plan
+        except RateLimitedError:
+            urgent = _urgent(context, runs)
+            if not urgent:
+                raise
+            return Work(_title(urgent), "; ".join(action.cause for action in urgent), urgent=True)
     due, text = plan.due, plan.to_json()
     if due:
         return Work(_title(due), text, urgency(due[0]) <= TAKEDOWN)
@@ -47,6 +53,11 @@ def look(installation: Installation) -> Work | None:
     except (OSError, ValueError):
         known = ""
     return None if text == known else Work("plan changed", text)
+
+
+def _urgent(context: Context, runs: TrainingRuns | None) -> tuple[Action, ...]:
+    """Return what is to be hidden or taken down, as far as the Hub's listings show it."""
+    return compare(context, observe(context, partial=True), runs).plan.urgent
 
 
 def _title(due: tuple[Action, ...]) -> str:

@@ -37,8 +37,13 @@ class Observation:
     live: Live
 
 
-def observe(context: Context, revision: str | None = None) -> Observation:
+def observe(context: Context, revision: str | None = None, *, partial: bool = False) -> Observation:
     """Read the desired state at the head of the branch, or at a revision, and the live state of all concepts.
+
+    Args:
+        context: Dependencies of the reconcile.
+        revision: Git commit; None for the head of the branch.
+        partial: Whether a limit of the Hub's rates (429) may leave concepts unread; what is to be taken down shows.
 
     Raises:
         SettingsError: the origin, its branch or the revision does not exist.
@@ -46,7 +51,7 @@ def observe(context: Context, revision: str | None = None) -> Observation:
     """
     steps, installation = context.steps, context.installation
     desired = steps.list_images(installation, steps.read_git(installation, revision), ())
-    live = steps.list_hub(context.session, tuple(desired.concepts))
+    live = steps.list_hub(context.session, tuple(desired.concepts), partial=partial)
     return Observation(desired, steps.find_drift(installation, context.session, desired, live))
 
 

@@ -69,7 +69,7 @@ class Steps:
 
     read_git: ReadGit
     list_images: Callable[[Installation, Desired, Collection[str]], Desired]
-    list_hub: Callable[[hub.HubSession, Collection[str]], Live]
+    list_hub: Callable[..., Live]
     read_hub: Callable[[hub.HubSession, str], LiveConcept]
     find_drift: Callable[[Installation, hub.HubSession, Desired, Live], Live]
     repair: Callable[[hub.HubSession, str, Sequence[Version]], tuple[tuple[Drift, ...], tuple[Version, ...]]]

@@ -55,7 +55,7 @@ def watch(seconds: float | None = None) -> State[Any]:
             try:
                 comparison = compare(context, observe(context), runs)
             except RateLimitedError as error:
-                return Completed(name=LIMITED, message=str(error))
+                return _take_down(context, runs, error)
             logger.info("%s", artifacts.plan_lines(comparison.plan))
             _tell(comparison.plan, installation, runs)
             _clear(comparison.plan, installation, runs)
@@ -66,6 +66,27 @@ def watch(seconds: float | None = None) -> State[Any]:
 
             applied = apply_in_time(installation.work, comparison.plan.due, act, _left(begin, seconds))
     return final_state(comparison.plan, applied.failures, applied.skipped)
+
+
+def _take_down(context: Context, runs: TrainingRuns, error: RateLimitedError) -> State[Any]:
+    """Hide and take down what the Hub's listings show, while it gives out no files (429); the rest waits.
+
+    A Space is paused, though its stamp and the card may have to wait.
+    """
+    try:
+        comparison = compare(context, observe(context, partial=True), runs)
+    except RateLimitedError as again:
+        return Completed(name=LIMITED, message=str(again))
+    start, urgent = scheduled(runs), comparison.plan.urgent
+
+    def act(action: Action) -> None:
+        carry_out(context, comparison, action, start)
+
+    applied = apply_in_time(context.installation.work, urgent, act, None)
+    if applied.failures:
+        return final_state(comparison.plan, applied.failures, applied.skipped)
+    done = ", ".join(action.concept for action in urgent if action.concept not in applied.skipped)
+    return Completed(name=LIMITED, message=f"{done}: done; {error}" if done else str(error))
 
 
 def _left(begin: float, seconds: float | None) -> float | None:

@@ -58,7 +58,7 @@ class SettingsFolder:
         """
         try:
             return make(**tomllib.loads(self.file.read_text(encoding="utf-8")))
-        except (tomllib.TOMLDecodeError, TypeError, UnicodeDecodeError) as problem:
+        except (ValueError, TypeError) as problem:  # no TOML, no UTF-8, other keys
             raise SettingsError(f"cannot be read: {problem}", file=str(self.file), next_step=repair) from problem
 
     def save(self, header: str, settings: Mapping[str, Any]) -> None:

@@ -121,4 +121,4 @@ def server_problem(error: Exception) -> TransientError | SettingsError:
         step = AUTH_STEP if status in (401, 403) else "see its log, and compare its version with this machine's"
         return SettingsError(f"the Prefect server at {address} refuses ({status})", next_step=step)
     what = f"the Prefect server at {address} does not respond ({type(error).__name__})"
-    return TransientError(what, next_step="start it, or correct PREFECT_API_URL")
+    return TransientError(what, next_step="start it (`conceptry up` starts a set-up's), or correct PREFECT_API_URL")

@@ -1,10 +1,10 @@
 """Live state of all concepts from two paged listings, and of one concept from its own repos."""
 
+import functools
 from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import replace
-from functools import partial
 
 from huggingface_hub.hf_api import ModelInfo, SpaceInfo
 
@@ -22,7 +22,7 @@ Listed = ModelInfo | SpaceInfo | UnreadableRepo
 PAUSED = frozenset({"PAUSED", "PAUSING"})
 
 
-def list_live(session: HubSession, names: Collection[str] = ()) -> Live:
+def list_live(session: HubSession, names: Collection[str] = (), *, partial: bool = False) -> Live:
     """Return the live state from one listing of models with their cards and one of Spaces, for any number of concepts.
 
     Repos without Conceptry's key in their card are left out, unless the card was deleted or replaced: of the concepts
@@ -33,9 +33,11 @@ def list_live(session: HubSession, names: Collection[str] = ()) -> Live:
     Args:
         session: Session with the Hub.
         names: Names of the concepts in git.
+        partial: Whether concepts whose files the Hub does not give out now (429) carry that as their `error`, too.
 
     Raises:
         HubError, TransientError: the Hub refused, or could not be reached.
+        RateLimitedError: it takes no more requests; with `partial`, not even for the listings.
     """
     target = session.target
     with translate_errors(target, f"listing the repos of {target.owner}"), ThreadPoolExecutor(1) as second:
@@ -47,21 +49,21 @@ def list_live(session: HubSession, names: Collection[str] = ()) -> Live:
         repos = {kind: found[name] for kind, found in (("model", models), ("space", spaces)) if name in found}
         concept = isolate(
             name,
-            partial(_listed_concept, session, name, repos, desired=name in names),
-            partial(_unread, name, repos),
+            functools.partial(_listed_concept, session, name, repos, desired=name in names),
+            functools.partial(_unread, name, repos, partial=partial),
         )
         if concept is not None:
             concepts[name] = concept
     return Live(concepts)
 
 
-def _unread(name: str, repos: Mapping[str, Listed], error: ConceptryError) -> LiveConcept:
+def _unread(name: str, repos: Mapping[str, Listed], error: ConceptryError, *, partial: bool) -> LiveConcept:
     """Return a concept whose repos could not be read, with what is known of its Space: it may have to be taken down.
 
     Raises:
-        RateLimitedError: the error is that one, which is not about the concept.
+        RateLimitedError: the error is that one, which is not about the concept; not with `partial`.
     """
-    if isinstance(error, RateLimitedError):
+    if isinstance(error, RateLimitedError) and not partial:
         raise error
     space = repos.get("space")
     state = None

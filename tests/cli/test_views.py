@@ -255,3 +255,9 @@ def test_versions_are_blocks_where_their_columns_do_not_fit() -> None:
     assert CAT.versions[0].commit in text
     assert "…" not in text
     assert "gate" in text
+
+
+def test_a_set_up_whose_file_is_no_text_names_its_file(tmp_path: Path) -> None:
+    (tmp_path / "conceptry.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(SettingsError, match=r"conceptry\.toml: cannot be read"), open_installation(tmp_path):
+        pass

@@ -308,3 +308,29 @@ def test_a_limit_of_requests_ends_a_watch_without_an_error_and_degrades_nothing(
     assert serving(world, "read-cat").reason == "InSync"
     wait_until(lambda: "healthy" in events_of("read-cat"))
     assert "degraded" not in events_of("read-cat")
+
+
+def test_what_is_to_be_taken_down_does_not_wait_for_a_limit_of_requests_for_files(
+    world: World, plans: PlannedHub
+) -> None:
+    plans.set("pro")
+    for name in ("lost-cat", "served-cat"):
+        written(world, name)
+        train_concept(**world.trained(name))
+    # Its versions have to be read from files, since nobody knows them from its card any longer.
+    world.api().upload_file(
+        path_or_fileobj=b"---\nlicense: mit\n---\n# Mine\n", path_in_repo="README.md", repo_id="local/lost-cat"
+    )
+    plans.set("pro", resolvers=0, window=86_400)
+    with pytest.raises(RateLimitedError):
+        look(world.installation)
+    world.write("served-cat", release="none")
+    world.push()
+    work = look(world.installation)
+    assert work is not None
+    assert (work.urgent, work.title) == (True, "release served-cat")
+    assert watch(return_state=True).name == "Limited"
+    assert world.api().get_space_runtime("local/served-cat").stage == "PAUSED"
+    plans.set("pro")
+    watch()
+    assert serving(world, "served-cat").reason == "NothingReleased"
