@@ -12,9 +12,9 @@ from conceptry.errors import TransientError
 from conceptry.installation import HubTarget
 
 PATIENCE = 1.5
-"""Seconds for the Hub to accept a connection and to answer."""
-BUSY = 10.0
-"""The same for a Hub on this machine that accepts connections, where trainings may take all cores."""
+"""Seconds for a Hub on this machine to accept a connection."""
+ANSWER = 10.0
+"""Seconds for an answer: trainings may take all cores of this machine, and networks may be slow."""
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -26,12 +26,12 @@ def check_hub(target: HubTarget, command: str) -> None:
         command: Command that starts the servers of the set-up, for the message.
 
     Raises:
-        TransientError: it does not answer, or with 429 or a status of 500 or more.
+        TransientError: it does not answer, or with 500 or more, or with a 429 that does not say until when.
     """
     here = urlsplit(target.endpoint).hostname in _LOOPBACK
     step = f"start the servers with `{command}`" if here else "check the network and CONCEPTRY_HUB_ENDPOINT"
     problem = _listens(target.endpoint) if here else None
-    if problem := problem or _asks(target, BUSY if here else PATIENCE, here=here):
+    if problem := problem or _asks(target, ANSWER, here=here):
         raise TransientError(f"the Hub at {target.endpoint} {problem}", next_step=step)
 
 
@@ -57,7 +57,9 @@ def _asks(target: HubTarget, timeout: float, *, here: bool) -> str | None:
         with opener.open(address, timeout=timeout):
             return None
     except urllib.error.HTTPError as answer:
-        return f"answers {answer.code}" if answer.code >= 500 or answer.code == 429 else None
+        until = {"retry-after", "ratelimit"} & {name.lower() for name in answer.headers}
+        overloaded = answer.code >= 500 or (answer.code == 429 and not until)
+        return f"answers {answer.code}" if overloaded else None
     except (OSError, ValueError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", error)
         away = isinstance(reason, (socket.gaierror, ConnectionError, TimeoutError, http.client.HTTPException))
