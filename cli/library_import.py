@@ -1,4 +1,7 @@
-"""Import of a folder of many learned concepts, each in a folder of its own, as the sd-concepts-library has them."""
+"""Import of a folder of many learned concepts, each in a folder of its own, as the sd-concepts-library has them.
+
+The folder may be the cache of huggingface_hub, or one repo of it: each model is read as its branch main was.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
+from huggingface_hub import scan_cache_dir
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -30,6 +34,8 @@ Result = Literal["published", "published before", "failed", "not tried"]
 _STYLES: dict[Result, str] = {"published": "green", "published before": "dim", "failed": "red", "not tried": "yellow"}
 _PARTS = frozenset({"token_identifier.txt", "type_of_concept.txt", "concept_images"})
 _ENDINGS = frozenset({".bin", ".pt", ".safetensors"})
+_CACHED = "models--"
+"""Beginning of the name of a model's folder in the cache of huggingface_hub."""
 _UNREACHABLE = 3
 """Concepts in a row that fail by what may pass, such as a Hub that is away, after which the others are not tried."""
 
@@ -59,9 +65,22 @@ class Outcome:
 
 def find_concepts(folder: Path) -> tuple[Path, ...]:
     """Return the folders in a folder that hold a learned concept, or parts of one, by name."""
-    each = (path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    each = [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
+    if folder.name.startswith(_CACHED) or any(path.name.startswith(_CACHED) for path in each):
+        each = _snapshots(folder)
     found = (path for path in each if is_embeds_folder(path) or _has_parts(path))
-    return tuple(sorted(found, key=lambda path: (path.name.casefold(), path.name)))
+    return tuple(sorted(found, key=lambda path: (concept_name(path), path.name)))
+
+
+def _snapshots(folder: Path) -> list[Path]:
+    """Return the snapshots of main, else the newest ones, of the models in a cache of huggingface_hub or one repo."""
+    cache = folder.parent if folder.name.startswith(_CACHED) else folder
+    repos = [
+        repo for repo in scan_cache_dir(cache).repos if repo.repo_type == "model" and folder in (cache, repo.repo_path)
+    ]
+    newest = {repo: max(repo.revisions, key=lambda one: one.last_modified, default=None) for repo in repos}
+    found = (repo.refs.get("main") or newest[repo] for repo in repos)
+    return [revision.snapshot_path for revision in found if revision is not None]
 
 
 def import_library(installation: Installation, top: Path, folders: Sequence[Path], wanted: Wanted) -> int:
@@ -95,8 +114,10 @@ def import_library(installation: Installation, top: Path, folders: Sequence[Path
 
 
 def concept_name(folder: Path) -> str:
-    """Return the name of the concept for a folder: its name in small letters, digits and single hyphens."""
-    return re.sub(r"[^a-z0-9]+", "-", folder.name.lower()).strip("-")[:63].strip("-")
+    """Return the name of the concept for a folder: its name, or its repo's, in small letters, digits and hyphens."""
+    repo = folder.parent.parent.name
+    name = repo.rpartition("--")[2] if repo.startswith(_CACHED) else folder.name
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:63].strip("-")
 
 
 def _next(installation: Installation, top: Path, folder: Path, wanted: Wanted, earlier: Sequence[Outcome]) -> Outcome:

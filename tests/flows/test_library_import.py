@@ -15,7 +15,7 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 from cli.embeds_import import Wanted
-from cli.library_import import find_concepts, import_library
+from cli.library_import import concept_name, find_concepts, import_library
 from conceptry.concept import load_spec
 from tests.support.registry_world import World
 
@@ -56,6 +56,21 @@ def library(tmp_path: Path) -> Path:
     (folder / ".git").mkdir()
     (folder / "README.md").write_text("all of them")
     return folder
+
+
+def test_a_cache_of_huggingface_hub_holds_concepts_of_its_repos(tmp_path: Path) -> None:
+    cache, old, new = tmp_path / "hub", "0" * 40, "1" * 40
+    for repo in ("models--sd-concepts-library--cat-toy", "models--anna--Dog_2"):
+        for commit in (old, new):
+            add(cache / repo / "snapshots", commit, "<cat-toy>")
+        (cache / repo / "refs").mkdir()
+        (cache / repo / "blobs").mkdir()
+    (cache / "models--sd-concepts-library--cat-toy" / "refs" / "main").write_text(old)
+    (cache / "datasets--anna--pictures" / "snapshots" / old).mkdir(parents=True)
+    found = find_concepts(cache)
+    assert [concept_name(path) for path in found] == ["cat-toy", "dog-2"]
+    assert found[0].name == old, "what main is"
+    assert find_concepts(cache / "models--anna--Dog_2") == (found[1],)
 
 
 def test_a_folder_of_concepts_is_imported_and_resumed(
