@@ -141,7 +141,7 @@ def they_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert "checks passed." in printed(cli.verify.command, ["tame-dog@v2"])
     assert json.loads(printed(cli.gc.command, json=True))["deleted"] == 0
     assert "tame-dog@v2" in printed(cli.gc.command, last=1)
-    with pytest.raises(ConceptryError, match="confirm with --yes"):
+    with pytest.raises(ConceptryError, match="is still in git"):
         cli.delete.command("tame-dog")
 
 
@@ -243,6 +243,8 @@ def test_a_concept_is_deleted_only_when_it_left_git(two: World) -> None:
     two.push("Gone")
     watch()
     assert two.action("tame-dog").cause == "archived"
+    with pytest.raises(ConceptryError, match="confirm with --yes"):
+        cli.delete.command("tame-dog")
     delete_concept(installation, "tame-dog")
     assert two.plan().concepts == ()
     with pytest.raises(ConceptryError, match="is not on the Hub"):
