@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 REPO_ROOT = Path(__file__).resolve().parent.parent
 HOME = Path(tempfile.mkdtemp(prefix="conceptry-tests-"))
 
-# Folders whose files share a fixture that takes long: a Prefect server.
-DEAR = ("flows",)
+# Folders whose files share a fixture that takes long: a Prefect server, or all of `conceptry up`.
+DEAR = ("flows", "e2e")
 
 LONGEST_FIRST = ("flows", "simulation", "e2e", "trainer", "templates", "emulators")
 

@@ -119,7 +119,9 @@ def test_with_an_account_the_next_commands_name_it(tmp_path: Path) -> None:
                      HF_HOME=str(tmp_path / "cache"))  # fmt: skip
     assert "CONCEPTRY_HUB_OWNER=acme" in said
     assert "conceptry base fetch --base-model sd-v1-4" in said
-    assert "there is no base model sd" in conceptry(tmp_path, "init", "p", "--yes", "--base-model", "sd", expect=1)
+    assert "there is no base model sd; choose tiny or sd-v1-4" in conceptry(
+        tmp_path, "init", "p", "--yes", "--base-model", "sd", expect=2
+    )
 
 
 def test_on_a_terminal_it_asks_for_what_no_option_says(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from tests.support.library import Library
 from tests.support.up_process import start_up
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def library(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Library]:
     """A user's repository whose `conceptry up` runs in another terminal, until Ctrl-C, which leaves nothing behind."""
     library = Library(tmp_path_factory.mktemp("e2e"))

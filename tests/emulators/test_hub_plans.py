@@ -6,15 +6,24 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from huggingface_hub import HfApi
+from huggingface_hub import HfApi, set_client_factory
 from huggingface_hub.errors import HfHubHTTPError
-from huggingface_hub.utils import parse_ratelimit_headers
+from huggingface_hub.utils import _http, parse_ratelimit_headers
 
 from emulators.hub.accounts import Account, Accounts
 from emulators.hub.quotas import Quotas
 from emulators.hub.server import running
 
 ANNA = {"Authorization": "Bearer hf_anna"}
+
+
+@pytest.fixture(autouse=True)
+def unmodified_client() -> Iterator[None]:
+    """The library's own HTTP client; tests before these may have let it heed limits."""
+    ours = _http._GLOBAL_CLIENT_FACTORY
+    set_client_factory(_http.default_client_factory)
+    yield
+    set_client_factory(ours)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import pytest
 from tests.simulation.simulated_cloud import Servers, Zygote, servers, starting_hosts
 from tests.simulation.simulation import simulate
 
-SEEDS = range(10)
+SEEDS = range(4)
 EVENTS = 4
 
 
