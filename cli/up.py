@@ -108,11 +108,14 @@ def first_setup(here: Path) -> Setup:
 
 
 def with_weights(setup: Setup) -> Setup:
-    """Return the set-up with a folder of base model weights: CONCEPTRY_BASE_DIR, else the remembered or default one."""
-    if named := BaseWeightsSettings().base_dir:
-        return replace(setup, base_dir=str(named.expanduser().absolute()))
-    fetched = default_folder()
-    return replace(setup, base_dir=str(fetched)) if not setup.base_dir and fetched.is_dir() else setup
+    """Return the set-up with a folder of base model weights: CONCEPTRY_BASE_DIR, else the remembered or default one.
+
+    The folder may be made later: `conceptry base fetch` also serves a set-up that runs.
+    """
+    named = BaseWeightsSettings().base_dir
+    return replace(
+        setup, base_dir=str(named.expanduser().absolute()) if named else setup.base_dir or str(default_folder())
+    )
 
 
 def addresses(setup: Setup) -> Table:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from cli.up import with_weights
 from emulators.hub.server import running
 from local.child_process import clean_environment
 from local.current_setup import open_installation
@@ -111,3 +112,15 @@ def test_a_plan_says_before_a_run_that_weights_are_missing(tmp_path: Path, weigh
     assert "warning: the weights of sd-v1-4 are not in" in done.stderr
     assert "`conceptry base fetch --base-model sd-v1-4`" in done.stderr
     assert "tiny" not in done.stderr
+
+
+def test_a_set_up_that_runs_finds_weights_that_are_fetched_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("CONCEPTRY_BASE_DIR", raising=False)
+    expected = str(tmp_path / "cache" / "conceptry" / "sd-v1-4")
+    assert with_weights(Setup(repo="r")).base_dir == expected
+    assert with_weights(Setup(repo="r", base_dir="/mine")).base_dir == "/mine"
+    monkeypatch.setenv("CONCEPTRY_BASE_DIR", "/named")
+    assert with_weights(Setup(repo="r", base_dir="/mine")).base_dir == "/named"
