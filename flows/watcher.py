@@ -130,6 +130,7 @@ class Watcher:
         self._training = 0
         self._head: str | None = None
         self._limited = ""
+        self._rests = False
 
     def work(self, stop: threading.Event) -> None:
         """Look, and run watches, until `stop` is set, the run was ended on the server, or an older watcher works."""
@@ -138,7 +139,11 @@ class Watcher:
                 if must_end(self._client, self._installation, self._own):
                     return
                 deployment = find_deployment(self._client, self._installation, WATCH)
-                if deployment.paused or self._is_switched_off():
+                rests = deployment.paused or self._is_switched_off()
+                if rests != self._rests:
+                    self._rests = rests
+                    _logger.info("the watcher %s", "rests: it is switched off" if rests else "works again")
+                if rests:
                     stop.wait(AGAIN)
                 else:
                     self._work_for(min(self._every, LOOK_AT_SWITCHES), deployment.id, stop)

@@ -19,6 +19,7 @@ from emulators import atomic_files
 from emulators.hub.webhooks import Message, Webhooks
 
 _POLL_SECONDS = 0.2
+_AFTER_ERROR_SECONDS = 5.0
 _TIMEOUT_SECONDS = 10.0
 RETRY_SECONDS: tuple[float, ...] = (1, 4, 16, 64, 256)
 log = logging.getLogger("hub.webhooks")
@@ -51,9 +52,14 @@ class WebhookDelivery:
 
     def _main(self) -> None:
         while not self._stopping.wait(_POLL_SECONDS):
-            with atomic_files.try_locked(self._webhooks.outbox / ".lock") as elected:
-                if elected:
-                    self._deliver_all()
+            try:
+                with atomic_files.try_locked(self._webhooks.outbox / ".lock") as elected:
+                    if elected:
+                        self._deliver_all()
+            except OSError as error:
+                # A full or unreadable disk; delivery goes on when it is over.
+                log.warning("webhooks cannot be delivered: %s", error)
+                self._stopping.wait(_AFTER_ERROR_SECONDS)
 
     def _deliver_all(self) -> None:
         with ThreadPoolExecutor(4, "webhook") as senders:

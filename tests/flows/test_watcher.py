@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from itertools import count, pairwise
@@ -70,18 +70,6 @@ def wait_for(what: str, condition: object, seconds: float = 60) -> None:
     while not condition():  # type: ignore[operator]
         assert time.monotonic() < until, f"not within {seconds:.0f} s: {what}"
         time.sleep(0.1)
-
-
-def quiet(runs: Callable[[], list[FlowRun]], seconds: float = 7) -> list[FlowRun]:
-    """Wait until all runs have ended and no other one follows; it asks after every look, here, and rests for 5 s."""
-    found, since = runs(), time.monotonic()
-    while time.monotonic() - since < seconds or not all(run.state and run.state.is_final() for run in found):
-        time.sleep(0.5)
-        now = runs()
-        if len(now) > len(found):
-            since = time.monotonic()
-        found = now
-    return found
 
 
 def test_a_watch_is_run_for_work_alone(world: World, deployed: dict[str, UUID], client: SyncPrefectClient) -> None:
@@ -202,8 +190,9 @@ def test_the_paused_deployment_watch_pauses_it(
 
 
 def test_the_switch_of_its_schedule_pauses_it_and_wakes_it(
-    world: World, deployed: dict[str, UUID], client: SyncPrefectClient
+    world: World, deployed: dict[str, UUID], client: SyncPrefectClient, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO", "conceptry.watcher")
     yearly = IntervalSchedule(interval=timedelta(days=365))
     [schedule] = client.create_deployment_schedules(deployed[WATCHER], [(yearly, True)])
     world.write("looked-at", seed=next(SEEDS))
@@ -211,7 +200,8 @@ def test_the_switch_of_its_schedule_pauses_it_and_wakes_it(
     with working(world):
         wait_for("a watch", lambda: runs_of(client, deployed[WATCH], world))
         client.update_deployment_schedule(deployed[WATCHER], schedule.id, active=False)
-        before = len(quiet(lambda: runs_of(client, deployed[WATCH], world)))
+        wait_for("it rests", lambda: "the watcher rests" in caplog.text)
+        before = len(runs_of(client, deployed[WATCH], world))
         world.write("not-looked-at-yet", seed=next(SEEDS))
         world.push()
         time.sleep(3)

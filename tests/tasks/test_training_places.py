@@ -14,12 +14,13 @@ from tasks.training.vertex_jobs import VertexJobs
 from tests.support.clouds import connect
 from tests.support.vertex_trainings import Training, vertex_settings
 
-SLOW = {"steps": 8, "pace": 0.1}
+SLOW_STEPS = 30
+SLOW = {"steps": SLOW_STEPS, "pace": 0.1}
 
 
-def left_behind(cloud: Cloud, root: Path) -> Training:
+def left_behind(cloud: Cloud, root: Path, steps: int = SLOW_STEPS) -> Training:
     """A training whose process was ended while its job was running."""
-    training = Training(cloud, root, config=SLOW)
+    training = Training(cloud, root, config=SLOW | {"steps": steps})
 
     def leave(_: object) -> None:
         raise SystemExit
@@ -44,7 +45,7 @@ def test_a_job_in_the_region_before_is_followed(cloud: Cloud, tmp_path: Path) ->
 
 
 def test_a_job_in_the_region_before_is_cancelled(cloud: Cloud, tmp_path: Path) -> None:
-    first = left_behind(cloud, tmp_path / "before")
+    first = left_behind(cloud, tmp_path / "before", steps=10_000)
     now = elsewhere(first, tmp_path / "after").open()
     live = now.jobs.live("tests")
     assert [job.home for job in live if first.fingerprint in job.home], "the reaper sees it as well"
@@ -102,6 +103,6 @@ def test_a_job_of_the_concepts_name_before_is_followed(cloud: Cloud, tmp_path: P
         replace(renamed.request, concept="black-cat"), replace(renamed.order, concept="black-cat"), renamed.open(),
         Callbacks(),
     )  # fmt: skip
-    assert metrics.steps == SLOW["steps"]
+    assert metrics.steps == SLOW_STEPS
     assert renamed.states() == ["SUCCEEDED"]
     assert (renamed.root / "output" / "1.bin").is_file()
