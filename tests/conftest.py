@@ -3,6 +3,7 @@
 The environment is set before anything of ours is imported, because several libraries read theirs at import time.
 """
 
+import logging
 import os
 import shutil
 import tempfile
@@ -117,6 +118,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_unconfigure() -> None:
     """Leave nothing behind."""
     shutil.rmtree(HOME, ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def _logs_are_passed_on() -> None:
+    """Undo what commands that ran in this process did: `cli.main` keeps the project's log off the terminal."""
+    logging.getLogger("conceptry").propagate = True
 
 
 @pytest.fixture(scope="session")

@@ -41,4 +41,5 @@ def _seconds(response: httpx2.Response) -> float | None:
     replayable = isinstance(response.request.stream, httpx2.ByteStream)
     if response.status_code != 429 or not replayable:
         return None
+    response.read()
     return seconds_until_reset(response.headers, response.text[:2000])

@@ -65,13 +65,14 @@ def dying_at(request: int) -> Iterator[None]:
             raise Death
 
     session = get_session()
-    session.event_hooks = {"request": [hook], "response": []}
+    hooks = session.event_hooks
+    session.event_hooks = {**hooks, "request": [*hooks["request"], hook]}
     try:
         yield
     except Death:
         pass
     finally:
-        session.event_hooks = {"request": [], "response": []}
+        session.event_hooks = hooks
 
 
 class Registry(RuleBasedStateMachine):
