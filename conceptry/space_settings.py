@@ -21,6 +21,7 @@ SERVING_MODULES = (
     "trainer/models/__init__.py",
     "trainer/models/autoencoder.py",
     "trainer/models/layers.py",
+    "trainer/models/shapes.py",
     "trainer/models/text_encoder.py",
     "trainer/models/unet.py",
     "trainer/sampling/__init__.py",

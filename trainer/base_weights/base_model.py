@@ -11,10 +11,11 @@ from typing import TypeVar
 from trainer.base_weights import precision, weight_reader
 from trainer.base_weights.presets import PRESETS, PresetFile, locate
 from trainer.data.tokenizer import Tokenizer
-from trainer.models.autoencoder import DECODERS, IMAGE_ENCODERS, Decoder, ImageEncoder
+from trainer.models.autoencoder import Decoder, ImageEncoder
 from trainer.models.layers import ReadWeight
-from trainer.models.text_encoder import TEXT_ENCODERS, TextEncoder
-from trainer.models.unet import UNETS, DiffusionModel
+from trainer.models.shapes import ORIGINAL, SHAPES, Numbers
+from trainer.models.text_encoder import TextEncoder
+from trainer.models.unet import DiffusionModel
 
 _SD_FILES = {
     "text_encoder": "kcv_encoder.h5",
@@ -37,6 +38,7 @@ class BaseModel:
         unverified: Take files of the right names with other weights: fine-tuned ones, or random ones for measurements.
         dtype: What the frozen weights are stored and computed in; None for the fastest that this machine has.
         files: Those that will be read, the others may be missing; None for all.
+        numbers: Constants of the program that the parts are to compute the same as.
 
     Raises:
         FileNotFoundError: A file is missing; the message says which and where it can be had.
@@ -52,6 +54,7 @@ class BaseModel:
         unverified: bool = False,
         dtype: str | None = None,
         files: Sequence[PresetFile] | None = None,
+        numbers: Numbers = ORIGINAL,
     ) -> None:
         self.name = name
         self.preset = PRESETS[name]
@@ -59,7 +62,7 @@ class BaseModel:
         self.dtype = dtype or precision.storage(name)
         files = self.preset.files if files is None else files
         self._files = locate(name, base_dir, files)
-        self._length = TEXT_ENCODERS[name].length
+        self.shapes, self._numbers = SHAPES[name], numbers
         pool = ThreadPoolExecutor(1)
         expected = {self._files[Path(file.path).name]: file.sha256 for file in files}
         checked = () if unverified else expected.items()
@@ -84,24 +87,25 @@ class BaseModel:
     def tokenizer(self, placeholder: str | None = None, num_vectors: int = 1) -> Tokenizer:
         """Load the tokenizer, with a concept's placeholder token if there is one."""
         merges = "merges.txt.gz" if self.name == "tiny" else "bpe_simple_vocab_16e6.txt.gz"
-        return Tokenizer(self._files[merges], self._length, placeholder, num_vectors)
+        return Tokenizer(self._files[merges], self.shapes.text_encoder.length, placeholder, num_vectors)
 
     def text_encoder(self, vocabulary: int, dtype: str | None = None) -> TextEncoder:
         """Load the text encoder; `dtype` overrides the base model's. Raises ValueError as `_load`."""
-        shape = TEXT_ENCODERS[self.name]
+        shape = self.shapes.text_encoder
         return self._load("text_encoder", lambda read: TextEncoder(shape, vocabulary, read), dtype)
 
     def diffusion_model(self, _height: int, _width: int) -> DiffusionModel:
         """Load the UNet, which takes latents of any size. Raises ValueError as `_load`."""
-        return self._load("diffusion_model", lambda read: DiffusionModel(UNETS[self.name], read))
+        return self._load("diffusion_model", lambda read: DiffusionModel(self.shapes.unet, read, self._numbers))
 
     def image_encoder(self) -> ImageEncoder:
         """Load the VAE's encoder. Raises ValueError as `_load`."""
-        return self._load("image_encoder", lambda read: ImageEncoder(IMAGE_ENCODERS[self.name], read))
+        plan = self.shapes.image_encoder
+        return self._load("image_encoder", lambda read: ImageEncoder(plan, read, self._numbers))
 
     def decoder(self) -> Decoder:
         """Load the VAE's decoder, which makes pictures of any size. Raises ValueError as `_load`."""
-        return self._load("decoder", lambda read: Decoder(DECODERS[self.name], read))
+        return self._load("decoder", lambda read: Decoder(self.shapes.decoder, read, self._numbers))
 
     def path(self, part: str) -> Path:
         """Find the file that holds a part's weights."""

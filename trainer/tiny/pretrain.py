@@ -30,7 +30,7 @@ import tensorflow as tf
 
 from trainer.data.tokenizer import Tokenizer
 from trainer.models import autoencoder, keras_reference
-from trainer.models.text_encoder import TEXT_ENCODERS
+from trainer.models.shapes import TINY
 from trainer.models.unet import timestep_embedding
 from trainer.sampling.noise_schedule import TIMESTEPS, alphas_cumprod
 from trainer.tiny import world
@@ -228,7 +228,7 @@ def main() -> None:
     options.output.mkdir(parents=True, exist_ok=True)
     keras.utils.set_random_seed(SEED)
     write_merges(options.output / "merges.txt.gz")
-    tokenizer = Tokenizer(options.output / "merges.txt.gz", TEXT_ENCODERS["tiny"].length)
+    tokenizer = Tokenizer(options.output / "merges.txt.gz", TINY.text_encoder.length)
     built = {
         "text_encoder": keras_reference.text_encoder("tiny", tokenizer.vocabulary),
         "diffusion_model": keras_reference.diffusion_model("tiny", world.SIZE, world.SIZE),
