@@ -30,7 +30,7 @@ import tensorflow as tf
 from safetensors.numpy import load_file
 
 from trainer.base_weights import tensor_names, weight_reader
-from trainer.base_weights.checkpoint import Checkpoint, open_checkpoint
+from trainer.base_weights.sd_checkpoint import Checkpoint, open_checkpoint
 from trainer.base_weights.tensor_names import DIFFUSERS, ORIGINAL
 from trainer.models.autoencoder import Decoder, ImageEncoder
 from trainer.models.shapes import (
@@ -45,7 +45,7 @@ from trainer.models.unet import DiffusionModel, timestep_embedding
 
 KINDS, NUMBERS = ("sd1", "sd2"), ("float32", "float16", "bfloat16")
 _FULL = {"widths": (320, 640, 1280, 1280), "vae": (128, 256, 512, 512), "vocabulary": 49408, "side": 256}
-_SMALL = {"vae": (32, 32, 64, 64), "vocabulary": 120, "side": 64, "width": 128, "layers": 3}
+_SMALL = {"vae": (32, 32, 64, 64), "vocabulary": 789, "side": 128, "width": 128, "layers": 3}
 _SIZES: dict[str, dict[str, dict[str, Any]]] = {
     "small": {
         "sd1": _SMALL | {"widths": (32, 64, 64, 64), "heads": 8},

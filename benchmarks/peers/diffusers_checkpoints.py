@@ -18,7 +18,7 @@ import numpy as np
 import torch
 import transformers
 from diffusers.loaders import single_file_utils as utils
-from random_weights import values
+from random_weights import values  # type: ignore[import-not-found]
 from safetensors.torch import save_file
 
 Request = dict[str, Any]

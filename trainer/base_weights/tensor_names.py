@@ -23,11 +23,19 @@ CLIP = "cond_stage_model.transformer.text_model."
 
 
 class Name(NamedTuple):
-    """A tensor's name, its other names in older files, and what makes our array of it."""
+    """A tensor's name, its other names in older files, and what makes our array of it.
+
+    With `third` it is the first (0), second or last third of a tensor that holds queries, keys and values.
+    """
 
     text: str
     older: tuple[str, ...]
     ours: Callable[[Array], Array]
+    third: int | None = None
+
+    def piece(self, tensor: Array) -> Array:
+        """Return what is meant of the tensor with this name, as the file keeps it."""
+        return tensor if self.third is None else np.split(tensor, 3)[self.third]
 
 
 Names = Iterator[Name]
@@ -98,8 +106,8 @@ def _open_clip(shape: TextEncoderShape) -> Names:
     for block in (f"{OPEN_CLIP}transformer.resblocks.{index}" for index in range(shape.layers)):
         yield from _norm(f"{block}.ln_1")
         for index in range(3):
-            yield _name(f"{block}.attn.in_proj_weight", _third(index, _transposed))
-            yield _name(f"{block}.attn.in_proj_bias", _third(index, _as_it_is))
+            yield Name(f"{block}.attn.in_proj_weight", (), _transposed, index)
+            yield Name(f"{block}.attn.in_proj_bias", (), _as_it_is, index)
         yield from _dense(f"{block}.attn.out_proj")
         yield from _norm(f"{block}.ln_2")
         yield from _dense(f"{block}.mlp.c_fc")
@@ -281,8 +289,3 @@ def _transposed(array: Array) -> Array:
 def _kernel(array: Array) -> Array:
     """Make our kernel, (H, W, I, O), also of a dense layer that does what a 1 x 1 convolution does."""
     return array.transpose(2, 3, 1, 0) if array.ndim == 4 else array.T[None, None]
-
-
-def _third(index: int, ours: Callable[[Array], Array]) -> Callable[[Array], Array]:
-    """Make a function for the queries', keys' or values' part of a tensor that holds all three."""
-    return lambda array: ours(np.split(array, 3)[index])

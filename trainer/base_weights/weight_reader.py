@@ -15,6 +15,7 @@ import tensorflow as tf
 from safetensors import safe_open
 
 from trainer.base_weights.safetensors_file import SafetensorsFile
+from trainer.base_weights.sd_checkpoint import pieces
 from trainer.base_weights.tensor_names import Name
 
 Array = npt.NDArray[Any]
@@ -84,15 +85,7 @@ def read_named(file: SafetensorsFile, names: Iterable[Name]) -> Iterator[Array]:
     Raises:
         ValueError: One is missing.
     """
-    return _copied_ahead(_find(file, names))
-
-
-def _find(file: SafetensorsFile, names: Iterable[Name]) -> Iterator[Array]:
-    for name in names:
-        found = next((one for one in (name.text, *name.older) if one in file.entries), None)
-        if found is None:
-            raise ValueError(f"{file.path} lacks {name.text}")
-        yield name.ours(file.tensor(found))
+    return _copied_ahead(name.ours(piece) for name, piece in pieces(file, names))
 
 
 def _copy(array: Array) -> Array:

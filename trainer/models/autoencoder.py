@@ -32,7 +32,7 @@ class ImageEncoder:
         """Encode pictures (B, H, W, 3) in [-1, 1] to unscaled mean and log variance, (B, H/8, W/8, 8) float32."""
         for block in self.blocks:
             x = block(x)
-        x = layers.swish(layers.group_norm(x, *self.norm, self.epsilon))
+        x = layers.swish(layers.group_norm(x, self.epsilon, *self.norm))
         return tf.cast(layers.conv(layers.conv(x, *self.narrow), *self.out), tf.float32)
 
 
@@ -53,7 +53,7 @@ class Decoder:
         x = layers.conv(latents / LATENT_SCALE, *self.enter)
         for block in self.blocks:
             x = block(x)
-        x = layers.swish(layers.group_norm(x, *self.norm, self.epsilon))
+        x = layers.swish(layers.group_norm(x, self.epsilon, *self.norm))
         return tf.cast(layers.conv(x, *self.out), tf.float32)
 
 
@@ -93,8 +93,8 @@ class _ResBlock:
         self.residual = Affine(read, 1, 1, width, wanted) if width != wanted else None
 
     def __call__(self, x: Any) -> Any:
-        y = layers.conv(layers.swish(layers.group_norm(x, *self.norm1, self.epsilon)), *self.conv1)
-        y = layers.conv(layers.swish(layers.group_norm(y, *self.norm2, self.epsilon)), *self.conv2)
+        y = layers.conv(layers.swish(layers.group_norm(x, self.epsilon, *self.norm1)), *self.conv1)
+        y = layers.conv(layers.swish(layers.group_norm(y, self.epsilon, *self.norm2)), *self.conv2)
         return y + (layers.conv(x, *self.residual) if self.residual else x)
 
 
@@ -106,7 +106,7 @@ class _Attention:
 
     def __call__(self, x: Any) -> Any:
         _, height, width, channels = x.shape
-        y = tf.reshape(layers.group_norm(x, *self.norm, self.epsilon), (-1, height * width, channels))
+        y = tf.reshape(layers.group_norm(x, self.epsilon, *self.norm), (-1, height * width, channels))
         query, key, value = (
             layers.dense(y, tf.reshape(kernel, (channels, channels)), bias)
             for kernel, bias in (self.query, self.key, self.value)

@@ -149,7 +149,7 @@ def _place(part: Any, i: int, j: int, stride: int) -> Any:
     return tf.pad(part, ((0, 0), (i, 2 - i), (j, 2 - j), (0, 0)))
 
 
-def group_norm(x: Any, gamma: Any, beta: Any, epsilon: float = EPSILON) -> Any:
+def group_norm(x: Any, epsilon: float, gamma: Any, beta: Any) -> Any:
     """Normalize (B, H, W, C) over 32 groups of channels; float32 out."""
     _, height, width, channels = x.shape
     size = channels // GROUPS

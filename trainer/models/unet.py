@@ -16,16 +16,22 @@ import tensorflow as tf
 
 from trainer.models import layers
 from trainer.models.layers import Affine, ReadWeight
-from trainer.models.shapes import ORIGINAL, TIMESTEP_WIDTH, Numbers, UNetShape
+from trainer.models.shapes import EPSILON, ORIGINAL, TIMESTEP_WIDTH, Numbers, UNetShape
 
 
 class DiffusionModel:
-    """The UNet of latent diffusion (Rombach et al. 2022)."""
+    """The UNet of latent diffusion (Rombach et al. 2022).
+
+    It predicts the noise ("epsilon"), or the velocity ("v", Salimans and Ho 2022): alpha times the noise less sigma
+    times the clean latents.
+    """
 
     weights: Sequence[Any]
 
-    def __init__(self, shape: UNetShape, read: ReadWeight, numbers: Numbers = ORIGINAL) -> None:
-        self.shape = shape
+    def __init__(
+        self, shape: UNetShape, read: ReadWeight, numbers: Numbers = ORIGINAL, prediction: str = "epsilon"
+    ) -> None:
+        self.shape, self.prediction = shape, prediction
         # Keras lists the first of the two dense layers before, the second after the first convolution.
         first = Affine(read, shape.timestep_width, shape.time_width)
         width, saved = 4, []
@@ -52,7 +58,7 @@ class DiffusionModel:
         return [layers.dense(context, block.key_value) for block in self.blocks if isinstance(block, _Transformer)]
 
     def __call__(self, inputs: Sequence[Any]) -> Any:
-        """Predict the noise, float32, of latent (B, H/8, W/8, 4), timestep_embedding (B, 320), context (B, L, D).
+        """Predict, float32, from latent (B, H/8, W/8, 4), timestep_embedding (B, 320) and context (B, L, D).
 
         Instead of a context it takes what `cross_attention_kv` makes of one.
         """
@@ -69,7 +75,7 @@ class DiffusionModel:
                 x = tf.concat([x, saved.pop()], axis=-1)
             else:
                 x = next(blocks)(x, t, next(key_values) if kind == "attend" else None)
-        x = layers.swish(layers.group_norm(x, *self.norm))
+        x = layers.swish(layers.group_norm(x, EPSILON, *self.norm))
         return tf.cast(layers.conv(x, *self.out), tf.float32)
 
 
@@ -108,9 +114,9 @@ class _ResBlock:
         self.residual = Affine(read, 1, 1, width, wanted) if width != wanted else None
 
     def __call__(self, x: Any, time: Any, _context: Any) -> Any:
-        y = layers.conv(layers.swish(layers.group_norm(x, *self.norm1)), *self.conv1)
+        y = layers.conv(layers.swish(layers.group_norm(x, EPSILON, *self.norm1)), *self.conv1)
         y += layers.dense(time, *self.time)[:, None, None]
-        y = layers.conv(layers.swish(layers.group_norm(y, *self.norm2)), *self.conv2)
+        y = layers.conv(layers.swish(layers.group_norm(y, EPSILON, *self.norm2)), *self.conv2)
         return y + (layers.conv(x, *self.residual) if self.residual else x)
 
 
@@ -134,7 +140,7 @@ class _Transformer:
 
     def __call__(self, inputs: Any, _time: Any, key_value: Any) -> Any:
         _, height, width, channels = inputs.shape
-        x = layers.conv(layers.group_norm(inputs, *self.norm, self.epsilon), *self.enter)
+        x = layers.conv(layers.group_norm(inputs, self.epsilon, *self.norm), *self.enter)
         x = tf.reshape(x, (-1, height * width, channels))
 
         def norm(x: Any, affine: Affine) -> Any:

@@ -6,11 +6,15 @@ Nothing is loaded here, and no TensorFlow imported: gigabytes are looked over in
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from trainer.base_weights import tensor_names
 from trainer.base_weights.safetensors_file import SafetensorsFile
@@ -24,6 +28,8 @@ from trainer.models.shapes import (
     sd_unet,
 )
 
+TRAINED_ON = ("text_encoder", "diffusion_model", "image_encoder")
+"""Parts that a training reads; the decoder only makes pictures of what was drawn."""
 PARTS = {"text_encoder": "text_encoder", "unet": "diffusion_model", "vae": "image_encoder"}
 """Folders of diffusers, and the part whose weights each holds first."""
 _WEIGHTS = {
@@ -31,11 +37,18 @@ _WEIGHTS = {
     "unet": ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.fp16.safetensors"),
     "vae": ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.fp16.safetensors"),
 }
+_CONFIGS = (
+    "model_index.json", "unet/config.json", "vae/config.json", "text_encoder/config.json",
+    "scheduler/scheduler_config.json", "tokenizer/special_tokens_map.json",
+)  # fmt: skip
 _PICKLED = ("pytorch_model.bin", "diffusion_pytorch_model.bin")
 _LENGTH = 77
 _OPEN_CLIP_PADDING = 0
 _LEVELS = range(4)
 _CONVERT = "convert it once with `python -m trainer.base_weights.convert`"
+
+
+Array = npt.NDArray[Any]
 
 
 class CheckpointError(ValueError):
@@ -101,6 +114,67 @@ def open_checkpoint(path: Path) -> Checkpoint:
     if other := _other_model(file):
         raise CheckpointError(f"{path} is {other}; Stable Diffusion 1.x and 2.x can be trained on")
     return _open_single(file)
+
+
+def pieces(file: SafetensorsFile, names: Iterable[Name]) -> Iterator[tuple[Name, Array]]:
+    """Map tensors by their names, as the file keeps them. Raises ValueError where one is missing."""
+    for name in names:
+        found = next((one for one in (name.text, *name.older) if one in file.entries), None)
+        if found is None:
+            raise CheckpointError(f"{file.path} lacks {name.text}")
+        yield name, name.piece(file.tensor(found))
+
+
+def content_digest(checkpoint: Checkpoint) -> str:
+    """Hash what a training reads into one sha256, 64 hex digits: gigabytes are read.
+
+    The same weights have the same digest in both layouts, and under any name.
+    """
+    digest = hashlib.sha256(repr(checkpoint.shapes).encode())
+    for part in TRAINED_ON:
+        for _, piece in pieces(*checkpoint.names(part)):
+            digest.update(f"{part} {piece.dtype.name} {piece.size}\n".encode())
+            digest.update(np.ascontiguousarray(piece).reshape(-1).view("u1").data)
+    return digest.hexdigest()
+
+
+def entry_of(checkpoint: Checkpoint, folder: Path, prediction: str | None = None) -> dict[str, Any]:
+    """Describe a checkpoint as `presets.of` reads it; all its files are read and hashed.
+
+    Args:
+        checkpoint: Below `folder`.
+        folder: Folder of weights.
+        prediction: What its UNet predicts, "epsilon" or "v", where the file does not say.
+
+    Raises:
+        CheckpointError: Neither the file nor the argument says what is predicted, or they differ.
+    """
+    if checkpoint.prediction and prediction and checkpoint.prediction != prediction:
+        raise CheckpointError(f"{checkpoint.path} predicts {checkpoint.prediction}, and not {prediction}")
+    predicted = checkpoint.prediction or prediction
+    if predicted is None:
+        raise CheckpointError(
+            f"{checkpoint.path} does not say what its UNet predicts: v in Stable Diffusion 2.x of 768 pixels, epsilon "
+            "in 2.x-base of 512 pixels; say which"
+        )
+    files = [checkpoint.path]
+    if checkpoint.layout == DIFFUSERS:
+        weights = {file.path for file in checkpoint.files.values()}
+        configs = (checkpoint.path / name for name in _CONFIGS)
+        files = sorted(weights | {path for path in configs if path.is_file()})
+    return {
+        "kind": checkpoint.kind,
+        "prediction": predicted,
+        "checkpoint": checkpoint.path.relative_to(folder).as_posix(),
+        "content": content_digest(checkpoint),
+        "files": {path.relative_to(folder).as_posix(): sha256_of(path) for path in files},
+    }
+
+
+def sha256_of(path: Path) -> str:
+    """Hash a file, 64 hex digits."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _open_single(file: SafetensorsFile) -> Checkpoint:
