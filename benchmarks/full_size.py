@@ -22,8 +22,9 @@ import h5py
 import numpy as np
 
 from trainer.models import keras_reference
-from trainer.models.text_encoder import TEXT_ENCODERS, TextEncoder
-from trainer.models.unet import UNETS, DiffusionModel
+from trainer.models.shapes import SD_1
+from trainer.models.text_encoder import TextEncoder
+from trainer.models.unet import DiffusionModel
 
 VOCABULARY = 49408
 
@@ -70,7 +71,7 @@ def make(folder: Path, merges: Path, seed: int = 0) -> Path:
 
         return write
 
-    encoder, unet = TEXT_ENCODERS["sd-v1-4"], UNETS["sd-v1-4"]
+    encoder, unet = SD_1.text_encoder, SD_1.unet
     builders: dict[str, Callable[[_Writer], object]] = {
         "kcv_encoder.h5": lambda writer: TextEncoder(encoder, VOCABULARY, writer),
         "kcv_diffusion_model.h5": lambda writer: DiffusionModel(unet, writer),

@@ -29,6 +29,7 @@ import tensorflow as tf
 from trainer.base_weights import weight_reader
 from trainer.base_weights.base_model import BaseModel
 from trainer.models import keras_reference
+from trainer.models.shapes import KERAS_CV
 from trainer.models.unet import timestep_embedding
 
 
@@ -112,7 +113,9 @@ def main() -> None:
     parser.add_argument("--base", type=Path, help="folder that benchmarks.full_size wrote; without it, tiny")
     parser.add_argument("--side", type=int, default=None, help="pixels; 256 at full size, 64 for tiny")
     options = parser.parse_args()
-    base = BaseModel("sd-v1-4" if options.base else "tiny", options.base, unverified=True, dtype="float32")
+    base = BaseModel(
+        "sd-v1-4" if options.base else "tiny", options.base, unverified=True, dtype="float32", numbers=KERAS_CV
+    )
     side = options.side or (256 if options.base else 64)
     found = {
         part: {key: float(f"{value:.3g}") for key, value in row.items()} for part, row in compare(base, side).items()

@@ -27,7 +27,7 @@ from trainer.base_weights.presets import locate
 from trainer.data.latents import encode_views
 from trainer.data.pictures import Picture
 from trainer.data.tokenizer import Tokenizer, load_byte_pairs
-from trainer.models.text_encoder import TEXT_ENCODERS
+from trainer.models.shapes import TINY
 from trainer.sampling.sampler import Pipeline
 from trainer.tiny import world
 
@@ -54,7 +54,7 @@ class SeveralTokens(Tokenizer):
     """
 
     def __init__(self, merges: Path, tokens: Sequence[str]) -> None:
-        super().__init__(merges, TEXT_ENCODERS["tiny"].length, tokens[0], len(tokens))
+        super().__init__(merges, TINY.text_encoder.length, tokens[0], len(tokens))
         self._pairs, self._tokens = load_byte_pairs(merges), tuple(tokens)
 
     def ids(self, text: str) -> list[int]:

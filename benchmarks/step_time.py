@@ -69,7 +69,7 @@ def keras_tutorial(side: int, batch: int, steps: int) -> dict[str, float]:
     import tensorflow as tf
     from keras_cv.src.models.stable_diffusion.noise_scheduler import NoiseScheduler
 
-    from trainer.models import autoencoder, keras_reference
+    from trainer.models import keras_reference, shapes
     from trainer.models.unet import timestep_embedding
 
     with keras_reference.no_initialization():
@@ -100,7 +100,7 @@ def keras_tutorial(side: int, batch: int, steps: int) -> dict[str, float]:
         with tf.GradientTape() as tape:
             moments = vae(images)
             mean, log_variance = moments[..., :4], tf.clip_by_value(moments[..., 4:], -30.0, 20.0)
-            latents = (mean + tf.exp(0.5 * log_variance) * tf.random.normal(tf.shape(mean))) * autoencoder.LATENT_SCALE
+            latents = (mean + tf.exp(0.5 * log_variance) * tf.random.normal(tf.shape(mean))) * shapes.LATENT_SCALE
             noise = tf.random.normal(tf.shape(latents))
             times = tf.random.uniform((batch,), 0, 1000, tf.int64)
             noisy = scheduler.add_noise(latents, noise, times)

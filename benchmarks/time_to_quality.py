@@ -45,7 +45,7 @@ from trainer.data import prompts
 from trainer.data.latents import compile_encoder, encode_views
 from trainer.data.pictures import Picture, split_held_out
 from trainer.models.layers import on_gpu
-from trainer.models.text_encoder import TEXT_ENCODERS
+from trainer.models.shapes import TINY
 from trainer.sampling.sampler import Pipeline
 from trainer.tiny import world
 
@@ -127,7 +127,7 @@ class Contest:
         """`trainer.train` with its defaults, scored more often than it saves."""
         words = {"placeholder_token": "<x>", "initializer_token": self.pair[1], "base_model": "tiny"}
         wanted = training_config.parse({**words, "training": {"seed": seed}})
-        vectors = tf.Variable(tf.zeros((1, TEXT_ENCODERS["tiny"].width)))
+        vectors = tf.Variable(tf.zeros((1, TINY.text_encoder.width)))
         clock = Clock()
         with clock.paused():
             text_encoder = self.base.text_encoder(self.tokenizer.vocabulary)

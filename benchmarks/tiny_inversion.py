@@ -43,7 +43,7 @@ from trainer.data import prompts, records
 from trainer.data.latents import Latents, encode_views
 from trainer.data.pictures import Picture, split_held_out
 from trainer.metrics import METRICS_FILE, read_metrics
-from trainer.models.text_encoder import TEXT_ENCODERS
+from trainer.models.shapes import TINY
 from trainer.sampling.sampler import Pipeline
 from trainer.tiny import world
 
@@ -80,7 +80,7 @@ class Bench:
         self.frozen = objective.Frozen(
             self.base.text_encoder(tokenizer.vocabulary), self.base.diffusion_model(64, 64), tokenizer
         )
-        self.vectors = tf.Variable(tf.zeros((1, TEXT_ENCODERS["tiny"].width)))
+        self.vectors = tf.Variable(tf.zeros((1, TINY.text_encoder.width)))
         self.pipeline = Pipeline(
             self.base,
             tokenizer,

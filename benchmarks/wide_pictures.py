@@ -27,7 +27,7 @@ from benchmarks.variants import Pair, compare, read_options
 from trainer import evaluation, objective
 from trainer.data.latents import Latents, encode_views
 from trainer.data.pictures import Picture
-from trainer.models import autoencoder
+from trainer.models import shapes
 from trainer.tiny import world
 from trainer.training_config import Config
 
@@ -103,7 +103,7 @@ def bucket(bench: Bench, found: Sequence[Wide], config: Config) -> Latents:
     pixels = np.stack(views).astype("float32") / 127.5 - 1.0
     mean_of, log_variance = np.split(np.asarray(bench.encoder(tf.constant(pixels))), 2, axis=-1)
     deviation = np.exp(0.5 * np.clip(log_variance, -30.0, 20.0))
-    scale = autoencoder.LATENT_SCALE
+    scale = shapes.LATENT_SCALE
     means, deviations = np.asarray(mean_of * scale, "float32"), np.asarray(deviation * scale, "float32")
     return Latents(means, deviations, [""] * len(views))
 

@@ -75,7 +75,7 @@ def main() -> int:
         keep_compiled(options.compiled)
     try:
         config = configuration.load(options.config)
-        locate(config.base_model, options.base)
+        locate(config.base, options.base)
     except (configuration.ConfigError, FileNotFoundError) as error:
         print(f"trainer: {error}", file=sys.stderr)
         return 2

@@ -24,6 +24,7 @@ import tensorflow as tf
 from safetensors.numpy import load_file, save_file
 
 from trainer.base_weights.base_model import BaseModel
+from trainer.base_weights.presets import Preset, of, parse_reference, reference
 from trainer.models.text_encoder import TextEncoder
 
 _ROWS = "rows"
@@ -84,11 +85,11 @@ def learned_embeds(path: Path, placeholder: str, rows: npt.NDArray[np.float32]) 
     save_file({placeholder: np.ascontiguousarray(rows, "float32")}, str(path), metadata={"format": "pt"})
 
 
-def start(base_model: str, base_dir: str | Path | None, embeds: Path, output: Path) -> subprocess.Popen[str]:
+def start(base_model: Preset | str, base_dir: str | Path | None, embeds: Path, output: Path) -> subprocess.Popen[str]:
     """Begin to write the SavedModel of learned vectors in a process of its own; see `finish`."""
     # -P and our own place on the module path: a folder `trainer/` of the working directory must not be run.
-    command = [sys.executable, "-P", "-m", "trainer.export", "--base-model", base_model, "--embeds", str(embeds)]
-    command += ["--output", str(output), *(("--base", str(base_dir)) if base_dir else ())]
+    command = [sys.executable, "-P", "-m", "trainer.export", "--base-model", reference(of(base_model))]
+    command += ["--embeds", str(embeds), "--output", str(output), *(("--base", str(base_dir)) if base_dir else ())]
     # The caller has hashed the very same files.
     command += ["--unverified"]
     path = os.pathsep.join(filter(None, (str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH"))))
@@ -115,14 +116,14 @@ def finish(process: subprocess.Popen[str]) -> None:
 def main() -> None:
     """Write the SavedModel of a file of learned vectors."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--base-model", required=True)
+    parser.add_argument("--base-model", required=True, help="a preset's name, or the JSON object of an entry")
     parser.add_argument("--base", type=Path, help="folder with the base model's weights; tiny needs none")
     parser.add_argument("--embeds", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--unverified", action="store_true", help="do not hash the weights: the caller has")
     options = parser.parse_args()
     ((placeholder, rows),) = load_file(options.embeds).items()
-    base = BaseModel(options.base_model, options.base, unverified=options.unverified)
+    base = BaseModel(parse_reference(options.base_model), options.base, unverified=options.unverified)
     tokenizer = base.tokenizer(placeholder, len(rows))
     saved_model(options.output, base.text_encoder(tokenizer.vocabulary, dtype="float32"), rows, tokenizer.prompt_length)
 

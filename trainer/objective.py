@@ -109,18 +109,20 @@ def denoising_losses(frozen: Frozen, recipe: Recipe = DEFAULT) -> Callable[..., 
 
 
 def squared_errors(frozen: Frozen) -> Callable[..., Any]:
-    """Make the mean squared error of the noise predicted for each row, (B,), in a context (B, L, D).
+    """Make the mean squared error of what is predicted for each row, (B,), in a context (B, L, D).
 
     With a mask (B, H/8, W/8, 1) it is the mean over what the mask shows, so that a small subject counts as much as one
     that fills the picture.
     """
-    alphas = alphas_cumprod()
+    alphas, unet = alphas_cumprod(), frozen.diffusion_model
 
     def errors(context: Any, latents: Any, timesteps: Any, noise: Any, mask: Any = None) -> Any:
         alpha = tf.gather(alphas, timesteps)[:, None, None, None]
-        noisy = tf.sqrt(alpha) * latents + tf.sqrt(1.0 - alpha) * noise
-        predicted = frozen.diffusion_model([noisy, timestep_embedding(timesteps), context])
-        squared = tf.square(predicted - noise)
+        signal, sigma = tf.sqrt(alpha), tf.sqrt(1.0 - alpha)
+        embedded = timestep_embedding(timesteps, unet.shape.timestep_width)
+        predicted = unet([signal * latents + sigma * noise, embedded, context])
+        wanted = noise if unet.prediction == "epsilon" else signal * noise - sigma * latents
+        squared = tf.square(predicted - wanted)
         if mask is None:
             return tf.reduce_mean(squared, axis=(1, 2, 3))
         shown = tf.reduce_mean(mask, axis=(1, 2, 3))

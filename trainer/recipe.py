@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-RECIPE = 4
+RECIPE = 5
 """Raised whenever the same pictures and settings would train another result; part of every training fingerprint."""
 
 

@@ -80,7 +80,7 @@ def run(config: Config, places: Places, *, unverified: bool = False, dtype: str 
     try:
         devices = Devices()
         journal = Journal(places.output / "progress.jsonl" if devices.is_chief else None)
-        base = BaseModel(config.base_model, places.base, verify_later=True, unverified=unverified, dtype=dtype)
+        base = BaseModel(config.base, places.base, verify_later=True, unverified=unverified, dtype=dtype)
         _run(config, base, places, journal=journal, stop=stop, devices=devices)
     except (ConfigError, FileNotFoundError, ValueError) as error:
         print(f"trainer: {error}", file=sys.stderr)
@@ -97,7 +97,7 @@ def run(config: Config, places: Places, *, unverified: bool = False, dtype: str 
 def check(config: Config, records: Path, base_dir: Path | None) -> int:
     """Say on stderr what cannot be trained with, if anything. Returns the program's exit code."""
     try:
-        base = BaseModel(config.base_model, base_dir, verify_later=True)
+        base = BaseModel(config.base, base_dir, verify_later=True)
         tokenizer = base.tokenizer(config.placeholder_token, config.num_vectors)
         shown = _read(records, config)[: evaluation.PICTURES]
         if base.preset.max_loss is None:
@@ -178,7 +178,7 @@ def _run(
     # Its imports take seconds; meanwhile there is something to compute here.
     embeds = output / "learned_embeds.safetensors"
     export.learned_embeds(embeds, config.placeholder_token, state.vectors)
-    exporting = export.start(base.name, base.base_dir, embeds, output / "text_encoder")
+    exporting = export.start(base.preset, base.base_dir, embeds, output / "text_encoder")
 
     losses = evaluation.evaluate(frozen, judged, config, state.vectors, on=on, released=released, initial=initial)
     if left_out is not None and not evaluation.is_rejected(losses, config):

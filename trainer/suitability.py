@@ -25,7 +25,7 @@ def check(frozen: Frozen, judged: Latents, config: Config, initial: Array | None
     Raises:
         ConfigError: It cannot draw such pictures; the message names a base model that can.
     """
-    limit = PRESETS[config.base_model].max_loss
+    limit = config.base.max_loss
     if limit is None:
         return
     start = initial_vectors(config, frozen) if initial is None else initial
@@ -37,6 +37,6 @@ def check(frozen: Frozen, judged: Latents, config: Config, initial: Array | None
         others = [f"{name} draws {preset.draws}" for name, preset in PRESETS.items() if preset.max_loss is None]
         raise ConfigError(
             f"the base model {config.base_model} cannot draw pictures like these: it draws "
-            f"{PRESETS[config.base_model].draws} (their loss is {best:.2f}, of pictures that it can draw {limit:g} at "
+            f"{config.base.draws} (their loss is {best:.2f}, of pictures that it can draw {limit:g} at "
             f"most). Choose another base_model: {', '.join(others)}"
         )

@@ -20,6 +20,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from trainer import checkpoint
+from trainer.base_weights.presets import digest
 from trainer.data.batches import Batch, draw_ahead, draw_batch, evaluation_batch
 from trainer.data.latents import Latents
 from trainer.devices import Devices
@@ -161,7 +162,7 @@ def train(
 
 def _identity(latents: Latents, config: Config, recipe: Recipe, devices: Devices, start: Array) -> str:
     """Name what a checkpoint belongs to: settings, pictures and start, but nothing that matters after the last step."""
-    afterwards = {"samples": 0, "min_improvement": 0.0, "confidence": 0.0}
+    afterwards = {"samples": 0, "min_improvement": 0.0, "confidence": 0.0, "base": digest(config.base)}
     inputs = {
         "pictures": latents.digest,
         "replicas": devices.replicas,

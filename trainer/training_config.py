@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trainer.base_weights.presets import PRESETS
+from trainer.base_weights.presets import PRESETS, Preset, of
 
 CONFIDENCE = 0.95
 """Of the gate's verdict, when concept.yaml says nothing."""
@@ -30,7 +30,7 @@ class Config:
     At checkpoints whose step is a
     multiple of `sample_every` a few pictures are drawn; 0 is never. `min_improvement` and `confidence` are the gate's:
     the evaluation draws rows until its verdict is clear. With `mask` "alpha" the loss counts where the pictures' masks
-    say, in training and in the evaluation.
+    say, in training and in the evaluation. `base` is the base model that `base_model` names.
     """
 
     placeholder_token: str
@@ -53,6 +53,7 @@ class Config:
     min_improvement: float = 0.0
     confidence: float = CONFIDENCE
     mask: str | None = None
+    base: Preset = PRESETS["tiny"]
 
 
 def load(path: Path) -> Config:
@@ -72,9 +73,10 @@ def load(path: Path) -> Config:
 
 def parse(document: dict[str, Any]) -> Config:
     """Fill in the preset's defaults and check every value; null means the default. Raises ConfigError."""
-    preset = PRESETS.get(str(document.get("base_model")))
-    if preset is None:
-        raise ConfigError(f"base_model: {document.get('base_model')!r} is not one of: {', '.join(PRESETS)}")
+    try:
+        preset = of(str(document.get("base_model")), document.get("base"))
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
     training, gate = document.get("training") or {}, document.get("gate") or {}
     problems: list[str] = []
 
@@ -122,6 +124,7 @@ def parse(document: dict[str, Any]) -> Config:
         min_improvement=number(gate, "min_improvement", preset.min_improvement, 0, below=1),
         confidence=number(gate, "confidence", CONFIDENCE, 0.5, below=1),
         mask=_mask(training.get("mask"), problems),
+        base=preset,
     )
     if not problems and config.resolution % 64:
         problems.append(f"resolution: {config.resolution} must be a multiple of 64")

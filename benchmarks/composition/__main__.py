@@ -17,7 +17,7 @@ from benchmarks.composition import composition_judge, scenes
 from trainer.base_weights.presets import locate
 from trainer.data.tokenizer import Tokenizer
 from trainer.models import keras_reference
-from trainer.models.text_encoder import TEXT_ENCODERS
+from trainer.models.shapes import TINY
 from trainer.tiny import pretrain, world
 
 SEED = 20261129
@@ -30,7 +30,7 @@ def train_base_model(folder: Path, steps: int, count: int) -> None:
     """Train the shipped `tiny` further on pictures of `scenes`, and save it as a base folder of that preset."""
     files = locate("tiny")
     shutil.copyfile(files[MERGES], folder / MERGES)
-    tokenizer = Tokenizer(folder / MERGES, TEXT_ENCODERS["tiny"].length)
+    tokenizer = Tokenizer(folder / MERGES, TINY.text_encoder.length)
     built = {
         "text_encoder": keras_reference.text_encoder("tiny", tokenizer.vocabulary),
         "diffusion_model": keras_reference.diffusion_model("tiny", world.SIZE, world.SIZE),

@@ -24,7 +24,7 @@ from trainer.base_weights import weight_reader
 from trainer.base_weights.base_model import BaseModel
 from trainer.base_weights.presets import locate
 from trainer.data.pictures import Picture
-from trainer.models import autoencoder, keras_reference
+from trainer.models import keras_reference, shapes
 from trainer.models.unet import timestep_embedding
 from trainer.tiny import world
 
@@ -88,7 +88,7 @@ class Tutorial:
             with tf.GradientTape() as tape:
                 mean, log_variance = tf.split(vae(images), 2, axis=-1)
                 deviation = tf.exp(0.5 * tf.clip_by_value(log_variance, -30.0, 20.0))
-                latents = (mean + deviation * tf.random.normal(tf.shape(mean))) * autoencoder.LATENT_SCALE
+                latents = (mean + deviation * tf.random.normal(tf.shape(mean))) * shapes.LATENT_SCALE
                 noise = tf.random.normal(tf.shape(latents))
                 times = tf.random.uniform((1,), 0, 1000, tf.int64)
                 noisy = scheduler.add_noise(latents, noise, times)

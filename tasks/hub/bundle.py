@@ -130,7 +130,7 @@ def render_handler(folder: Path, settings: Mapping[str, Any], override: Mapping[
     (folder / REQUIREMENTS).write_text(requirements, encoding="utf-8")
     text = json.dumps(settings, indent=2, ensure_ascii=False) + "\n"
     (folder / "settings.json").write_text(text, encoding="utf-8")
-    shipped = ["trainer/" + file.path for file in PRESETS[settings["base_model"]].files if file.url is None]
+    shipped = ["trainer/" + file.path for file in PRESETS[settings["base_model"]].files if file.shipped]
     for path in (*SERVING_MODULES, *shipped):
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(ROOT / path, folder / path)

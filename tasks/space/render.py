@@ -60,7 +60,7 @@ def render_space(folder: Path, spec: ConceptSpec, settings: Mapping[str, Any]) -
     template = ROOT / PACKAGE
     for source in sorted(template.glob("*.py")):
         _copy(source, folder / place_in_space(source.name))
-    shipped = ["trainer/" + file.path for file in PRESETS[settings["base_model"]].files if file.url is None]
+    shipped = ["trainer/" + file.path for file in PRESETS[settings["base_model"]].files if file.shipped]
     for path in (*SPACE_MODULES, *shipped):
         _copy(ROOT / path, folder / path)
     requirements = (template / "requirements.txt").read_text(encoding="utf-8")

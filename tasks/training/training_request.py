@@ -68,7 +68,7 @@ def base_model(name: str) -> BaseModel:
     preset = presets.PRESETS[name]
     return BaseModel(
         name,
-        digest=presets.digest(name),
+        digest=presets.digest(preset),
         recipe=RECIPE,
         resolution=preset.resolution,
         min_improvement=preset.min_improvement,

@@ -76,6 +76,6 @@ def test_the_presets_can_be_read_from_a_copy(repo_root: Path, tmp_path: Path) ->
     for path in SERVING_MODULES:
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(repo_root / path, tmp_path / path)
-    program = "import trainer.base_weights.presets as p; print(p.__file__, len(p.digest('tiny')))"
+    program = "import trainer.base_weights.presets as p; print(p.__file__, len(p.digest(p.PRESETS['tiny'])))"
     answer = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert answer.stdout.split() == [str(tmp_path / "trainer" / "base_weights" / "presets.py"), "64"]

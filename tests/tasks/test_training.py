@@ -127,16 +127,16 @@ def wait_until_gone(process: int) -> None:
 @pytest.mark.parametrize(
     ("spec", "retrain", "fingerprint"),
     [
-        ({"base_model": "tiny"}, None, "2e8b15001d4bd42971eb86b2723e2b71070007cea21c553a53fd37fc00b1ef93"),
-        ({"base_model": "tiny"}, "2026-11-01", "4da8cf5b0cb9657045fa11912fa85668fc52a2d918fb8c65bd9e024d5de0cc7b"),
-        ({"base_model": "sd-v1-4"}, None, "667d9516f2f294785ca6a8fd3294c035e2c1e1d7947e6287e2a6466827f5e389"),
+        ({"base_model": "tiny"}, None, "6f1ef7ad8e63924b1ec5d19f9bbc52fabb09816041fbcde633401e8d456a767f"),
+        ({"base_model": "tiny"}, "2026-11-01", "176531ff608626124f184d672f71f6a50fd487579b4dffd546a3a31d8ff86af1"),
+        ({"base_model": "sd-v1-4"}, None, "01563994e63671e7291a64621b8701202642fb4ab286878e2283e8bafbe56b4a"),
         (
             {
                 "base_model": "sd-v1-4", "learnable_property": "style", "num_vectors": 3, "resolution": 256,
                 "training": {"max_steps": 900, "templates": ["a photo of {}"]},
             },
             None,
-            "b7c262bd6f0a0cdcce6bab3069c198effcc36368ec378a4c5df23d18146f6b49",
+            "3f994228f111460639c80582d24678b2a509e5d4e48b5c9d0e843378ecf008d3",
         ),
     ],
 )  # fmt: skip

@@ -52,7 +52,7 @@ def address() -> Iterator[str]:
 
 
 def file(url: str, data: bytes = DATA) -> PresetFile:
-    return PresetFile("weights.h5", hashlib.sha256(data).hexdigest(), url)
+    return PresetFile("weights.h5", hashlib.sha256(data).hexdigest(), (url,))
 
 
 def test_a_file_is_fetched_once(address: str, tmp_path: Path) -> None:
@@ -161,7 +161,7 @@ def test_a_clip_model_comes_into_a_folder_of_its_own(
     address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert presets.clip_folder(tmp_path) is None
-    assert fetch([PresetFile("clip/w", file("").sha256, f"{address}/w")], tmp_path) == ["w"]
+    assert fetch([PresetFile("clip/w", file("").sha256, (f"{address}/w",))], tmp_path) == ["w"]
     assert (tmp_path / "clip" / "w").read_bytes() == DATA
     assert presets.clip_folder(tmp_path) == tmp_path / "clip"
     monkeypatch.setenv("CONCEPTRY_BASE_URL", f"{address}/mirror")

@@ -14,7 +14,7 @@ from trainer.data import batches
 from trainer.data.latents import Latents, compile_encoder, encode_views
 from trainer.data.pictures import Picture
 from trainer.devices import Devices
-from trainer.models.text_encoder import TEXT_ENCODERS
+from trainer.models.shapes import SHAPES, TINY
 from trainer.recipe import DEFAULT
 from trainer.tiny import world
 
@@ -211,7 +211,7 @@ def test_xla_compiles_a_step_and_computes_the_same(bench: Bench, latents: Latent
 def test_no_gradient_reaches_the_frozen_table(bench: Bench) -> None:
     table = bench.frozen.text_encoder.weights[0]
     before = np.asarray(table).tobytes()
-    vectors = tf.Variable(tf.ones((1, TEXT_ENCODERS["tiny"].width)))
+    vectors = tf.Variable(tf.ones((1, TINY.text_encoder.width)))
     tokens = tf.constant(bench.frozen.tokenizer.rows(["a photo of <x>"]))
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(vectors)
@@ -224,4 +224,4 @@ def test_no_gradient_reaches_the_frozen_table(bench: Bench) -> None:
 
 
 def test_concept_yaml_knows_how_many_vectors_fit_into_a_prompt() -> None:
-    assert {name: shape.length - 2 for name, shape in TEXT_ENCODERS.items()} == PROMPT_TOKENS
+    assert {name: shapes.text_encoder.length - 2 for name, shapes in SHAPES.items()} == PROMPT_TOKENS

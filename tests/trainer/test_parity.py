@@ -14,7 +14,8 @@ from trainer.base_weights import weight_reader
 from trainer.base_weights.base_model import BaseModel
 from trainer.base_weights.presets import locate
 from trainer.models import keras_reference, layers
-from trainer.models.text_encoder import TEXT_ENCODERS, TextEncoder
+from trainer.models.shapes import KERAS_CV, TINY
+from trainer.models.text_encoder import TextEncoder
 from trainer.models.unet import timestep_embedding
 
 FILE = locate("tiny")["tiny.safetensors"]
@@ -27,7 +28,7 @@ def from_keras(part: str, model: keras.Model) -> keras.Model:
 
 @pytest.fixture(scope="module")
 def base() -> BaseModel:
-    return BaseModel("tiny")
+    return BaseModel("tiny", numbers=KERAS_CV)
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +115,7 @@ def test_weights_in_bfloat16_give_nearly_the_same(base: BaseModel) -> None:
 
 
 def test_weights_of_another_architecture_are_refused() -> None:
-    shape = replace(TEXT_ENCODERS["tiny"], layers=2)
+    shape = replace(TINY.text_encoder, layers=2)
     reader = weight_reader.WeightReader(weight_reader.read(FILE, "text_encoder"), "float32", "tiny: text_encoder")
     made = TextEncoder(shape, BaseModel("tiny").tokenizer().vocabulary, reader)
     assert len(made.blocks) == 2

@@ -17,7 +17,7 @@ from trainer import export
 from trainer.base_weights.base_model import BaseModel
 from trainer.data import records
 from trainer.metrics import METRICS_VERSION, ImageCounts
-from trainer.models.text_encoder import TEXT_ENCODERS
+from trainer.models.shapes import TINY
 from trainer.recipe import RECIPE
 from trainer.sampling.sampler import Pipeline
 
@@ -36,7 +36,7 @@ def read(trained: Trained, name: str) -> np.ndarray:
 def test_the_learned_vectors_are_float32_keyed_by_the_token(trained: Trained) -> None:
     rows = learned_rows(trained)
     assert rows.dtype == np.float32
-    assert rows.shape == (2, TEXT_ENCODERS["tiny"].width)
+    assert rows.shape == (2, TINY.text_encoder.width)
     assert not np.array_equal(rows[0], rows[1])
 
 

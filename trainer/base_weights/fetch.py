@@ -28,7 +28,17 @@ from http.client import HTTPException
 from pathlib import Path
 from urllib.parse import quote
 
-from trainer.base_weights.presets import CLIP, CLIP_NAME, PRESETS, PresetFile, cache_folder, files_for_drawing, find
+from trainer.base_weights.presets import (
+    CLIP,
+    CLIP_NAME,
+    PRESETS,
+    Preset,
+    PresetFile,
+    cache_folder,
+    files_for_drawing,
+    find,
+    of,
+)
 
 MIRROR_VARIABLE = "CONCEPTRY_BASE_URL"
 _PIECE = 1 << 20
@@ -44,7 +54,7 @@ class FetchError(RuntimeError):
 
 
 def fetch_for_drawing(
-    base_model: str,
+    base_model: Preset | str,
     base_dir: str | Path | None = None,
     *,
     text_encoder: bool = True,
@@ -56,7 +66,7 @@ def fetch_for_drawing(
     into a folder beside the Hub's cache, and a download that is cut off goes on by itself.
 
     Args:
-        base_model: A preset's name.
+        base_model: Which one, or a preset's name.
         base_dir: A folder that is looked into first.
         text_encoder: Whether the base model's own text encoder is needed; a version brings one.
         report: Called with the progress.
@@ -67,10 +77,11 @@ def fetch_for_drawing(
     Raises:
         FetchError: A file could not be had.
     """
-    files = files_for_drawing(base_model, text_encoder=text_encoder)
+    preset = of(base_model)
+    files = files_for_drawing(preset, text_encoder=text_encoder)
     if base_dir is None and all(find(file) for file in files):
         return None
-    folder = Path(base_dir or cache_folder(base_model))
+    folder = Path(base_dir or cache_folder(preset.name))
     if lacking := [file for file in files if find(file, folder) is None]:
         fetch(lacking, folder, report, go_on=True)
     return str(folder)
@@ -107,7 +118,7 @@ def fetch(
             target, urls = folder / file.place, _addresses(file, sources)
             if not urls or is_whole(file, target):
                 continue
-            target.parent.mkdir(exist_ok=True)
+            target.parent.mkdir(parents=True, exist_ok=True)
             _download_from(urls, file, target, report, go_on=go_on)
             fetched.append(target.name)
     return fetched
@@ -135,7 +146,7 @@ def is_whole(file: PresetFile, path: Path) -> bool:
 
 def _addresses(file: PresetFile, sources: Sequence[str]) -> list[str]:
     mirrors = sources or os.environ.get(MIRROR_VARIABLE, "").split()
-    return [f"{mirror.rstrip('/')}/{quote(file.place)}" for mirror in mirrors] or ([file.url] if file.url else [])
+    return [f"{mirror.rstrip('/')}/{quote(file.place)}" for mirror in mirrors] or list(file.sources)
 
 
 def _download_from(urls: Sequence[str], file: PresetFile, target: Path, report: Report, *, go_on: bool) -> None:

@@ -13,9 +13,9 @@ import tensorflow as tf
 _CPU_FEATURES = frozenset({"amx_bf16", "avx512_bf16"})
 
 
-def storage(base_model: str) -> str:
+def storage(kind: str) -> str:
     """Choose "bfloat16" where this machine multiplies it, else "float32"; `tiny` gains nothing and stays float32."""
-    if base_model == "tiny":
+    if kind == "tiny":
         return "float32"
     gpus = tf.config.list_physical_devices("GPU")
     if gpus:

@@ -8,25 +8,30 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 TRAINER = Path(__file__).resolve().parents[1]
 
 
 @dataclass(frozen=True)
 class PresetFile:
-    """One file of a base model: its name, its sha256, and where it can be had (None: it ships with the project)."""
+    """One file of a base model: its path, its sha256, and addresses where it can be had.
+
+    One that ships with the project has its path in `trainer`, any other in a folder of weights.
+    """
 
     path: str
     sha256: str
-    url: str | None = None
+    sources: tuple[str, ...] = ()
+    shipped: bool = False
 
     @property
     def place(self) -> str:
         """Where it lies in a folder of weights, and at a mirror's address."""
-        return self.path if self.url else Path(self.path).name
+        return Path(self.path).name if self.shipped else self.path
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,11 @@ class Preset:
     few. `max_loss` is the loss, with the best of words that were not trained, above which it cannot draw such pictures;
     None where it draws all kinds. On `tiny` plain shapes have 0.02 to 0.04, photographs, two shapes or a dark ground
     0.09 to 0.18.
+
+    `kind` is the architecture: "tiny", or "sd1" and "sd2" for Stable Diffusion 1.x and 2.x. `prediction` is what the
+    UNet predicts, "epsilon" (the noise) or "v" (Salimans and Ho 2022). `checkpoint` is the file or the folder of
+    diffusers, in a folder of weights, that holds all parts; None where each part has a file of KerasCV or of ours.
+    `content` is the digest of what a training reads of it (`sd_checkpoint.content_digest`).
     """
 
     name: str
@@ -64,15 +74,25 @@ class Preset:
     words: tuple[str, ...]
     max_loss: float | None
     files: tuple[PresetFile, ...]
+    kind: str = "sd1"
+    prediction: str = "epsilon"
+    checkpoint: str | None = None
+    content: str | None = None
 
     @property
     def shipped(self) -> bool:
         """Whether the weights lie in the project itself."""
-        return all(file.url is None for file in self.files)
+        return all(file.shipped for file in self.files)
 
 
 # Written by trainer.tiny.pretrain beside the files it made.
 _TINY: dict[str, str] = json.loads((TRAINER / "tiny" / "digests.json").read_text(encoding="utf-8"))
+MERGES = PresetFile(
+    "bpe_simple_vocab_16e6.txt.gz",
+    "924691ac288e54409236115652ad4aa250f48203de50a9e4722a6ecd48d6804a",
+    ("https://github.com/openai/CLIP/blob/main/clip/bpe_simple_vocab_16e6.txt.gz?raw=true",),
+)
+"""CLIP's byte pairs, which all Stable Diffusion models have."""
 _KERAS = "https://huggingface.co/fchollet/stable-diffusion/resolve/main/"
 PRESETS: dict[str, Preset] = {
     "tiny": Preset(
@@ -92,9 +112,10 @@ PRESETS: dict[str, Preset] = {
         words=("circle", "square", "triangle", "star", "heart", "ring", "cross", "crescent"),
         max_loss=0.07,
         files=(
-            PresetFile("tiny/tiny.safetensors", _TINY["tiny.safetensors"]),
-            PresetFile("tiny/merges.txt.gz", _TINY["merges.txt.gz"]),
+            PresetFile("tiny/tiny.safetensors", _TINY["tiny.safetensors"], shipped=True),
+            PresetFile("tiny/merges.txt.gz", _TINY["merges.txt.gz"], shipped=True),
         ),
+        kind="tiny",
     ),
     "sd-v1-4": Preset(
         name="sd-v1-4",
@@ -116,28 +137,24 @@ PRESETS: dict[str, Preset] = {
             PresetFile(
                 "kcv_encoder.h5",
                 "4789e63e07c0e54d6a34a29b45ce81ece27060c499a709d556c7755b42bb0dc4",
-                _KERAS + "kcv_encoder.h5",
+                (_KERAS + "kcv_encoder.h5",),
             ),
             PresetFile(
                 "kcv_diffusion_model.h5",
                 "8799ff9763de13d7f30a683d653018e114ed24a6a819667da4f5ee10f9e805fe",
-                _KERAS + "kcv_diffusion_model.h5",
+                (_KERAS + "kcv_diffusion_model.h5",),
             ),
             PresetFile(
                 "vae_encoder.h5",
                 "c60fb220a40d090e0f86a6ab4c312d113e115c87c40ff75d11ffcf380aab7ebb",
-                _KERAS + "vae_encoder.h5",
+                (_KERAS + "vae_encoder.h5",),
             ),
             PresetFile(
                 "kcv_decoder.h5",
                 "ad350a65cc8bc4a80c8103367e039a3329b4231c2469a1093869a345f55b1962",
-                _KERAS + "kcv_decoder.h5",
+                (_KERAS + "kcv_decoder.h5",),
             ),
-            PresetFile(
-                "bpe_simple_vocab_16e6.txt.gz",
-                "924691ac288e54409236115652ad4aa250f48203de50a9e4722a6ecd48d6804a",
-                "https://github.com/openai/CLIP/blob/main/clip/bpe_simple_vocab_16e6.txt.gz?raw=true",
-            ),
+            MERGES,
         ),
     ),
 }
@@ -150,35 +167,106 @@ CLIP: tuple[PresetFile, ...] = (
     PresetFile(
         f"{CLIP_FOLDER}/config.json",
         "8a09b467700c58138c29d53c605b34ebc69beaadd13274a8a2af8ad2c2f4032a",
-        _CLIP + "config.json",
+        (_CLIP + "config.json",),
     ),
     PresetFile(
         f"{CLIP_FOLDER}/model.safetensors",
         "a2bf730a0c7debf160f7a6b50b3aaf3703e7e88ac73de7a314903141db026dcb",
-        _CLIP + "model.safetensors",
+        (_CLIP + "model.safetensors",),
     ),
 )
 
 
-def digest(name: str) -> str:
-    """Hash all the weights of a base model into one sha256, 64 hex digits: part of every training fingerprint."""
-    lines = (f"{file.path} {file.sha256}\n" for file in PRESETS[name].files)
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
+def of(base_model: Preset | str, entry: Mapping[str, Any] | None = None) -> Preset:
+    """Find a base model: a preset, or a checkpoint that an entry describes.
+
+    Args:
+        base_model: Its name; one that was found already is returned.
+        entry: Of a checkpoint: `kind`, `prediction`, `checkpoint`, `content`, `files` (sha256 by path), and if they are
+            known `sources` (addresses by path) and `resolution`.
+
+    Raises:
+        ValueError: There is no such preset, or the entry lacks something.
+    """
+    if isinstance(base_model, Preset):
+        return base_model
+    if entry is None:
+        if base_model not in PRESETS:
+            raise ValueError(f"base_model: {base_model!r} is not one of: {', '.join(PRESETS)}")
+        return PRESETS[base_model]
+    sources = entry.get("sources") or {}
+    try:
+        kind, prediction = str(entry["kind"]), str(entry["prediction"])
+        files = tuple(
+            PresetFile(str(path), str(sha256), tuple(sources.get(path, ()))) for path, sha256 in entry["files"].items()
+        )
+        checkpoint, content = str(entry["checkpoint"]), str(entry["content"])
+    except (KeyError, AttributeError, TypeError) as error:
+        raise ValueError(f"base model {base_model}: its entry lacks {error}") from error
+    if kind not in ("sd1", "sd2") or prediction not in ("epsilon", "v"):
+        raise ValueError(f"base model {base_model}: kind {kind} with prediction {prediction} is not known")
+    like = PRESETS["sd-v1-4"]
+    return replace(
+        like,
+        name=base_model,
+        resolution=int(entry.get("resolution") or like.resolution),
+        draws=f"photographs and paintings (Stable Diffusion {kind[2:]}.x)",
+        files=(*files, *(() if any(file.place == MERGES.place for file in files) else (MERGES,))),
+        kind=kind,
+        prediction=prediction,
+        checkpoint=checkpoint,
+        content=content,
+    )
 
 
-def files_for_drawing(name: str, *, text_encoder: bool = True) -> tuple[PresetFile, ...]:
+def reference(preset: Preset) -> str:
+    """Write a base model as text for another process: a preset's name, or the JSON object of an entry."""
+    if preset.checkpoint is None:
+        return preset.name
+    entry = {
+        "kind": preset.kind,
+        "prediction": preset.prediction,
+        "resolution": preset.resolution,
+        "checkpoint": preset.checkpoint,
+        "content": preset.content,
+        "files": {file.path: file.sha256 for file in preset.files},
+        "sources": {file.path: list(file.sources) for file in preset.files},
+    }
+    return json.dumps({"name": preset.name, "entry": entry})
+
+
+def parse_reference(text: str) -> Preset:
+    """Read what `reference` wrote. Raises ValueError."""
+    if not text.startswith("{"):
+        return of(text)
+    told = json.loads(text)
+    return of(told["name"], told["entry"])
+
+
+def digest(preset: Preset) -> str:
+    """Hash the weights that a training reads into one sha256, 64 hex digits: part of every training fingerprint.
+
+    Names and places do not count, nor what only drawing reads.
+    """
+    if preset.content:
+        return preset.content
+    read = (file.sha256 for file in preset.files if file.path != "kcv_decoder.h5")
+    return hashlib.sha256("\n".join(read).encode()).hexdigest()
+
+
+def files_for_drawing(preset: Preset, *, text_encoder: bool = True) -> tuple[PresetFile, ...]:
     """List the files that drawing reads: not the VAE's encoder, and the text encoder only if it is wanted.
 
     A published version has a text encoder of its own.
     """
-    unread = {"vae_encoder.h5"} if text_encoder else {"vae_encoder.h5", "kcv_encoder.h5"}
-    return tuple(file for file in PRESETS[name].files if file.path not in unread)
+    unread = ["vae_encoder.h5"] if text_encoder else ["vae_encoder.h5", "kcv_encoder.h5", "text_encoder/"]
+    return tuple(file for file in preset.files if not any(one in file.path for one in unread))
 
 
 def find(file: PresetFile, base_dir: str | Path | None = None) -> Path | None:
     """Find a file of a base model: in `base_dir` if it is there, else in the project; None when in neither."""
-    places = [Path(base_dir) / Path(file.path).name] if base_dir else []
-    if file.url is None:
+    places = [Path(base_dir) / file.place] if base_dir else []
+    if file.shipped:
         places.append(TRAINER / file.path)
     return next((place for place in places if place.is_file()), None)
 
@@ -189,23 +277,24 @@ def clip_folder(base_dir: str | Path | None) -> Path | None:
     return folder if folder and folder.is_dir() else None
 
 
-def locate(name: str, base_dir: str | Path | None = None, files: Iterable[PresetFile] | None = None) -> dict[str, Path]:
-    """Find the files of a base model (or those named) as `find` does. Keys are file names.
+def locate(
+    base_model: Preset | str, base_dir: str | Path | None = None, files: Iterable[PresetFile] | None = None
+) -> dict[str, Path]:
+    """Find the files of a base model (or those named) as `find` does, by their place in a folder of weights.
 
     Raises:
         FileNotFoundError: Weights are in neither place; the message names the folder and what to put there.
     """
-    found: dict[str, Path] = {}
-    for file in PRESETS[name].files if files is None else files:
-        base_name = Path(file.path).name
+    preset, found = of(base_model), dict[str, Path]()
+    for file in preset.files if files is None else files:
         place = find(file, base_dir)
         if place is None:
             where = f"in {base_dir}" if base_dir else "(no --base folder was given)"
             raise FileNotFoundError(
-                f"base model {name}: {base_name} is not {where}. Put it there"
-                + (f": {file.url}, sha256 {file.sha256}" if file.url else "")
+                f"base model {preset.name}: {file.place} is not {where}. Put it there"
+                + (f": {file.sources[0]}, sha256 {file.sha256}" if file.sources else f", with sha256 {file.sha256}")
             )
-        found[base_name] = place
+        found[file.place] = place
     return found
 
 

@@ -14,6 +14,10 @@ import numpy.typing as npt
 import tensorflow as tf
 from safetensors import safe_open
 
+from trainer.base_weights.safetensors_file import SafetensorsFile
+from trainer.base_weights.sd_checkpoint import pieces
+from trainer.base_weights.tensor_names import Name
+
 Array = npt.NDArray[Any]
 _ALIGNMENT = 64
 """Bytes: where TensorFlow's kernels want a tensor to begin."""
@@ -75,10 +79,21 @@ def _copied_ahead(arrays: Iterator[Array]) -> Iterator[Array]:
             yield copies.popleft().result()
 
 
+def read_named(file: SafetensorsFile, names: Iterable[Name]) -> Iterator[Array]:
+    """Read tensors by their names in another program's file, as float32 and as our layers keep them.
+
+    Raises:
+        ValueError: One is missing.
+    """
+    return _copied_ahead(name.ours(piece) for name, piece in pieces(file, names))
+
+
 def _copy(array: Array) -> Array:
-    room = np.empty(array.nbytes + _ALIGNMENT, "uint8")
+    # TensorFlow takes no bfloat16 and no float16 from NumPy without a copy.
+    dtype = np.dtype("float32") if array.dtype.itemsize == 2 else array.dtype
+    room = np.empty(array.size * dtype.itemsize + _ALIGNMENT, "uint8")
     start = -room.ctypes.data % _ALIGNMENT
-    copy = room[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+    copy = room[start : start + array.size * dtype.itemsize].view(dtype).reshape(array.shape)
     np.copyto(copy, array)
     return copy
 

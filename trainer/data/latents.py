@@ -16,7 +16,7 @@ from PIL import Image
 
 from trainer.base_weights import weight_reader
 from trainer.data.pictures import Picture
-from trainer.models import autoencoder
+from trainer.models import autoencoder, shapes
 from trainer.training_config import Config
 
 Array = npt.NDArray[np.float32]
@@ -88,8 +88,8 @@ class Latents:
                 assert self._encoder is not None
                 pixels = self._waiting.pop(row).astype("float32") / 127.5 - 1.0
                 mean, log_variance = np.split(np.asarray(self._encoder(tf.constant(pixels[None])))[0], 2, axis=-1)
-                self.mean[row] = mean * autoencoder.LATENT_SCALE
-                self.deviation[row] = np.exp(0.5 * np.clip(log_variance, -30.0, 20.0)) * autoencoder.LATENT_SCALE
+                self.mean[row] = mean * shapes.LATENT_SCALE
+                self.deviation[row] = np.exp(0.5 * np.clip(log_variance, -30.0, 20.0)) * shapes.LATENT_SCALE
             if not self._waiting:
                 self._encoder = None
 

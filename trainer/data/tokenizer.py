@@ -141,22 +141,30 @@ def placeholder_tokens(placeholder: str, num_vectors: int) -> list[str]:
 
 
 class Tokenizer:
-    """Prompts to rows of token ids, padded with the end-of-text token as Stable Diffusion's text encoder expects.
+    """Prompts to rows of token ids of one length, as Stable Diffusion's text encoder expects them.
 
     Args:
         merges: A gzipped file of byte-pair merges; see `BytePairs`.
         prompt_length: Tokens in a row, start and end of text included.
         placeholder: The concept's placeholder token, lower-case, or None.
         num_vectors: How many vectors stand for the placeholder.
+        padding: Id that rows are filled up with, as Stable Diffusion 2 does with 0; None for the end-of-text token.
     """
 
     def __init__(
-        self, merges: Path | str, prompt_length: int, placeholder: str | None = None, num_vectors: int = 1
+        self,
+        merges: Path | str,
+        prompt_length: int,
+        placeholder: str | None = None,
+        num_vectors: int = 1,
+        *,
+        padding: int | None = None,
     ) -> None:
         self._byte_pairs = load_byte_pairs(Path(merges))
         self.vocabulary = self._byte_pairs.size
         self.prompt_length = prompt_length
         self.placeholder = placeholder
+        self._padding = self._byte_pairs.end_of_text if padding is None else padding
         self._placeholder_ids = [self.vocabulary + index for index in range(num_vectors)]
 
     def with_vectors(self, num_vectors: int) -> Tokenizer:
@@ -189,7 +197,7 @@ class Tokenizer:
         import numpy as np
 
         start, end = self._byte_pairs.start_of_text, self._byte_pairs.end_of_text
-        rows = np.full((len(texts), self.prompt_length), end, dtype="int32")
+        rows = np.full((len(texts), self.prompt_length), self._padding, dtype="int32")
         for row, text in zip(rows, texts, strict=True):
             ids = [start, *self.ids(text)[: self.prompt_length - 2], end]
             row[: len(ids)] = ids

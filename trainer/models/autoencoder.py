@@ -1,7 +1,8 @@
 """The autoencoder of latent diffusion (Rombach et al. 2022), as functions like those of `unet`.
 
-Its encoder sees each view of a picture once, its decoder makes pictures of what was drawn. Both compute what KerasCV's
-do (tests/trainer/test_parity.py) from the same weights in the same order.
+Its encoder sees each view of a picture once, its decoder makes pictures of what was drawn. Both compute what diffusers'
+AutoencoderKL does (tests/trainer/test_checkpoints.py), and with `KERAS_CV` what KerasCV's do
+(tests/trainer/test_parity.py); the weights are read in the order of KerasCV's.
 """
 
 from __future__ import annotations
@@ -13,40 +14,7 @@ import tensorflow as tf
 
 from trainer.models import layers
 from trainer.models.layers import Affine, ReadWeight
-
-Plan = tuple[tuple[str, int], ...]
-"""The blocks from the input to the output, each a kind and its width in channels."""
-LATENT_SCALE = 0.18215
-"""What latents are multiplied by, so that they have about unit variance (Rombach et al. 2022, and Stable Diffusion)."""
-IMAGE_ENCODERS: dict[str, Plan] = {
-    "tiny": (
-        ("conv", 32),
-        *(("down", 32), ("res", 32)),
-        *(("down", 64), ("res", 64)),
-        *(("down", 64), ("res", 64), ("attend", 64), ("res", 64)),
-    ),
-    "sd-v1-4": (
-        *(("conv", 128), ("res", 128), ("res", 128)),
-        *(("down", 128), ("res", 256), ("res", 256)),
-        *(("down", 256), ("res", 512), ("res", 512)),
-        *(("down", 512), ("res", 512), ("res", 512)),
-        *(("res", 512), ("attend", 512), ("res", 512)),
-    ),
-}
-DECODERS: dict[str, Plan] = {
-    "tiny": (
-        *(("conv", 64), ("res", 64), ("attend", 64), ("res", 64)),
-        *(("up", 64), ("res", 64)),
-        *(("up", 32), ("res", 32)),
-        ("up", 32),
-    ),
-    "sd-v1-4": (
-        *(("conv", 512), ("res", 512), ("attend", 512), *[("res", 512)] * 4),
-        *(("up", 512), *[("res", 512)] * 3),
-        *(("up", 512), *[("res", 256)] * 3),
-        *(("up", 256), *[("res", 128)] * 3),
-    ),
-}
+from trainer.models.shapes import LATENT_SCALE, ORIGINAL, Numbers, Plan
 
 
 class ImageEncoder:
@@ -54,8 +22,9 @@ class ImageEncoder:
 
     weights: Sequence[Any]
 
-    def __init__(self, plan: Plan, read: ReadWeight) -> None:
-        self.blocks, width = _blocks(plan, 3, read)
+    def __init__(self, plan: Plan, read: ReadWeight, numbers: Numbers = ORIGINAL) -> None:
+        self.blocks, width = _blocks(plan, 3, read, numbers.epsilon)
+        self.epsilon = numbers.epsilon
         self.norm = Affine(read, width)
         self.narrow, self.out = Affine(read, 3, 3, width, 8), Affine(read, 1, 1, 8, 8)
 
@@ -63,7 +32,7 @@ class ImageEncoder:
         """Encode pictures (B, H, W, 3) in [-1, 1] to unscaled mean and log variance, (B, H/8, W/8, 8) float32."""
         for block in self.blocks:
             x = block(x)
-        x = layers.swish(layers.group_norm(x, *self.norm))
+        x = layers.swish(layers.group_norm(x, self.epsilon, *self.norm))
         return tf.cast(layers.conv(layers.conv(x, *self.narrow), *self.out), tf.float32)
 
 
@@ -72,9 +41,10 @@ class Decoder:
 
     weights: Sequence[Any]
 
-    def __init__(self, plan: Plan, read: ReadWeight) -> None:
+    def __init__(self, plan: Plan, read: ReadWeight, numbers: Numbers = ORIGINAL) -> None:
         self.enter = Affine(read, 1, 1, 4, 4)
-        self.blocks, width = _blocks(plan, 4, read)
+        self.blocks, width = _blocks(plan, 4, read, numbers.epsilon)
+        self.epsilon = numbers.epsilon
         self.norm = Affine(read, width)
         self.out = Affine(read, 3, 3, width, 3)
 
@@ -83,17 +53,18 @@ class Decoder:
         x = layers.conv(latents / LATENT_SCALE, *self.enter)
         for block in self.blocks:
             x = block(x)
-        return tf.cast(layers.conv(layers.swish(layers.group_norm(x, *self.norm)), *self.out), tf.float32)
+        x = layers.swish(layers.group_norm(x, self.epsilon, *self.norm))
+        return tf.cast(layers.conv(x, *self.out), tf.float32)
 
 
-def _blocks(plan: Plan, width: int, read: ReadWeight) -> tuple[list[Any], int]:
+def _blocks(plan: Plan, width: int, read: ReadWeight, epsilon: float) -> tuple[list[Any], int]:
     """Build the blocks of a plan for an input of `width` channels; return them and their output's channels."""
     blocks: list[Any] = []
     for kind, wanted in plan:
         if kind == "res":
-            blocks.append(_ResBlock(read, width, wanted))
+            blocks.append(_ResBlock(read, width, wanted, epsilon))
         elif kind == "attend":
-            blocks.append(_Attention(read, wanted))
+            blocks.append(_Attention(read, wanted, epsilon))
         else:
             blocks.append(_Conv(read, kind, width, wanted))
         width = wanted
@@ -115,25 +86,27 @@ class _Conv:
 
 
 class _ResBlock:
-    def __init__(self, read: ReadWeight, width: int, wanted: int) -> None:
+    def __init__(self, read: ReadWeight, width: int, wanted: int, epsilon: float) -> None:
+        self.epsilon = epsilon
         self.norm1, self.conv1 = Affine(read, width), Affine(read, 3, 3, width, wanted)
         self.norm2, self.conv2 = Affine(read, wanted), Affine(read, 3, 3, wanted, wanted)
         self.residual = Affine(read, 1, 1, width, wanted) if width != wanted else None
 
     def __call__(self, x: Any) -> Any:
-        y = layers.conv(layers.swish(layers.group_norm(x, *self.norm1)), *self.conv1)
-        y = layers.conv(layers.swish(layers.group_norm(y, *self.norm2)), *self.conv2)
+        y = layers.conv(layers.swish(layers.group_norm(x, self.epsilon, *self.norm1)), *self.conv1)
+        y = layers.conv(layers.swish(layers.group_norm(y, self.epsilon, *self.norm2)), *self.conv2)
         return y + (layers.conv(x, *self.residual) if self.residual else x)
 
 
 class _Attention:
-    def __init__(self, read: ReadWeight, width: int) -> None:
+    def __init__(self, read: ReadWeight, width: int, epsilon: float) -> None:
+        self.epsilon = epsilon
         self.norm = Affine(read, width)
         self.query, self.key, self.value, self.out = (Affine(read, 1, 1, width, width) for _ in range(4))
 
     def __call__(self, x: Any) -> Any:
         _, height, width, channels = x.shape
-        y = tf.reshape(layers.group_norm(x, *self.norm), (-1, height * width, channels))
+        y = tf.reshape(layers.group_norm(x, self.epsilon, *self.norm), (-1, height * width, channels))
         query, key, value = (
             layers.dense(y, tf.reshape(kernel, (channels, channels)), bias)
             for kernel, bias in (self.query, self.key, self.value)

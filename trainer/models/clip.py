@@ -22,7 +22,8 @@ from safetensors import SafetensorError, safe_open
 from trainer.base_weights import weight_reader
 from trainer.models import layers
 from trainer.models.layers import Affine, ReadWeight
-from trainer.models.text_encoder import EncoderBlock, TextEncoder, TextEncoderShape
+from trainer.models.shapes import EPSILON, TextEncoderShape
+from trainer.models.text_encoder import EncoderBlock, TextEncoder
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 MEAN = np.asarray((0.48145466, 0.4578275, 0.40821073), "float32")
@@ -30,7 +31,7 @@ DEVIATION = np.asarray((0.26862954, 0.26130258, 0.27577711), "float32")
 _AT_ONCE = 4
 _READ_AT_ONCE = 16
 # What transformers leaves out of a config.json, because it is the default.
-_BOTH = {"hidden_act": "quick_gelu", "layer_norm_eps": layers.EPSILON, "num_hidden_layers": 12}
+_BOTH = {"hidden_act": "quick_gelu", "layer_norm_eps": EPSILON, "num_hidden_layers": 12}
 _DEFAULTS: dict[str, dict[str, Any]] = {
     "text_config": _BOTH
     | {"hidden_size": 512, "intermediate_size": 2048, "num_attention_heads": 8}
@@ -152,8 +153,8 @@ def _section(document: Mapping[str, Any], name: str) -> dict[str, Any]:
     # The second is what older files say the same in, and what counts when they differ.
     given = (document.get(name) or {}) | (document.get(f"{name}_dict") or {})
     section = _DEFAULTS[name] | given
-    if section["hidden_act"] != "quick_gelu" or section["layer_norm_eps"] != layers.EPSILON:
-        raise ValueError(f"{name}: hidden_act must be quick_gelu, and layer_norm_eps {layers.EPSILON}")
+    if section["hidden_act"] != "quick_gelu" or section["layer_norm_eps"] != EPSILON:
+        raise ValueError(f"{name}: hidden_act must be quick_gelu, and layer_norm_eps {EPSILON}")
     return section
 
 

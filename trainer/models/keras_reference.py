@@ -44,11 +44,9 @@ from keras_cv.src.models.stable_diffusion.text_encoder import (
 from safetensors.numpy import save_file
 
 from trainer.base_weights import weight_reader
-from trainer.models.autoencoder import LATENT_SCALE
-from trainer.models.text_encoder import TEXT_ENCODERS
-from trainer.models.unet import TIMESTEP_WIDTH
+from trainer.models.shapes import LATENT_SCALE, SD_1, TIMESTEP_WIDTH, TINY
 
-_TINY, _FULL_SIZE = TEXT_ENCODERS["tiny"], TEXT_ENCODERS["sd-v1-4"]
+_TINY, _FULL_SIZE = TINY.text_encoder, SD_1.text_encoder
 Array = npt.NDArray[Any]
 
 

@@ -17,7 +17,8 @@ from typing import Any
 
 import tensorflow as tf
 
-EPSILON = 1e-5
+from trainer.models.shapes import EPSILON
+
 GROUPS = 32
 SMALL_KERNEL = {tf.float32: 2**22, tf.bfloat16: 2**18}
 """Elements of the kernels (in float32 up to 640 x 640 channels) that TensorFlow's own convolution is faster with."""
@@ -148,7 +149,7 @@ def _place(part: Any, i: int, j: int, stride: int) -> Any:
     return tf.pad(part, ((0, 0), (i, 2 - i), (j, 2 - j), (0, 0)))
 
 
-def group_norm(x: Any, gamma: Any, beta: Any) -> Any:
+def group_norm(x: Any, epsilon: float, gamma: Any, beta: Any) -> Any:
     """Normalize (B, H, W, C) over 32 groups of channels; float32 out."""
     _, height, width, channels = x.shape
     size = channels // GROUPS
@@ -158,22 +159,22 @@ def group_norm(x: Any, gamma: Any, beta: Any) -> Any:
         return tf.reshape(tf.tile(grouped, (1, 1, size)), (-1, 1, channels))
 
     flat = tf.reshape(tf.cast(x, tf.float32), (-1, height * width, channels))
-    return tf.reshape(_normalize(flat, gamma, beta, over_groups), (-1, height, width, channels))
+    return tf.reshape(_normalize(flat, gamma, beta, over_groups, epsilon), (-1, height, width, channels))
 
 
 def layer_norm(x: Any, gamma: Any, beta: Any) -> Any:
     """Normalize over the last axis; float32 out."""
-    return _normalize(tf.cast(x, tf.float32), gamma, beta, lambda x: tf.reduce_mean(x, axis=-1, keepdims=True))
+    return _normalize(tf.cast(x, tf.float32), gamma, beta, lambda x: tf.reduce_mean(x, axis=-1, keepdims=True), EPSILON)
 
 
-def _normalize(x: Any, gamma: Any, beta: Any, average: Callable[[Any], Any]) -> Any:
+def _normalize(x: Any, gamma: Any, beta: Any, average: Callable[[Any], Any], epsilon: float) -> Any:
     """Take away the average and divide by the standard deviation; scale and shift are frozen and get no gradient."""
     gamma, beta = (tf.cast(tf.convert_to_tensor(weight), tf.float32) for weight in (gamma, beta))
 
     @tf.custom_gradient  # type: ignore[untyped-decorator,unused-ignore]
     def run(x: Any) -> Any:
         centered = x - average(x)
-        inverse = tf.math.rsqrt(average(tf.square(centered)) + EPSILON)
+        inverse = tf.math.rsqrt(average(tf.square(centered)) + epsilon)
         normal = centered * inverse
 
         def gradient(dy: Any) -> Any:
@@ -257,6 +258,17 @@ def quick_gelu(x: Any) -> Any:
 
 @tf.custom_gradient  # type: ignore[untyped-decorator,unused-ignore]
 def gelu(x: Any) -> Any:
+    """Compute GELU (Hendrycks and Gimpel 2016): x times the normal distribution's share below x."""
+    share = 0.5 + 0.5 * tf.math.erf(x * 0.7071067811865476)
+
+    def gradient(dy: Any) -> Any:
+        return dy * (share + x * 0.3989422804014327 * tf.exp(-0.5 * x * x))
+
+    return x * share, gradient
+
+
+@tf.custom_gradient  # type: ignore[untyped-decorator,unused-ignore]
+def tanh_gelu(x: Any) -> Any:
     """Compute the tanh approximation of GELU, as KerasCV's UNet does."""
     a, b = 0.7978845608, 0.044715
     square = x * x

@@ -7,7 +7,6 @@ same order, but takes them as they lie on disk. B is a batch of prompts, L the t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,19 +14,7 @@ import tensorflow as tf
 
 from trainer.models import layers
 from trainer.models.layers import Affine, ReadWeight
-
-
-@dataclass(frozen=True)
-class TextEncoderShape:
-    """Sizes of a CLIP text encoder; `length` in tokens."""
-
-    length: int
-    width: int
-    layers: int
-    heads: int
-
-
-TEXT_ENCODERS = {"tiny": TextEncoderShape(24, 96, 3, 4), "sd-v1-4": TextEncoderShape(77, 768, 12, 12)}
+from trainer.models.shapes import TextEncoderShape
 
 
 class TextEncoder:
@@ -40,7 +27,7 @@ class TextEncoder:
         self.shape, self.vocabulary = shape, vocabulary
         self.table = read((vocabulary, width))
         self.positions = read((shape.length, width))
-        self.blocks = [EncoderBlock(read, width, shape.heads) for _ in range(shape.layers)]
+        self.blocks = [EncoderBlock(read, width, shape.heads, quick=shape.quick) for _ in range(shape.layers)]
         self.norm = Affine(read, width)
         self.output_shape = (None, shape.length, width)
 
@@ -72,8 +59,9 @@ class TextEncoder:
 class EncoderBlock:
     """One block of a CLIP transformer, for texts or pictures: norm, attention, norm, and two dense layers."""
 
-    def __init__(self, read: ReadWeight, width: int, heads: int) -> None:
+    def __init__(self, read: ReadWeight, width: int, heads: int, *, quick: bool = True) -> None:
         self.heads = heads
+        self.activation = layers.quick_gelu if quick else layers.gelu
         self.norm1 = Affine(read, width)
         self.query, self.key, self.value, self.out = (Affine(read, width, width) for _ in range(4))
         self.norm2 = Affine(read, width)
@@ -84,5 +72,5 @@ class EncoderBlock:
         y = tf.cast(layers.layer_norm(x, *self.norm1), self.query.kernel.dtype)
         query, key, value = (layers.dense(y, *part) for part in (self.query, self.key, self.value))
         x += tf.cast(layers.dense(layers.attention(query, key, value, self.heads, mask), *self.out), x.dtype)
-        y = layers.quick_gelu(layers.dense(layers.layer_norm(x, *self.norm2), *self.widen))
+        y = self.activation(layers.dense(layers.layer_norm(x, *self.norm2), *self.widen))
         return x + tf.cast(layers.dense(y, *self.narrow), x.dtype)

@@ -1,14 +1,14 @@
 """The denoising UNet of latent diffusion (Rombach et al. 2022), which every training and drawing step goes through.
 
-It computes what KerasCV's model of the same name computes (tests/trainer/test_parity.py), from the same weights in the
-same order, but reads them as they lie on disk: building KerasCV's model draws 860 million numbers that are then thrown
-away, and its layers are traced one by one. Shapes are those of trainer.models.keras_reference.
+It computes what diffusers' UNet2DConditionModel computes (tests/trainer/test_checkpoints.py), and with `KERAS_CV` as
+its numbers what KerasCV's model does (tests/trainer/test_parity.py). The weights are read in the order of KerasCV's, as
+they lie on disk: building KerasCV's model draws 860 million numbers that are then thrown away, and its layers are
+traced one by one. Shapes are those of trainer.models.keras_reference.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,67 +16,24 @@ import tensorflow as tf
 
 from trainer.models import layers
 from trainer.models.layers import Affine, ReadWeight
-
-TIMESTEP_WIDTH = 320
-
-
-@dataclass(frozen=True)
-class UNetShape:
-    """Sizes of a UNet. `plan` lists its blocks from input to output, each a kind and its width in channels."""
-
-    context_width: int
-    time_width: int
-    heads: int
-    plan: tuple[tuple[str, int], ...]
-
-
-def _sd_plan() -> Iterator[tuple[str, int]]:
-    widths = list(enumerate((320, 640, 1280, 1280)))
-    yield from (("conv", 320), ("save", 0))
-    for level, width in widths:
-        for _ in range(2):
-            yield "res", width
-            if level < 3:
-                yield "attend", width
-            yield "save", 0
-        if level < 3:
-            yield from (("down", width), ("save", 0))
-    yield from (("res", 1280), ("attend", 1280), ("res", 1280))
-    for level, width in reversed(widths):
-        for _ in range(3):
-            yield from (("join", 0), ("res", width))
-            if level < 3:
-                yield "attend", width
-        if level:
-            yield "up", width
-
-
-def _tiny_plan() -> Iterator[tuple[str, int]]:
-    yield from (("conv", 64), ("save", 0), ("res", 64), ("attend", 64), ("save", 0))
-    yield from (("down", 96), ("save", 0), ("res", 96), ("attend", 96), ("save", 0))
-    yield from (("res", 96), ("attend", 96))
-    for _ in range(2):
-        yield from (("join", 0), ("res", 96), ("attend", 96))
-    yield "up", 64
-    for _ in range(2):
-        yield from (("join", 0), ("res", 64), ("attend", 64))
-
-
-UNETS = {
-    "tiny": UNetShape(96, 192, 4, tuple(_tiny_plan())),
-    "sd-v1-4": UNetShape(768, 1280, 8, tuple(_sd_plan())),
-}
+from trainer.models.shapes import EPSILON, ORIGINAL, TIMESTEP_WIDTH, Numbers, UNetShape
 
 
 class DiffusionModel:
-    """The UNet of latent diffusion (Rombach et al. 2022)."""
+    """The UNet of latent diffusion (Rombach et al. 2022).
+
+    It predicts the noise ("epsilon"), or the velocity ("v", Salimans and Ho 2022): alpha times the noise less sigma
+    times the clean latents.
+    """
 
     weights: Sequence[Any]
 
-    def __init__(self, shape: UNetShape, read: ReadWeight) -> None:
-        self.shape = shape
+    def __init__(
+        self, shape: UNetShape, read: ReadWeight, numbers: Numbers = ORIGINAL, prediction: str = "epsilon"
+    ) -> None:
+        self.shape, self.prediction = shape, prediction
         # Keras lists the first of the two dense layers before, the second after the first convolution.
-        first = Affine(read, TIMESTEP_WIDTH, shape.time_width)
+        first = Affine(read, shape.timestep_width, shape.time_width)
         width, saved = 4, []
         self.blocks: list[Any] = []
         for kind, wanted in shape.plan:
@@ -85,7 +42,7 @@ class DiffusionModel:
             elif kind == "join":
                 width += saved.pop()
             else:
-                self.blocks.append(_block(read, kind, width, wanted, shape))
+                self.blocks.append(_block(read, kind, width, wanted, shape, numbers))
                 width = wanted
             if kind == "conv":
                 self.time = (first, Affine(read, shape.time_width, shape.time_width))
@@ -101,7 +58,7 @@ class DiffusionModel:
         return [layers.dense(context, block.key_value) for block in self.blocks if isinstance(block, _Transformer)]
 
     def __call__(self, inputs: Sequence[Any]) -> Any:
-        """Predict the noise, float32, of latent (B, H/8, W/8, 4), timestep_embedding (B, 320), context (B, L, D).
+        """Predict, float32, from latent (B, H/8, W/8, 4), timestep_embedding (B, 320) and context (B, L, D).
 
         Instead of a context it takes what `cross_attention_kv` makes of one.
         """
@@ -118,7 +75,7 @@ class DiffusionModel:
                 x = tf.concat([x, saved.pop()], axis=-1)
             else:
                 x = next(blocks)(x, t, next(key_values) if kind == "attend" else None)
-        x = layers.swish(layers.group_norm(x, *self.norm))
+        x = layers.swish(layers.group_norm(x, EPSILON, *self.norm))
         return tf.cast(layers.conv(x, *self.out), tf.float32)
 
 
@@ -130,11 +87,11 @@ def timestep_embedding(timesteps: Any, width: int = TIMESTEP_WIDTH, max_period: 
     return tf.concat([tf.cos(angles), tf.sin(angles)], axis=1)
 
 
-def _block(read: ReadWeight, kind: str, width: int, wanted: int, shape: UNetShape) -> Any:
+def _block(read: ReadWeight, kind: str, width: int, wanted: int, shape: UNetShape, numbers: Numbers) -> Any:
     if kind == "res":
         return _ResBlock(read, width, wanted, shape.time_width)
     if kind == "attend":
-        return _Transformer(read, wanted, shape.context_width, shape.heads)
+        return _Transformer(read, wanted, shape, numbers)
     return _Conv(read, kind, width, wanted)
 
 
@@ -157,15 +114,16 @@ class _ResBlock:
         self.residual = Affine(read, 1, 1, width, wanted) if width != wanted else None
 
     def __call__(self, x: Any, time: Any, _context: Any) -> Any:
-        y = layers.conv(layers.swish(layers.group_norm(x, *self.norm1)), *self.conv1)
+        y = layers.conv(layers.swish(layers.group_norm(x, EPSILON, *self.norm1)), *self.conv1)
         y += layers.dense(time, *self.time)[:, None, None]
-        y = layers.conv(layers.swish(layers.group_norm(y, *self.norm2)), *self.conv2)
+        y = layers.conv(layers.swish(layers.group_norm(y, EPSILON, *self.norm2)), *self.conv2)
         return y + (layers.conv(x, *self.residual) if self.residual else x)
 
 
 class _Transformer:
-    def __init__(self, read: ReadWeight, width: int, context_width: int, heads: int) -> None:
-        self.heads = heads
+    def __init__(self, read: ReadWeight, width: int, shape: UNetShape, numbers: Numbers) -> None:
+        self.heads, self.epsilon = shape.heads_of(width), numbers.epsilon
+        self.gelu = layers.gelu if numbers.exact_gelu else layers.tanh_gelu
         self.norm, self.enter = Affine(read, width), Affine(read, 1, 1, width, width)
         self.norm1 = Affine(read, width)
         # Projections of one input are one product.
@@ -173,7 +131,7 @@ class _Transformer:
         self.out1 = Affine(read, width, width)
         self.norm2 = Affine(read, width)
         self.query = read((width, width))
-        self.key_value = read(*[(context_width, width)] * 2)
+        self.key_value = read(*[(shape.context_width, width)] * 2)
         self.out2 = Affine(read, width, width)
         self.norm3 = Affine(read, width)
         self.widen = read((width, 8 * width), transposed=True), read((8 * width,))
@@ -182,7 +140,7 @@ class _Transformer:
 
     def __call__(self, inputs: Any, _time: Any, key_value: Any) -> Any:
         _, height, width, channels = inputs.shape
-        x = layers.conv(layers.group_norm(inputs, *self.norm), *self.enter)
+        x = layers.conv(layers.group_norm(inputs, self.epsilon, *self.norm), *self.enter)
         x = tf.reshape(x, (-1, height * width, channels))
 
         def norm(x: Any, affine: Affine) -> Any:
@@ -194,5 +152,5 @@ class _Transformer:
         queries = layers.dense(norm(x, self.norm2), self.query)
         x += layers.dense(layers.attention(queries, keys, values, self.heads), *self.out2)
         wide, gate = layers.split_columns(layers.dense(norm(x, self.norm3), *self.widen, transposed=True), 2)
-        x += layers.dense(wide * layers.gelu(gate), *self.narrow)
+        x += layers.dense(wide * self.gelu(gate), *self.narrow)
         return layers.conv(tf.reshape(x, (-1, height, width, channels)), *self.leave) + inputs

@@ -79,7 +79,7 @@ def load(folder: Path, base: BaseModel) -> Scorer:
         ValueError: The folder does not hold a CLIP model that is known here.
     """
     clip = Clip(folder)
-    merges = [folder / _MERGES, folder.parent / _MERGES, *presets.locate(base.name, base.base_dir).values()]
+    merges = [folder / _MERGES, folder.parent / _MERGES, *presets.locate(base.preset, base.base_dir).values()]
     for path in (path for path in merges if path.name.endswith(".txt.gz") and path.is_file()):
         tokenizer = Tokenizer(path, clip.shape.text.length)
         if tokenizer.vocabulary == clip.shape.vocabulary:

@@ -73,12 +73,15 @@ def _denoise_steps(unet: DiffusionModel, guided: bool) -> Callable[..., Any]:
         def step(index: Any, latents: Any, before: Any) -> Any:
             timestep, alpha, sigma, carry, now, earlier = tf.unstack(rows[index])
             both = tf.concat([latents, latents], axis=0) if guided else latents
-            embedding = timestep_embedding(tf.repeat(timestep[None], tf.shape(both)[0]))
-            noise = tf.cast(unet([both, embedding, key_values]), tf.float32)
+            embedding = timestep_embedding(tf.repeat(timestep[None], tf.shape(both)[0]), unet.shape.timestep_width)
+            predicted = tf.cast(unet([both, embedding, key_values]), tf.float32)
             if guided:
-                unconditional, wanted = tf.split(noise, 2, axis=0)
-                noise = unconditional + scale * (wanted - unconditional)
-            clean = (latents - sigma * noise) / alpha
+                unconditional, wanted = tf.split(predicted, 2, axis=0)
+                predicted = unconditional + scale * (wanted - unconditional)
+            if unet.prediction == "epsilon":
+                clean = (latents - sigma * predicted) / alpha
+            else:
+                clean = alpha * latents - sigma * predicted
             return index + 1, carry * latents + now * clean + earlier * before, clean
 
         wanted = lambda index, *_: index < tf.shape(rows)[0]  # noqa: E731

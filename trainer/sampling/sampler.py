@@ -20,7 +20,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from trainer.base_weights.base_model import BaseModel
-from trainer.base_weights.presets import files_for_drawing
+from trainer.base_weights.presets import Preset, files_for_drawing, of
 from trainer.data.tokenizer import Tokenizer
 from trainer.models.unet import DiffusionModel
 from trainer.sampling.denoise_loop import Callback, CompiledModels, run
@@ -66,7 +66,7 @@ class Pipeline:
     @classmethod
     def load(
         cls,
-        base_model: str,
+        base_model: Preset | str,
         base_dir: str | None = None,
         text_encoder: str | None = None,
         placeholder_tokens: Sequence[str] = (),
@@ -75,7 +75,7 @@ class Pipeline:
         """Load a base model, with the text encoder of a published version if there is one.
 
         Args:
-            base_model: A preset's name.
+            base_model: Which one, or a preset's name.
             base_dir: Folder with the base model's weights; None when they ship with the project.
             text_encoder: Folder of a version's SavedModel; None for the base model's own encoder.
             placeholder_tokens: The version's tokens, the placeholder first.
@@ -84,8 +84,9 @@ class Pipeline:
         Raises:
             FileNotFoundError: weights or the SavedModel are missing; the message says which.
         """
-        files = files_for_drawing(base_model, text_encoder=text_encoder is None)
-        base = BaseModel(base_model, base_dir, files=files)
+        preset = of(base_model)
+        files = files_for_drawing(preset, text_encoder=text_encoder is None)
+        base = BaseModel(preset, base_dir, files=files)
         tokenizer = _tokenizer(base, placeholder_tokens)
         return cls(base, tokenizer, _encoder(base, tokenizer, text_encoder), resolution=resolution)
 
@@ -181,8 +182,8 @@ class Pipeline:
             raise ValueError(f"the number of steps must be 1 to {MAX_STEPS}, not {steps}")
         if not 0 <= scale <= 50:
             raise ValueError(f"the guidance scale must be 0 to 50, not {scale}")
-        if any(side % size_step(self.preset.name) or not MIN_SIDE <= side <= MAX_SIDE for side in size):
-            step = size_step(self.preset.name)
+        if any(side % size_step(self.preset.kind) or not MIN_SIDE <= side <= MAX_SIDE for side in size):
+            step = size_step(self.preset.kind)
             raise ValueError(f"width and height must be multiples of {step} from {MIN_SIDE} to {MAX_SIDE} pixels")
         if solver not in SOLVERS:
             raise ValueError(f"there is no solver {solver}; there are {', '.join(SOLVERS)}")
@@ -221,6 +222,6 @@ def _encoder(base: BaseModel, tokenizer: Tokenizer, text_encoder: str | None) ->
     return lambda tokens: loaded.encode(tokens, tf.repeat(positions, tokens.shape[0], axis=0))
 
 
-def size_step(base_model: str) -> int:
+def size_step(kind: str) -> int:
     """Give the pixels that width and height must be multiples of: the VAE's 8, times what the UNet halves."""
-    return 16 if base_model == "tiny" else 64
+    return 16 if kind == "tiny" else 64

@@ -2,7 +2,7 @@
 
 A step from x, with the noise e that the UNet predicts there, is linear in what it has:
 
-    clean = (x - sigma e) / alpha
+    clean = (x - sigma e) / alpha        or alpha x - sigma v, where it predicts the velocity v
     x'    = carry x + now clean + before (clean of the step before)
 
 So a whole drawing is one loop over the rows of `table`, and another solver is another table. With `before` = 0 this is

@@ -29,8 +29,8 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from trainer.data.tokenizer import Tokenizer
-from trainer.models import autoencoder, keras_reference
-from trainer.models.text_encoder import TEXT_ENCODERS
+from trainer.models import keras_reference
+from trainer.models.shapes import LATENT_SCALE, TINY
 from trainer.models.unet import timestep_embedding
 from trainer.sampling.noise_schedule import TIMESTEPS, alphas_cumprod
 from trainer.tiny import world
@@ -105,7 +105,7 @@ def train_vae(
             mean, log_variance = tf.split(encoder(batch), 2, axis=-1)
             log_variance = tf.clip_by_value(log_variance, -20.0, 10.0)
             latents = mean + tf.exp(0.5 * log_variance) * noise
-            error = decoder(latents * autoencoder.LATENT_SCALE) - batch
+            error = decoder(latents * LATENT_SCALE) - batch
             squared = tf.reduce_mean(error**2)
             kl = 0.5 * tf.reduce_mean(mean**2 + tf.exp(log_variance) - 1.0 - log_variance)
             loss = squared + 0.2 * tf.reduce_mean(tf.abs(error)) + KL_WEIGHT * kl
@@ -132,7 +132,7 @@ def encode(images: Array, encoder: keras.Model) -> tuple[Array, Array]:
 
 def fold_scale(encoder: keras.Model, decoder: keras.Model, mean: Array) -> float:
     """Scale the latents inside the weights, so that times 0.18215 gives unit variance, as in Stable Diffusion."""
-    factor = 1.0 / (autoencoder.LATENT_SCALE * float(mean.std()))
+    factor = 1.0 / (LATENT_SCALE * float(mean.std()))
     last, first = encoder.layers[-1].conv2d, decoder.layers[1].conv2d
     kernel, bias = last.get_weights()
     kernel[..., :4] *= factor
@@ -200,7 +200,7 @@ def train_diffusion(
     started, losses = time.monotonic(), []
     for index in range(1, steps + 1):
         rows = rng.integers(0, len(mean), DIFFUSION_BATCH)
-        clean = (mean[rows] + deviation[rows] * rng.standard_normal(shape, "float32")) * autoencoder.LATENT_SCALE
+        clean = (mean[rows] + deviation[rows] * rng.standard_normal(shape, "float32")) * LATENT_SCALE
         timesteps = rng.integers(0, TIMESTEPS, DIFFUSION_BATCH, dtype="int32")
         texts = [caption_of(int(row), rng) for row in rows]
         for words in texts:
@@ -228,7 +228,7 @@ def main() -> None:
     options.output.mkdir(parents=True, exist_ok=True)
     keras.utils.set_random_seed(SEED)
     write_merges(options.output / "merges.txt.gz")
-    tokenizer = Tokenizer(options.output / "merges.txt.gz", TEXT_ENCODERS["tiny"].length)
+    tokenizer = Tokenizer(options.output / "merges.txt.gz", TINY.text_encoder.length)
     built = {
         "text_encoder": keras_reference.text_encoder("tiny", tokenizer.vocabulary),
         "diffusion_model": keras_reference.diffusion_model("tiny", world.SIZE, world.SIZE),
