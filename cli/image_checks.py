@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 from conceptry.actions import ActionKind, ConceptPlan, Plan
 from conceptry.concept import ConceptSpec
 from conceptry.desired import Desired, DesiredConcept
-from conceptry.errors import ConceptryError, UnexpectedError
+from conceptry.errors import ConceptryError, TrainingError, UnexpectedError
 from conceptry.fingerprint import trainer_config, training_keys
 from conceptry.installation import Installation
 from conceptry.isolation import isolate, printable
@@ -28,10 +28,10 @@ from tasks.training.local_trainer import check_images, needs_drawing_check
 if TYPE_CHECKING:
     from tasks.records import RecordsReport
 
-Level = Literal["error", "warning", "note"]
+Level = Literal["error", "undrawable", "warning", "note"]
 Found = Sequence[tuple[Level, str]]
 """What was found about the images of one concept: levels and words."""
-_CHECKS = 2
+_CHECKS = 3
 """Raised when other things are checked, so that what was kept before is not used."""
 
 
@@ -40,7 +40,8 @@ def hold_unusable(
 ) -> Plan:
     """Return a plan with a hold for each training whose images cannot be used; its run would fail with the same words.
 
-    Other trainings get the notes about their images.
+    Other trainings get the notes about their images, also that the base model cannot draw such: its trainer judges
+    that again when it starts, so that the plan stays what the watcher does.
 
     The images of trainings are downloaded for that, once: what was found is kept in the scratch folder.
 
@@ -98,7 +99,12 @@ def _look_at(name: str, concept: DesiredConcept, spec: ConceptSpec, revision: st
 
     place, base_dir = installation.work.checks, installation.base_dir
     found = kept(place, name, spec, fetch, base_dir=base_dir, images_md5=concept.dvc_md5)
-    notes = tuple(message for level, message in found if level == "note")
+    refused = "the trainer will refuse it: {}".format
+    notes = tuple(
+        refused(message.removeprefix(f"{name}: ")) if level == "undrawable" else message
+        for level, message in found
+        if level in ("note", "undrawable")
+    )
     words = [message.removeprefix(f"{name}: ") for level, message in found if level == "error"]
     return _Seen(ActionReason.IMAGES_UNUSABLE, words[0], notes) if words else _Seen(notes=notes)
 
@@ -154,7 +160,7 @@ def kept(
         except ConceptryError as error:
             if error.retryable or getattr(error, "exit_code", None) is not None:
                 raise  # the trainer was killed or crashed, which says nothing about the images
-            found.append(("error", str(error)))
+            found.append(("undrawable" if isinstance(error, TrainingError) else "error", str(error)))
     if images_md5:
         write_atomically(file, json.dumps(found).encode())
     return found

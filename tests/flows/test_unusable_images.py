@@ -28,7 +28,7 @@ def noise(name: str, seed: int) -> bytes:
     return buffer.getvalue()
 
 
-def test_a_plan_holds_what_the_trainer_would_refuse(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plan_says_what_the_trainer_would_refuse(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.write("clear-dog", seed=next(SEEDS))
     with monkeypatch.context() as patched:
         patched.setattr(registry_world, "picture", noise)
@@ -39,12 +39,13 @@ def test_a_plan_holds_what_the_trainer_would_refuse(world: World, monkeypatch: p
     checked = hold_unusable(compared.plan, compared.desired, world.installation, told.append)
     actions = {one.concept: one.training for one in checked.concepts}
     assert (actions["clear-dog"].kind, actions["clear-dog"].reason) == ("train", "FirstVersion")
-    held = actions["noisy-dog"]
-    assert (held.kind, held.reason, held.health, held.estimate) == ("hold", "ImagesUnusable", "Degraded", None)
-    assert held.cause.startswith(
-        "the base model tiny cannot draw pictures like these: it draws one plain coloured shape"
+    noisy = actions["noisy-dog"]
+    assert (noisy.kind, noisy.reason) == ("train", "FirstVersion"), "the watcher will try it"
+    [note] = noisy.notes
+    assert note.startswith(
+        "the trainer will refuse it: the base model tiny cannot draw pictures like these: it draws one"
     )
-    assert "sd-v1-4 draws photographs" in held.cause
+    assert "sd-v1-4 draws photographs" in note
     assert told == ["clear-dog", "noisy-dog"]
 
     shutil.rmtree(world.root / "remote")
