@@ -28,9 +28,9 @@ from tasks.training.local_trainer import check_images, needs_drawing_check
 if TYPE_CHECKING:
     from tasks.records import RecordsReport
 
-Level = Literal["error", "undrawable", "warning", "note"]
+Level = Literal["error", "refused", "warning", "note"]
 Found = Sequence[tuple[Level, str]]
-"""What was found about the images of one concept: levels and words."""
+"""What was found about the images of one concept: levels and words. "refused" is what the trainer will not train."""
 _CHECKS = 3
 """Raised when other things are checked, so that what was kept before is not used."""
 
@@ -99,12 +99,7 @@ def _look_at(name: str, concept: DesiredConcept, spec: ConceptSpec, revision: st
 
     place, base_dir = installation.work.checks, installation.base_dir
     found = kept(place, name, spec, fetch, base_dir=base_dir, images_md5=concept.dvc_md5)
-    refused = "the trainer will refuse it: {}".format
-    notes = tuple(
-        refused(message.removeprefix(f"{name}: ")) if level == "undrawable" else message
-        for level, message in found
-        if level in ("note", "undrawable")
-    )
+    notes = tuple(message for level, message in found if level in ("note", "refused"))
     words = [message.removeprefix(f"{name}: ") for level, message in found if level == "error"]
     return _Seen(ActionReason.IMAGES_UNUSABLE, words[0], notes) if words else _Seen(notes=notes)
 
@@ -152,7 +147,8 @@ def kept(
         folder = images(Path(scratch))
         found: list[tuple[Level, str]] = []
         try:
-            report, wanted = check(name, spec, folder, base_dir), spec.training.held_out
+            (report, refused), wanted = check(name, spec, folder, base_dir), spec.training.held_out
+            found += [("refused", refused)] if refused else []
             found += [("warning", message) for message in report.warnings]
             found += [("note", message) for message in report.notes]
             if not report.is_judged(wanted):
@@ -160,14 +156,14 @@ def kept(
         except ConceptryError as error:
             if error.retryable or getattr(error, "exit_code", None) is not None:
                 raise  # the trainer was killed or crashed, which says nothing about the images
-            found.append(("undrawable" if isinstance(error, TrainingError) else "error", str(error)))
+            found.append(("error", str(error)))
     if images_md5:
         write_atomically(file, json.dumps(found).encode())
     return found
 
 
-def check(name: str, spec: ConceptSpec, images: Path, base_dir: Path | None) -> RecordsReport:
-    """Make the records that a training would read, and check that the base model can draw such images.
+def check(name: str, spec: ConceptSpec, images: Path, base_dir: Path | None) -> tuple[RecordsReport, str | None]:
+    """Make the records that a training would read, and check whether the base model can draw such images.
 
     Args:
         name: Name of the concept.
@@ -176,11 +172,12 @@ def check(name: str, spec: ConceptSpec, images: Path, base_dir: Path | None) -> 
         base_dir: Folder of base model weights.
 
     Returns:
-        How many images there are, and warnings about single ones.
+        How many images there are, with warnings about single ones; and why the trainer will refuse them, None if it
+        will not. That is no error: another base model can be named without new images.
 
     Raises:
         ImageError: there is no image, or some cannot be used; one message names all of them.
-        TrainingError: the base model cannot draw such images.
+        TransientError: the check of the base model did not end.
     """
     from tasks import records  # imports Pillow, which a plan without trainings does not need
 
@@ -191,9 +188,15 @@ def check(name: str, spec: ConceptSpec, images: Path, base_dir: Path | None) -> 
         config = trainer_config(spec)
         if spec.initial_version is not None:  # its words are known to the Hub only
             config["initializer_token"] = spec.learnable_property
+        refused = None
         if is_drawing_checked(spec):
-            check_images(name, made, config, base_dir)
-    return report
+            try:
+                check_images(name, made, config, base_dir)
+            except TrainingError as error:
+                if error.exit_code is not None:
+                    raise
+                refused = f"the trainer will refuse these images: {error.what}"
+    return report, refused
 
 
 def is_drawing_checked(spec: ConceptSpec) -> bool:

@@ -106,8 +106,9 @@ def command(
 ) -> None:
     """Add a concept to this repository: write its concept.yaml, copy the images, and add them to DVC.
 
-    Every image is read, and what cannot be trained is refused: a damaged or blank image, an initializer that the base
-    model does not know, or images that it cannot draw. Nothing is committed or pushed; the next commands are printed.
+    Every image is read, and what cannot be trained is refused: a damaged or blank image, or an initializer that the
+    base model does not know. A base model that cannot draw such images is named. Nothing is committed or pushed; the
+    next commands are printed.
     """
     base_model = base_model or setting_of(Path.cwd(), BASE_MODEL) or ask_base_model()
     new = NewConcept(name, images, token, init, "style" if style else "object", base_model, mask=mask)
@@ -119,11 +120,12 @@ def command(
             raise ConceptryError(
                 f"initializer_token: {problem}", concept=name, next_step="pass another one with --init"
             )
-        report = image_checks.check(name, spec, folder, base_dir)
+        report, refused = image_checks.check(name, spec, folder, base_dir)
         unchecked = (
             () if image_checks.is_drawing_checked(spec) else (_UNCHECKED.format(base_model, install_command("all")),)
         )
-        return report.judged_by(spec.training.held_out), *report.warnings, *report.notes, *unchecked
+        warned = [refused] if refused else []
+        return report.judged_by(spec.training.held_out), *warned, *report.warnings, *report.notes, *unchecked
 
     describe(add_concept(Path.cwd(), new, check_images if check else None))
 
@@ -215,7 +217,7 @@ def describe(added: Added) -> None:
     """Print what was written and the next commands."""
     console = Console(highlight=False)
     captions = f" and {added.captions} captions" if added.captions else ""
-    console.print(f"[green]✓[/] [bold]{added.folder}[/] with {added.images} images{captions}.")
+    console.print(f"[green]✓[/] [bold]{added.folder}[/] with {added.images} pictures{captions}.")
     for note in added.notes:
         console.print(Text(f"  {note}"), soft_wrap=True)
     console.print("\nReview concept.yaml, then:\n")

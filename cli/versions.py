@@ -21,7 +21,7 @@ def command(name: Name, root: Root = None, json: Json = False, full: Full = Fals
         session = HubSession(installation.hub)
         concepts = list_live(session, [concept_name(name)]).concepts
         concept = complete(session, concepts[name]) if name in concepts else None
-        if concept is None:
+        if concept is None or not concept.versions:
             known = ", ".join(sorted(concepts)) or "none"
             raise UnknownConceptError(
                 f"has no published version at {installation.hub.endpoint}/{installation.hub.owner}; published: {known}",

@@ -41,7 +41,7 @@ def announced(installation: Installation, session: HubSession, folder: RunFolder
 
 def name_run(name: str, tag: str) -> None:
     """Give the current run another name and one more tag; without a Prefect server nothing is done."""
-    if flow_run.id is None or get_current_settings().api.url is None:
+    if flow_run.id is None or not get_current_settings().api.url:
         return
     with connected() as client:
         own = UUID(flow_run.id)

@@ -18,7 +18,6 @@ import prefect
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import DeploymentStatus
 from prefect.exceptions import ObjectNotFound
-from prefect.settings import get_current_settings
 
 from conceptry.check import Check
 from conceptry.errors import ConceptryError
@@ -30,6 +29,7 @@ from tasks import git
 from tasks.dvc.desired_images import list_desired_images
 from tasks.git.desired_concepts import read_desired
 from tasks.hub import HubSession, hub_time
+from tasks.prefect_address import server_address
 from tasks.prefect_client import connected, server_problem, server_time
 
 CLOCK = timedelta(minutes=1)
@@ -151,7 +151,7 @@ def _clock(installation: Installation) -> Check:
 
 def _server(installation: Installation) -> Check:
     del installation
-    address = get_current_settings().api.url
+    address = server_address()
     if address is None:
         step = "set PREFECT_API_URL, or run `conceptry up`"
         return Check("Prefect", False, "no server is configured: nothing watches git", step)
@@ -164,7 +164,7 @@ def _server(installation: Installation) -> Check:
 def _locked(installation: Installation) -> Check:
     """Ask the server as a web page would: without its auth string, from another origin."""
     del installation
-    address = get_current_settings().api.url
+    address = server_address()
     if address is None:
         return Check("Prefect is locked", True, "no server is configured")
     with httpx.Client(timeout=30.0) as stranger:
@@ -180,7 +180,7 @@ def _locked(installation: Installation) -> Check:
 
 def _deployments(installation: Installation) -> Check:
     title = DEPLOYMENTS
-    if get_current_settings().api.url is None:
+    if server_address() is None:
         return Check(title, True, "no server is configured")
     suffix, mine = installation.settings.deployment_suffix, installation_tag(installation.id)
     with connected() as server:

@@ -25,7 +25,7 @@ def run_name() -> str:
 
 def claim(installation: Installation, job: TrainingJob) -> str | None:
     """Make the current run that of a training, and return None; return the name of another run that trains it now."""
-    if flow_run.id is None or get_current_settings().api.url is None:
+    if flow_run.id is None or not get_current_settings().api.url:
         return None
     own = UUID(flow_run.id)
     with connected() as client, training_runs(installation) as runs:

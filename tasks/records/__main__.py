@@ -64,7 +64,7 @@ def _run(options: argparse.Namespace) -> None:
         print(f"warning: {warning}", file=sys.stderr)
     for note in report.notes:
         print(f"note: {note}", file=sys.stderr)
-    print(f"{report.count} images in {options.output}")
+    print(f"{report.count} pictures in {options.output}")
 
 
 def _resolution(spec: ConceptSpec) -> int:

@@ -132,14 +132,14 @@ def is_cancelled() -> bool:
 
 def _owner() -> str:
     """Return the owner of a job: the Prefect run, else this process, whose jobs the flow `reap` keeps."""
-    if get_current_settings().api.url is None:
+    if not get_current_settings().api.url:
         return f"{TERMINAL}{socket.gethostname()}"
     return run_id()
 
 
 def _trusted_time() -> datetime | None:
     """Return the time of the Prefect server, which all machines share; None if it does not respond."""
-    if get_current_settings().api.url is None:
+    if not get_current_settings().api.url:
         return datetime.now(UTC)
     try:
         with connected() as client:

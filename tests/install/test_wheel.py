@@ -95,7 +95,7 @@ def test_a_concept_is_added_checked_and_planned_without_a_checkout(
     images = pictures(tmp_path / "pictures")
     options = ["--images", images, "--token", "<night-light>", "--init", "circle", "--base-model", "tiny"]
     new = installed.run("conceptry", "new", "night-light", *options, cwd=clone)
-    assert "concepts/night-light with 4 images" in new.stdout
+    assert "concepts/night-light with 4 pictures" in new.stdout
     assert "1 held out to judge the result by, 3 to train on" in new.stdout
     assert "was not checked, which needs TensorFlow" in new.stdout
     run(clone, "git", "add", "concepts")
