@@ -28,9 +28,9 @@ from tasks.training.local_trainer import check_images, needs_drawing_check
 if TYPE_CHECKING:
     from tasks.records import RecordsReport
 
-Level = Literal["error", "refused", "warning", "note"]
+Level = Literal["error", "rejected", "warning", "note"]
 Found = Sequence[tuple[Level, str]]
-"""What was found about the images of one concept: levels and words. "refused" is what the trainer will not train."""
+"""What was found about the images of one concept: levels and words. "rejected": no version of them can pass."""
 _CHECKS = 3
 """Raised when other things are checked, so that what was kept before is not used."""
 
@@ -40,8 +40,8 @@ def hold_unusable(
 ) -> Plan:
     """Return a plan with a hold for each training whose images cannot be used; its run would fail with the same words.
 
-    Other trainings get the notes about their images, also that the base model cannot draw such: its trainer judges
-    that again when it starts, so that the plan stays what the watcher does.
+    Other trainings get the notes about their images, also that the base model cannot draw such, and that the gate
+    will reject their version: the watcher trains it all the same.
 
     The images of trainings are downloaded for that, once: what was found is kept in the scratch folder.
 
@@ -99,7 +99,7 @@ def _look_at(name: str, concept: DesiredConcept, spec: ConceptSpec, revision: st
 
     place, base_dir = installation.work.checks, installation.base_dir
     found = kept(place, name, spec, fetch, base_dir=base_dir, images_md5=concept.dvc_md5)
-    notes = tuple(message for level, message in found if level in ("note", "refused"))
+    notes = tuple(message for level, message in found if level in ("note", "rejected"))
     words = [message.removeprefix(f"{name}: ") for level, message in found if level == "error"]
     return _Seen(ActionReason.IMAGES_UNUSABLE, words[0], notes) if words else _Seen(notes=notes)
 
@@ -147,8 +147,8 @@ def kept(
         folder = images(Path(scratch))
         found: list[tuple[Level, str]] = []
         try:
-            (report, refused), wanted = check(name, spec, folder, base_dir), spec.training.held_out
-            found += [("refused", refused)] if refused else []
+            (report, rejected), wanted = check(name, spec, folder, base_dir), spec.training.held_out
+            found += [("rejected", rejected)] if rejected else []
             found += [("warning", message) for message in report.warnings]
             found += [("note", message) for message in report.notes]
             if not report.is_judged(wanted):
@@ -172,8 +172,8 @@ def check(name: str, spec: ConceptSpec, images: Path, base_dir: Path | None) -> 
         base_dir: Folder of base model weights.
 
     Returns:
-        How many images there are, with warnings about single ones; and why the trainer will refuse them, None if it
-        will not. That is no error: another base model can be named without new images.
+        How many images there are, with warnings about single ones; and why the gate will reject their version, None if
+        that is not known. It is no error: another base model can be named without new images.
 
     Raises:
         ImageError: there is no image, or some cannot be used; one message names all of them.
@@ -188,15 +188,15 @@ def check(name: str, spec: ConceptSpec, images: Path, base_dir: Path | None) -> 
         config = trainer_config(spec)
         if spec.initial_version is not None:  # its words are known to the Hub only
             config["initializer_token"] = spec.learnable_property
-        refused = None
+        rejected = None
         if is_drawing_checked(spec):
             try:
                 check_images(name, made, config, base_dir)
             except TrainingError as error:
                 if error.exit_code is not None:
                     raise
-                refused = f"the trainer will refuse these images: {error.what}"
-    return report, refused
+                rejected = f"its version will be rejected: {error.what}"
+    return report, rejected
 
 
 def is_drawing_checked(spec: ConceptSpec) -> bool:

@@ -175,7 +175,7 @@ def _unusable(checkout: Checkout, concepts: Mapping[str, DesiredConcept], base_d
             check = partial(image_checks.kept, place, name, spec, images, base_dir=base_dir, images_md5=key)
             found = isolate(name, check, _as_finding)
             for level, message in found:
-                yield Finding("warning" if level == "refused" else level, images_path(name), None, message)
+                yield Finding("warning" if level == "rejected" else level, images_path(name), None, message)
 
 
 def _as_finding(error: ConceptryError) -> list[tuple[image_checks.Level, str]]:

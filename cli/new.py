@@ -120,11 +120,11 @@ def command(
             raise ConceptryError(
                 f"initializer_token: {problem}", concept=name, next_step="pass another one with --init"
             )
-        report, refused = image_checks.check(name, spec, folder, base_dir)
+        report, rejected = image_checks.check(name, spec, folder, base_dir)
         unchecked = (
             () if image_checks.is_drawing_checked(spec) else (_UNCHECKED.format(base_model, install_command("all")),)
         )
-        warned = [refused] if refused else []
+        warned = [rejected] if rejected else []
         return report.judged_by(spec.training.held_out), *warned, *report.warnings, *report.notes, *unchecked
 
     describe(add_concept(Path.cwd(), new, check_images if check else None))

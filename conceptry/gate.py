@@ -75,7 +75,7 @@ def _judge(metrics: TrainingMetrics, gate: Thresholds) -> GateResult:
     if not (_usable(loss.trained) and _usable(loss.initializer)):
         text = f"the loss on {loss.on} is not a number: {loss.initializer} -> {loss.trained}"
         return _rejected(GateReason.LOSS_NOT_FINITE, text)
-    others = [*_copies(metrics), *_clip_gains(metrics, gate)]
+    others = [*_undrawable(metrics), *_copies(metrics), *_clip_gains(metrics, gate)]
     if loss.rows is None:
         text = "the trainer is of an older release and reported no baselines: update its image, and train again"
         return _result([GateFinding(GateReason.BASELINES_MISSING, "undecided", text), *others])
@@ -136,6 +136,12 @@ def _nothing_held_out(metrics: TrainingMetrics, compared: Sequence[Comparison], 
     if count == 1:
         text = f"there is one image, and nothing to judge by: at least 2 different ones are needed. {TO_DECIDE}"
     return GateFinding(GateReason.NOTHING_HELD_OUT, "undecided", text)
+
+
+def _undrawable(metrics: TrainingMetrics) -> Iterator[GateFinding]:
+    """Reject what the base model cannot draw: a lower loss says nothing then."""
+    if metrics.undrawable:
+        yield GateFinding(GateReason.UNDRAWABLE, "rejected", metrics.undrawable)
 
 
 def _copies(metrics: TrainingMetrics) -> Iterator[GateFinding]:

@@ -160,6 +160,7 @@ class GateReason(Reason):
         "UnclearAgainstReleased",
         "undecided: the held-out images do not show whether it is better than the released version.",
     )
+    UNDRAWABLE = "Undrawable", "rejected: the base model cannot draw such images, so that its loss says nothing."
     COPIES = "Copies", "undecided: three quarters of the samples nearly equal images that were trained on."
     CLIP_GAINED = "ClipGained", "The CLIP score rose by at least `gate.min_clip_gain`."
     CLIP_NOT_GAINED = "ClipNotGained", "The CLIP score did not rise by `gate.min_clip_gain`."

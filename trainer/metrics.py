@@ -174,6 +174,9 @@ class TrainingMetrics(_Record):
         None, description="Why it ended: max_steps, early (the loss had settled), or imported (not trained here)."
     )
     loss: Losses = Field(default_factory=Losses, description="Held-out loss before and after training.")
+    undrawable: str | None = Field(
+        None, description="Why the base model cannot draw such pictures; null if it can, or if that was not judged."
+    )
     clip: ClipScores | None = Field(None, description="CLIP scores of the samples, where a CLIP model was at hand.")
     images: ImageCounts = Field(default_factory=ImageCounts, description="How many pictures there were.")
     seconds: dict[str, Figure] = Field(

@@ -95,7 +95,7 @@ def run(config: Config, places: Places, *, unverified: bool = False, dtype: str 
 
 
 def check(config: Config, records: Path, base_dir: Path | None) -> int:
-    """Say on stderr what cannot be trained with, if anything. Returns the program's exit code."""
+    """Say on stderr what cannot be trained with, or not drawn, if anything. Returns the program's exit code."""
     try:
         base = BaseModel(config.base, base_dir, verify_later=True)
         tokenizer = base.tokenizer(config.placeholder_token, config.num_vectors)
@@ -104,7 +104,9 @@ def check(config: Config, records: Path, base_dir: Path | None) -> int:
             return EXIT_DONE
         judged = encode_views(shown, compile_encoder(base.image_encoder()), config, evaluation.VIEWS, seed=2)
         unet = base.diffusion_model(config.resolution, config.resolution)
-        suitability.check(objective.Frozen(base.text_encoder(tokenizer.vocabulary), unet, tokenizer), judged, config)
+        frozen = objective.Frozen(base.text_encoder(tokenizer.vocabulary), unet, tokenizer)
+        if undrawable := suitability.problem(frozen, judged, config):
+            raise ConfigError(undrawable)
     except (ConfigError, FileNotFoundError, ValueError) as error:
         print(f"trainer: {error}", file=sys.stderr)
         return EXIT_UNUSABLE
@@ -131,7 +133,10 @@ def _run(
     base.verify()
     released = evaluation.Released.load(places.released, frozen) if places.released else None
     initial = _initial(places.initial, config, frozen)
-    suitability.check(frozen, judged, config, initial)
+    # It is trained all the same, and the gate rejects it: a person may look at what comes of it.
+    undrawable = suitability.problem(frozen, judged, config, initial)
+    if undrawable:
+        journal.write({"event": "undrawable", "message": undrawable})
     journal.phase("start")
 
     checkpoints = output / "checkpoints"
@@ -212,6 +217,7 @@ def _run(
         steps=state.step,
         stopped=stopped,
         loss=losses,
+        undrawable=undrawable,
         **scores,
         images=ImageCounts(train=len(training), held_out=len(held_out)),
         seconds=journal.seconds,

@@ -136,7 +136,7 @@ def test_images_that_are_refused_leave_nothing_behind(clone: Path) -> None:
     ("word", "code", "says"),
     [
         ("cat", 1, "'cat' is 3 tokens in tiny"),
-        ("square", 0, "the trainer will refuse these images: the base model tiny cannot draw pictures like these"),
+        ("square", 0, "its version will be rejected: the base model tiny cannot draw pictures like these"),
     ],
 )
 def test_the_command_says_what_cannot_work(clone: Path, word: str, code: int, says: str) -> None:

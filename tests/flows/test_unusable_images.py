@@ -42,7 +42,7 @@ def test_a_plan_says_what_the_trainer_would_refuse(world: World, monkeypatch: py
     noisy = actions["noisy-dog"]
     assert (noisy.kind, noisy.reason) == ("train", "FirstVersion"), "the watcher will try it"
     [note] = noisy.notes
-    assert note.startswith("the trainer will refuse these images: the base model tiny cannot draw pictures like these")
+    assert note.startswith("its version will be rejected: the base model tiny cannot draw pictures like these")
     assert "sd-v1-4 draws photographs" in note
     assert told == ["clear-dog", "noisy-dog"]
 

@@ -12,11 +12,14 @@ import tensorflow as tf
 from PIL import Image
 from safetensors.numpy import load_file
 
+from conceptry.gate import judge
+from conceptry.reasons import GateReason
+from conceptry.version import Thresholds
 from tests.support.trainer_runs import RecordsMaker, Trained, run_trainer
 from trainer import export
 from trainer.base_weights.base_model import BaseModel
 from trainer.data import records
-from trainer.metrics import METRICS_VERSION, ImageCounts
+from trainer.metrics import METRICS_FILE, METRICS_VERSION, ImageCounts, read_metrics
 from trainer.models.shapes import TINY
 from trainer.recipe import RECIPE
 from trainer.sampling.sampler import Pipeline
@@ -151,14 +154,19 @@ def test_a_bad_configuration_is_one_clear_line(
     assert not (folder / "output" / "metrics.json").exists()
 
 
-def test_pictures_that_the_base_model_cannot_draw_are_refused_before_the_first_step(tmp_path: Path) -> None:
+def test_pictures_that_the_base_model_cannot_draw_are_named_and_never_pass(tmp_path: Path) -> None:
     make_photographs(tmp_path / "records")
-    config = {"placeholder_token": "<x>", "initializer_token": "circle", "base_model": "tiny"}
-    done = run_trainer(tmp_path / "records", config, tmp_path / "output")
-    assert done.returncode == 2
-    assert "the base model tiny cannot draw pictures like these" in done.stderr.splitlines()[-1]
-    assert "Choose another base_model: sd-v1-4 draws photographs" in done.stderr.splitlines()[-1]
-    assert not (tmp_path / "output" / "checkpoints").exists()
+    config = {"placeholder_token": "<x>", "initializer_token": "circle", "base_model": "tiny", "samples": 1}
+    done = run_trainer(tmp_path / "records", config | {"training": {"max_steps": 2}}, tmp_path / "output")
+    assert done.returncode == 0, done.stderr
+    [event] = [json.loads(line) for line in done.stdout.splitlines() if "undrawable" in line]
+    assert event["message"].startswith("the base model tiny cannot draw pictures like these")
+    metrics = read_metrics(tmp_path / "output" / METRICS_FILE)
+    assert metrics.undrawable == event["message"]
+    assert "Choose another base_model: sd-v1-4 draws photographs" in event["message"]
+    result = judge(metrics, Thresholds(-10.0, 0.95, None))
+    assert result.verdict == "rejected"
+    assert GateReason.UNDRAWABLE in [finding.reason for finding in result.findings]
 
 
 def test_a_check_trains_nothing(make_records: RecordsMaker, trained: Trained, tmp_path: Path) -> None:
