@@ -26,11 +26,18 @@ BaseModel = Annotated[str, BaseModelOption]
 
 
 def weights_folder(given: Path | None, root: Path | None) -> Path:
-    """Return the folder of weights."""
+    """Return the folder of weights that a command uses."""
+    folder = folder_in_use(root)
+    return choose_folder(given, folder.read().base_dir if folder is not None and folder.exists() else "")
+
+
+def choose_folder(given: Path | None, remembered: str) -> Path:
+    """Return the folder that is given, else CONCEPTRY_BASE_DIR, the one that a set-up remembers, or the default one.
+
+    It may be made later: `conceptry base fetch` also serves a set-up that runs.
+    """
     if found := given or BaseWeightsSettings().base_dir:
         return found.expanduser().absolute()
-    folder = folder_in_use(root)
-    remembered = folder.read().base_dir if folder is not None and folder.exists() else ""
     return Path(remembered) if remembered else default_folder()
 
 

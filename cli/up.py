@@ -14,14 +14,14 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
 
-from conceptry.settings import BaseWeightsSettings, OriginSettings
+from cli.base_folder import choose_folder
+from conceptry.settings import OriginSettings
 from local.console import out
 from local.current_setup import find_folder
 from local.event_lines import EventLine
 from local.servers import Stack, end_on_sigterm
 from local.setup_folder import CLOUD_BUCKET, DEFAULT_ROOT, Folder, Setup
 from tasks.git.checkout import branch_of, origin_of, registry_path
-from tasks.weights_files import default_folder
 
 
 def command(
@@ -55,7 +55,7 @@ def command(
     """
     folder = Folder.at(root) if root else find_folder(Path.cwd()) or Folder.at(DEFAULT_ROOT)
     setup = folder.read() if folder.exists() else first_setup(Path.cwd())
-    setup = with_weights(setup)
+    setup = replace(setup, base_dir=str(choose_folder(None, setup.base_dir)))
     if watch_every is not None:
         setup = replace(setup, watch_every=watch_every)
     if cloud_emulated is not None:
@@ -105,17 +105,6 @@ def first_setup(here: Path) -> Setup:
     login = chosen.repo_login.get_secret_value() if chosen.repo_login else ""
     repo, branch = chosen.repo or origin_of(here), chosen.branch or branch_of(here)
     return Setup(repo=repo, repo_login=login, branch=branch, path=registry_path(chosen, here))
-
-
-def with_weights(setup: Setup) -> Setup:
-    """Return the set-up with a folder of base model weights: CONCEPTRY_BASE_DIR, else the remembered or default one.
-
-    The folder may be made later: `conceptry base fetch` also serves a set-up that runs.
-    """
-    named = BaseWeightsSettings().base_dir
-    return replace(
-        setup, base_dir=str(named.expanduser().absolute()) if named else setup.base_dir or str(default_folder())
-    )
 
 
 def addresses(setup: Setup) -> Table:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.up import with_weights
+from cli.base_folder import choose_folder
 from emulators.hub.server import running
 from local.child_process import clean_environment
 from local.current_setup import open_installation
@@ -120,7 +120,7 @@ def test_a_set_up_that_runs_finds_weights_that_are_fetched_later(
     monkeypatch.setenv("HF_HOME", str(tmp_path / "cache"))
     monkeypatch.delenv("CONCEPTRY_BASE_DIR", raising=False)
     expected = str(tmp_path / "cache" / "conceptry" / "sd-v1-4")
-    assert with_weights(Setup(repo="r")).base_dir == expected
-    assert with_weights(Setup(repo="r", base_dir="/mine")).base_dir == "/mine"
+    assert str(choose_folder(None, "")) == expected
+    assert str(choose_folder(None, "/mine")) == "/mine"
     monkeypatch.setenv("CONCEPTRY_BASE_DIR", "/named")
-    assert with_weights(Setup(repo="r", base_dir="/mine")).base_dir == "/named"
+    assert str(choose_folder(None, "/mine")) == "/named"
