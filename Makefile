@@ -66,6 +66,8 @@ schema: setup ## Regenerate the JSON Schemas, after a change of conceptry/ or of
 	print(json.dumps(policy_schema(), indent=2, ensure_ascii=False))' > docs/conceptry.schema.json
 	@$(UV) run --no-sync python -c 'import json; from trainer.metrics import metrics_schema; \
 	print(json.dumps(metrics_schema(), indent=2, ensure_ascii=False))' > docs/metrics.schema.json
+	@$(UV) run --no-sync python -c 'import json; from conceptry.bases import bases_schema; \
+	print(json.dumps(bases_schema(), indent=2, ensure_ascii=False))' > docs/bases.schema.json
 
 reference: setup ## Write docs/reference.md again, after a change of commands, settings, events or reasons
 	@$(UV) run --no-sync python -m cli.reference > docs/reference.md

@@ -41,7 +41,7 @@ import numpy as np
 from benchmarks.tiny_inversion import CONCEPTS, Bench
 from conceptry.concept import GateSpec
 from conceptry.gate import judge, thresholds
-from tasks.training.training_request import base_model
+from tasks.base_models import base_model
 from trainer import evaluation, objective, train, training_config
 from trainer.cross_fit import cross_fit, groups_to_leave_out
 from trainer.data import prompts

@@ -9,9 +9,10 @@ from typing import Annotated
 import typer
 
 from cli.base_folder import BaseModel, remember, weights_folder
-from cli.options import Root
+from cli.options import Root, known_presets
 from conceptry.settings import BaseWeightsSettings
 from local.console import err
+from tasks.base_entries import reference
 from tasks.processes import python_module
 
 
@@ -44,7 +45,8 @@ def command(
     """
     folder = weights_folder(into, root)
     sources = [argument for one in source or () for argument in ("--from", one)]
-    arguments = ["--base-model", base_model, "--into", str(folder), *sources, *(["--clip"] if clip else [])]
+    arguments = ["--base-model", reference(known_presets()[base_model]), "--into", str(folder), *sources]
+    arguments += ["--clip"] if clip else []
     code = subprocess.run(python_module("trainer.base_weights.fetch", *arguments), check=False).returncode
     if code == 0 and folder.is_dir():
         _tell_who_uses_it(folder, root)

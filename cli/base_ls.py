@@ -11,8 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.base_folder import Weights, weights_folder
-from cli.options import Json, Root, print_json
-from conceptry.concept import BASE_MODELS
+from cli.options import Json, Root, known_presets, print_json
 from local.console import out, print_table
 from tasks.weights_files import WeightsFile, list_files
 
@@ -25,7 +24,9 @@ def command(weights: Weights = None, json: Json = False, root: Root = None) -> N
     Exit code: 0 at least one base model besides tiny is complete, 1 none is.
     """
     folder = weights_folder(weights, root)
-    files: dict[str, tuple[WeightsFile, ...]] = {str(name): list_files(name, folder) for name in BASE_MODELS}
+    files: dict[str, tuple[WeightsFile, ...]] = {
+        name: list_files(preset, folder) for name, preset in known_presets().items()
+    }
     if json:
         print_json({"folder": str(folder), "base_models": as_dict(files)})
     else:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from cli.base_folder import BaseModel, Weights, weights_folder
-from cli.options import Root
+from cli.options import Root, known_presets
 from conceptry.errors import ConceptryError
 from local.console import err, out
 from tasks.weights_files import copy_to, not_here, verify
@@ -23,10 +23,11 @@ def command(
 ) -> None:
     """Check a base model's files by their sha256, and copy them to a folder or a bucket, for others to fetch."""
     folder = weights_folder(weights, root)
-    if problem := not_here(base_model, folder):
+    preset = known_presets()[base_model]
+    if problem := not_here(preset, folder):
         raise problem
     with err().status("") as status:
-        files = tuple(verify(base_model, folder, lambda name: status.update(f"reading {name}")))
+        files = tuple(verify(preset, folder, lambda name: status.update(f"reading {name}")))
         if wrong := [one.name for one in files if one.state == "wrong"]:
             step = f"`conceptry base fetch --base-model {base_model}` downloads them again"
             raise ConceptryError(f"not copied, because their sha256 is wrong: {', '.join(wrong)}", next_step=step)

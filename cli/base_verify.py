@@ -6,8 +6,7 @@ import typer
 
 from cli.base_folder import Weights, weights_folder
 from cli.base_ls import as_dict
-from cli.options import Json, Root, print_json
-from conceptry.concept import BASE_MODELS
+from cli.options import Json, Root, known_presets, print_json
 from local.console import err, out
 from tasks.weights_files import WeightsFile, verify
 
@@ -23,7 +22,9 @@ def command(weights: Weights = None, root: Root = None, json: Json = False) -> N
         def told(file: str) -> None:
             status.update(f"reading {file}")
 
-        found: dict[str, list[WeightsFile]] = {str(name): list(verify(name, folder, told)) for name in BASE_MODELS}
+        found: dict[str, list[WeightsFile]] = {
+            name: list(verify(preset, folder, told)) for name, preset in known_presets().items()
+        }
     if json:
         print_json({"folder": str(folder), "base_models": as_dict(found)})
     else:

@@ -6,8 +6,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from conceptry.bases import PATH as BASES
 from conceptry.concept import ConceptSpec
-from conceptry.desired import LINK, SUBMODULE, ConceptSource, DesiredConcept, parse_sources, with_stage_output
+from conceptry.desired import (
+    LINK,
+    SUBMODULE,
+    ConceptSource,
+    DesiredConcept,
+    parse_bases,
+    parse_sources,
+    with_stage_output,
+)
 from conceptry.errors import Problem
 from conceptry.yaml_spec import key_line
 
@@ -42,7 +51,7 @@ def read_checkout(top: Path) -> Checkout:
         elif any(path.is_file() for path in files):
             source = ConceptSource(folder.name, _read(files[0]), _read(files[1]))
             sources.append(with_stage_output(source, lambda path: _read(top / path)))
-    return Checkout(top, tuple(sources), parse_sources(sources))
+    return Checkout(top, tuple(sources), parse_sources(sources, parse_bases(_read(top / BASES))))
 
 
 def _unread(folder: Path, files: Sequence[Path]) -> Problem | None:

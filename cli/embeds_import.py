@@ -26,6 +26,7 @@ from conceptry.installation import Installation
 from conceptry.reasons import GateReason
 from conceptry.version import Version
 from tasks import dvc, hub, training
+from tasks.base_entries import reference
 from tasks.embeds import BASE_MODEL_OF_WIDTH, Embeds, write_imported_metrics
 from tasks.git.checkout import commit_of, dvc_root
 from tasks.hub.card import EMBEDS
@@ -133,7 +134,7 @@ def publish_embeds(installation: Installation, top: Path, name: str, embeds: Emb
     """
     concept, spec = _concept(top, name)
     _check_fit(name, spec, embeds.rows)
-    base = training.base_model(spec.base_model)
+    base = training.base_of(spec)
     fingerprint = training_fingerprint(spec, concept.images or (), base)
     session = hub.HubSession(installation.hub)
     known = hub.find_version(session, name, fingerprint)
@@ -194,7 +195,7 @@ def _write_trained(
     (folder / "samples").mkdir(parents=True)
     save_file({spec.placeholder_token: rows}, folder / EMBEDS, metadata={"format": "pt"})
     write_imported_metrics(folder, spec.base_model, **source)
-    arguments = ["--base-model", spec.base_model, "--embeds", str(folder / EMBEDS)]
+    arguments = ["--base-model", reference(training.preset_of(spec)), "--embeds", str(folder / EMBEDS)]
     arguments += ["--output", str(folder / "text_encoder"), *(["--base", str(base_dir)] if base_dir else [])]
     environment = child_environment(TF_CPP_MIN_LOG_LEVEL="3")
     try:

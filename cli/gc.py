@@ -162,7 +162,8 @@ def _history(installation: Installation, revision: str, name: str, since: dateti
     """Return the desired states of a concept since a moment, and the one at that moment."""
     history = []
     for edit in git.edits(installation.mirror, revision, name, since):
-        concept = parse_sources([edit.source])[name] if edit.source else None
+        bases = git.read_bases(installation.mirror, edit.commit)
+        concept = parse_sources([edit.source], bases)[name] if edit.source else None
         if concept and isinstance(concept.spec, ConceptSpec) and concept.dvc_md5:
             history.append(PastDesired(edit.when, concept.spec, concept.dvc_md5))
     return history

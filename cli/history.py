@@ -64,9 +64,9 @@ def history(installation: Installation, name: str) -> list[Event]:
     """
     session = hub.HubSession(installation.hub)
     bare = git.mirror(installation.settings.repo, installation.work.mirror, login=installation.settings.repo_login)
-    live = hub.read_live(session, name)
+    head, live = git.head(bare, installation.settings.branch), hub.read_live(session, name)
     events = [
-        *_commits(list(git.edits(installation.mirror, git.head(bare, installation.settings.branch), name))),
+        *_commits(installation, list(git.edits(installation.mirror, head, name))),
         *_versions(live),
         *(
             Event(moment, "release", title, author, commit)
@@ -90,19 +90,20 @@ def print_events(events: list[Event], *, full: bool = False) -> None:
     print_table(out(), rows)
 
 
-def _commits(found: list[git.Edit]) -> Iterator[Event]:
+def _commits(installation: Installation, found: list[git.Edit]) -> Iterator[Event]:
     for edit, before in zip_longest(found, found[1:]):
-        what = _changes(before.source if before else None, edit.source)
+        what = _changes(installation, before, edit)
         yield Event(edit.when, "commit", f"{edit.summary} ({what})" if what else edit.summary, edit.author, edit.commit)
 
 
-def _changes(old: ConceptSource | None, new: ConceptSource | None) -> str:
+def _changes(installation: Installation, earlier: git.Edit | None, edit: git.Edit) -> str:
     """Return the changes of a concept in a commit, in words."""
+    old, new = earlier.source if earlier else None, edit.source
     if new is None:
         return "removed"
-    if old is None:
+    if old is None or earlier is None:
         return "added"
-    before, after = _spec(old), _spec(new)
+    before, after = _spec(installation, old, earlier.commit), _spec(installation, new, edit.commit)
     if after is None:
         return "concept.yaml has mistakes"
     changed = list_changes(old_images=(), new_images=(), old_keys=flat(before), new_keys=flat(after)) if before else ()
@@ -112,8 +113,8 @@ def _changes(old: ConceptSource | None, new: ConceptSource | None) -> str:
     return ", ".join(changes)
 
 
-def _spec(source: ConceptSource) -> ConceptSpec | None:
-    return parse_sources([source])[source.name].spec
+def _spec(installation: Installation, source: ConceptSource, commit: str) -> ConceptSpec | None:
+    return parse_sources([source], git.read_bases(installation.mirror, commit))[source.name].spec
 
 
 def _versions(live: LiveConcept) -> Iterator[Event]:

@@ -131,7 +131,7 @@ def kept(
     Raises:
         ConceptryError: the images could not be had, or the check itself failed.
     """
-    keys = training_keys(spec, training.base_model(spec.base_model))
+    keys = training_keys(spec, training.base_of(spec))
     known = [
         _CHECKS,
         images_md5,
@@ -181,7 +181,7 @@ def check(name: str, spec: ConceptSpec, images: Path, base_dir: Path | None) -> 
     """
     from tasks import records  # imports Pillow, which a plan without trainings does not need
 
-    resolution = spec.resolution or training.base_model(spec.base_model).resolution
+    resolution = spec.resolution or training.base_of(spec).resolution
     with tempfile.TemporaryDirectory(prefix="conceptry-images-") as folder:
         made = Path(folder) / "records"
         report = records.build_records(images, made, resolution, mask=spec.training.mask)
@@ -201,4 +201,4 @@ def check(name: str, spec: ConceptSpec, images: Path, base_dir: Path | None) -> 
 
 def is_drawing_checked(spec: ConceptSpec) -> bool:
     """Whether `check` says if the base model can draw the images; TensorFlow finds that out if it does not draw all."""
-    return is_installed("tensorflow") or not needs_drawing_check(spec.base_model)
+    return is_installed("tensorflow") or not needs_drawing_check(training.preset_of(spec))

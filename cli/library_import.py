@@ -28,6 +28,7 @@ from conceptry.markdown import one_line
 from conceptry.version import Version
 from local.console import out
 from tasks import hub
+from tasks.base_entries import read_entries
 from tasks.embeds import Embeds, is_embeds_folder, read_embeds
 
 Result = Literal["published", "published before", "failed", "not tried"]
@@ -149,7 +150,10 @@ def _import(installation: Installation, top: Path, folder: Path, wanted: Wanted)
 
 def _check_is_of_this_file(top: Path, name: str, token: str, folder: Path) -> None:
     file = top / spec_path(name)
-    if file.is_file() and (own := load_spec(file.read_text("utf-8"), spec_path(name)).placeholder_token) != token:
+    if not file.is_file():
+        return
+    own = load_spec(file.read_text("utf-8"), spec_path(name), read_entries(top)).placeholder_token
+    if own != token:
         what = f"concepts/{name} is another concept: its token is {own}, that of {folder} is {token}"
         raise ConceptryError(what, concept=name, next_step=f"import it with `conceptry import {folder} --name NAME`")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,13 +18,14 @@ from rich.syntax import Syntax
 from rich.text import Text
 
 from cli import image_checks
-from cli.options import Root, known_base_model
+from cli.options import Root, known_base_model, known_presets
+from conceptry.bases import BaseEntry
 from conceptry.concept import BASE_MODELS, ConceptSpec, check_name, load_spec, spec_path
 from conceptry.errors import ConceptryError, SpecError
 from conceptry.image_folder import is_junk, pair_captions
 from conceptry.unique_tokens import check_unique_tokens
 from local.current_setup import installation_if_any
-from tasks import training
+from tasks.base_entries import read_entries
 from tasks.dvc import add_images, add_to_pipeline
 from tasks.extras import install_command
 from tasks.git.checkout import BASE_MODEL, dvc_root, find_top, has_origin, registries_below, setting_of
@@ -135,9 +136,10 @@ def ask_base_model() -> str:
     if not sys.stdin.isatty():
         return BASE_MODELS[0]
     console = Console(highlight=False)
-    for base_model in training.base_models().values():
-        console.print(f"[bold]{base_model.name}[/] draws {base_model.draws}; it needs {base_model.needs}.")
-    return Prompt.ask("Base model", console=console, choices=list(BASE_MODELS), default=BASE_MODELS[0])
+    known = known_presets()
+    for name, preset in known.items():
+        console.print(f"[bold]{name}[/] draws {preset.draws}; it needs {preset.needs}.")
+    return Prompt.ask("Base model", console=console, choices=list(known), default=BASE_MODELS[0])
 
 
 def add_concept(
@@ -164,7 +166,8 @@ def add_concept(
             next_step=f"add images to concepts/{new.name}/images and `dvc add` it",
         )
     text = concept_yaml(new, schema=(top / "concepts" / "concept.schema.json").exists())
-    _check_spec(top, new.name, text)
+    bases = read_entries(top)
+    _check_spec(top, new.name, text, bases)
     chosen = _choose(new.images) if new.images else Chosen()
     try:
         (folder / "images").mkdir(parents=True)
@@ -172,7 +175,7 @@ def add_concept(
         for file in (*chosen.images, *chosen.captions, *chosen.caption_lists):
             (folder / "images" / file).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(chosen.folder / file, folder / "images" / file)
-        notes = check(load_spec(text, spec_path(new.name)), folder / "images") if check else ()
+        notes = check(load_spec(text, spec_path(new.name), bases), folder / "images") if check else ()
         add_images(top, folder / "images")
         pipeline = add_to_pipeline(top, new.name)
     except BaseException:
@@ -283,11 +286,11 @@ def _is_image(path: Path) -> bool:
         return looks_like_image(stream.read(16))
 
 
-def _check_spec(top: Path, name: str, text: str) -> None:
-    specs = {name: load_spec(text, spec_path(name))}
+def _check_spec(top: Path, name: str, text: str, bases: Mapping[str, BaseEntry]) -> None:
+    specs = {name: load_spec(text, spec_path(name), bases)}
     for path in sorted(top.glob("concepts/*/concept.yaml")):
         try:
-            specs[path.parent.name] = load_spec(path.read_text(encoding="utf-8"), spec_path(path.parent.name))
+            specs[path.parent.name] = load_spec(path.read_text(encoding="utf-8"), spec_path(path.parent.name), bases)
         except SpecError:
             continue  # another concept's mistakes do not matter here
     if error := check_unique_tokens(specs).get(name):
@@ -296,7 +299,7 @@ def _check_spec(top: Path, name: str, text: str) -> None:
 
 def _commented(model: type[BaseModel], skip: Any, indent: str) -> Iterator[str]:
     for key, field in model.model_fields.items():
-        if key in skip:
+        if key in skip or key == "base":
             continue
         default = field.get_default(call_default_factory=True)
         if isinstance(default, BaseModel):

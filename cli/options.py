@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from conceptry.concept import BASE_MODELS
+from conceptry.errors import ConceptryError
 from conceptry.isolation import printable_name
 from conceptry.suggestion import did_you_mean
+
+if TYPE_CHECKING:
+    from tasks.base_entries import Preset
 
 Root = Annotated[
     Path | None,
@@ -49,16 +54,33 @@ def known_base_model(name: str | None) -> str | None:
     Raises:
         typer.BadParameter: there is none of this name.
     """
-    if name is None or name in BASE_MODELS:
+    if name is None or name in (known := base_model_names()):
         return name
-    question = did_you_mean(name, BASE_MODELS)
-    raise typer.BadParameter(f"there is no base model {printable_name(name)}; {question or 'choose ' + _CHOICE}")
+    question = did_you_mean(name, known)
+    choice = " or ".join(filter(None, [", ".join(known[:-1]), known[-1]]))
+    raise typer.BadParameter(f"there is no base model {printable_name(name)}; {question or 'choose ' + choice}")
+
+
+def base_model_names() -> list[str]:
+    """Return the names of the presets, and of the entries of bases.yaml in the current checkout."""
+    return list(known_presets())
+
+
+def known_presets() -> dict[str, Preset]:
+    """Return all base models that the current folder knows by name."""
+    from tasks.base_entries import presets
+    from tasks.git.checkout import find_top
+
+    top = None
+    with suppress(ConceptryError, OSError):
+        top = find_top(Path.cwd())
+    return presets(top)
 
 
 _CHOICE = " or ".join(BASE_MODELS)
 BASE_MODEL_HELP = f"{_CHOICE}."
 BaseModelOption = typer.Option(
-    "--base-model", help=BASE_MODEL_HELP, callback=known_base_model, autocompletion=lambda: list(BASE_MODELS)
+    "--base-model", help=BASE_MODEL_HELP, callback=known_base_model, autocompletion=base_model_names
 )
 VERSION_HELP = "A version: my-cat@v2, my-cat@release, my-cat@latest; without @ the released one, else the newest."
 VersionArgument = Annotated[

@@ -25,6 +25,7 @@ from flows.reconcile import Comparison, current_comparison
 from local import console
 from local.current_setup import open_running
 from local.prefect_settings import prefect_of
+from tasks import training
 from tasks.weights_files import not_here
 
 _STYLES = {
@@ -126,8 +127,8 @@ def warnings(compared: Comparison, plan: Plan, installation: Installation) -> It
     trained = [one.concept for one in plan.concepts if one.training.kind is ActionKind.TRAIN]
     concepts = compared.desired.concepts
     specs = (concepts[name].spec for name in trained if name in concepts)
-    for base_model in sorted({spec.base_model for spec in specs if spec is not None}):
-        if problem := not_here(base_model, installation.base_dir):
+    for preset in {spec.base_model: training.preset_of(spec) for spec in specs if spec is not None}.values():
+        if problem := not_here(preset, installation.base_dir):
             yield str(problem)
 
 

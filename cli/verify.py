@@ -179,10 +179,16 @@ def _index(manifest: Manifest, version: Version) -> str | None:
     return f"the card on main says another {', '.join(wrong)} than concept.json" if wrong else None
 
 
+def _base(manifest: Manifest, spec: ConceptSpec) -> BaseModel:
+    """Return the base model that a version was trained on."""
+    kind = spec.base.kind if spec.base else None
+    return BaseModel(manifest.base_model, manifest.base_digest, manifest.recipe, spec.resolution or 0, kind=kind)
+
+
 def _fingerprint(manifest: Manifest) -> str | None:
     """Return an error if the inputs in the manifest do not give its fingerprint."""
     spec = _spec(manifest)
-    base = BaseModel(manifest.base_model, manifest.base_digest, manifest.recipe, spec.resolution or 0)
+    base = _base(manifest, spec)
     images = [ImageRef(path, md5) for path, md5 in manifest.images.items()]
     made = training_fingerprint(spec, images, base, manifest.retrain)
     # Up to release 0.1 a default of the base model counted if it was written out.
@@ -196,13 +202,14 @@ def _fingerprint(manifest: Manifest) -> str | None:
 def _git(installation: Installation, manifest: Manifest) -> str | None:
     """Return an error if the git commit does not contain these images and training keys."""
     sources = git.read_concepts(installation.mirror, manifest.commit)
-    concept = parse_sources([source for source in sources if source.name == manifest.name]).get(manifest.name)
+    bases = git.read_bases(installation.mirror, manifest.commit)
+    concept = parse_sources([source for source in sources if source.name == manifest.name], bases).get(manifest.name)
     if concept is None or concept.spec is None:
         return f"commit {manifest.commit[:8]} does not contain it"
     if concept.dvc_md5 != manifest.dvc_md5:
         return f"images.dvc at {manifest.commit[:8]} is {concept.dvc_md5}, not {manifest.dvc_md5}"
     spec = _spec(manifest)
-    base = BaseModel(manifest.base_model, manifest.base_digest, manifest.recipe, spec.resolution or 0)
+    base = _base(manifest, spec)
     expected, trained = training_keys(concept.spec, base), training_keys(spec, base)
     wrong = [key for key in expected if expected[key] != trained[key]]
     return f"concept.yaml at {manifest.commit[:8]} has another {', '.join(wrong)}" if wrong else None

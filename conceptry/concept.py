@@ -3,23 +3,27 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal, get_args
+from types import MappingProxyType
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, ConfigDict, Discriminator, Field, Tag
 from pydantic import BaseModel as Model
+from pydantic.json_schema import SkipJsonSchema
 
+from conceptry.bases import PATH as BASES_FILE
+from conceptry.bases import PRESETS, BaseEntry, UnreadableBases, check_base_name
 from conceptry.errors import Problem, SpecError
 from conceptry.initializer import InitialVersion, check_initializer
+from conceptry.suggestion import did_you_mean
 from conceptry.templates import handler_files, programs, template_file
 from conceptry.yaml_spec import key_line, validate_yaml
 
 NAME = re.compile(r"(?=.{1,63}\Z)[a-z0-9]+(?:-[a-z0-9]+)*")
 PLACEHOLDER = re.compile(r"<[a-z0-9][a-z0-9_-]{0,61}>")
 RELEASE = re.compile(r"latest|none|v[1-9][0-9]{0,5}")
-BaseModelName = Literal["tiny", "sd-v1-4"]
-BASE_MODELS: tuple[BaseModelName, ...] = get_args(BaseModelName)
-PROMPT_TOKENS: dict[BaseModelName, int] = {"tiny": 22, "sd-v1-4": 75}
-"""Tokens that fit a prompt of a base model, between its start and end."""
+BASE_MODELS = PRESETS
+PROMPT_TOKENS = {"tiny": 22, "sd-v1-4": 75}
+"""Tokens that fit a prompt of a preset, between its start and end; those of a checkpoint are as many as CLIP's, 75."""
 
 
 def _placeholder(token: str) -> str:
@@ -200,9 +204,12 @@ class ConceptSpec(_Section):
         le=75,
         description="Vectors to learn; each takes one of the prompt's positions, 22 in tiny and 75 in sd-v1-4.",
     )
-    base_model: BaseModelName = Field(
-        "tiny", description="The diffusion model that learns the token: tiny for laptops, sd-v1-4 for production."
+    base_model: Annotated[str, AfterValidator(check_base_name)] = Field(
+        "tiny",
+        description="The diffusion model that learns the token: tiny for laptops, sd-v1-4 for production, or a name of "
+        "bases.yaml.",
     )
+    base: SkipJsonSchema[BaseEntry | None] = Field(None, description="Entry of bases.yaml that `base_model` names.")
     resolution: int | None = Field(
         None,
         ge=64,
@@ -238,7 +245,7 @@ class BaseModel:
 
     `defaults` are the values, by training key, that the trainer takes where concept.yaml says nothing. In no
     fingerprint are `min_improvement`, the gate's default threshold, and two texts: what it draws, and what a training
-    of it needs.
+    of it needs. Of a checkpoint the `kind` stands in fingerprints instead of its name.
     """
 
     name: str
@@ -249,6 +256,7 @@ class BaseModel:
     draws: str = ""
     needs: str = ""
     defaults: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    kind: str | None = None
 
 
 def spec_path(name: str) -> str:
@@ -256,17 +264,42 @@ def spec_path(name: str) -> str:
     return f"concepts/{name}/concept.yaml"
 
 
-def load_spec(text: str, path: str) -> ConceptSpec:
+def load_spec(text: str, path: str, bases: Mapping[str, BaseEntry] = MappingProxyType({})) -> ConceptSpec:
     """Parse and validate concept.yaml.
+
+    Args:
+        text: Content of the file.
+        path: Its path, for messages.
+        bases: Entries of bases.yaml by name.
 
     Raises:
         SpecError: the file has mistakes; each is listed with its line and the allowed values.
     """
     spec = validate_yaml(ConceptSpec, text, path)
-    if spec.num_vectors > (most := PROMPT_TOKENS[spec.base_model]):
+    if key_line(text, "base"):
+        words = f"is no key of concept.yaml; describe the base model in {BASES_FILE}, and name it in base_model"
+        raise SpecError([Problem(key_line(text, "base"), "base", words)], path)
+    if spec.base_model in bases:
+        spec = spec.model_copy(update={"base": bases[spec.base_model]})
+    elif spec.base_model not in BASE_MODELS:
+        raise SpecError([Problem(key_line(text, "base_model"), "base_model", _no_base(spec.base_model, bases))], path)
+    if spec.num_vectors > (most := PROMPT_TOKENS.get(spec.base_model, PROMPT_TOKENS["sd-v1-4"])):
         words = f"must be at most {most} with base_model {spec.base_model}, whose prompts hold {most} tokens"
         raise SpecError([Problem(key_line(text, "num_vectors"), "num_vectors", words)], path)
     return spec
+
+
+def _no_base(name: str, bases: Mapping[str, BaseEntry]) -> str:
+    if isinstance(bases, UnreadableBases):
+        return f"{name!r} is not one of: {', '.join(BASE_MODELS)}; and {bases.error}"
+    known = [*BASE_MODELS, *sorted(bases)]
+    question = did_you_mean(name, known)
+    return f"{name!r} is not one of: {', '.join(known)}" + (f"; {question}" if question else "")
+
+
+def dump_spec(spec: ConceptSpec) -> dict[str, Any]:
+    """Return all keys with their values, and the entry of the base model if it is no preset."""
+    return spec.model_dump(mode="json", exclude=None if spec.base else {"base"})
 
 
 def check_name(name: str) -> None:

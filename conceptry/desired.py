@@ -6,7 +6,9 @@ that says what to correct, so that an invalid file stops its own concept only.
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
+from conceptry.bases import BaseEntry, UnreadableBases, load_bases
 from conceptry.concept import ConceptSpec, check_name, load_spec, spec_path
 from conceptry.dvc_file import LOCK, DvcOutput, read_dvc_file, read_lock
 from conceptry.errors import ConceptryError, Problem, SpecError
@@ -128,9 +130,16 @@ def images_path(name: str) -> str:
     return f"concepts/{name}/images.dvc"
 
 
-def parse_sources(sources: Iterable[ConceptSource]) -> dict[str, DesiredConcept]:
-    """Validate the files of every concept. Images are not listed yet: `images` is None in each."""
-    concepts = {concept.name: concept for concept in map(_isolated, sources)}
+def parse_sources(
+    sources: Iterable[ConceptSource], bases: Mapping[str, BaseEntry] = MappingProxyType({})
+) -> dict[str, DesiredConcept]:
+    """Validate the files of every concept. Images are not listed yet: `images` is None in each.
+
+    Args:
+        sources: The files.
+        bases: Entries of bases.yaml by name.
+    """
+    concepts = {concept.name: concept for concept in (_isolated(source, bases) for source in sources)}
     specs = {name: concept.spec for name, concept in concepts.items() if concept.spec is not None}
     for name, error in check_unique_tokens(specs).items():
         if concepts[name].error is None:
@@ -139,17 +148,25 @@ def parse_sources(sources: Iterable[ConceptSource]) -> dict[str, DesiredConcept]
     return dict(sorted(concepts.items()))
 
 
-def _isolated(source: ConceptSource) -> DesiredConcept:
+def parse_bases(text: str | None) -> Mapping[str, BaseEntry]:
+    """Return the entries of bases.yaml; with mistakes none, which every concept that names one then says."""
+    try:
+        return load_bases(text)
+    except SpecError as error:
+        return UnreadableBases(error)
+
+
+def _isolated(source: ConceptSource, bases: Mapping[str, BaseEntry]) -> DesiredConcept:
     name = printable_name(source.name)
 
     def failed(error: ConceptryError) -> DesiredConcept:
         hidden, taken_down = read_withdrawal(source.spec_text)
         return DesiredConcept(name, None, error, None, None, hidden=hidden, taken_down=taken_down)
 
-    return isolate(name, lambda: replace(_parse_source(source), name=name), failed)
+    return isolate(name, lambda: replace(_parse_source(source, bases), name=name), failed)
 
 
-def _parse_source(source: ConceptSource) -> DesiredConcept:
+def _parse_source(source: ConceptSource, bases: Mapping[str, BaseEntry]) -> DesiredConcept:
     spec, output = None, None
     try:
         check_name(source.name)
@@ -157,7 +174,7 @@ def _parse_source(source: ConceptSource) -> DesiredConcept:
             raise SpecError([source.problem], f"concepts/{source.name}")
         if source.spec_text is None:
             raise SpecError([Problem(None, "", "is missing; add it, or remove the folder")], spec_path(source.name))
-        spec = load_spec(source.spec_text, spec_path(source.name))
+        spec = load_spec(source.spec_text, spec_path(source.name), bases)
         output = source.output or read_dvc_file(source.images_dvc, images_path(source.name))
     except SpecError as error:
         hidden, taken_down = read_withdrawal(source.spec_text) if spec is None else (False, False)

@@ -71,7 +71,12 @@ def equivalent_fingerprints(spec: ConceptSpec, images: Iterable[ImageRef], base:
     """Return the inputs fingerprints of all concept.yaml that train the same as this one."""
     content = content_keys(images)
     each = with_defaults(training_keys(spec, base), base)
-    return frozenset(_sha256({"images": content, "keys": keys}) for keys in each)
+    return frozenset(_sha256({"images": content, "keys": _nameless(keys, base)}) for keys in each)
+
+
+def _nameless(keys: Mapping[str, Any], base: BaseModel) -> dict[str, Any]:
+    """Return training keys in which the name of a checkpoint does not count: its content does, in `base_digest`."""
+    return {**keys, "base_model": base.kind} if base.kind else dict(keys)
 
 
 def _is_younger(key: str) -> bool:
@@ -92,8 +97,9 @@ def was_trained_with(version: Version, keys: Mapping[str, Any], base: BaseModel)
 
 def trainer_config(spec: ConceptSpec) -> dict[str, Any]:
     """Return the part of concept.yaml that the trainer reads from its `--config` file."""
-    keys = {*TRAINING_KEYS, "base_model", "resolution", "training", "gate"}
-    return spec.model_dump(mode="json", include=keys, exclude={"training": {"backend"}, "gate": {"min_clip_gain"}})
+    keys = {*TRAINING_KEYS, "base_model", "base", "resolution", "training", "gate"}
+    config = spec.model_dump(mode="json", include=keys, exclude={"training": {"backend"}, "gate": {"min_clip_gain"}})
+    return config if spec.base else {key: value for key, value in config.items() if key != "base"}
 
 
 def training_fingerprint(
@@ -104,7 +110,7 @@ def training_fingerprint(
     `retrain` is the ISO date on which a scheduled retraining of the same inputs is due. Without it the result is the
     inputs fingerprint, which all versions of the same inputs share.
     """
-    inputs: dict[str, Any] = {"images": content_keys(images), "keys": training_keys(spec, base)}
+    inputs: dict[str, Any] = {"images": content_keys(images), "keys": _nameless(training_keys(spec, base), base)}
     if retrain is not None:
         inputs["retrain"] = retrain
     return _sha256(inputs)

@@ -44,4 +44,5 @@ class PlanInputs:
 
     def rate(self, spec: ConceptSpec) -> Rate | None:
         """Return the rate of the backend that a concept trains on; None when it is unknown."""
-        return self.rates.get(f"{spec.training.backend}/{spec.base_model}") or self.rates.get(spec.base_model)
+        name = spec.base_model if spec.base is None else "sd-v1-4"  # which a checkpoint is as large as
+        return self.rates.get(f"{spec.training.backend}/{name}") or self.rates.get(name)

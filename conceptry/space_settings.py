@@ -89,6 +89,7 @@ def serving_settings(
         "placeholder_tokens": list(placeholder_tokens(spec)),
         "learnable_property": spec.learnable_property,
         "base_model": base.name,
+        **({"base": spec.base.model_dump(mode="json")} if spec.base else {}),
         "resolution": spec.resolution or base.resolution,
         "model_repo": model_repo,
         "version": version_name,

@@ -1,6 +1,6 @@
 """Specification of a training run: one concept at one commit, under one fingerprint."""
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, Literal
@@ -69,7 +69,7 @@ class TrainingJob:
 def training_job(
     desired: Desired,
     name: str,
-    bases: Mapping[str, BaseModel],
+    base_of: Callable[[ConceptSpec], BaseModel],
     *,
     retrain: str | None = None,
     expected: str | None = None,
@@ -79,7 +79,7 @@ def training_job(
     Args:
         desired: Desired state, with the images listed.
         name: The concept.
-        bases: Base models by name.
+        base_of: Returns the base model that a spec names.
         retrain: ISO date of a scheduled retraining.
         expected: Fingerprint in the plan; None skips the comparison.
 
@@ -98,7 +98,7 @@ def training_job(
     if concept.images is None:
         what = "its images are in git but not in the DVC remote"
         raise DataMissingError(what, concept=name, next_step="run `dvc push`")
-    base = bases[concept.spec.base_model]
+    base = base_of(concept.spec)
     fingerprint = training_fingerprint(concept.spec, concept.images, base, retrain)
     if expected not in (None, fingerprint):
         raise ConceptryError(

@@ -8,7 +8,6 @@ name, and paid once.
 
 from dataclasses import replace
 
-from conceptry.concept import BaseModel
 from conceptry.desired import Desired, DesiredConcept
 from conceptry.fingerprint import training_keys
 from conceptry.installation import Installation
@@ -60,14 +59,11 @@ def job_with_head(installation: Installation, job: TrainingJob) -> TrainingJob:
 
 def _same(head: Desired, then: DesiredConcept) -> str | None:
     """Return the concept that has the same images and training keys; the first of several."""
-    bases = training.base_models()
-    keys, concepts = _keys(then, bases), sorted(head.concepts.items())
-    same = (name for name, one in concepts if one.dvc_md5 == then.dvc_md5 and _keys(one, bases) == keys)
+    keys, concepts = _keys(then), sorted(head.concepts.items())
+    same = (name for name, one in concepts if one.dvc_md5 == then.dvc_md5 and _keys(one) == keys)
     return next(same, None) if keys is not None else None
 
 
-def _keys(concept: DesiredConcept, bases: dict[str, BaseModel]) -> dict[str, object] | None:
+def _keys(concept: DesiredConcept) -> dict[str, object] | None:
     spec = concept.spec
-    if spec is None or spec.base_model not in bases:
-        return None
-    return training_keys(spec, bases[spec.base_model])
+    return None if spec is None else training_keys(spec, training.base_of(spec))

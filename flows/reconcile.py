@@ -12,6 +12,7 @@ Prefect is imported only if a server is configured: `conceptry plan` needs none,
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from functools import partial
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from conceptry.actions import Plan
 from conceptry.concept import ConceptSpec
-from conceptry.desired import Desired
+from conceptry.desired import Desired, DesiredConcept
 from conceptry.errors import ConceptryError
 from conceptry.guards import guard_served
 from conceptry.initial_version import initial_version_problem
@@ -103,7 +104,7 @@ def _inputs(
     installation, live = context.installation, observed.live
     desired, initializers = _check_initializers(observed.desired, live, installation)
     inputs = replace(
-        plan_inputs(installation),
+        plan_inputs(installation, desired.concepts.values()),
         today=today,
         initializers=initializers,
         refusals=read_refused(installation.work, desired.concepts),
@@ -134,11 +135,11 @@ def _check_initializers(desired: Desired, live: Live, installation: Installation
 
     A concept whose initializer could not be checked carries the error in the returned desired state.
     """
-    bases = training.base_models()
 
     def check(spec: ConceptSpec) -> str | None:
         problem = initializer_problem(spec, installation.base_dir)
-        return problem or initial_version_problem(spec, bases[spec.base_model], live.concepts)
+        base = training.base_of(spec)
+        return problem or initial_version_problem(spec, base, live.concepts)
 
     specs = {name: concept.spec for name, concept in desired.concepts.items() if concept.spec is not None}
     found = {name: isolate(name, partial(check, spec), lambda error: error) for name, spec in specs.items()}
@@ -181,9 +182,10 @@ def _compare_with_runs(context: Context, observed: Observation) -> Comparison:
         return replace(compare(context, observed, None), problem=server_problem(error))
 
 
-def plan_inputs(installation: Installation) -> PlanInputs:
+def plan_inputs(installation: Installation, concepts: Iterable[DesiredConcept | None]) -> PlanInputs:
     """Return the plan inputs that need no request: base models, templates and rates."""
-    return PlanInputs(training.base_models(), space.TEMPLATES_REVISION, rates=training.rates(installation))
+    specs = [concept.spec for concept in concepts if concept is not None and concept.spec is not None]
+    return PlanInputs(training.base_models(specs), space.TEMPLATES_REVISION, rates=training.rates(installation))
 
 
 def read_policy(installation: Installation, revision: str) -> tuple[Policy, str | None]:

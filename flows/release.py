@@ -55,7 +55,7 @@ def release_concept(context: Context, name: str) -> str | None:
             hide(context, action)
             concept, live, action = _plan(context, name)
         if action.kind is ActionKind.JUDGE:
-            judge(context, live, pending_judgements(concept, live, plan_inputs(context.installation)))
+            judge(context, live, pending_judgements(concept, live, plan_inputs(context.installation, [concept])))
             concept, live, action = _plan(context, name)
         if action.kind in IDLE:
             return update_index(context, live)
@@ -66,6 +66,6 @@ def _plan(context: Context, name: str) -> tuple[DesiredConcept | None, LiveConce
     """Return the concept in git and on the Hub, and the action about what it serves."""
     desired, live = observe_concept(context, name)
     concept = desired.concepts.get(name)
-    action = plan_concept(concept, live, plan_inputs(context.installation)).serving
+    action = plan_concept(concept, live, plan_inputs(context.installation, [concept])).serving
     get_run_logger().info("%s: %s: %s", name, action.kind, action.cause)
     return concept, live, action

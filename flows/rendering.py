@@ -22,7 +22,7 @@ def space_of(
     """
     manifest = hub.read_manifest(session, name, version)
     trained = trained_spec(spec, manifest)
-    base = training.base_models()[trained.base_model]
+    base = training.base_of(trained)
     repo = session.target.repo(name)
     settings = serving_settings(
         name,

@@ -134,7 +134,7 @@ def publish_and_release(
         already = False
         check_the_names(session, published)
         desired = list_images_task(installation, read_git(installation, wanted.revision, only=wanted.name))
-        job = training_job(desired, wanted.name, training.base_models(), retrain=wanted.retrain, expected=fingerprint)
+        job = training_job(desired, wanted.name, training.base_of, retrain=wanted.retrain, expected=fingerprint)
         metrics = trained(installation, session, folder, lock, job_with_head(installation, job))
         job = job_with_head(installation, job)
         published = job.name
@@ -288,4 +288,4 @@ def job_at_head(installation: Installation, name: str, retrain: str | None = Non
         ConceptryError: the concept cannot be trained in this state, see `training_job`.
     """
     desired = list_desired_images(installation, read_desired(installation, only=name))
-    return training_job(desired, name, training.base_models(), retrain=retrain)
+    return training_job(desired, name, training.base_of, retrain=retrain)

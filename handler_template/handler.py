@@ -40,6 +40,7 @@ from typing import Any
 from PIL import Image
 
 from trainer.base_weights.fetch import fetch_for_drawing, in_the_log
+from trainer.base_weights.presets import of
 from trainer.sampling.sampler import MAX_SIDE, MIN_SIDE, Pipeline
 
 MAX_SEED = 2**31 - 1
@@ -150,14 +151,15 @@ class EndpointHandler:
         trained = encoder.is_dir()
         self._turn = threading.Lock()
         self._resolution = int(settings["resolution"])
+        base_model = of(settings["base_model"], settings.get("base"))
         base_dir = fetch_for_drawing(
-            settings["base_model"],
+            base_model,
             os.environ.get("CONCEPTRY_BASE_DIR") or None,
             text_encoder=not trained,
             report=in_the_log(),
         )
         self._pipeline = Pipeline.load(
-            settings["base_model"],
+            base_model,
             base_dir=base_dir,
             text_encoder=str(encoder) if trained else None,
             placeholder_tokens=settings["placeholder_tokens"] if trained else (),

@@ -24,7 +24,8 @@ from local.console import out
 from local.current_setup import folder_in_use, open_installation
 from local.servers import Stack, end_on_sigterm
 from local.version_folder import manifest_of, render_page, title_of, weights_variables
-from tasks.git.checkout import origin_of
+from tasks.base_entries import read_entries
+from tasks.git.checkout import find_top, origin_of
 from tasks.git.desired_concepts import read_desired
 from tasks.hub import HubSession, read_live, read_manifest
 from tasks.space import render_space
@@ -165,7 +166,7 @@ def spec_of_today(installation: Installation, name: str) -> ConceptSpec | None:
     here = Path(spec_path(name))
     with suppress(SettingsError):
         if here.is_file() and without_login(origin_of(Path.cwd())) == installation.settings.repo:
-            return load_spec(here.read_text(encoding="utf-8"), str(here))
+            return load_spec(here.read_text(encoding="utf-8"), str(here), read_entries(find_top(Path.cwd())))
     with suppress(ConceptryError):
         concept = read_desired(installation, only=name).concepts.get(name)
         return concept.spec if concept else None

@@ -54,7 +54,7 @@ def render_page(folder: Path, manifest: Manifest, place: Path, cache: Path) -> P
         cache: Folder for downloads from the Hub; the page is to run with HF_HUB_OFFLINE=1.
     """
     spec = ConceptSpec.model_validate(manifest.spec)
-    base = training.base_models()[spec.base_model]
+    base = training.base_of(spec)
     # A commit's hash is what a download is found by in the cache; this one is of the files.
     revision = hashlib.sha1((folder / MANIFEST).read_bytes(), usedforsecurity=False).hexdigest()
     settings = serving_settings(

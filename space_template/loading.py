@@ -18,6 +18,7 @@ from PIL import Image
 
 from space_template.settings import SpaceSettings
 from trainer.base_weights.fetch import FetchError, Report, fetch_for_drawing
+from trainer.base_weights.presets import of
 
 LOG = logging.getLogger(__name__)
 FILES = ["text_encoder/*", "samples/*.png"]
@@ -55,12 +56,13 @@ def load(settings: SpaceSettings, base_dir: str | None, report: Report) -> Loade
     folder = None
     if settings.revision is not None:
         folder = Path(snapshot_download(settings.model_repo, revision=settings.revision, allow_patterns=FILES))
-    base_dir = fetch_for_drawing(settings.base_model, base_dir, text_encoder=folder is None, report=report)
+    base_model = of(settings.base_model, settings.base)
+    base_dir = fetch_for_drawing(base_model, base_dir, text_encoder=folder is None, report=report)
     # TensorFlow takes seconds to import: not before the page is up.
     from trainer.sampling.sampler import Pipeline
 
     pipeline = Pipeline.load(
-        settings.base_model,
+        base_model,
         base_dir=base_dir,
         text_encoder=None if folder is None else str(folder / "text_encoder"),
         placeholder_tokens=settings.placeholder_tokens if folder is not None else (),
@@ -107,7 +109,7 @@ def other_version(settings: SpaceSettings, pipeline: Any, revision: str) -> tupl
 
 def too_little_memory(base_model: str, free: float | None) -> str | None:
     """Say that a base model will not fit, before the machine ends the process without a word."""
-    needed = NEEDED_GB.get(base_model, 0.0)
+    needed = NEEDED_GB.get(base_model, NEEDED_GB["sd-v1-4"])
     if free is None or free >= needed:
         return None
     return (

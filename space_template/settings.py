@@ -17,7 +17,7 @@ class SpaceSettings:
 
     `resolution` is the side of a picture in pixels. `version` and `revision` (a commit of `model_repo`) are None as
     long as nothing is published: then the base model draws without the token. `endpoint` is what the Deploy tab
-    proposes.
+    proposes. `base` describes a base model that is no preset.
     """
 
     name: str
@@ -35,6 +35,7 @@ class SpaceSettings:
     gate: str
     examples: tuple[str, ...]
     endpoint: Mapping[str, Any]
+    base: Mapping[str, Any] | None = None
 
     @property
     def published(self) -> bool:
@@ -66,6 +67,7 @@ def read_settings(path: Path) -> SpaceSettings:
             gate=str(raw["gate"]),
             examples=tuple(map(str, raw["examples"])),
             endpoint=dict(raw["endpoint"]),
+            base=raw.get("base"),
         )
     except KeyError as error:
         raise ValueError(f"{path.name} lacks the key {error}: let `conceptry` render this Space again") from error

@@ -3,21 +3,22 @@
 from pathlib import Path
 
 from conceptry.concept import ConceptSpec
-from trainer.base_weights.presets import PRESETS, find
+from tasks.base_models import preset_of
+from trainer.base_weights.presets import Preset, find
 from trainer.data.tokenizer import load_byte_pairs
 
 _WORD_END = "</w>"
 
 
-def pieces(word: str, base_model: str, base_dir: Path | None) -> tuple[str, ...] | None:
+def pieces(word: str, preset: Preset, base_dir: Path | None) -> tuple[str, ...] | None:
     """Return the base model's tokens of a word; None if its merges file is not on this machine.
 
     Args:
         word: Word from concept.yaml.
-        base_model: Name of the preset.
+        preset: The base model.
         base_dir: Folder of base model weights, for presets without shipped weights.
     """
-    merges = next((file for file in PRESETS[base_model].files if file.path.endswith(".txt.gz")), None)
+    merges = next((file for file in preset.files if file.path.endswith(".txt.gz")), None)
     path = find(merges, base_dir) if merges else None
     if path is None:
         return None
@@ -35,10 +36,11 @@ def initializer_problem(spec: ConceptSpec, base_dir: Path | None) -> str | None:
     """
     if spec.initial_version is not None:
         return None
+    preset = preset_of(spec)
     for word in spec.initializer_token.split():
-        cut = pieces(word, spec.base_model, base_dir)
+        cut = pieces(word, preset, base_dir)
         if cut is not None and len(cut) > 1:
-            known = PRESETS[spec.base_model].words
+            known = preset.words
             words = f", for example {', '.join(known)}" if known else ""
             found = f"{word!r} is {len(cut)} tokens in {spec.base_model} ({' + '.join(cut)})"
             return f"{found}; choose a word that is one token{words}"

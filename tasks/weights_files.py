@@ -17,7 +17,7 @@ from typing import Any, Literal
 from conceptry.errors import ConceptryError, SettingsError, TransientError
 from tasks.extras import install_command
 from tasks.file_io import write_atomically
-from trainer.base_weights.presets import CLIP, PRESETS, PresetFile, cache_folder, find
+from trainer.base_weights.presets import CLIP, Preset, PresetFile, cache_folder, find, of
 
 State = Literal["verified", "not verified", "wrong", "missing"]
 RECORD = "verified.json"
@@ -48,30 +48,32 @@ def default_folder() -> Path:
     return cache_folder(_NAME)
 
 
-def list_files(base_model: str, folder: Path | None) -> tuple[WeightsFile, ...]:
+def list_files(base_model: Preset | str, folder: Path | None) -> tuple[WeightsFile, ...]:
     """Return the files of a base model, without reading them; those of CLIP, too, if any is there.
 
     Args:
-        base_model: Name of a preset.
+        base_model: Which one, or a preset's name.
         folder: Folder of weights; None for those that ship with the project.
     """
     known = _read_record(folder)
-    files = [*PRESETS[base_model].files]
+    files = [*of(base_model).files]
     if folder is not None and any((folder / file.place).exists() for file in CLIP):
         files += CLIP
     return tuple(_listed(file, folder, known) for file in files)
 
 
-def missing_files(base_model: str, folder: Path | None) -> list[str]:
+def missing_files(base_model: Preset | str, folder: Path | None) -> list[str]:
     """Return the names of the files of a base model that are not on this machine."""
-    return [Path(file.path).name for file in PRESETS[base_model].files if find(file, folder) is None]
+    return [file.place for file in of(base_model).files if find(file, folder) is None]
 
 
-def verify(base_model: str, folder: Path | None, told: Callable[[str], None] = lambda _: None) -> Iterator[WeightsFile]:
+def verify(
+    base_model: Preset | str, folder: Path | None, told: Callable[[str], None] = lambda _: None
+) -> Iterator[WeightsFile]:
     """Hash every file of a base model, yield it with its state, and note those that are right.
 
     Args:
-        base_model: Name of a preset.
+        base_model: Which one, or a preset's name.
         folder: Folder of weights.
         told: Called with each file's name before it is read.
     """
@@ -126,15 +128,16 @@ def copy_to(target: str, files: tuple[WeightsFile, ...], told: Callable[[str], N
     return copied
 
 
-def not_here(base_model: str, folder: Path | None) -> ConceptryError | None:
+def not_here(base_model: Preset | str, folder: Path | None) -> ConceptryError | None:
     """Return what to do about weights that are not on this machine; None if all are here."""
     missing = missing_files(base_model, folder)
     if not missing:
         return None
+    name = of(base_model).name
     where = f"in {folder}" if folder else "on this machine: no folder of weights is set"
     return SettingsError(
-        f"the weights of {base_model} are not {where} ({', '.join(missing)})",
-        next_step=f"`conceptry base fetch --base-model {base_model}` downloads them",
+        f"the weights of {name} are not {where} ({', '.join(missing)})",
+        next_step=f"`conceptry base fetch --base-model {name}` downloads them",
     )
 
 

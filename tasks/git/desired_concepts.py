@@ -6,7 +6,7 @@ from pathlib import Path
 from conceptry.desired import Desired, parse_sources
 from conceptry.errors import SettingsError, TransientError
 from conceptry.installation import Installation
-from tasks.git.repository import find_registries, head, mirror, read_concepts, resolve
+from tasks.git.repository import find_registries, head, mirror, read_bases, read_concepts, resolve
 
 
 def read_desired(installation: Installation, revision: str | None = None, only: str | None = None) -> Desired:
@@ -31,7 +31,7 @@ def _read(installation: Installation, revision: str | None, only: str | None) ->
     settings = installation.settings
     bare = mirror(settings.repo, installation.work.mirror, login=settings.repo_login)
     commit = resolve(bare, revision) if revision else head(bare, settings.branch)
-    concepts = parse_sources(read_concepts(installation.mirror, commit))
+    concepts = parse_sources(read_concepts(installation.mirror, commit), read_bases(installation.mirror, commit))
     if not concepts and not settings.path:
         _check_elsewhere(bare, commit)
     return Desired(commit, {name: concept for name, concept in concepts.items() if only in (None, name)})

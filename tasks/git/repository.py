@@ -9,6 +9,7 @@ import gc
 import os
 import shutil
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,9 @@ from typing import Any
 import pygit2
 from pydantic import SecretStr
 
-from conceptry.desired import LINK, SUBMODULE, ConceptSource, with_stage_output
+from conceptry.bases import PATH as BASES
+from conceptry.bases import BaseEntry, UnreadableBases
+from conceptry.desired import LINK, SUBMODULE, ConceptSource, parse_bases, with_stage_output
 from conceptry.errors import Problem, SettingsError, SpecError, TransientError
 from conceptry.mirror import Mirror
 from tasks.disk_full import DiskFullError, disk_errors
@@ -202,6 +205,19 @@ def read_file(mirror: Mirror, revision: str, path: str) -> bytes | None:
         problem = _LINKS.get(entry.filemode, "is a folder; replace it by a file")
         raise SpecError([Problem(None, "", problem)], path)
     return None if entry is None else bytes(entry.data)
+
+
+def read_bases(mirror: Mirror, revision: str) -> Mapping[str, BaseEntry]:
+    """Return the entries of bases.yaml at a revision by name; with mistakes none, see `parse_bases`.
+
+    Raises:
+        SettingsError: the mirror does not have the revision. TransientError: the mirror is damaged.
+    """
+    try:
+        data = read_file(mirror, revision, BASES)
+    except SpecError as error:
+        return UnreadableBases(error)
+    return parse_bases(None if data is None else data.decode("utf-8", "surrogateescape"))
 
 
 def _address(url: str) -> str:

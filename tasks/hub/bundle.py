@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from conceptry.concept import BaseModel, ConceptSpec
+from conceptry.concept import BaseModel, ConceptSpec, dump_spec
 from conceptry.desired import ImageRef
 from conceptry.errors import TrainingError
 from conceptry.gate import GateResult
@@ -17,7 +17,7 @@ from conceptry.space_settings import SERVING_MODULES, serving_settings
 from conceptry.version import Manifest
 from tasks.hub.card import EMBEDS, render_card
 from tasks.hub.session import MANIFEST
-from trainer.base_weights.presets import PRESETS
+from trainer.base_weights.presets import of, shipped_paths
 from trainer.metrics import METRICS_FILE, MetricsError, TrainingMetrics, read_metrics
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -85,7 +85,7 @@ def assemble(
         inputs=lineage.inputs,
         retrain=lineage.retrain,
         images={image.relpath: image.md5 for image in lineage.images},
-        spec=spec.model_dump(mode="json") | {"resolution": spec.resolution or base.resolution},
+        spec=dump_spec(spec) | {"resolution": spec.resolution or base.resolution},
         base_model=base.name,
         base_digest=base.digest,
         recipe=base.recipe,
@@ -130,7 +130,7 @@ def render_handler(folder: Path, settings: Mapping[str, Any], override: Mapping[
     (folder / REQUIREMENTS).write_text(requirements, encoding="utf-8")
     text = json.dumps(settings, indent=2, ensure_ascii=False) + "\n"
     (folder / "settings.json").write_text(text, encoding="utf-8")
-    shipped = ["trainer/" + file.path for file in PRESETS[settings["base_model"]].files if file.shipped]
+    shipped = shipped_paths(of(settings["base_model"], settings.get("base")))
     for path in (*SERVING_MODULES, *shipped):
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(ROOT / path, folder / path)

@@ -15,7 +15,7 @@ from tasks.hub.ownership import OWNER
 EMBEDS = "learned_embeds.safetensors"
 GRID = "samples/grid.png"
 BEFORE = "samples/initializer.png"
-_BASES = {"sd-v1-4": ("CompVis/stable-diffusion-v1-4", "creativeml-openrail-m", "diffusers")}
+_BASES = {"sd-v1-4": ("CompVis/stable-diffusion-v1-4", "creativeml-openrail-m")}
 
 
 def render_card(
@@ -86,10 +86,20 @@ def front_matter(manifest: Manifest) -> dict[str, Any]:
         "pipeline_tag": "text-to-image",
         "library_name": "keras",
     }
-    if manifest.base_model in _BASES:
-        front["base_model"], front["license"], front["library_name"] = _BASES[manifest.base_model]
-        front["base_model_relation"] = "adapter"
+    hub, licence = _origin_of_base(manifest)
+    if licence:
+        front["license"] = licence
+    if hub:
+        front |= {"base_model": hub, "base_model_relation": "adapter", "library_name": "diffusers"}
     return front
+
+
+def _origin_of_base(manifest: Manifest) -> tuple[str | None, str | None]:
+    """Return the model repo of the base model on the Hub, and its licence; None where they are not known."""
+    entry = manifest.spec.get("base")
+    if isinstance(entry, Mapping):
+        return entry.get("hub"), entry.get("license")
+    return _BASES.get(manifest.base_model, (None, None))
 
 
 def _title(manifest: Manifest) -> str:
@@ -164,8 +174,8 @@ def _usage(manifest: Manifest, repo: str, version: Version | None) -> str:
         "python",
     )
     parts = ["## How to use\n"]
-    if manifest.base_model in _BASES:
-        base = _BASES[manifest.base_model][0]
+    base, _ = _origin_of_base(manifest)
+    if base:
         diffusers = code_block(
             "from diffusers import StableDiffusionPipeline\n\n"
             f"pipeline = StableDiffusionPipeline.from_pretrained({literal(base)})\n"

@@ -18,8 +18,9 @@ from pathlib import Path
 from conceptry.concept import ConceptSpec, load_spec
 from conceptry.errors import ConceptryError
 from conceptry.fingerprint import trainer_config
+from tasks.base_entries import read_entries
+from tasks.base_models import base_of
 from tasks.records import build_records
-from trainer.base_weights.presets import PRESETS
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -51,7 +52,7 @@ def _run(options: argparse.Namespace) -> None:
     images, resolution, mask = options.images, options.resolution, options.mask
     if options.concept:
         path = options.concept / "concept.yaml"
-        spec = load_spec(path.read_text("utf-8"), str(path))
+        spec = load_spec(path.read_text("utf-8"), str(path), read_entries(options.concept.absolute().parents[1]))
         images, resolution = options.concept / "images", resolution or _resolution(spec)
         mask = mask or spec.training.mask
         if options.config:
@@ -68,7 +69,7 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _resolution(spec: ConceptSpec) -> int:
-    return spec.resolution or PRESETS[spec.base_model].resolution
+    return spec.resolution or base_of(spec).resolution
 
 
 if __name__ == "__main__":

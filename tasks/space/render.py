@@ -16,7 +16,7 @@ from typing import Any
 from conceptry.concept import BaseModel, ConceptSpec
 from conceptry.markdown import code, dump_front_matter, plain
 from conceptry.space_settings import SPACE_MODULES, hardware, serving_settings
-from trainer.base_weights.presets import PRESETS
+from trainer.base_weights.presets import PRESETS, of, shipped_paths
 from trainer.metrics import TrainingMetrics
 
 PYTHON = "3.11"
@@ -60,7 +60,7 @@ def render_space(folder: Path, spec: ConceptSpec, settings: Mapping[str, Any]) -
     template = ROOT / PACKAGE
     for source in sorted(template.glob("*.py")):
         _copy(source, folder / place_in_space(source.name))
-    shipped = ["trainer/" + file.path for file in PRESETS[settings["base_model"]].files if file.shipped]
+    shipped = shipped_paths(of(settings["base_model"], settings.get("base")))
     for path in (*SPACE_MODULES, *shipped):
         _copy(ROOT / path, folder / path)
     requirements = (template / "requirements.txt").read_text(encoding="utf-8")

@@ -6,8 +6,19 @@ records where jobs were created), `bucket` (upload of records, download of resul
 job failed), `cost`, and `checks` (requirements of a project). `tasks` contains the Prefect task.
 """
 
+from tasks.base_models import base_model, base_models, base_of, preset_of
 from tasks.training.local_trainer import failure, train_local
 from tasks.training.rates import rates
-from tasks.training.training_request import Progress, TrainingRequest, base_model, base_models
+from tasks.training.training_request import Progress, TrainingRequest
 
-__all__ = ["Progress", "TrainingRequest", "base_model", "base_models", "failure", "rates", "train_local"]
+__all__ = [
+    "Progress",
+    "TrainingRequest",
+    "base_model",
+    "base_models",
+    "base_of",
+    "failure",
+    "preset_of",
+    "rates",
+    "train_local",
+]

@@ -75,9 +75,9 @@ def train_local(
     return read_results(request.output, request.concept)
 
 
-def needs_drawing_check(base_model: str) -> bool:
+def needs_drawing_check(preset: presets.Preset) -> bool:
     """Whether a base model draws some kinds of images only, which the trainer finds out."""
-    return presets.PRESETS[base_model].max_loss is not None
+    return preset.max_loss is not None
 
 
 def check_images(concept: str, records: Path, config: Mapping[str, Any], base_dir: Path | None) -> None:
@@ -93,7 +93,7 @@ def check_images(concept: str, records: Path, config: Mapping[str, Any], base_di
         TrainingError: it cannot, or the configuration is invalid; the message says what to change.
         TransientError: the check was interrupted, or did not end.
     """
-    if not needs_drawing_check(config["base_model"]):
+    if not needs_drawing_check(presets.of(config["base_model"], config.get("base"))):
         return
     file = records.with_name("check.json")
     file.write_text(json.dumps(dict(config)), encoding="utf-8")

@@ -6,14 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from conceptry.concept import BASE_MODELS, BaseModel
 from conceptry.errors import SettingsError, TrainingError
-from trainer.base_weights import presets
 from trainer.metrics import METRICS_FILE, MetricsError, TrainingMetrics, read_metrics
-from trainer.recipe import RECIPE
-
-PRESET_DEFAULTS = ("max_steps", "learning_rate", "batch_size", "flips")
-"""Training settings whose default is the preset's. A change of one of them in a preset has to raise RECIPE."""
 
 
 @dataclass(frozen=True)
@@ -56,26 +50,6 @@ class Progress:
     of: int
     loss: float
     seconds: float
-
-
-def base_models() -> dict[str, BaseModel]:
-    """Return every preset by name, as fingerprints use it."""
-    return {name: base_model(name) for name in BASE_MODELS}
-
-
-def base_model(name: str) -> BaseModel:
-    """Return a preset as fingerprints use it."""
-    preset = presets.PRESETS[name]
-    return BaseModel(
-        name,
-        digest=presets.digest(preset),
-        recipe=RECIPE,
-        resolution=preset.resolution,
-        min_improvement=preset.min_improvement,
-        draws=preset.draws,
-        needs=preset.needs,
-        defaults={f"training.{key}": getattr(preset, key) for key in PRESET_DEFAULTS},
-    )
 
 
 def relay(

@@ -83,8 +83,8 @@ def end_jobs(spec: JobSpec, cloud: Cloud) -> list[Job]:
 
 def _check_weights(request: TrainingRequest, settings: VertexSettings) -> None:
     """Raise SettingsError if a job would not find the weights it needs, before a machine is rented."""
-    preset = presets.PRESETS.get(str(request.config.get("base_model")))
-    if preset is not None and not preset.shipped and settings.base is None:
+    preset = presets.of(str(request.config["base_model"]), request.config.get("base"))
+    if not preset.shipped and settings.base is None:
         raise SettingsError(
             f"the trainer's image does not contain the weights of {preset.name}",
             concept=request.concept,

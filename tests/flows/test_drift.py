@@ -398,7 +398,7 @@ def test_a_new_recipe_reaches_one_concept_before_the_many(world: World, monkeypa
         train_concept(**world.trained(name))
     assert world.plan().changes == ()
 
-    monkeypatch.setattr("tasks.training.training_request.RECIPE", RECIPE + 1)
+    monkeypatch.setattr("tasks.base_models.RECIPE", RECIPE + 1)
     assert {action.cause for action in world.plan().changes} == {f"recipe {RECIPE} -> {RECIPE + 1}"}
     watch()
     started = {name: len(training_runs(world.action(name).fingerprint or "")) for name in names}

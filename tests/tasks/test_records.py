@@ -265,7 +265,7 @@ def test_the_command_takes_a_plain_folder(images: Path, tmp_path: Path, capsys: 
     assert command.main(arguments) == 0
 
     said = capsys.readouterr()
-    assert "4 images" in said.out
+    assert "4 pictures" in said.out
     assert "warning: a.png and copy.png are the same file" in said.err
 
 

@@ -16,18 +16,18 @@ WORDS = ["ball", "circle", "red", "zebra", "two-tone", "x2", "naïve", "日本",
 @pytest.mark.parametrize("word", WORDS)
 def test_tiny_words_are_cut_as_the_tokenizer_does(word: str) -> None:
     tokenizer = SimpleTokenizer(bpe_path=str(presets.TRAINER / "tiny" / "merges.txt.gz"))
-    cut = pieces(word, "tiny", None)
+    cut = pieces(word, presets.PRESETS["tiny"], None)
     assert cut is not None
     assert len(cut) == len(tokenizer.encode(word)) - 2
 
 
 def test_a_base_model_without_its_merges_here_is_not_judged(tmp_path: Path) -> None:
-    assert pieces("cat", "sd-v1-4", None) is None
-    assert pieces("cat", "sd-v1-4", tmp_path) is None
+    assert pieces("cat", presets.PRESETS["sd-v1-4"], None) is None
+    assert pieces("cat", presets.PRESETS["sd-v1-4"], tmp_path) is None
     with gzip.open(tmp_path / "bpe_simple_vocab_16e6.txt.gz", "wt") as file:
         file.write("#version\nc a\nca t</w>\n")
-    assert pieces("cat", "sd-v1-4", tmp_path) == ("cat",)
-    assert pieces("cats", "sd-v1-4", tmp_path) == ("ca", "t", "s")
+    assert pieces("cat", presets.PRESETS["sd-v1-4"], tmp_path) == ("cat",)
+    assert pieces("cats", presets.PRESETS["sd-v1-4"], tmp_path) == ("ca", "t", "s")
 
 
 def spec_of(word: str, base_model: str = "tiny") -> ConceptSpec:

@@ -31,13 +31,13 @@ from urllib.parse import quote
 from trainer.base_weights.presets import (
     CLIP,
     CLIP_NAME,
-    PRESETS,
     Preset,
     PresetFile,
     cache_folder,
     files_for_drawing,
     find,
     of,
+    parse_reference,
 )
 
 MIRROR_VARIABLE = "CONCEPTRY_BASE_URL"
@@ -262,14 +262,16 @@ def _words(name: str, have: int, whole: int | None) -> str:
 def main() -> int:
     """Fetch what the arguments name."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--base-model", required=True, choices=list(PRESETS))
+    parser.add_argument(
+        "--base-model", required=True, type=parse_reference, help="a preset's name, or the JSON object of an entry"
+    )
     parser.add_argument("--into", type=Path, required=True)
     parser.add_argument("--clip", action="store_true", help=f"{CLIP_NAME} (1.7 GB), to score samples with")
     parser.add_argument(
         "--from", dest="sources", action="append", default=[], help="an address or a folder; again: more"
     )
     options = parser.parse_args()
-    preset = PRESETS[options.base_model]
+    preset: Preset = options.base_model
     files = () if preset.shipped else preset.files
     files += CLIP if options.clip else ()
     if not files:

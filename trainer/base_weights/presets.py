@@ -219,6 +219,11 @@ def of(base_model: Preset | str, entry: Mapping[str, Any] | None = None) -> Pres
     )
 
 
+def shipped_paths(preset: Preset) -> list[str]:
+    """List the weights that ship with the project, as paths in it."""
+    return [f"{TRAINER.name}/{file.path}" for file in preset.files if file.shipped]
+
+
 def reference(preset: Preset) -> str:
     """Write a base model as text for another process: a preset's name, or the JSON object of an entry."""
     if preset.checkpoint is None:

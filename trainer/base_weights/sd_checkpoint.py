@@ -157,18 +157,22 @@ def entry_of(checkpoint: Checkpoint, folder: Path, prediction: str | None = None
             f"{checkpoint.path} does not say what its UNet predicts: v in Stable Diffusion 2.x of 768 pixels, epsilon "
             "in 2.x-base of 512 pixels; say which"
         )
-    files = [checkpoint.path]
-    if checkpoint.layout == DIFFUSERS:
-        weights = {file.path for file in checkpoint.files.values()}
-        configs = (checkpoint.path / name for name in _CONFIGS)
-        files = sorted(weights | {path for path in configs if path.is_file()})
     return {
         "kind": checkpoint.kind,
         "prediction": predicted,
         "checkpoint": checkpoint.path.relative_to(folder).as_posix(),
         "content": content_digest(checkpoint),
-        "files": {path.relative_to(folder).as_posix(): sha256_of(path) for path in files},
+        "files": {path.relative_to(folder).as_posix(): sha256_of(path) for path in files_of(checkpoint)},
     }
+
+
+def files_of(checkpoint: Checkpoint) -> list[Path]:
+    """List the files that are read of a checkpoint."""
+    if checkpoint.layout != DIFFUSERS:
+        return [checkpoint.path]
+    weights = {file.path for file in checkpoint.files.values()}
+    configs = (checkpoint.path / name for name in _CONFIGS)
+    return sorted(weights | {path for path in configs if path.is_file()})
 
 
 def sha256_of(path: Path) -> str:
