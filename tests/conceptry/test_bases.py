@@ -45,7 +45,7 @@ def test_a_concept_names_an_entry() -> None:
     assert "base" not in dump_spec(plain)
 
 
-def test_content_kind_and_resolution_count_and_no_name() -> None:
+def test_content_prediction_and_resolution_count_and_no_name() -> None:
     def fingerprint(text: str, name: str = "mine") -> str:
         spec = load_spec(CONCEPT.replace("mine", name), "c", load_bases(text))
         return training_fingerprint(spec, IMAGES, base_of(spec))
@@ -54,6 +54,7 @@ def test_content_kind_and_resolution_count_and_no_name() -> None:
     assert fingerprint(ENTRY.replace("mine:", "yours:"), "yours") == before
     assert fingerprint(ENTRY.replace("mine.safetensors", "other.safetensors")) == before
     assert fingerprint(changed(content="d" * 64)) != before
+    assert fingerprint(changed(prediction="v")) != before
     assert fingerprint(ENTRY + "  resolution: 768\n") != before
 
 

@@ -171,3 +171,12 @@ def test_a_clip_model_comes_into_a_folder_of_its_own(
     monkeypatch.setattr("sys.argv", ["fetch", "--base-model", "tiny", "--into", str(tmp_path)])
     assert main() == 0
     assert "nothing to fetch" in capsys.readouterr().out
+
+
+def test_a_file_without_an_address_is_not_passed_over(tmp_path: Path) -> None:
+    known = PresetFile("mine/weights.h5", hashlib.sha256(DATA).hexdigest())
+    with pytest.raises(FetchError, match="no address is known; copy the file to"):
+        fetch([known], tmp_path)
+    (tmp_path / "mine").mkdir(exist_ok=True)
+    (tmp_path / "mine" / "weights.h5").write_bytes(DATA)
+    assert fetch([known], tmp_path) == []

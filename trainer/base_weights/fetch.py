@@ -116,8 +116,12 @@ def fetch(
     with _alone(folder):
         for file in files:
             target, urls = folder / file.place, _addresses(file, sources)
-            if not urls or is_whole(file, target):
+            if file.shipped or is_whole(file, target):
                 continue
+            if not urls:
+                raise FetchError(
+                    f"{file.place}: no address is known; copy the file to {target}, or pass one with --from"
+                )
             target.parent.mkdir(parents=True, exist_ok=True)
             _download_from(urls, file, target, report, go_on=go_on)
             fetched.append(target.name)

@@ -254,7 +254,7 @@ def digest(preset: Preset) -> str:
     Names and places do not count, nor what only drawing reads.
     """
     if preset.content:
-        return preset.content
+        return hashlib.sha256(f"{preset.content} {preset.prediction}".encode()).hexdigest()
     read = (file.sha256 for file in preset.files if file.path != "kcv_decoder.h5")
     return hashlib.sha256("\n".join(read).encode()).hexdigest()
 
