@@ -138,9 +138,13 @@ def _run(
     grids = Grids(base, frozen, config)
 
     def draw_progress(state: State) -> None:
-        """Encode the held-out views by the first checkpoint; draw a few pictures every `sample_every` steps."""
+        """Encode the held-out views by the first checkpoint; draw a few pictures every `sample_every` steps.
+
+        Those of the last state are drawn as the samples.
+        """
         judged.encode()
-        if devices.is_chief and config.sample_every and state.step % config.sample_every == 0:
+        due = config.sample_every and state.step % config.sample_every == 0
+        if devices.is_chief and due and not train.ended(state, config):
             drawn = grids.draw(state.vectors, min(config.samples, _PROGRESS_SAMPLES))
             save_grid(drawn, checkpoints / f"step-{state.step:06d}.png")
             journal.summaries.picture(state.step, "samples", grid(drawn))

@@ -44,7 +44,7 @@ def test_the_metrics_say_what_happened(trained: Trained) -> None:
     metrics = trained.metrics
     assert metrics.version == METRICS_VERSION
     assert "version" in metrics.model_fields_set, "the file says its version"
-    assert (metrics.recipe, metrics.base_model, metrics.steps) == (RECIPE, "tiny", 50)
+    assert (metrics.recipe, metrics.base_model, metrics.steps) == (RECIPE, "tiny", 100)
     assert metrics.images == ImageCounts(train=3, held_out=1)
     loss = metrics.loss
     assert loss.trained is not None
@@ -57,12 +57,15 @@ def test_progress_is_json_lines_on_stdout_and_in_the_file(trained: Trained) -> N
     lines = (trained.output / "progress.jsonl").read_text().splitlines()
     assert lines == trained.stdout.splitlines()
     steps = [line for line in map(json.loads, lines) if "step" in line]
-    assert (steps[-1]["step"], steps[-1]["of"]) == (50, 50)
+    assert (steps[-1]["step"], steps[-1]["of"]) == (100, 100)
 
 
-def test_a_grid_is_drawn_at_a_checkpoint_with_the_seeds_of_the_end(trained: Trained) -> None:
-    # The checkpoint is that of the last step, so both show the same vectors.
-    np.testing.assert_array_equal(read(trained, "checkpoints/step-000050.png"), read(trained, "samples/grid.png"))
+def test_a_grid_is_drawn_at_each_checkpoint_but_the_last(trained: Trained) -> None:
+    # The samples show the vectors of the last one, with the same seeds.
+    assert [path.name for path in (trained.output / "checkpoints").glob("*.png")] == ["step-000050.png"]
+    drawn, samples = read(trained, "checkpoints/step-000050.png"), read(trained, "samples/grid.png")
+    assert drawn.shape == samples.shape
+    assert not np.array_equal(drawn, samples)
 
 
 def test_tensorboard_has_curves_and_grids(trained: Trained) -> None:
@@ -72,10 +75,10 @@ def test_tensorboard_has_curves_and_grids(trained: Trained) -> None:
         event = tf.compat.v1.Event.FromString(record)
         for value in event.summary.value:
             found.setdefault((value.metadata.plugin_data.plugin_name, value.tag), []).append(event.step)
-    assert found["scalars", "loss"] == [20, 40, 50]
-    assert found["scalars", "held-out loss"] == found["scalars", "CLIP image score"] == [50]
-    assert found["scalars", "CLIP text score/initializer"] == [50]
-    assert found["images", "samples"] == [50, 50]
+    assert found["scalars", "loss"] == [20, 40, 60, 80, 100]
+    assert found["scalars", "held-out loss"] == found["scalars", "CLIP image score"] == [100]
+    assert found["scalars", "CLIP text score/initializer"] == [100]
+    assert found["images", "samples"] == [50, 100]
     assert ("scalars", "learning_rate") in found
 
 
