@@ -179,10 +179,11 @@ def _run(
         devices.wait()
         return
 
-    # Its imports take seconds; meanwhile there is something to compute here.
     embeds = output / "learned_embeds.safetensors"
     export.learned_embeds(embeds, config.placeholder_token, state.vectors)
-    exporting = export.start(base.preset, base.base_dir, embeds, output / "text_encoder")
+    # Beside a GPU it is written on the CPU meanwhile; a CPU would only have two things to do at once.
+    elsewhere = on_gpu() or devices.replicas > 1
+    exporting = export.start(base.preset, base.base_dir, embeds, output / "text_encoder") if elsewhere else None
 
     losses = evaluation.evaluate(frozen, judged, config, state.vectors, on=on, released=released, initial=initial)
     if left_out is not None and not evaluation.is_rejected(losses, config):
@@ -207,7 +208,10 @@ def _run(
         journal.summaries.scalars(state.step, scorer.curves(scores["clip"]))
         journal.phase("clip")
 
-    export.finish(exporting)
+    if exporting is None:
+        exporting = export.write_here(base, embeds, output / "text_encoder", frozen.text_encoder)
+    if exporting is not None:
+        export.finish(exporting)
     journal.phase("export")
 
     metrics = TrainingMetrics(

@@ -18,6 +18,7 @@ from trainer.base_weights.base_model import BaseModel
 from trainer.data import records
 from trainer.metrics import METRICS_VERSION, ImageCounts
 from trainer.models.shapes import TINY
+from trainer.models.text_encoder import TextEncoder
 from trainer.recipe import RECIPE
 from trainer.sampling.sampler import Pipeline
 
@@ -124,12 +125,34 @@ def test_versions_differ_only_in_small_files(trained: Trained, tmp_path: Path) -
     embeds = tmp_path / "learned_embeds.safetensors"
     export.learned_embeds(embeds, "<teal-crescent>", learned_rows(trained) + 1.0)
     export.finish(export.start("tiny", None, embeds, tmp_path / "text_encoder"))
-    changed = 0
-    for path in (path for path in (trained.output / "text_encoder").rglob("*") if path.is_file()):
-        other = tmp_path / "text_encoder" / path.relative_to(trained.output / "text_encoder")
-        if path.read_bytes() != other.read_bytes():
-            changed += path.stat().st_size
-    assert 0 < changed < 10_000
+    old, new = files(trained.output / "text_encoder"), files(tmp_path / "text_encoder")
+    assert old.keys() == new.keys()
+    assert 0 < sum(len(old[name]) for name in old if old[name] != new[name]) < 10_000
+    assert old["saved_model.pb"] == new["saved_model.pb"]
+
+
+def test_every_process_writes_the_same_bytes(trained: Trained, tmp_path: Path) -> None:
+    """The trainer wrote the one, a process that has traced nothing before the second, this process the last."""
+    embeds, base = trained.output / "learned_embeds.safetensors", BaseModel("tiny")
+    export.finish(export.start("tiny", None, embeds, tmp_path / "new"))
+    assert export.write_here(base, embeds, tmp_path / "here") is None
+    assert files(tmp_path / "new") == files(tmp_path / "here") == files(trained.output / "text_encoder")
+
+
+def test_what_this_process_cannot_write_another_one_writes(
+    trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    embeds, damaged = trained.output / "learned_embeds.safetensors", object.__new__(TextEncoder)
+    exporting = export.write_here(BaseModel("tiny"), embeds, tmp_path / "text_encoder", damaged)
+    assert exporting is not None
+    export.finish(exporting)
+    assert "another process writes the SavedModel, because of AttributeError" in capsys.readouterr().err
+    assert files(tmp_path / "text_encoder") == files(trained.output / "text_encoder")
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    paths = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
 
 
 @pytest.mark.parametrize(
