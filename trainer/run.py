@@ -231,6 +231,7 @@ def _run(
         files=digests(output),
     )
     write_metrics(output / METRICS_FILE, metrics)
+    journal.summaries.close()
     devices.wait()
 
 

@@ -216,6 +216,36 @@ def make_photographs(folder: Path) -> Path:
     return folder
 
 
+IMPORTS = """
+import sys
+from trainer.tensorflow_import import import_tensorflow
+import_tensorflow()
+from trainer import run
+print(*({"keras", "tf_keras", "h5py", "scipy", "googleapiclient", "pandas", "rich"} & sys.modules.keys()))
+import h5py
+"""
+
+
+def test_the_trainer_imports_nothing_that_it_does_not_use() -> None:
+    done = subprocess.run([sys.executable, "-c", IMPORTS], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "\n"), done.stderr
+
+
+def test_a_training_that_is_asked_to_end_says_so_with_its_exit_code(trained: Trained, tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(trained.config | {"training": {"max_steps": 10_000}}))
+    command = [sys.executable, "-m", "trainer", "--records", trained.output.parent / "records", "--config", path]
+    command += ["--output", tmp_path / "output"]
+    with subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        next(line for line in process.stdout if "step" in json.loads(line))
+        process.terminate()
+        last = json.loads(process.stdout.read().splitlines()[-1])
+        assert process.wait() == 75
+    assert last["event"] == "interrupted"
+    assert (tmp_path / "output" / "checkpoints" / "latest.json").is_file()
+
+
 COMPILES = """
 import sys
 from pathlib import Path
