@@ -9,7 +9,6 @@ pass with a confidence of 95 % (simulated for one to four pictures; docs/log/202
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ import tensorflow as tf
 from trainer.data import prompts
 from trainer.data.latents import Latents
 from trainer.metrics import HELD_OUT, LEFT_OUT, RELEASED, Losses, LossRows
-from trainer.objective import Array, Frozen, initial_vectors, read_vectors, squared_errors
+from trainer.objective import Array, Frozen, initial_vectors, read_vectors, traced_squared_errors
 from trainer.recipe import DEFAULT
 from trainer.sampling.noise_schedule import TIMESTEPS
 from trainer.training_config import Config
@@ -144,9 +143,6 @@ def draw_losses(
     They count where the masks say, if there are any: a token is judged by what it is to learn, and the ground, about
     which it knows nothing, would only add noise. With `masked` off they count everywhere.
     """
-    errors: Callable[..., Any] = frozen.once(
-        "squared errors", lambda: tf.function(squared_errors(frozen), autograph=False)
-    )
     pictures = len(judged) // VIEWS
     parts = np.stack([rng.permutation(each) + rng.random(each) for _ in range(pictures)]) / each
     timesteps = (LOWEST_TIMESTEP + parts * (TIMESTEPS - LOWEST_TIMESTEP)).astype("int32").ravel()
@@ -155,6 +151,7 @@ def draw_losses(
     noise = rng.standard_normal(latents.shape, "float32")
     mask = judged.masks(views.ravel()) if masked else None
     arrays = [latents, timesteps, noise, *([] if mask is None else [mask])]
+    errors = traced_squared_errors(frozen, next(iter(contexts.values())), latents, masked=mask is not None)
     found: dict[str, list[npt.NDArray[Any]]] = {name: [] for name in contexts}
     # A few rows at a time: at full size 64 at once take 3 GB more than training does.
     for start in range(0, len(timesteps), _ROWS_AT_ONCE):

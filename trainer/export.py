@@ -2,14 +2,16 @@
 
     python -m trainer.export --base-model tiny --embeds learned_embeds.safetensors --output text_encoder
 
-The SavedModel is written by a process of its own: TensorFlow numbers functions by how many the process has traced, and
-only a process that has done nothing else writes the same graph, byte for byte, for every version.
+The graph is the same, byte for byte, for every version and from every process (`trainer.canonical_graph`). On a CPU the
+trainer writes it itself, with the weights that it has. Beside a GPU, and on several devices, another process writes it
+on the CPU meanwhile: what is traced there names no device, and the memory of the GPU belongs to the training.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -25,6 +27,7 @@ from safetensors.numpy import load_file, save_file
 
 from trainer.base_weights.base_model import BaseModel
 from trainer.base_weights.presets import Preset, of, parse_reference, reference
+from trainer.canonical_graph import canonicalize
 from trainer.models.text_encoder import TextEncoder
 
 _ROWS = "rows"
@@ -58,7 +61,7 @@ class _Encoder(tf.Module):  # type: ignore[misc]
         self._text_encoder = text_encoder
         self.rows = tf.Variable(rows, name=_ROWS, trainable=False)
         spec = [tf.TensorSpec((None, length), tf.int32, name) for name in ("tokens", "positions")]
-        self.encode = tf.function(self._encode, input_signature=spec)
+        self.encode = tf.function(self._encode, input_signature=spec, autograph=False)
 
     def _encode(self, tokens: Any, positions: Any) -> Any:
         return self._text_encoder.encode_with_placeholders(tokens, self.rows, positions)
@@ -72,12 +75,13 @@ def saved_model(path: Path, text_encoder: TextEncoder, rows: npt.NDArray[np.floa
     """
     module = _Encoder(text_encoder, rows, length)
 
-    @tf.function(input_signature=module.encode.input_signature)  # type: ignore[untyped-decorator,unused-ignore]
+    @tf.function(input_signature=module.encode.input_signature, autograph=False)  # type: ignore[untyped-decorator,unused-ignore]
     def serving(tokens: Any, positions: Any) -> dict[str, Any]:
         return {"context": module.encode(tokens, positions)}
 
     options = tf.saved_model.SaveOptions(experimental_sharding_callback=_OwnShard())
     tf.saved_model.save(module, str(path), signatures={"serving_default": serving}, options=options)
+    canonicalize(path)
 
 
 def learned_embeds(path: Path, placeholder: str, rows: npt.NDArray[np.float32]) -> None:
@@ -85,8 +89,40 @@ def learned_embeds(path: Path, placeholder: str, rows: npt.NDArray[np.float32]) 
     save_file({placeholder: np.ascontiguousarray(rows, "float32")}, str(path), metadata={"format": "pt"})
 
 
+def write_here(
+    base: BaseModel, embeds: Path, output: Path, text_encoder: TextEncoder | None = None
+) -> subprocess.Popen[str] | None:
+    """Write the SavedModel of learned vectors in this process, whose only device is a CPU.
+
+    Args:
+        base: The base model.
+        embeds: A learned_embeds.safetensors.
+        output: Folder of the SavedModel.
+        text_encoder: The base model's; it is loaded where there is none.
+
+    Returns:
+        None; where it failed, which is said on stderr, another process that tries it: see `finish`.
+    """
+    try:
+        _write(base, embeds, output, text_encoder)
+    except Exception as error:  # noqa: BLE001 - whatever it was, the vectors are learned and another process may succeed
+        print(f"trainer: another process writes the SavedModel, because of {error!r}", file=sys.stderr)
+        shutil.rmtree(output, ignore_errors=True)
+        return start(base.preset, base.base_dir, embeds, output)
+    return None
+
+
+def _write(base: BaseModel, embeds: Path, output: Path, text_encoder: TextEncoder | None = None) -> None:
+    ((placeholder, rows),) = load_file(embeds).items()
+    tokenizer = base.tokenizer(placeholder, len(rows))
+    # A SavedModel holds float32 only; a training's weights of another type are read again.
+    if text_encoder is None or base.dtype != "float32":
+        text_encoder = base.text_encoder(tokenizer.vocabulary, dtype="float32")
+    saved_model(output, text_encoder, rows, tokenizer.prompt_length)
+
+
 def start(base_model: Preset | str, base_dir: str | Path | None, embeds: Path, output: Path) -> subprocess.Popen[str]:
-    """Begin to write the SavedModel of learned vectors in a process of its own; see `finish`."""
+    """Begin to write the SavedModel of learned vectors in a process of its own, which sees no GPU; see `finish`."""
     # -P and our own place on the module path: a folder `trainer/` of the working directory must not be run.
     command = [sys.executable, "-P", "-m", "trainer.export", "--base-model", reference(of(base_model))]
     command += ["--embeds", str(embeds), "--output", str(output), *(("--base", str(base_dir)) if base_dir else ())]
@@ -99,7 +135,7 @@ def start(base_model: Preset | str, base_dir: str | Path | None, embeds: Path, o
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONPATH": path},
+        env={**os.environ, "PYTHONPATH": path, "CUDA_VISIBLE_DEVICES": ""},
     )
 
 
@@ -122,10 +158,8 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--unverified", action="store_true", help="do not hash the weights: the caller has")
     options = parser.parse_args()
-    ((placeholder, rows),) = load_file(options.embeds).items()
     base = BaseModel(parse_reference(options.base_model), options.base, unverified=options.unverified)
-    tokenizer = base.tokenizer(placeholder, len(rows))
-    saved_model(options.output, base.text_encoder(tokenizer.vocabulary, dtype="float32"), rows, tokenizer.prompt_length)
+    _write(base, options.embeds, options.output)
 
 
 if __name__ == "__main__":

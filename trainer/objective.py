@@ -131,6 +131,26 @@ def squared_errors(frozen: Frozen) -> Callable[..., Any]:
     return errors
 
 
+def traced_squared_errors(frozen: Frozen, context: Any, latents: Any, *, masked: bool) -> Any:
+    """Trace `squared_errors` once for any number of rows: the judge and early stopping compute the same function.
+
+    Args:
+        frozen: The base model.
+        context: Of the rows, as `latents`: its shape from the second axis on is what is traced.
+        latents: (B, H/8, W/8, 4).
+        masked: Whether a mask is given.
+    """
+    shapes = (tuple(context.shape[1:]), tuple(latents.shape[1:]))
+    _, of_latents = rows = [tf.TensorSpec((None, *shape), tf.float32) for shape in shapes]
+    signature = [*rows, tf.TensorSpec((None,), tf.int32), of_latents]
+    if masked:
+        signature.append(tf.TensorSpec((None, *shapes[1][:-1], 1), tf.float32))
+    return frozen.once(
+        ("squared errors", *shapes, masked),
+        lambda: tf.function(squared_errors(frozen), input_signature=signature, autograph=False),
+    )
+
+
 class Computed(NamedTuple):
     """What one step computes of a batch: its mean loss, the vectors' gradient (num_vectors, D), and whether to stop."""
 

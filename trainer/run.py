@@ -143,9 +143,13 @@ def _run(
     grids = Grids(base, frozen, config)
 
     def draw_progress(state: State) -> None:
-        """Encode the held-out views by the first checkpoint; draw a few pictures every `sample_every` steps."""
+        """Encode the held-out views by the first checkpoint; draw a few pictures every `sample_every` steps.
+
+        Those of the last state are drawn as the samples.
+        """
         judged.encode()
-        if devices.is_chief and config.sample_every and state.step % config.sample_every == 0:
+        due = config.sample_every and state.step % config.sample_every == 0
+        if devices.is_chief and due and not train.ended(state, config):
             drawn = grids.draw(state.vectors, min(config.samples, _PROGRESS_SAMPLES))
             save_grid(drawn, checkpoints / f"step-{state.step:06d}.png")
             journal.summaries.picture(state.step, "samples", grid(drawn))
@@ -180,10 +184,11 @@ def _run(
         devices.wait()
         return
 
-    # Its imports take seconds; meanwhile there is something to compute here.
     embeds = output / "learned_embeds.safetensors"
     export.learned_embeds(embeds, config.placeholder_token, state.vectors)
-    exporting = export.start(base.preset, base.base_dir, embeds, output / "text_encoder")
+    # Beside a GPU it is written on the CPU meanwhile; a CPU would only have two things to do at once.
+    elsewhere = on_gpu() or devices.replicas > 1
+    exporting = export.start(base.preset, base.base_dir, embeds, output / "text_encoder") if elsewhere else None
 
     losses = evaluation.evaluate(frozen, judged, config, state.vectors, on=on, released=released, initial=initial)
     if left_out is not None and not evaluation.is_rejected(losses, config):
@@ -208,7 +213,10 @@ def _run(
         journal.summaries.scalars(state.step, scorer.curves(scores["clip"]))
         journal.phase("clip")
 
-    export.finish(exporting)
+    if exporting is None:
+        exporting = export.write_here(base, embeds, output / "text_encoder", frozen.text_encoder)
+    if exporting is not None:
+        export.finish(exporting)
     journal.phase("export")
 
     metrics = TrainingMetrics(
@@ -229,6 +237,7 @@ def _run(
         files=digests(output),
     )
     write_metrics(output / METRICS_FILE, metrics)
+    journal.summaries.close()
     devices.wait()
 
 

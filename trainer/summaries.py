@@ -35,6 +35,11 @@ class Summaries:
         height, width = pixels.shape[:2]
         self._write(step, name, tf.constant([str(width).encode(), str(height).encode(), buffer.getvalue()]), "images")
 
+    def close(self) -> None:
+        """Close the file; nothing can be added any more."""
+        if self._writer is not None:
+            self._writer.close()
+
     def _write(self, step: int, name: str, value: Any, plugin: str) -> None:
         if self._writer is None:
             return

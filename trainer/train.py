@@ -11,7 +11,6 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
-from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,9 +20,10 @@ import tensorflow as tf
 
 from trainer import checkpoint
 from trainer.base_weights.presets import digest
-from trainer.data.batches import Batch, draw_ahead, draw_batch, evaluation_batch
+from trainer.data.batches import Batch, draw_ahead, draw_batch
 from trainer.data.latents import Latents
 from trainer.devices import Devices
+from trainer.early_stopping import Evaluation, settled
 from trainer.models.layers import on_gpu
 from trainer.objective import Computed, Frozen, denoising_losses, gradients, initial_vectors
 from trainer.recipe import DEFAULT, Recipe
@@ -33,9 +33,6 @@ Array = npt.NDArray[np.float32]
 Report = Callable[[dict[str, Any]], None]
 CHECKPOINT_EVERY = 50
 REPORT_EVERY = 20
-_EVALUATE_EVERY = 10
-_EVALUATION_BATCH = 16
-_VARIANCE_RATIO = 0.15
 _EXPLODED = 100.0
 
 
@@ -45,17 +42,6 @@ class TrainingFailed(RuntimeError):
 
 class Interrupted(RuntimeError):
     """The training was asked to end (SIGTERM); its checkpoint is kept."""
-
-
-def settled(evaluations: tuple[float, ...]) -> bool:
-    """Tell whether the fixed batch's loss has stopped moving (DVAR, Voronov et al. 2023).
-
-    It has when its variance over the last 310 steps is under 0.15 of its variance over all steps.
-    """
-    window = 310 // _EVALUATE_EVERY
-    if len(evaluations) <= window:
-        return False
-    return float(np.var(evaluations[-window:])) < _VARIANCE_RATIO * float(np.var(evaluations))
 
 
 def learning_rate(config: Config, recipe: Recipe, step: int) -> float:
@@ -117,7 +103,7 @@ def train(
     start = initial_vectors(config, frozen, recipe) if initial is None else initial
     identity = _identity(latents, config, recipe, devices, start)
     state = _resume(checkpoint.load(folder, identity), start, devices)
-    if why := _ended(state, config):
+    if why := ended(state, config):
         return state, why
     # On a CPU the first batch's views are encoded now, which goes on while the step is traced.
     batches = draw_ahead(
@@ -126,7 +112,7 @@ def train(
         config.max_steps,
     )
     compute = _compile_step(latents, frozen, config, recipe, devices)
-    evaluation = _Evaluation(latents, frozen, config, recipe, devices)
+    evaluation = Evaluation(latents, frozen, config, devices, with_xla=_with_xla(recipe))
     progress = _Progress(config, recipe, report, state.step)
     longest = _longest_sane_vector(frozen)
 
@@ -134,7 +120,7 @@ def train(
         if devices.is_chief:
             checkpoint.save(folder, state, identity)
 
-    while not (why := _ended(state, config)):
+    while not (why := ended(state, config)):
         batch = next(batches).arrays()
         stop = np.asarray(should_stop(), "float32")
         computed = Computed(*compute((state.vectors, stop), batch))
@@ -171,7 +157,8 @@ def _identity(latents: Latents, config: Config, recipe: Recipe, devices: Devices
     return json.dumps(asdict(config) | asdict(recipe) | afterwards | inputs, sort_keys=True)
 
 
-def _ended(state: checkpoint.State, config: Config) -> str | None:
+def ended(state: checkpoint.State, config: Config) -> str | None:
+    """Tell why a training has ended at this state, "max_steps" or "early"; None while it goes on."""
     if config.early_stopping and settled(state.evaluations):
         return "early"
     return "max_steps" if state.step >= config.max_steps else None
@@ -217,32 +204,6 @@ def _mean_is_better(computed: Computed, at_mean: Computed, config: Config, repor
     return True
 
 
-class _Evaluation:
-    """The loss of one fixed batch, without the recipe's weights: early stopping watches it."""
-
-    def __init__(self, latents: Latents, frozen: Frozen, config: Config, recipe: Recipe, devices: Devices) -> None:
-        self._wanted = config.early_stopping
-        size = -(-_EVALUATION_BATCH // devices.replicas) * devices.replicas
-        of_devices = devices if devices.replicas > 1 else None
-        key = ("evaluation", of_devices, _with_xla(recipe), size, config.num_vectors, config.mask)
-        losses = denoising_losses(frozen)
-        self._mean = frozen.once(
-            key,
-            lambda: devices.compile(
-                lambda vectors, *batch: (tf.reduce_mean(losses(vectors, *batch)),), _with_xla(recipe)
-            ),
-        )
-        # Drawn when it is first needed, since its views may still have to be encoded.
-        self._batch = cache(lambda: evaluation_batch(latents, frozen.tokenizer, config, size).arrays())
-
-    def when_due(self, state: checkpoint.State) -> checkpoint.State:
-        """Add the mean loss to the state's evaluations, every few steps and only where early stopping is wanted."""
-        if not self._wanted or state.step % _EVALUATE_EVERY:
-            return state
-        loss = float(self._mean((state.vectors,), self._batch())[0])
-        return replace(state, evaluations=(*state.evaluations, loss))
-
-
 class _Progress:
     """Reports every few steps what they were like."""
 
@@ -254,7 +215,7 @@ class _Progress:
     def add(self, state: checkpoint.State, loss: float) -> None:
         """Count one step's loss; a line is due every 20 steps and after the last."""
         self._losses.append(loss)
-        if state.step % REPORT_EVERY and not _ended(state, self._config):
+        if state.step % REPORT_EVERY and not ended(state, self._config):
             return
         seconds = time.monotonic() - self._started
         self._report(

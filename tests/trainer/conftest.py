@@ -41,7 +41,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, make_records: RecordsMaker
         "initializer_token": "crescent",
         "base_model": "tiny",
         "num_vectors": 2,
-        "training": {"max_steps": 50, "seed": 3, "sample_every": 50},
+        "training": {"max_steps": 100, "seed": 3, "sample_every": 50},
         "samples": 3,
     }
     (folder / "base").mkdir()

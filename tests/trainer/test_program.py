@@ -21,6 +21,7 @@ from trainer.base_weights.base_model import BaseModel
 from trainer.data import records
 from trainer.metrics import METRICS_FILE, METRICS_VERSION, ImageCounts, read_metrics
 from trainer.models.shapes import TINY
+from trainer.models.text_encoder import TextEncoder
 from trainer.recipe import RECIPE
 from trainer.sampling.sampler import Pipeline
 
@@ -47,7 +48,7 @@ def test_the_metrics_say_what_happened(trained: Trained) -> None:
     metrics = trained.metrics
     assert metrics.version == METRICS_VERSION
     assert "version" in metrics.model_fields_set, "the file says its version"
-    assert (metrics.recipe, metrics.base_model, metrics.steps) == (RECIPE, "tiny", 50)
+    assert (metrics.recipe, metrics.base_model, metrics.steps) == (RECIPE, "tiny", 100)
     assert metrics.images == ImageCounts(train=3, held_out=1)
     loss = metrics.loss
     assert loss.trained is not None
@@ -60,12 +61,15 @@ def test_progress_is_json_lines_on_stdout_and_in_the_file(trained: Trained) -> N
     lines = (trained.output / "progress.jsonl").read_text().splitlines()
     assert lines == trained.stdout.splitlines()
     steps = [line for line in map(json.loads, lines) if "step" in line]
-    assert (steps[-1]["step"], steps[-1]["of"]) == (50, 50)
+    assert (steps[-1]["step"], steps[-1]["of"]) == (100, 100)
 
 
-def test_a_grid_is_drawn_at_a_checkpoint_with_the_seeds_of_the_end(trained: Trained) -> None:
-    # The checkpoint is that of the last step, so both show the same vectors.
-    np.testing.assert_array_equal(read(trained, "checkpoints/step-000050.png"), read(trained, "samples/grid.png"))
+def test_a_grid_is_drawn_at_each_checkpoint_but_the_last(trained: Trained) -> None:
+    # The samples show the vectors of the last one, with the same seeds.
+    assert [path.name for path in (trained.output / "checkpoints").glob("*.png")] == ["step-000050.png"]
+    drawn, samples = read(trained, "checkpoints/step-000050.png"), read(trained, "samples/grid.png")
+    assert drawn.shape == samples.shape
+    assert not np.array_equal(drawn, samples)
 
 
 def test_tensorboard_has_curves_and_grids(trained: Trained) -> None:
@@ -75,10 +79,10 @@ def test_tensorboard_has_curves_and_grids(trained: Trained) -> None:
         event = tf.compat.v1.Event.FromString(record)
         for value in event.summary.value:
             found.setdefault((value.metadata.plugin_data.plugin_name, value.tag), []).append(event.step)
-    assert found["scalars", "loss"] == [20, 40, 50]
-    assert found["scalars", "held-out loss"] == found["scalars", "CLIP image score"] == [50]
-    assert found["scalars", "CLIP text score/initializer"] == [50]
-    assert found["images", "samples"] == [50, 50]
+    assert found["scalars", "loss"] == [20, 40, 60, 80, 100]
+    assert found["scalars", "held-out loss"] == found["scalars", "CLIP image score"] == [100]
+    assert found["scalars", "CLIP text score/initializer"] == [100]
+    assert found["images", "samples"] == [50, 100]
     assert ("scalars", "learning_rate") in found
 
 
@@ -124,12 +128,34 @@ def test_versions_differ_only_in_small_files(trained: Trained, tmp_path: Path) -
     embeds = tmp_path / "learned_embeds.safetensors"
     export.learned_embeds(embeds, "<teal-crescent>", learned_rows(trained) + 1.0)
     export.finish(export.start("tiny", None, embeds, tmp_path / "text_encoder"))
-    changed = 0
-    for path in (path for path in (trained.output / "text_encoder").rglob("*") if path.is_file()):
-        other = tmp_path / "text_encoder" / path.relative_to(trained.output / "text_encoder")
-        if path.read_bytes() != other.read_bytes():
-            changed += path.stat().st_size
-    assert 0 < changed < 10_000
+    old, new = files(trained.output / "text_encoder"), files(tmp_path / "text_encoder")
+    assert old.keys() == new.keys()
+    assert 0 < sum(len(old[name]) for name in old if old[name] != new[name]) < 10_000
+    assert old["saved_model.pb"] == new["saved_model.pb"]
+
+
+def test_every_process_writes_the_same_bytes(trained: Trained, tmp_path: Path) -> None:
+    """The trainer wrote the one, a process that has traced nothing before the second, this process the last."""
+    embeds, base = trained.output / "learned_embeds.safetensors", BaseModel("tiny")
+    export.finish(export.start("tiny", None, embeds, tmp_path / "new"))
+    assert export.write_here(base, embeds, tmp_path / "here") is None
+    assert files(tmp_path / "new") == files(tmp_path / "here") == files(trained.output / "text_encoder")
+
+
+def test_what_this_process_cannot_write_another_one_writes(
+    trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    embeds, damaged = trained.output / "learned_embeds.safetensors", object.__new__(TextEncoder)
+    exporting = export.write_here(BaseModel("tiny"), embeds, tmp_path / "text_encoder", damaged)
+    assert exporting is not None
+    export.finish(exporting)
+    assert "another process writes the SavedModel, because of AttributeError" in capsys.readouterr().err
+    assert files(tmp_path / "text_encoder") == files(trained.output / "text_encoder")
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    paths = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
 
 
 @pytest.mark.parametrize(
@@ -196,6 +222,36 @@ def make_photographs(folder: Path) -> Path:
     folder.mkdir(parents=True)
     records.write(folder / records.SHARD, rows)
     return folder
+
+
+IMPORTS = """
+import sys
+from trainer.tensorflow_import import import_tensorflow
+import_tensorflow()
+from trainer import run
+print(*({"keras", "tf_keras", "h5py", "scipy", "googleapiclient", "pandas", "rich"} & sys.modules.keys()))
+import h5py
+"""
+
+
+def test_the_trainer_imports_nothing_that_it_does_not_use() -> None:
+    done = subprocess.run([sys.executable, "-c", IMPORTS], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "\n"), done.stderr
+
+
+def test_a_training_that_is_asked_to_end_says_so_with_its_exit_code(trained: Trained, tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(trained.config | {"training": {"max_steps": 10_000}}))
+    command = [sys.executable, "-m", "trainer", "--records", trained.output.parent / "records", "--config", path]
+    command += ["--output", tmp_path / "output"]
+    with subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        next(line for line in process.stdout if "step" in json.loads(line))
+        process.terminate()
+        last = json.loads(process.stdout.read().splitlines()[-1])
+        assert process.wait() == 75
+    assert last["event"] == "interrupted"
+    assert (tmp_path / "output" / "checkpoints" / "latest.json").is_file()
 
 
 COMPILES = """

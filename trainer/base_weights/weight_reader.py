@@ -8,7 +8,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
@@ -42,6 +41,9 @@ def read(path: Path, part: str) -> Iterator[Array]:
 
 
 def _read_h5(path: Path) -> Iterator[Array]:
+    # Only here: no other kind of weights needs it.
+    import h5py
+
     try:
         with h5py.File(path, "r") as file:
             for layer in _texts(file, "layer_names"):
