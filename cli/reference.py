@@ -10,6 +10,7 @@ from pydantic_settings import BaseSettings
 
 from cli.app import COMMANDS, GROUPS, LazyCommand
 from cli.exit_codes import COMMON, EXIT_CODES
+from conceptry.bases import BaseEntry
 from conceptry.concept import ConceptSpec
 from conceptry.policy import Policy
 from conceptry.reasons import ActionReason, DeferralReason, DriftReason, GateReason, Reason
@@ -28,7 +29,14 @@ Generated from the code by `make reference`; a test fails if this page is out of
 def reference() -> str:
     """Return the page as Markdown."""
     parts = [HEAD, *_commands(), *_exit_codes(), *_settings()]
-    parts += ["## concept.yaml\n", _table(("key", "default", "meaning"), _keys(ConceptSpec))]
+    keys = [row for row in _keys(ConceptSpec) if row[0] != "`base`"]  # which is filled in from bases.yaml
+    parts += ["## concept.yaml\n", _table(("key", "default", "meaning"), keys)]
+    parts += [
+        "## bases.yaml\n",
+        "Base models by name, each with these keys; `conceptry base add` writes them. "
+        "[bases.schema.json](bases.schema.json) is its schema.\n",
+        _table(("key", "default", "meaning"), _keys(BaseEntry)),
+    ]
     parts += ["## conceptry.yaml\n", _table(("key", "default", "meaning"), _keys(Policy))]
     parts += [
         "## Events\n",
