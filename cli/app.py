@@ -84,6 +84,7 @@ GROUPS = {
         {
             "fetch": ("cli.base_fetch", "Download a base model's weights, each file checked by its sha256."),
             "add": ("cli.base_add", "Name a Stable Diffusion checkpoint in bases.yaml, to train on it."),
+            "convert": ("cli.base_convert", "Write pickled weights as .safetensors, without running their code."),
             "ls": ("cli.base_ls", "List the base models, their folder, and which files are there."),
             "verify": ("cli.base_verify", "Check the sha256 of every file that is there."),
             "mirror": ("cli.base_mirror", "Copy the files to a folder or a bucket, for other machines."),

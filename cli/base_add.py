@@ -13,17 +13,18 @@ from cli.options import Root
 from conceptry.bases import PATH, check_base_name
 from conceptry.errors import ConceptryError
 from local.console import err, out
+from tasks.base_download import Download, download
 from tasks.base_entries import add_entry
 from tasks.git.checkout import find_top
 
 
 def command(
     source: Annotated[
-        Path,
+        str,
         typer.Argument(
-            help="A .safetensors file of Stable Diffusion 1.x or 2.x, or a folder of diffusers.",
-            exists=True,
-            metavar="FILE",
+            help="A .safetensors file of Stable Diffusion 1.x or 2.x, a folder of diffusers, the address of a file, or "
+            "a model repo of the Hub: owner/name, with @REVISION and :FILE if wanted.",
+            metavar="FILE|URL|REPO",
         ),
     ],
     name: Annotated[
@@ -49,14 +50,22 @@ def command(
     LoRA, a pickled or truncated file. Nothing is committed.
     """
     top, folder = find_top(Path.cwd()), weights_folder(weights, root)
-    chosen = name or re.sub(r"[^a-z0-9.]+", "-", source.name.removesuffix(".safetensors").lower()).strip("-.")
+    last = re.split(r"[/:]", source.rstrip("/"))[-1].partition("@")[0].partition("?")[0].removesuffix(".safetensors")
+    chosen = name or re.sub(r"[^a-z0-9.]+", "-", last.lower()).strip("-.")
     try:
         check_base_name(chosen)
     except ValueError as error:
         raise ConceptryError(str(error), next_step="pass a name with --name") from error
-    details = {"resolution": resolution, "hub": hub, "license": licence}
-    with err().status(f"reading {source.name}"):
-        entry = add_entry(top, chosen, source, folder, prediction=prediction, **details)
+    with err().status("") as status:
+        place, found = Path(source), Download(Path(source))
+        if not place.exists():
+            status.update(f"downloading {source}")
+            found = download(source, chosen, folder, lambda file, have, of: status.update(_words(file, have, of)))
+        status.update(f"reading {found.place.name}")
+        details = {"resolution": resolution, "hub": hub or found.hub, "license": licence or found.license}
+        entry = add_entry(
+            top, chosen, found.place, folder, prediction=prediction, sources=found.sources or None, **details
+        )
     remember(folder, root)
     kind = f"Stable Diffusion {entry.kind[2:]}.x, predicts {entry.prediction}, {entry.resolution} px"
     console = out()
@@ -68,3 +77,7 @@ def command(
         markup=False,
         soft_wrap=True,
     )
+
+
+def _words(file: str, have: int, of: int | None) -> str:
+    return f"downloading {file}: {have / 1e6:,.0f} MB" + (f" of {of / 1e6:,.0f}" if of else "")

@@ -40,6 +40,7 @@ def modules(paths: Iterable[str]) -> frozenset[str]:
 
 WRITTEN_FOR_CORE = frozenset({"trainer.metrics", "trainer.student_t", "trainer.verdict"})
 WRITTEN_FOR_TASKS = WRITTEN_FOR_CORE | {
+    "trainer.base_weights.fetch",
     "trainer.base_weights.presets",
     "trainer.base_weights.sd_checkpoint",
     "trainer.data.held_out",

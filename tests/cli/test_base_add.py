@@ -1,17 +1,23 @@
 """`conceptry base add` brings a checkpoint into the folder of weights and describes it in bases.yaml."""
 
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from huggingface_hub import HfApi
 
 from conceptry.bases import load_bases
-from conceptry.errors import ConceptryError
+from conceptry.errors import ConceptryError, TransientError
+from emulators.hub.server import running
+from tasks.base_download import download
 from tasks.base_entries import add_entry, presets, read_entries
 from tasks.weights_files import missing_files
 from tests.support.sd_checkpoints import tensors, write_checkpoint, write_file
+from trainer.base_weights.fetch import fetch
 
 CLIP_MERGES = "bpe_simple_vocab_16e6.txt.gz"
 
@@ -79,3 +85,46 @@ def test_the_command_says_what_comes_next(top: Path, tmp_path: Path) -> None:
     assert "two.1 is in bases.yaml: Stable Diffusion 2.x, predicts v, 768 px" in done.stdout
     assert "base_model: two.1" in done.stdout
     assert read_entries(top)["two.1"].resolution == 768
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HfApi]:
+    """A local Hub with a model repo that is a folder of diffusers, and has a checkpoint in one file beside it."""
+    with running(tmp_path / "hub") as server:
+        api = HfApi(server.url, token="hf_local")
+        api.create_repo("local/dream")
+        folder = write_checkpoint(tmp_path / "repo", "sd2", "diffusers")
+        (folder / "README.md").write_text("---\nlicense: openrail\n---\n")
+        write_checkpoint(folder, "sd1", "original")
+        api.upload_folder(repo_id="local/dream", folder_path=folder)
+        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", server.url)
+        monkeypatch.setattr("huggingface_hub.hf_api.constants.ENDPOINT", server.url)
+        yield api
+
+
+def test_a_repo_of_the_hub_is_named_by_its_commit(top: Path, tmp_path: Path, hub: HfApi) -> None:
+    weights, commit = tmp_path / "weights", hub.model_info("local/dream").sha
+    found = download("local/dream", "dream", weights, lambda *_: None)
+    assert (found.place, found.hub, found.license) == (weights / "dream", "local/dream", "openrail")
+    entry = add_entry(top, "dream", found.place, weights, sources=found.sources, hub=found.hub, license=found.license)
+    unet = "dream/unet/diffusion_pytorch_model.safetensors"
+    assert entry.sources[unet] == [f"{hub.endpoint}/local/dream/resolve/{commit}/{unet.removeprefix('dream/')}"]
+    shutil.rmtree(weights)
+    named = [one for one in presets(top)["dream"].files if one.place in entry.files]
+    assert len(fetch(named, weights)) == len(entry.files)
+
+    single = download(f"local/dream@{commit}:sd1.safetensors", "one", weights, lambda *_: None)
+    assert single.place == weights / "one" / "sd1.safetensors"
+    with pytest.raises(ConceptryError, match="local/nothing could not be read"):
+        download("local/nothing", "x", weights, lambda *_: None)
+    with pytest.raises(ConceptryError, match="is no file and no folder here"):
+        download("nothing", "x", weights, lambda *_: None)
+
+
+def test_an_address_is_downloaded_and_kept_as_a_source(top: Path, tmp_path: Path, hub: HfApi) -> None:
+    weights, url = tmp_path / "weights", f"{hub.endpoint}/local/dream/resolve/main/sd1.safetensors"
+    found = download(url, "mine", weights, lambda *_: None)
+    entry = add_entry(top, "mine", found.place, weights, sources=found.sources)
+    assert entry.sources == {"mine/sd1.safetensors": [url]}
+    with pytest.raises(TransientError, match="404"):
+        download(f"{url}x", "other", weights, lambda *_: None)

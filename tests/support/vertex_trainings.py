@@ -50,6 +50,9 @@ told = {"steps": config["steps"], "began_at": begun, "records": records, "files"
 """
 
 
+BASE = {"base_model": "tiny"}
+
+
 def vertex_settings(cloud: Emulator, **values: Any) -> VertexSettings:
     """Settings that lead to the emulator, and do not wait long for anything."""
     quick = {
@@ -101,7 +104,7 @@ class Training:
 
     @property
     def request(self) -> TrainingRequest:
-        return TrainingRequest("grey-cat", self.config, self.root / "records", self.root / "output")
+        return TrainingRequest("grey-cat", BASE | self.config, self.root / "records", self.root / "output")
 
     def open(self) -> Cloud:
         settings = vertex_settings(self.cloud, **self.settings)
@@ -148,7 +151,7 @@ def train_as_told(spec: str) -> None:
     root = Path(told["root"])
     command = (sys.executable, "-c", STAND_IN)
     order = JobSpec("grey-cat", told["fingerprint"], "tests", "another-run", told["bucket"], command)
-    request = TrainingRequest("grey-cat", told["config"], root / "records", root / "output")
+    request = TrainingRequest("grey-cat", BASE | told["config"], root / "records", root / "output")
     cloud = open_emulator(VertexSettings(**told["settings"]), told["account"], told["bucket"])
     callbacks = Callbacks(log=lambda text: print(text, flush=True), creation_guard=guard(cloud))
     train_vertex(request, order, cloud, callbacks)

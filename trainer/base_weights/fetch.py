@@ -169,12 +169,12 @@ def _download_from(urls: Sequence[str], file: PresetFile, target: Path, report: 
 def _download(file: PresetFile, url: str, target: Path, report: Report, *, go_on: bool) -> None:
     partial = target.with_name(f"{target.name}.partial")
     resumed = _size(partial) > 0
-    _bring(url, partial, target.name, report, go_on=go_on)
+    bring(url, partial, target.name, report, go_on=go_on)
     found = _sha256(partial)
     if found != file.sha256 and resumed:
         # What lay there may have come from another address.
         partial.unlink()
-        _bring(url, partial, target.name, report, go_on=go_on)
+        bring(url, partial, target.name, report, go_on=go_on)
         found = _sha256(partial)
     if found != file.sha256:
         partial.unlink()
@@ -182,8 +182,8 @@ def _download(file: PresetFile, url: str, target: Path, report: Report, *, go_on
     partial.replace(target)
 
 
-def _bring(url: str, partial: Path, name: str, report: Report, *, go_on: bool) -> None:
-    """Bring the rest of a file."""
+def bring(url: str, partial: Path, name: str, report: Report, *, go_on: bool) -> None:
+    """Bring the rest of a file into `partial`; see `fetch`. Raises FetchError."""
     whole = False
     while not whole:
         before = _size(partial)

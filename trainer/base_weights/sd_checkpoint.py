@@ -45,7 +45,7 @@ _PICKLED = ("pytorch_model.bin", "diffusion_pytorch_model.bin")
 _LENGTH = 77
 _OPEN_CLIP_PADDING = 0
 _LEVELS = range(4)
-_CONVERT = "convert it once with `python -m trainer.base_weights.convert`"
+_CONVERT = "`conceptry base convert` writes it as .safetensors without running any"
 
 
 Array = npt.NDArray[Any]
@@ -173,6 +173,15 @@ def files_of(checkpoint: Checkpoint) -> list[Path]:
     weights = {file.path for file in checkpoint.files.values()}
     configs = (checkpoint.path / name for name in _CONFIGS)
     return sorted(weights | {path for path in configs if path.is_file()})
+
+
+def wanted_files(names: Iterable[str]) -> list[str]:
+    """Choose what is read of a folder of diffusers, by the paths of its files; nothing where a part is missing."""
+    there = set(names)
+    weights = [next((f"{folder}/{name}" for name in known if f"{folder}/{name}" in there), None)
+               for folder, known in _WEIGHTS.items()]  # fmt: skip
+    found = [path for path in weights if path is not None]
+    return [*found, *(name for name in _CONFIGS if name in there)] if len(found) == len(_WEIGHTS) else []
 
 
 def sha256_of(path: Path) -> str:
