@@ -10,6 +10,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from huggingface_hub import HfApi
+from huggingface_hub.errors import HfHubHTTPError
+
 from conceptry.errors import ConceptryError, TransientError
 from trainer.base_weights.fetch import FetchError, Report, bring
 
@@ -34,7 +37,7 @@ class Download:
     license: str | None = None
 
 
-def download(source: str, name: str, weights: Path, report: Report) -> Download:
+def download(source: str, name: str, weights: Path, report: Report, endpoint: str | None = None) -> Download:
     """Download a checkpoint into a folder of weights; what was cut off before goes on.
 
     Args:
@@ -42,6 +45,7 @@ def download(source: str, name: str, weights: Path, report: Report) -> Download:
         name: Name of the folder below `weights`.
         weights: Folder of weights.
         report: Called with the progress of an address.
+        endpoint: Of the Hub; None for Hugging Face, or HF_ENDPOINT.
 
     Raises:
         ConceptryError: there is no such checkpoint; the message says what to pass.
@@ -50,7 +54,7 @@ def download(source: str, name: str, weights: Path, report: Report) -> Download:
     if urlsplit(source).scheme in ("http", "https"):
         return _of_address(source, weights / name, weights, report)
     if found := _REPO.fullmatch(source):
-        return _of_repo(found["repo"], found["revision"], found["file"], weights / name, weights)
+        return _of_repo(found["repo"], found["revision"], found["file"], weights / name, weights, HfApi(endpoint))
     step = "pass one, an address (https://...), or owner/name of the Hub"
     raise ConceptryError(f"{source} is no file and no folder here", next_step=step)
 
@@ -71,16 +75,12 @@ def _of_address(url: str, folder: Path, weights: Path, report: Report) -> Downlo
     return Download(place, {place.relative_to(weights).as_posix(): [url]})
 
 
-def _of_repo(repo: str, revision: str | None, file: str | None, folder: Path, weights: Path) -> Download:
-    from huggingface_hub import HfApi, hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError
-
-    api = HfApi()
+def _of_repo(repo: str, revision: str | None, file: str | None, folder: Path, weights: Path, api: HfApi) -> Download:
     try:
         info = api.model_info(repo, revision=revision)
         wanted = [file] if file else _choose(repo, [one.rfilename for one in info.siblings or ()])
         for path in wanted:
-            hf_hub_download(repo, path, revision=info.sha, local_dir=folder)
+            api.hf_hub_download(repo, path, revision=info.sha, local_dir=folder)
     except HfHubHTTPError as error:
         step = "check the name, or sign in with `hf auth login` where the repo asks for it"
         raise ConceptryError(f"{repo} could not be read: {str(error).splitlines()[0]}", next_step=step) from error

@@ -88,7 +88,7 @@ def test_the_command_says_what_comes_next(top: Path, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HfApi]:
+def hub(tmp_path: Path) -> Iterator[HfApi]:
     """A local Hub with a model repo that is a folder of diffusers, and has a checkpoint in one file beside it."""
     with running(tmp_path / "hub") as server:
         api = HfApi(server.url, token="hf_local")
@@ -97,14 +97,12 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HfApi]:
         (folder / "README.md").write_text("---\nlicense: openrail\n---\n")
         write_checkpoint(folder, "sd1", "original")
         api.upload_folder(repo_id="local/dream", folder_path=folder)
-        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", server.url)
-        monkeypatch.setattr("huggingface_hub.hf_api.constants.ENDPOINT", server.url)
         yield api
 
 
 def test_a_repo_of_the_hub_is_named_by_its_commit(top: Path, tmp_path: Path, hub: HfApi) -> None:
     weights, commit = tmp_path / "weights", hub.model_info("local/dream").sha
-    found = download("local/dream", "dream", weights, lambda *_: None)
+    found = download("local/dream", "dream", weights, lambda *_: None, hub.endpoint)
     assert (found.place, found.hub, found.license) == (weights / "dream", "local/dream", "openrail")
     entry = add_entry(top, "dream", found.place, weights, sources=found.sources, hub=found.hub, license=found.license)
     unet = "dream/unet/diffusion_pytorch_model.safetensors"
@@ -113,10 +111,10 @@ def test_a_repo_of_the_hub_is_named_by_its_commit(top: Path, tmp_path: Path, hub
     named = [one for one in presets(top)["dream"].files if one.place in entry.files]
     assert len(fetch(named, weights)) == len(entry.files)
 
-    single = download(f"local/dream@{commit}:sd1.safetensors", "one", weights, lambda *_: None)
+    single = download(f"local/dream@{commit}:sd1.safetensors", "one", weights, lambda *_: None, hub.endpoint)
     assert single.place == weights / "one" / "sd1.safetensors"
     with pytest.raises(ConceptryError, match="local/nothing could not be read"):
-        download("local/nothing", "x", weights, lambda *_: None)
+        download("local/nothing", "x", weights, lambda *_: None, hub.endpoint)
     with pytest.raises(ConceptryError, match="is no file and no folder here"):
         download("nothing", "x", weights, lambda *_: None)
 

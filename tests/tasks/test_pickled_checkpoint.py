@@ -61,9 +61,9 @@ class Storage:
 def torch_name(name: str, module: str = "torch._utils") -> Any:
     """A global that pickles under PyTorch's name; there is no PyTorch here."""
     made = type(name, (), {"__module__": module})
-    torch = ModuleType(module)
-    setattr(torch, name, made)
-    sys.modules[module] = torch
+    for known in ("torch", "torch._utils"):
+        sys.modules.setdefault(known, ModuleType(known))
+    setattr(sys.modules[module], name, made)
     return made
 
 
