@@ -89,8 +89,7 @@ def _of_repo(repo: str, revision: str | None, file: str | None, folder: Path, we
     shutil.rmtree(folder / ".cache", ignore_errors=True)
     below = folder.relative_to(weights).as_posix()
     addresses = {f"{below}/{path}": [f"{api.endpoint}/{repo}/resolve/{info.sha}/{path}"] for path in wanted}
-    card: Any = info.card_data.to_dict() if info.card_data else {}
-    licence = card.get("license")
+    licence: Any = info.card_data.get("license") if info.card_data else None
     place = folder if INDEX in wanted else folder / wanted[0]
     return Download(place, addresses, repo, licence if isinstance(licence, str) else None)
 
