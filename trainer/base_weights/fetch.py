@@ -116,7 +116,7 @@ def fetch(
     with _alone(folder):
         for file in files:
             target, urls = folder / file.place, _addresses(file, sources)
-            if file.shipped or is_whole(file, target):
+            if is_whole(file, target) or (file.shipped and not urls):
                 continue
             if not urls:
                 raise FetchError(
