@@ -37,7 +37,7 @@ from tasks import hub
 from tasks.dvc.desired_images import list_desired_images
 from tasks.git.desired_concepts import read_desired
 from tasks.hub.session import Refs
-from tasks.training import base_model, base_models
+from tasks.training import base_model, base_of
 from tests.support.registry_world import World, run
 from tests.support.trained import make_trained
 
@@ -235,7 +235,7 @@ class Registry(RuleBasedStateMachine):
         if hub.find_version(session, action.concept, fingerprint) is None:
             assert not strict or fingerprint not in self.published, f"{action}: it was published before"
             desired = list_desired_images(installation, read_desired(installation, revision, only=action.concept))
-            job = training_job(desired, action.concept, base_models(), expected=fingerprint)
+            job = training_job(desired, action.concept, base_of, expected=fingerprint)
             good = int(fingerprint[:2], 16) % 4 != 0
             place = self.folder / f"run-{threading.get_ident()}-{len(list(self.folder.iterdir()))}"
             make_trained(place / "output", token=f"<{action.concept}>", loss=0.05 if good else 0.2)

@@ -193,6 +193,9 @@ def test_the_switch_of_its_schedule_pauses_it_and_wakes_it(
     world: World, deployed: dict[str, UUID], client: SyncPrefectClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "conceptry.watcher")
+    # Others of this server's deployment have left theirs.
+    for left in client.read_deployment_schedules(deployed[WATCHER]):
+        client.delete_deployment_schedule(deployed[WATCHER], left.id)
     yearly = IntervalSchedule(interval=timedelta(days=365))
     [schedule] = client.create_deployment_schedules(deployed[WATCHER], [(yearly, True)])
     world.write("looked-at", seed=next(SEEDS))
