@@ -46,7 +46,7 @@ def command(
 ) -> None:
     """Bring a checkpoint into the folder of weights, and describe it in bases.yaml: kind, files with sha256, content.
 
-    The file is read once as a whole. What is no such checkpoint is refused by what it is: SDXL, Flux, inpainting, a
+    Its files are read as a whole. What is no such checkpoint is refused by what it is: SDXL, Flux, inpainting, a
     LoRA, a pickled or truncated file. Nothing is committed.
     """
     top, folder = find_top(Path.cwd()), weights_folder(weights, root)

@@ -90,19 +90,21 @@ def convert(source: Path, target: Path) -> int:
     Raises:
         ConceptryError: it is no such file, is damaged, or holds no weights.
     """
+    partial = target.with_name(f"{target.name}.partial")
     try:
         with zipfile.ZipFile(source) as archive:
             prefix, tensors = _read(archive)
             if not tensors:
                 raise ConceptryError(f"{source} holds no weights")
-            partial = target.with_name(f"{target.name}.partial")
             _write(archive, prefix, tensors, partial)
+            partial.replace(target)
     except zipfile.BadZipFile as error:
         step = "load and save it once with a newer PyTorch, if you trust it"
         raise ConceptryError(f"{source} is no archive of PyTorch 1.6 or later ({error})", next_step=step) from error
     except (pickle.UnpicklingError, ValueError, KeyError, EOFError, TypeError, AttributeError, IndexError) as error:
         raise ConceptryError(f"{source} cannot be read: {error}", next_step="get it again") from error
-    partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
     return len(tensors)
 
 

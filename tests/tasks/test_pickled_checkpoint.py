@@ -125,3 +125,4 @@ def test_a_tensor_beyond_its_data_is_refused(tmp_path: Path) -> None:
         archive.writestr("archive/data/0", b"\0" * 8)
     with pytest.raises(ConceptryError, match="is cut off"):
         convert(path, tmp_path / "x.safetensors")
+    assert {one.name for one in tmp_path.iterdir()} == {"x.ckpt"}

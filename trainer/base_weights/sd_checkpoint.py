@@ -119,7 +119,7 @@ def open_checkpoint(path: Path) -> Checkpoint:
 def pieces(file: SafetensorsFile, names: Iterable[Name]) -> Iterator[tuple[Name, Array]]:
     """Map tensors by their names, as the file keeps them. Raises ValueError where one is missing."""
     for name in names:
-        found = next((one for one in (name.text, *name.older) if one in file.entries), None)
+        found = name.among(file.entries)
         if found is None:
             raise CheckpointError(f"{file.path} lacks {name.text}")
         yield name, name.piece(file.tensor(found))
@@ -251,7 +251,7 @@ def _whole(checkpoint: Checkpoint) -> Checkpoint:
     for part in ("text_encoder", "diffusion_model", "image_encoder", "decoder"):
         file, names = checkpoint.names(part)
         for name in names:
-            if not any(one in file.entries for one in (name.text, *name.older)):
+            if name.among(file.entries) is None:
                 raise CheckpointError(f"{file.path} lacks {name.text}: it is no whole Stable Diffusion checkpoint")
     return checkpoint
 

@@ -7,7 +7,7 @@ becomes ours: torch keeps a dense layer as (O, I) and a convolution as (O, I, H,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,6 +32,10 @@ class Name(NamedTuple):
     older: tuple[str, ...]
     ours: Callable[[Array], Array]
     third: int | None = None
+
+    def among(self, names: Container[str]) -> str | None:
+        """Return which of its names a file has; None if it has none."""
+        return next((one for one in (self.text, *self.older) if one in names), None)
 
     def piece(self, tensor: Array) -> Array:
         """Return what is meant of the tensor with this name, as the file keeps it."""
