@@ -6,10 +6,10 @@
 
 FOLDER is new or empty, and takes 14 GB. Everything runs as a person runs it who has no checkout: the programs that the
 wheel installs, a home and a cache of their own, one folder for the concepts. PHOTOS is a folder with photographs of a
-cat. They are tried on `tiny`, which cannot draw them, and trained on `sd-v1-4` for a few steps at 256 px; `tiny` learns
-pictures of its own. WEIGHTS is a folder that benchmarks.full_size made: random weights of the real ones' size, whose
-digests take the place of the real ones in the installed packages. Prints a table; what each command said goes to
-FOLDER/transcript.txt.
+cat. They are shown to `tiny`, which says that it cannot draw them, and trained on `sd-v1-4` for a few steps at 256 px;
+`tiny` learns pictures of its own. WEIGHTS is a folder that benchmarks.full_size made: random weights of the real ones'
+size, whose digests take the place of the real ones in the installed packages. Prints a table; what each command said
+goes to FOLDER/transcript.txt.
 """
 
 from __future__ import annotations
@@ -171,7 +171,7 @@ def photographs(hour: Hour, photos: Path, weights: Path, steps: int) -> None:
 
 def publish(hour: Hour, name: str) -> None:
     """Commit a concept; the repository has no origin, so that `up` reads it where it is."""
-    commands = f"git add concepts .gitignore && git commit --quiet -m 'Add {name}' && dvc push --quiet"
+    commands = f"git add concepts/{name} && git commit --quiet -m 'Add {name}' && dvc push --quiet"
     hour.run(commands, f"git commit and dvc push of {name}")
 
 

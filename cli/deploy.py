@@ -33,6 +33,7 @@ from flows.deployment_changes import (
 from flows.deployment_registration import register
 from flows.deployments import checked_tags
 from local.console import err, out
+from local.prefect_settings import prefect_for_people
 from tasks.prefect_client import connected
 
 KEPT = "`conceptry deploy --prune` deletes it"
@@ -66,7 +67,11 @@ def command(
     """
     if not get_current_settings().api.url:
         raise SettingsError("no Prefect server is configured", next_step="set PREFECT_API_URL")
-    settings = Settings()
+    with prefect_for_people():
+        _deploy(Settings(), dry_run=dry_run, prune_removed=prune_removed)
+
+
+def _deploy(settings: Settings, *, dry_run: bool, prune_removed: bool) -> None:
     suffix = settings.deployment_suffix
     declared = read_declared(suffix, checked_tags(suffix))
     mine = settings.installation_id

@@ -23,6 +23,7 @@ from flows.work_pool import (
     save_secrets,
 )
 from local.console import out
+from local.prefect_settings import prefect_for_people
 
 
 def command(
@@ -48,7 +49,7 @@ def command(
     if not get_current_settings().api.url:
         raise SettingsError("no Prefect server is configured", next_step="set PREFECT_API_URL")
     installation = build_installation(Settings())
-    with get_client(sync_client=True) as client:
+    with prefect_for_people(), get_client(sync_client=True) as client:
         credentials = credentials_block(client, installation.vertex_basics.credentials)
     template = base_job_template(installation, pool_type, image or "", credentials)
     if show:

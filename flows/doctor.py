@@ -29,6 +29,7 @@ from tasks import git
 from tasks.dvc.desired_images import list_desired_images
 from tasks.git.desired_concepts import read_desired
 from tasks.hub import HubSession, hub_time
+from tasks.hub_check import check_hub
 from tasks.prefect_address import server_address
 from tasks.prefect_client import connected, server_problem, server_time
 
@@ -46,13 +47,18 @@ _Check = Callable[[Installation], Check]
 
 
 def check_installation(installation: Installation, without: Collection[str] = ()) -> Iterator[Check]:
-    """Run the checks one after the other, but not those with the titles in `without`."""
+    """Run the checks one after the other, but not those with the titles in `without`.
+
+    Those that ask the Hub are left out if it does not answer: each would wait for it, and find the same.
+    """
+    left_out = set(without)
     for title, check in CHECKS.items():
-        if title in without:
+        if title in left_out:
             continue
         try:
             yield check(installation)
         except ConceptryError as error:
+            left_out |= OF_THE_HUB if title == "Hub" else set()
             yield Check(title, False, error.what, error.next_step or "")
         except httpx.HTTPError as error:
             problem = server_problem(error)
@@ -99,6 +105,11 @@ def _images(installation: Installation) -> Check:
         step = "correct the remote of .dvc/config, its credentials on this machine, or run `dvc push`"
         return Check("DVC remote", False, f"{name}: {missing[1]}", step)
     return Check("DVC remote", True, f"has the images of {name}")
+
+
+def _hub(installation: Installation) -> Check:
+    check_hub(installation.hub, "conceptry up")
+    return Check("Hub", True, f"{installation.hub.endpoint} answers")
 
 
 def _token(installation: Installation) -> Check:
@@ -167,7 +178,7 @@ def _locked(installation: Installation) -> Check:
     address = server_address()
     if address is None:
         return Check("Prefect is locked", True, "no server is configured")
-    with httpx.Client(timeout=30.0) as stranger:
+    with httpx.Client(timeout=10.0) as stranger:
         answer = stranger.post(f"{address}/deployments/filter", json={}, headers={"Origin": FOREIGN})
     allowed = answer.headers.get("access-control-allow-origin") in ("*", FOREIGN)
     if answer.status_code < 400:
@@ -221,6 +232,7 @@ CHECKS: dict[str, _Check] = {
     "disk": _disk,
     "git": _origin,
     "DVC remote": _images,
+    "Hub": _hub,
     "Hub token": _token,
     TITLE: check_hub_plan,
     "Space token": _space_token,
@@ -231,3 +243,5 @@ CHECKS: dict[str, _Check] = {
     DEPLOYMENTS: _deployments,
 }
 """Checks by title, in their order."""
+OF_THE_HUB = frozenset({"Hub token", TITLE, "Space token", "clock"})
+"""Titles of the checks that ask the Hub."""

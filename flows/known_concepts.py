@@ -10,7 +10,7 @@ from conceptry.isolation import printable_name
 from conceptry.suggestion import did_you_mean
 
 _PATIENCE = 5.0
-"""Seconds for git."""
+"""Seconds for git, and for the Hub to answer at all."""
 
 
 def known_concepts(installation: Installation) -> set[str]:
@@ -19,6 +19,7 @@ def known_concepts(installation: Installation) -> set[str]:
     from tasks.git.repository import head, mirror, read_concepts
     from tasks.hub.live_state import list_live
     from tasks.hub.session import HubSession
+    from tasks.hub_check import check_hub
 
     names: set[str] = set()
     settings = installation.settings
@@ -27,6 +28,7 @@ def known_concepts(installation: Installation) -> set[str]:
         revision = head(bare, settings.branch)
         names |= {source.name for source in read_concepts(installation.mirror, revision)}
     with suppress(ConceptryError):
+        check_hub(installation.hub, "conceptry up", timeout=_PATIENCE)
         names |= list_live(HubSession(installation.hub), sorted(names)).concepts.keys()
     return names
 

@@ -21,8 +21,8 @@ from conceptry.settings import PREFIX, BaseWeightsSettings, Settings
 from flows.current_installation import build_installation, using
 from flows.known_concepts import explain
 from local.child_process import loopback_without_proxy
-from local.hub_check import check_hub
 from local.setup_folder import DEFAULT_ROOT, Folder, Setup
+from tasks.hub_check import check_hub
 
 _NAMING = (f"{PREFIX}REPO", f"{PREFIX}HUB_OWNER")
 """Variables that every installation needs, and that no other setting makes sense without."""
@@ -58,9 +58,9 @@ def open_running(root: Path | None) -> Iterator[Installation]:
     folder = folder_in_use(root)
     if folder is not None and folder.exists() and not folder.is_open():
         what = f"the servers of {folder.root} are not running"
-        raise SettingsError(what, next_step=f"start them in another terminal with `{_start_command(root)}`")
+        raise SettingsError(what, next_step=f"start them in another terminal with `{start_command(root)}`")
     with open_installation(root) as installation:
-        check_hub(installation.hub, _start_command(root))
+        check_hub(installation.hub, start_command(root))
         yield installation
 
 
@@ -111,7 +111,8 @@ def find_folder(start: Path) -> Folder | None:
     return None
 
 
-def _start_command(root: Path | None) -> str:
+def start_command(root: Path | None) -> str:
+    """Return the command that starts the servers of a set-up, to be pasted into a shell."""
     return "conceptry up" if root is None else f"conceptry up --root {shlex.quote(str(root))}"
 
 

@@ -6,15 +6,23 @@ worker. Here requests need an auth string, forms a token against forgery (CSRF),
 
 from __future__ import annotations
 
+import http.client
 import os
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from local.current_setup import folder_in_use
 from local.setup_folder import Setup
+from tasks import hub_check
 from tasks.extras import is_installed
+from tasks.prefect_address import server_address
+
+HANGING = 1.0
+"""Seconds for each request to a server that did not answer in ten."""
 
 _OURS = frozenset({"PREFECT_SERVER_API_HOST", "PREFECT_SERVER_API_PORT", "PREFECT_SERVER_API_AUTH_STRING"})
 """Settings that are not taken from the environment: the address, and the auth string, which every command must know."""
@@ -42,7 +50,8 @@ def prefect_of(root: Path | None) -> Iterator[None]:
     """
     folder = folder_in_use(root)
     if folder is None:
-        yield
+        with prefect_for_people():
+            yield
         return
     setup = folder.read()
     if not is_installed("prefect"):
@@ -56,5 +65,32 @@ def prefect_of(root: Path | None) -> Iterator[None]:
     updates: dict[Any, Any] = {PREFECT_HOME: str(folder.prefect)}
     if folder.is_open():
         updates |= {PREFECT_API_URL: setup.prefect_api, PREFECT_API_AUTH_STRING: setup.prefect_auth or None}
-    with temporary_settings(updates=updates):
+    with temporary_settings(updates=updates), prefect_for_people():
         yield
+
+
+@contextmanager
+def prefect_for_people() -> Iterator[None]:
+    """Within the block requests to a Prefect server that hangs fail at once, after it was asked for its health.
+
+    Its client waits a minute for an answer, six times; a person at a terminal takes the command for hung by then.
+    """
+    address = server_address() if is_installed("prefect") else None
+    if address is None or not _hangs(address):
+        yield
+        return
+    from prefect.settings import PREFECT_API_REQUEST_TIMEOUT, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+
+    with temporary_settings(updates={PREFECT_API_REQUEST_TIMEOUT: HANGING, PREFECT_CLIENT_MAX_RETRIES: 0}):
+        yield
+
+
+def _hangs(address: str) -> bool:
+    """Whether a server accepts a connection and says nothing; any other trouble is its client's to tell."""
+    here = urlsplit(address).hostname in hub_check.LOOPBACK
+    opener = urllib.request.build_opener(*([urllib.request.ProxyHandler({})] if here else []))
+    try:
+        with opener.open(f"{address}/health", timeout=hub_check.ANSWER):
+            return False
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        return isinstance(getattr(error, "reason", error), TimeoutError)

@@ -26,6 +26,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from prefect.context import refresh_global_settings_context
+from pydantic import ValidationError
+
 import tests.conftest  # noqa: F401 - gives this process a home of its own, and no settings of its user
 from cli import main
 from cli.app import COMMANDS, GROUPS, LazyCommand
@@ -36,6 +39,8 @@ from tests.support.fuzz_worlds import FOLDERS, NOBODY, UNPRIVILEGED, Template, m
 STAYS = frozenset({"up", "demo", "worker", "playground", "endpoint", "hub serve", "team up", "team backup", "train",
                    "team restore", "base fetch", "setup gcp"})  # fmt: skip
 """Commands that serve, train or download once they begin; they only get arguments that are refused."""
+LONGEST = 90.0
+"""Seconds that a command may take, also with a server that hangs: its client by itself would try for six minutes."""
 NAMES = (
     "my-cat", "my-dog", "my-cta", "my-cat@v1", "my-cat@v9", "my-cat@", "@", "@v1", "my-cat@v1@v2", "", " ", "-", ".",
     "..", "../my-cat", "a/b", "my cat", "%00", "<a>", "[red]", "[/]", "{}", "é", "\udcff", "x" * 5000, "\x1b[31m",
@@ -182,6 +187,7 @@ def carry_out(example: Example, template: Template, scratch: Path) -> Result:
         if example.folder == "folder is gone":
             shutil.rmtree(world / "clone")
         os.environ.update(_variables(example, template, world))
+        _renew_prefect_settings()
         with _as_nobody(world) if unprivileged else contextlib.nullcontext(), _streams(said):
             main(example.arguments)
         result.problem = "main returned"
@@ -193,6 +199,7 @@ def carry_out(example: Example, template: Template, scratch: Path) -> Result:
         result.seconds = time.monotonic() - start
         os.environ.clear()
         os.environ.update(before)
+        _renew_prefect_settings()
         os.chdir(cwd)
         _open_again(world)
         shutil.rmtree(world, ignore_errors=True)
@@ -205,6 +212,8 @@ def judge(result: Result) -> str:
     """Return what is wrong with the end of a command; empty if nothing is."""
     if any(one in result.output for one in ("Traceback (most recent call last)", "Exception ignored", BUG)):
         return "a traceback"
+    if result.seconds > LONGEST:
+        return f"took {result.seconds:.0f} s"
     if result.code not in (0, 1, 2):
         return f"exit code {result.code}"
     return "" if result.code == 0 or result.output.strip() else "no word"
@@ -223,6 +232,12 @@ def _variables(example: Example, template: Template, world: Path) -> dict[str, s
     if "set-up" in example.folder or "conceptry" in example.folder:
         del found["CONCEPTRY_REPO"]
     return found | example.settings
+
+
+def _renew_prefect_settings() -> None:
+    """Have Prefect read the environment, which it otherwise reads once; what it refuses is the command's to tell."""
+    with contextlib.suppress(ValidationError):
+        refresh_global_settings_context()
 
 
 @contextlib.contextmanager

@@ -11,8 +11,12 @@ from pathlib import Path
 import pytest
 
 from conceptry.suggestion import did_you_mean
+from tasks import hub_check
 from tests.cli.fuzz import Example, Result, carry_out, fuzz, template_world
 from tests.support.fuzz_worlds import Template
+
+PATIENCE_OF_CLIENTS = 60.0
+"""Seconds that the clients wait for an answer, the first time."""
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +111,39 @@ def test_a_hub_that_is_overloaded_is_not_asked_again_for_half_a_minute(said: Say
     assert result.code == 1
     assert result.output.startswith("error: the Hub at http://127.0.0.1:")
     assert result.seconds < 2
+
+
+@pytest.fixture
+def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ask for a second only."""
+    monkeypatch.setattr(hub_check, "ANSWER", 1.0)
+
+
+@pytest.mark.usefixtures("hurry")
+@pytest.mark.parametrize(
+    ("arguments", "code", "found"),
+    [
+        ("plan", 1, "warning: training runs are not taken into account: the Prefect server at"),
+        ("status", 1, "does not respond (ReadTimeout)"),
+        ("logs my-cat", 1, "error: the Prefect server at"),
+        ("doctor", 1, "does not respond (ReadTimeout)"),
+        ("deploy", 1, "error: the Prefect server at"),
+    ],
+)
+def test_a_prefect_server_that_hangs_is_said(said: Say, arguments: str, code: int, found: str) -> None:
+    result = said(*arguments.split(), prefect="hangs")
+    assert result.code == code, result.output
+    assert found in result.output
+    assert result.seconds < PATIENCE_OF_CLIENTS
+
+
+@pytest.mark.usefixtures("hurry")
+@pytest.mark.parametrize("arguments", ["plan", "doctor", "logs my-cta", "show my-cat"])
+def test_a_hub_that_hangs_is_said_once(said: Say, arguments: str) -> None:
+    result = said(*arguments.split(), hub="hangs")
+    assert result.code == 1
+    assert result.output.count("does not respond") == (0 if arguments.startswith("logs") else 1)
+    assert result.seconds < PATIENCE_OF_CLIENTS
 
 
 @pytest.mark.parametrize("hub", ["strange list", "object", "HTML", "cut short"])

@@ -1,58 +1,60 @@
 """A year in Prefect's database: its size, and how long the pages of Prefect's UI take with it.
 
-    python -m tests.simulation.growth [--days 365] [--trainings 16] [--idle 120]
+    python -m tests.simulation.growth [--postgres] [--days 365] [--trainings 16] [--idle 120]
 
 Three concepts are pushed to a serving process and trained on `tiny`. What Prefect recorded of them is then copied with
 other ids and earlier times until there are `--trainings` a day over `--days` days, and the server is started on that
 database. Prints as JSON:
 
-    idle_rows_a_day        rows that the watcher left while there was nothing to do, per day
-    rows_a_training        rows by table that a training and its watches leave
-    database_mb            size with everything of `--days` days, events of the last 7 days (Prefect's default)
-    retained_mb            size with what `conceptry up` keeps: runs of the last 90 days
-    page_seconds           time until the pages of the UI show their lists, in Chromium
+    idle_rows_a_day          rows that the watcher left while there was nothing to do, per day
+    idle_cpu_seconds_a_look  what the serving process and Prefect's server took of the processor meanwhile, per look
+    rows_a_training          rows by table that a training and its watches leave
+    database_mb              size with everything of `--days` days, events of the last 7 days (Prefect's default)
+    retained_mb              size with what `conceptry up` keeps: runs of the last 90 days
+    page_seconds             time until the pages of the UI show their lists, in Chromium
 """
 
 import argparse
 import json
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import closing
-from datetime import datetime, timedelta
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-from uuid import NAMESPACE_OID, UUID, uuid5
+from typing import NamedTuple
 
+import psutil
 from playwright.sync_api import Page, sync_playwright
 
 from emulators.hub.server import running
 from tasks.hub import list_live
 from tasks.processes import python_module
+from tests.simulation.prefect_databases import PrefectDatabase, SqliteDatabase, postgres_database
 from tests.simulation.simulated_cloud import GIT, PrefectServer, child_variables, servers, wait
 from tests.support.chromium import CHROMIUM
 from tests.support.registry_world import World
 
 SAMPLE = ("first", "second", "third")
-RUN_TABLES = ("flow_run", "flow_run_state", "task_run", "task_run_state", "log", "artifact")
-EVENT_TABLES = ("events", "event_resources")
-EVENT_DAYS, RUN_DAYS = 7, 90
+RUN_DAYS, LOOK_EVERY = 90, 10
 PAGES = {"runs": "/runs", "deployments": "/deployments", "dashboard": "/dashboard", "events": "/events"}
 
 
-def sample(root: Path, idle: float) -> tuple[Path, dict[str, int], dict[str, int]]:
-    """Let a serving process idle, then train three concepts.
+class Recorded(NamedTuple):
+    """Rows by table that were added while it idled and by the trainings, and the processor's seconds of a look."""
 
-    Returns:
-        The database, and the rows by table that were added while it idled, and by the trainings.
-    """
+    idled: dict[str, int]
+    trained: dict[str, int]
+    look_seconds: dict[str, float]
+
+
+def sample(root: Path, idle: float, database: PrefectDatabase) -> Recorded:
+    """Let a serving process idle, then train three concepts."""
     with (
-        servers(root, names=(), schedules=True) as shared,
+        servers(root, names=(), schedules=True, prefect=database.variables()) as shared,
         running(root / "hub") as hub,
     ):
         world = World(root, hub.url, shared.prefect.api)
@@ -61,100 +63,43 @@ def sample(root: Path, idle: float) -> tuple[Path, dict[str, int], dict[str, int
         os.environ.update(settings)
         variables = child_variables(shared, root) | settings | {"PREFECT_RUNNER_POLL_FREQUENCY": "2"}
         world.push()
-        database = root / "prefect" / "prefect.db"
         with (root / "flows.log").open("ab") as log:
-            command = python_module("local.serve_flows", "--take-over", "--watch-every", "10")
+            command = python_module("local.serve_flows", "--take-over", "--watch-every", str(LOOK_EVERY))
             serving = subprocess.Popen(command, env=variables, stdout=log, stderr=log)
         try:
             time.sleep(60)
-            before = count(database)
+            watched = {"serving": psutil.Process(serving.pid), "server": shared.prefect.process}
+            before, since = database.count(), {name: _processor(one) for name, one in watched.items()}
             time.sleep(idle)
-            idled = difference(count(database), before)
+            looks = idle / LOOK_EVERY
+            seconds = {name: round((_processor(one) - since[name]) / looks, 3) for name, one in watched.items()}
+            idled = difference(database.count(), before)
             for name in SAMPLE:
                 world.write(name)
-            before = count(database)
+            before = database.count()
             world.push()
             wait(lambda: _released(world) == len(SAMPLE), 1800, "all are released")
             time.sleep(30)
-            trained = difference(count(database), before)
+            trained = difference(database.count(), before)
         finally:
             serving.send_signal(signal.SIGTERM)
             serving.wait(60)
-    return database, idled, trained
+    return Recorded(idled, trained, seconds)
+
+
+def _processor(process: psutil.Process) -> float:
+    """Return the processor's seconds of a process and its children, those that ended included."""
+    family = (process, *process.children(recursive=True))
+    return sum(sum(one.cpu_times()[:4]) for one in family)
 
 
 def _released(world: World) -> int:
     return sum(concept.space is not None for concept in list_live(world.session).concepts.values())
 
 
-def count(database: Path) -> dict[str, int]:
-    """Return the number of rows by table."""
-    with closing(sqlite3.connect(database)) as connection:
-        return {
-            table: connection.execute(f"SELECT COUNT(*) FROM {table}").fetchone()[0]
-            for table in (*RUN_TABLES, *EVENT_TABLES)
-        }
-
-
 def difference(after: dict[str, int], before: dict[str, int]) -> dict[str, int]:
     """Return what was added."""
     return {table: after[table] - before[table] for table in after}
-
-
-def multiply(database: Path, days: int, copies_a_day: float) -> None:
-    """Copy the rows of all runs and events with other ids, evenly over the days before.
-
-    Args:
-        database: SQLite file of a server that does not run.
-        days: Days to fill with runs; events only fill the days that Prefect keeps.
-        copies_a_day: Copies of all rows a day.
-    """
-    with closing(sqlite3.connect(database)) as connection:
-        rows = {table: Rows(connection, table) for table in (*RUN_TABLES, *EVENT_TABLES)}
-        ids = {row[rows[table].columns.index("id")] for table in rows for row in rows[table].rows}
-        for copy in range(1, round(days * copies_a_day)):
-            earlier = timedelta(days=copy / copies_a_day)
-            tables = (*RUN_TABLES, *(EVENT_TABLES if earlier.days < EVENT_DAYS else ()))
-            for table in tables:
-                rows[table].copy(connection, ids, copy, earlier)
-            if copy % 50 == 0:
-                connection.commit()
-        connection.commit()
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        connection.execute("VACUUM")
-
-
-class Rows:
-    """The rows of a table, and how they are copied."""
-
-    def __init__(self, connection: sqlite3.Connection, table: str) -> None:
-        self._table = table
-        columns = connection.execute(f"PRAGMA table_info({table})").fetchall()
-        self.columns = [column[1] for column in columns]
-        self._times = {at for at, column in enumerate(columns) if column[2] == "DATETIME" and "total" not in column[1]}
-        self._key = self.columns.index("idempotency_key") if "idempotency_key" in self.columns else None
-        self.rows: list[tuple[Any, ...]] = connection.execute(f"SELECT * FROM {table}").fetchall()
-
-    def copy(self, connection: sqlite3.Connection, ids: set[str], copy: int, earlier: timedelta) -> None:
-        """Insert all rows again."""
-        marks = ", ".join("?" * len(self.columns))
-        new = (tuple(self._values(row, ids, copy, earlier)) for row in self.rows)
-        connection.executemany(f"INSERT INTO {self._table} VALUES ({marks})", new)
-
-    def _values(self, row: Sequence[Any], ids: set[str], copy: int, earlier: timedelta) -> Iterator[Any]:
-        for at, value in enumerate(row):
-            if not isinstance(value, str):
-                yield value
-            elif at in self._times:
-                yield str(datetime.fromisoformat(value) - earlier)
-            elif at == self._key:
-                yield f"{value}/{copy}"
-            else:
-                yield _other_id(value, copy) if value in ids else value
-
-
-def _other_id(value: str, copy: int) -> str:
-    return str(uuid5(NAMESPACE_OID, f"{UUID(value)}/{copy}"))
 
 
 def page_seconds(address: str) -> dict[str, float]:
@@ -177,17 +122,13 @@ def _open(page: Page, address: str) -> float:
     return time.monotonic() - since - 0.5
 
 
-def grown(database: Path, root: Path, days: int, copies_a_day: float) -> tuple[float, dict[str, float]]:
+def measured(database: PrefectDatabase, root: Path, days: int, copies_a_day: float) -> tuple[float, dict[str, float]]:
     """Return the size in MB of a database with that many days, and the seconds of the pages."""
     home = root / f"{days}-days"
     home.mkdir()
-    copy = home / "prefect.db"
-    # With what the server, which was killed, left in its write-ahead log.
-    with closing(sqlite3.connect(database)) as source, closing(sqlite3.connect(copy)) as target:
-        source.backup(target)
-    multiply(copy, days, copies_a_day)
-    size = round(copy.stat().st_size / 1e6, 1)
-    server = PrefectServer(home)
+    copy = database.grown(home, days, copies_a_day)
+    size = round(copy.megabytes(), 1)
+    server = PrefectServer(home, **copy.variables())
     server.start()
     try:
         return size, page_seconds(server.api.removesuffix("/api"))
@@ -195,24 +136,39 @@ def grown(database: Path, root: Path, days: int, copies_a_day: float) -> tuple[f
         server.kill()
 
 
+@contextmanager
+def database_of(root: Path, postgres: bool) -> Iterator[PrefectDatabase]:
+    """Yield the database that Prefect's server of `sample` uses."""
+    if not postgres:
+        yield SqliteDatabase(root / "prefect")
+        return
+    with postgres_database() as database:
+        yield database
+
+
 def main() -> None:
     """Measure once."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--postgres", action="store_true", help="on PostgreSQL instead of SQLite")
     parser.add_argument("--days", type=int, default=365)
     parser.add_argument("--trainings", type=float, default=16.0, help="trainings a day")
     parser.add_argument("--idle", type=float, default=120.0, help="seconds without anything to do")
     given = parser.parse_args()
     root = Path(tempfile.mkdtemp(prefix="conceptry-growth-"))
     os.environ.update(GIT)
-    database, idled, trained = sample(root, given.idle)
     copies_a_day = given.trainings / len(SAMPLE)
-    size, seconds = grown(database, root, given.days, copies_a_day)
-    retained = size if given.days <= RUN_DAYS else grown(database, root, RUN_DAYS, copies_a_day)[0]
+    with database_of(root, given.postgres) as database:
+        recorded = sample(root, given.idle, database)
+        size, seconds = measured(database, root, given.days, copies_a_day)
+        retained = size if given.days <= RUN_DAYS else measured(database, root, RUN_DAYS, copies_a_day)[0]
+    idled = recorded.idled.items()
     report = {
+        "database": "PostgreSQL" if given.postgres else "SQLite",
         "days": given.days,
         "trainings": round(given.days * given.trainings),
-        "idle_rows_a_day": {table: round(rows * 86400 / given.idle) for table, rows in idled.items() if rows},
-        "rows_a_training": {table: round(rows / len(SAMPLE)) for table, rows in trained.items()},
+        "idle_rows_a_day": {table: round(rows * 86400 / given.idle) for table, rows in idled if rows},
+        "idle_cpu_seconds_a_look": recorded.look_seconds,
+        "rows_a_training": {table: round(rows / len(SAMPLE)) for table, rows in recorded.trained.items()},
         "database_mb": size,
         "retained_mb": retained,
         "page_seconds": seconds,

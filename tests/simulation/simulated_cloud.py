@@ -6,12 +6,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from cli.setup_gcp import register_blocks
@@ -65,6 +66,12 @@ class PrefectServer:
     def port(self) -> int:
         """Its port."""
         return self._port
+
+    @property
+    def process(self) -> psutil.Process:
+        """Its process."""
+        assert self._process is not None
+        return psutil.Process(self._process.pid)
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
@@ -150,6 +157,7 @@ def servers(
     names: Sequence[str] = (*NAMES, FOREIGN),
     step_seconds: float = 0.01,
     schedules: bool = False,
+    prefect: Mapping[str, str] | None = None,
 ) -> Iterator[Servers]:
     """Run the servers while the block runs.
 
@@ -158,6 +166,7 @@ def servers(
         names: Concepts that jobs can train.
         step_seconds: Seconds that a job's training takes for a step.
         schedules: Whether the Prefect server schedules the runs of deployments; simulated hosts watch by themselves.
+        prefect: Further settings of the Prefect server.
     """
     image = root / "image"
     (image / "trainer").mkdir(parents=True)
@@ -165,20 +174,21 @@ def servers(
     (image / "trainer" / "__main__.py").write_text(STAND_IN % step_seconds)
     for name in names:
         make_trained(image / "trainer" / "trained" / name, token=f"<{name}>", loss=0.05)
-    prefect = PrefectServer(root / "prefect", **({} if schedules else {"PREFECT__SERVER_EPHEMERAL": "1"}))
-    prefect.start()
+    unscheduled = {} if schedules else {"PREFECT__SERVER_EPHEMERAL": "1"}
+    server = PrefectServer(root / "prefect", **unscheduled, **(prefect or {}))
+    server.start()
     try:
         with (
             running(root / "cloud", capacity=20, grace=1.0) as cloud,
-            temporary_settings(updates={PREFECT_API_URL: prefect.api}),
+            temporary_settings(updates={PREFECT_API_URL: server.api}),
         ):
             cloud.images[IMAGE] = Image(root=image)
             for deployment in deployments(watch_every=3600):
                 deployment.apply(_sync=True)
             register_blocks(VertexBasics(), cloud.service_account, cloud.bucket, None)
-            yield Servers(prefect, cloud)
+            yield Servers(server, cloud)
     finally:
-        prefect.kill()
+        server.kill()
 
 
 def child_variables(servers: Servers, root: Path) -> dict[str, str]:

@@ -133,6 +133,7 @@ SERVERS: dict[str, Server] = {
     "cut short": (200, "application/json", b'{"branches": [{"na'),
     "binary": (200, "application/octet-stream", b"\x00\xff" * 50),
     "no HTTP": "no HTTP",
+    "hangs": "hangs",
 }
 """Answers of a server to every request."""
 
@@ -155,7 +156,7 @@ def servers(hub: str) -> Iterator[dict[str, str]]:
             if isinstance(answer, tuple):
                 port = enter(answering(lambda *_, answer=answer: answer))
             else:
-                port = enter(_closed_port() if answer == "away" else _no_http())
+                port = enter({"away": _closed_port, "no HTTP": _no_http, "hangs": _hanging}[answer]())
             found[name] = f"http://127.0.0.1:{port}"
         yield found
 
@@ -173,6 +174,13 @@ def _closed_port() -> Iterator[int]:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         yield taken.getsockname()[1]
+
+
+@contextmanager
+def _hanging() -> Iterator[int]:
+    """Accept connections, as the kernel does for a listening process that is stopped, and say nothing."""
+    with socket.create_server(("127.0.0.1", 0), backlog=1000) as listener:
+        yield listener.getsockname()[1]
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """A team's set-up, made by one command on a database of an earlier Prefect: all tests use the one that runs."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -12,8 +13,8 @@ import httpx
 import psutil
 import pytest
 
-from local.team.postgres import database_url
-from local.team.team_folder import OWNER, SERVICES, WORKERS, TeamSetup
+from local.team.postgres import DATABASE, ROLE, database_url
+from local.team.team_folder import OWNER, SERVICES, WORKERS, TeamFolder, TeamSetup
 from local.team.team_servers import TeamServers
 from tasks.hub import HubSession, list_live
 from tasks.processes import python_module
@@ -161,5 +162,26 @@ def test_a_backup_restores_the_whole(team: Team) -> None:
         assert published(team) == {"team-cat": 1}
         environment = {**os.environ, **team.variables(), "PREFECT_CLIENT_MAX_RETRIES": "0"}
         done = subprocess.run(python_module("cli", "plan", "--json"), env=environment, capture_output=True, text=True)
+        check_backup_of_units(team, servers)
     found = json.loads(done.stdout)["concepts"]
     assert {name: one["sync"] for name, one in found.items()} == {"team-cat": "Synced"}, done.stdout + done.stderr
+
+
+def check_backup_of_units(team: Team, servers: TeamServers) -> None:
+    """A host with units names the database by its address, for a backup and to restore it to another root."""
+    address = database_url(team.folder, team.folder.read()).replace("+asyncpg", "")
+    runs = servers.postgres.sql("SELECT count(*) FROM flow_run")
+    backup, root = team.base / "backup-of-units", team.base / "units"
+    team.run("backup", str(backup), "--database", address)
+    servers.postgres.sql(f"DROP DATABASE {DATABASE}", "postgres")
+    servers.postgres.sql(f"CREATE DATABASE {DATABASE} OWNER {ROLE}", "postgres")
+    *restore, _ = team.command("restore", str(backup), "--database", address)
+    subprocess.run([*restore, str(root)], env=team.environment(), check=True)
+    assert servers.postgres.sql("SELECT count(*) FROM flow_run") == runs
+    assert TeamFolder.at(root).read() == team.folder.read()
+    assert hub_digests(root) == hub_digests(team.folder.root)
+
+
+def hub_digests(root: Path) -> dict[str, str]:
+    files = (file for file in (root / "hub").rglob("*") if file.is_file() and file.suffix != ".lock")
+    return {str(file.relative_to(root)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}

@@ -15,23 +15,24 @@ PATIENCE = 1.5
 """Seconds for a Hub on this machine to accept a connection."""
 ANSWER = 10.0
 """Seconds for an answer: trainings may take all cores of this machine, and networks may be slow."""
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
-def check_hub(target: HubTarget, command: str) -> None:
+def check_hub(target: HubTarget, command: str, timeout: float | None = None) -> None:
     """Check that a Hub answers; what it answers is left to its client, unless it is overloaded.
 
     Args:
         target: Hub and owner.
         command: Command that starts the servers of the set-up, for the message.
+        timeout: Seconds to wait for the answer; None for ANSWER.
 
     Raises:
         TransientError: it does not answer, or with 500 or more, or with a 429 that does not say until when.
     """
-    here = urlsplit(target.endpoint).hostname in _LOOPBACK
+    here = urlsplit(target.endpoint).hostname in LOOPBACK
     step = f"start the servers with `{command}`" if here else "check the network and CONCEPTRY_HUB_ENDPOINT"
     problem = _listens(target.endpoint) if here else None
-    if problem := problem or _asks(target, ANSWER, here=here):
+    if problem := problem or _asks(target, ANSWER if timeout is None else timeout, here=here):
         raise TransientError(f"the Hub at {target.endpoint} {problem}", next_step=step)
 
 
