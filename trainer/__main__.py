@@ -61,9 +61,9 @@ def main() -> int:
     )
     parser.add_argument(
         "--dtype",
-        choices=("bfloat16", "float32"),
+        choices=("bfloat16", "float16", "float32"),
         help="of the frozen weights; without it, what is fastest on this machine. bfloat16 takes two thirds of the "
-        "memory, and on a CPU that cannot multiply it half as long again",
+        "memory, and on a CPU that cannot multiply it half as long again; float16 is for GPUs before Ampere",
     )
     parser.add_argument(
         "--compiled",

@@ -150,7 +150,9 @@ class Copy(_Record):
 class Weights(_Record):
     """The frozen weights of the base model."""
 
-    dtype: str | None = Field(None, description="Type they were stored and multiplied in: float32 or bfloat16.")
+    dtype: str | None = Field(
+        None, description="Type they were stored and multiplied in: float32, bfloat16 or float16."
+    )
     verified: bool = Field(True, description="Whether they are the published ones, by their sha256.")
 
 

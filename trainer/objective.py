@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,6 +37,11 @@ class Frozen:
     diffusion_model: DiffusionModel
     tokenizer: Tokenizer
     compiled: dict[Hashable, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def dtype(self) -> Any:
+        """The type that its weights are multiplied in."""
+        return self.text_encoder.table.dtype
 
     def once(self, key: Hashable, compile_it: Callable[[], Any]) -> Any:
         """Return what was compiled under this key; the first call compiles it."""
@@ -159,13 +165,23 @@ class Computed(NamedTuple):
     stop: Any
 
 
-def gradients(losses: Callable[..., Any]) -> Callable[..., tuple[Any, ...]]:
-    """Make the function of a step, `(vectors, stop, *batch) -> Computed`, for `Devices.compile`."""
+def gradients(losses: Callable[..., Any], *, half: bool = False) -> Callable[..., tuple[Any, ...]]:
+    """Make the function of a step, `(vectors, stop, *batch) -> Computed`, for `Devices.compile`.
+
+    Args:
+        losses: Of a batch's rows, see `denoising_losses`.
+        half: Whether gradients pass through float16. Those of a mean over a picture's latents are smaller than it can
+            hold, so the gradient is taken of about their sum, and divided again.
+    """
 
     def compute(vectors: Any, stop: Any, *batch: Any) -> Computed:
+        # A power of two changes no digit.
+        scale = 2.0 ** math.floor(math.log2(batch[0].shape.num_elements())) if half else 1.0
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(vectors)
             loss = tf.reduce_mean(losses(vectors, *batch))
-        return Computed(loss, tf.convert_to_tensor(tape.gradient(loss, vectors)), stop)
+            scaled = loss * scale
+        gradient = tf.convert_to_tensor(tape.gradient(scaled, vectors)) / scale
+        return Computed(loss, gradient, stop)
 
     return compute

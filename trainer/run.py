@@ -72,7 +72,7 @@ def run(config: Config, places: Places, *, unverified: bool = False, dtype: str 
         config: What to train.
         places: Where from and where to.
         unverified: Take weights that are not the published ones.
-        dtype: Of the frozen weights, "bfloat16" or "float32"; None for the fastest here.
+        dtype: Of the frozen weights, "bfloat16", "float16" or "float32"; None for the fastest here.
     """
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())

@@ -179,8 +179,8 @@ def _compile_step(
         _with_xla(recipe),
         *(array.shape for array in like),
     )
-    losses = denoising_losses(frozen, recipe)
-    compiled = frozen.once(key, lambda: devices.compile(gradients(losses), _with_xla(recipe), like=like))
+    losses, half = denoising_losses(frozen, recipe), frozen.dtype == tf.float16
+    compiled = frozen.once(key, lambda: devices.compile(gradients(losses, half=half), _with_xla(recipe), like=like))
     return cast("Callable[..., tuple[Any, ...]]", compiled)
 
 

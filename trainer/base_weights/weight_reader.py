@@ -115,7 +115,7 @@ class WeightReader:
 
     Args:
         arrays: What `read` gives.
-        dtype: What the variables are stored and computed in, "float32" or "bfloat16".
+        dtype: What the variables are stored and computed in, "float32", "bfloat16" or "float16".
         where: For messages: which file and part.
     """
 

@@ -1,7 +1,7 @@
 """The layers of Stable Diffusion as plain functions of tensors, fast where the weights do not change.
 
-The weights are float32 or bfloat16, and what is multiplied by them is cast to that; means, variances and softmax are
-always float32. Feature maps are (B, H, W, C), sequences (B, T, C), kernels as Keras keeps them.
+The weights are float32, bfloat16 or float16, and what is multiplied by them is cast to that; means, variances and
+softmax are always float32. Feature maps are (B, H, W, C), sequences (B, T, C), kernels as Keras keeps them.
 
 On a CPU, a convolution with a big kernel is a product of patches and kernel: TensorFlow's own reorders the kernel in
 every step, forward and backward, and for the deep levels (4 x 4 pixels, 59 MB of kernel) that is most of the time. With
@@ -20,10 +20,12 @@ import tensorflow as tf
 from trainer.models.shapes import EPSILON
 
 GROUPS = 32
-SMALL_KERNEL = {tf.float32: 2**22, tf.bfloat16: 2**18}
+SMALL_KERNEL = {tf.float32: 2**22, tf.bfloat16: 2**18, tf.float16: 2**18}
 """Elements of the kernels (in float32 up to 640 x 640 channels) that TensorFlow's own convolution is faster with."""
 MANY_PIXELS = 2**10
 """Pixels of a picture (32 x 32) from which on it is convolved in two bands when it is alone."""
+HEADROOM = {tf.float16: 16.0}
+"""What attention scores are divided by while they are float16, which ends at 65,504: Stable Diffusion 2's go beyond."""
 MANY_SCORES = 2**22
 """Scores of a head (2048 tokens to as many) from which on they are not kept for the gradient."""
 
@@ -193,7 +195,7 @@ def attention(queries: Any, keys: Any, values: Any, heads: int, mask: Any = None
     def split(x: Any) -> Any:
         return tf.transpose(tf.reshape(x, (-1, x.shape[1], heads, channels // heads)), (0, 2, 1, 3))
 
-    scale = tf.cast((channels // heads) ** -0.5, queries.dtype)
+    scale = tf.cast((channels // heads) ** -0.5 / HEADROOM.get(queries.dtype, 1.0), queries.dtype)
     parts = split(queries * scale), split(keys), split(values)
     few = mask is not None or length * keys.shape[1] < MANY_SCORES
     attended = _attend(*parts, mask) if few else _attend_head_by_head(*parts)
@@ -208,6 +210,8 @@ def _attend(queries: Any, keys: Any, values: Any, mask: Any = None) -> Any:
 def _shares(queries: Any, keys: Any, dtype: Any, mask: Any = None) -> Any:
     """Compute attention weights, (..., T, S): a softmax in float32, then cast."""
     scores = tf.cast(tf.matmul(queries, keys, transpose_b=True), tf.float32)
+    if queries.dtype in HEADROOM:
+        scores *= HEADROOM[queries.dtype]
     return tf.cast(tf.nn.softmax(scores if mask is None else scores + mask), dtype)
 
 
@@ -226,15 +230,20 @@ def _attend_head_by_head(queries: Any, keys: Any, values: Any) -> Any:
         done = tf.map_fn(lambda one: work(*one), heads, parallel_iterations=1, fn_output_signature=signature)
         return tf.nest.map_structure(heads_of, done)
 
+    dtype = queries.dtype
+
     def gradient(d_attended: Any) -> Any:
         def backward(q: Any, k: Any, v: Any, dy: Any) -> Any:
             shares = _shares(q, k, v.dtype)
             d_shares = tf.matmul(dy, v, transpose_b=True)
-            d_scores = shares * (d_shares - tf.reduce_sum(d_shares * shares, axis=-1, keepdims=True))
+            d_scores = (
+                HEADROOM.get(dtype, 1.0)
+                * shares
+                * (d_shares - tf.reduce_sum(d_shares * shares, axis=-1, keepdims=True))
+            )
             d_keys, d_values = (tf.matmul(*pair, transpose_a=True) for pair in ((d_scores, q), (shares, dy)))
             return tf.matmul(d_scores, k), d_keys, d_values
 
-        dtype = queries.dtype
         return each(backward, queries, keys, values, d_attended, signature=(dtype, dtype, dtype))
 
     return each(_attend, queries, keys, values, signature=values.dtype), gradient
