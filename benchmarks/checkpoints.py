@@ -1,11 +1,12 @@
 """Do our parts compute what diffusers and transformers do, from checkpoints as people have them?
 
-    python -m benchmarks.checkpoints --peers PYTHON --json [--full]
+    python -m benchmarks.checkpoints --peers PYTHON --json [--full] [--kind sd1] [--numbers float16]
 
 PYTHON belongs to an environment with torch, diffusers and transformers. Random checkpoints of Stable Diffusion 1's and
 2's shape (small, or with --full of the published sizes, 14 GB of memory) are written by diffusers, as its folder and as
 one file in the original layout, in float32, float16 and bfloat16. Ours read each. `relative` is the largest difference
 divided by the largest value, of each part's output and of the gradient of two vectors; both compute in float32.
+`memory` is what benchmarks.load_memory measures in a process of its own.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +85,15 @@ def name_table(kind: str, size: str) -> dict[str, dict[str, list[str]]]:
     return table
 
 
+def write(peers: str, folder: Path, kind: str, numbers: str = "float32", size: str = "small") -> None:
+    """Have diffusers write a checkpoint, as FOLDER/diffusers and FOLDER/single.safetensors, and what it computes."""
+    request = folder / "request.json"
+    told = {"kind": kind, "numbers": numbers, "names": name_table(kind, size)}
+    request.write_text(json.dumps(_SIZES[size][kind] | told))
+    script = Path(__file__).parent / "peers" / "diffusers_checkpoints.py"
+    subprocess.run([peers, str(script), str(folder), str(request)], check=True, stdout=subprocess.DEVNULL)
+
+
 def load(checkpoint: Checkpoint, part: str, make: Any) -> Any:
     """Build a part with the checkpoint's weights in float32."""
     reader = weight_reader.WeightReader(
@@ -90,6 +101,7 @@ def load(checkpoint: Checkpoint, part: str, make: Any) -> Any:
     )
     made = make(reader)
     reader.finish()
+    made.weights = reader.variables
     return made
 
 
@@ -139,17 +151,23 @@ def _record(folder: Path, into: Path) -> None:
     shutil.copy(folder / "reference.safetensors", into)
 
 
-def results(peers: str, size: str, record: Path | None = None) -> Iterator[dict[str, Any]]:
+def memory_of_load(path: Path) -> dict[str, Any]:
+    """Measure the memory that loading a checkpoint takes, in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.load_memory", str(path)]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def results(
+    peers: str, size: str, record: Path | None = None, kinds: Sequence[str] = KINDS, formats: Sequence[str] = NUMBERS
+) -> Iterator[dict[str, Any]]:
     """Write, read and compare each checkpoint."""
-    for kind in KINDS:
-        for numbers in NUMBERS:
+    for kind in kinds:
+        for numbers in formats:
             with tempfile.TemporaryDirectory() as name:
-                folder, request = Path(name), Path(name, "request.json")
-                told = {"kind": kind, "numbers": numbers, "names": name_table(kind, size)}
-                request.write_text(json.dumps(_SIZES[size][kind] | told))
-                script = Path(__file__).parent / "peers" / "diffusers_checkpoints.py"
-                command = [peers, str(script), name, str(request)]
-                subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+                folder = Path(name)
+                write(peers, folder, kind, numbers, size)
                 if record and numbers == "float32":
                     _record(folder, record / kind)
                 reference = load_file(folder / "reference.safetensors")
@@ -163,6 +181,7 @@ def results(peers: str, size: str, record: Path | None = None) -> Iterator[dict[
                         "numbers": numbers, "seconds to look over": round(looked, 3),
                         "seconds in all": round(time.monotonic() - start, 2),
                         "relative": {part: float(f"{value:.2g}") for part, value in found.items()},
+                        "memory": memory_of_load(path),
                     }  # fmt: skip
                     gc.collect()
 
@@ -174,10 +193,13 @@ def main() -> None:
     parser.add_argument("--peers", required=True, help="Python of an environment with torch, diffusers, transformers")
     parser.add_argument("--full", action="store_true", help="the published sizes; 10 minutes, 14 GB")
     parser.add_argument("--record", type=Path, help="folder to write what tests/trainer/test_checkpoints.py reads")
+    parser.add_argument("--kind", choices=KINDS, action="append", help="only this kind; may be repeated")
+    parser.add_argument("--numbers", choices=NUMBERS, action="append", help="only this number format")
     options = parser.parse_args()
-    found = list(results(options.peers, "full" if options.full else "small", options.record))
+    size = "full" if options.full else "small"
+    found = list(results(options.peers, size, options.record, options.kind or KINDS, options.numbers or NUMBERS))
     worst = max(value for row in found for value in row["relative"].values())
-    print(json.dumps({"size": "full" if options.full else "small", "worst": worst, "checkpoints": found}))
+    print(json.dumps({"size": size, "worst": worst, "checkpoints": found}))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Estimate of a training's duration (minutes of one accelerator) and price (US dollars).
 
-It is scaled by steps from the duration of the concept's last version, else computed from the preset's speed. It shows a
-reviewer the order of magnitude, 0.3 $ or 3,000 $, and is not accurate to the minute.
+It is scaled by steps from the duration of the concept's last version, else computed from the base model's speed. It
+shows a reviewer the order of magnitude, 0.3 $ or 3,000 $, and is not accurate to the minute.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,11 +14,12 @@ from conceptry.version import Version
 
 @dataclass(frozen=True)
 class Rate:
-    """Speed and price of training a preset on one backend.
+    """Speed and price of training a preset, or checkpoints of a kind, on one backend.
 
-    `step` is seconds per step at the preset's `batch_size` and `resolution` (pixels); `overhead` is seconds of
-    start-up, caching of latents, evaluation and samples. `max_steps` is the preset's default. `usd_per_hour` is 0 on
-    the local machine.
+    `step` is seconds per step at its `batch_size` and `resolution` (pixels); `overhead` is seconds of start-up, caching
+    of latents, evaluation and samples. `max_steps` is the default. `usd_per_hour` is 0 on the local machine. Of a step
+    the share `fixed` is the same for images of all sizes and the share `square` grows with the square of their pixels;
+    the rest grows with the pixels.
     """
 
     step: float
@@ -27,6 +28,14 @@ class Rate:
     batch_size: int
     resolution: int
     usd_per_hour: float = 0.0
+    fixed: float = 0.0
+    square: float = 0.0
+
+    def seconds_of_step(self, batch_size: int, resolution: int) -> float:
+        """Return the seconds of a step with so many images of so many pixels a side."""
+        pixels = (resolution / self.resolution) ** 2
+        growth = self.fixed + (1.0 - self.fixed - self.square) * pixels + self.square * pixels**2
+        return self.step * batch_size / self.batch_size * growth
 
 
 def estimate(keys: Mapping[str, Any], versions: Sequence[Version], rate: Rate) -> Estimate:
@@ -35,7 +44,7 @@ def estimate(keys: Mapping[str, Any], versions: Sequence[Version], rate: Rate) -
     Args:
         keys: Training keys, see conceptry.fingerprint.
         versions: Published versions of the concept.
-        rate: Rate of the preset.
+        rate: Rate of the base model.
     """
     steps = _steps(keys, rate)
     known = [version for version in versions if version.seconds and _comparable(version.spec, keys)]
@@ -44,9 +53,9 @@ def estimate(keys: Mapping[str, Any], versions: Sequence[Version], rate: Rate) -
         seconds = rate.overhead + max(0.0, (last.seconds or 0.0) - rate.overhead) * steps / _steps(last.spec, rate)
         basis = f"{last.name} took {_minutes(last.seconds or 0.0)}"
     else:
-        size = (keys.get("training.batch_size") or rate.batch_size) / rate.batch_size
-        size *= ((keys.get("resolution") or rate.resolution) / rate.resolution) ** 2
-        seconds = rate.overhead + rate.step * size * steps
+        batch_size, resolution = keys.get("training.batch_size"), keys.get("resolution")
+        step = rate.seconds_of_step(batch_size or rate.batch_size, resolution or rate.resolution)
+        seconds = rate.overhead + step * steps
         basis = f"{steps} steps at most"
     return Estimate(round(seconds / 60, 1), round(seconds / 3600 * rate.usd_per_hour, 2), basis)
 

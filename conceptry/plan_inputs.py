@@ -25,7 +25,7 @@ class PlanInputs:
         initializers: What is wrong with the initializer of a concept, in words, by its name.
         today: Date by which scheduled retrainings are due; None plans no retraining.
         image_names: Path of an image by its md5, for images that are no longer in git.
-        rates: Speed and price of training, by preset and by `backend/preset`.
+        rates: Speed and price of training, by preset or kind of checkpoint, and by `backend/` and that.
         refusals: What the Hub refused to do for a concept's card or Space, by its name.
         hub_limit: Why the Hub takes no changes now, in words; None if it does.
     """
@@ -44,5 +44,5 @@ class PlanInputs:
 
     def rate(self, spec: ConceptSpec) -> Rate | None:
         """Return the rate of the backend that a concept trains on; None when it is unknown."""
-        name = spec.base_model if spec.base is None else "sd-v1-4"  # which a checkpoint is as large as
+        name = spec.base_model if spec.base is None else spec.base.kind
         return self.rates.get(f"{spec.training.backend}/{name}") or self.rates.get(name)

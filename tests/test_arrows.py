@@ -49,6 +49,8 @@ WRITTEN_FOR_TASKS = WRITTEN_FOR_CORE | {
     "trainer.data.plain_look",
     "trainer.data.records",
     "trainer.data.tokenizer",
+    "trainer.models.flops",
+    "trainer.models.shapes",
     "trainer.recipe",
 }
 # What a room may import of the project besides itself: whole rooms, or single modules.

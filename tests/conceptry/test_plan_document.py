@@ -63,6 +63,12 @@ def test_an_estimate_is_the_presets_until_there_is_a_version() -> None:
     assert (again.gpu_minutes, again.basis) == (16.0, "v1 took 11.0 min")
 
 
+def test_attention_among_pixels_grows_with_their_square() -> None:
+    rate = replace(GPU, fixed=0.1, square=0.2)
+    assert rate.seconds_of_step(4, 512) == pytest.approx(0.2)
+    assert rate.seconds_of_step(2, 1024) == pytest.approx(0.1 * (0.1 + 0.7 * 4 + 0.2 * 16))
+
+
 def test_the_plan_sums_its_trainings_up() -> None:
     made = plan_of(rates={"tiny": GPU})
     assert made.estimate is not None

@@ -2,8 +2,11 @@
 
 Byte-pair encoding (Sennrich et al. 2016) in the byte-level form of GPT-2 (Radford et al. 2019) as CLIP uses it: a word
 starts as the bytes of its UTF-8, the last one marked as the word's end, and the pair that was merged first when the
-vocabulary was learned is merged again and again until no known pair is left. The ids are those of KerasCV's
-SimpleTokenizer (tests/trainer/test_tokens.py), without importing KerasCV.
+vocabulary was learned is merged again and again until no known pair is left.
+
+The ids are those of transformers 5's CLIPTokenizer, which diffusers' pipelines use (compared by
+`python -m benchmarks.odd_prompts`): texts are composed (NFC) and lower-cased character by character, and HTML entities
+stay as they are written. OpenAI's CLIP and KerasCV resolve entities and compose nothing.
 
 No TensorFlow here, and NumPy only for `rows`: `tasks` counts an initializer's tokens with it.
 """
@@ -11,10 +14,9 @@ No TensorFlow here, and NumPy only for `rows`: `tasks` counts an initializer's t
 from __future__ import annotations
 
 import gzip
-import html
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
 from functools import lru_cache
 from itertools import pairwise
@@ -29,12 +31,11 @@ START_OF_TEXT, END_OF_TEXT = "<|startoftext|>", "<|endoftext|>"
 MAX_VOCABULARY = 49_408
 """CLIP's merges file has more lines than its vocabulary uses; the rest is not read."""
 _WORD_END = "</w>"
-_FIXED = re.compile(rf"{re.escape(START_OF_TEXT)}|{re.escape(END_OF_TEXT)}|'(?:s|t|re|ve|m|ll|d)", re.IGNORECASE)
+# Special tokens are cut out before a text is split: what is left of them here is in capitals, which are not known.
+_FIXED = re.compile(rf"(?P<special>{re.escape(END_OF_TEXT)})|'(?:s|t|re|ve|m|ll|d)")
 _LETTER, _NUMBER, _SIGN, _GAP = "letter", "number", "sign", "gap"
 # Unlike str.isspace, CLIP's pattern takes these four control characters for signs.
 _SEPARATORS = frozenset("\x1c\x1d\x1e\x1f")
-# A combining mark whose capital is a letter: when case is ignored it is neither a letter nor a sign, and is left out.
-_YPOGEGRAMMENI = "\u0345"
 
 
 def _byte_characters() -> dict[int, str]:
@@ -54,17 +55,21 @@ def _kind(character: str) -> str:
         return _LETTER
     if category == "N":
         return _NUMBER
-    if character == _YPOGEGRAMMENI or (character.isspace() and character not in _SEPARATORS):
+    if character.isspace() and character not in _SEPARATORS:
         return _GAP
     return _SIGN
 
 
-def split_words(text: str) -> Iterator[str]:
-    """Split a text as CLIP does: special tokens, English contractions, runs of letters, single digits, runs of signs.
+def normalize(text: str) -> str:
+    """Compose a text's characters (NFC) and lower-case each, whatever follows it: a sigma stays one at a word's end."""
+    return "".join(map(str.lower, unicodedata.normalize("NFC", text)))
 
-    HTML entities are resolved twice, letters are lower-cased, white space is left out.
+
+def split_words(text: str) -> Iterator[str]:
+    """Split a normalized text as CLIP does: English contractions, runs of letters, single digits, runs of signs.
+
+    White space is left out.
     """
-    text = html.unescape(html.unescape(text)).strip().lower()
     start = 0
     while start < len(text):
         fixed = _FIXED.match(text, start)
@@ -73,7 +78,10 @@ def split_words(text: str) -> Iterator[str]:
         if not fixed and kind in (_LETTER, _SIGN):
             while end < len(text) and _kind(text[end]) == kind:
                 end += 1
-        if fixed or kind != _GAP:
+        if fixed and fixed["special"]:
+            # No run of signs reaches beyond its brackets.
+            yield from (text[start : start + 2], text[start + 2 : end - 2], text[end - 2 : end])
+        elif fixed or kind != _GAP:
             yield text[start:end]
         start = end
 
@@ -92,6 +100,7 @@ class BytePairs:
         pairs = [tuple(line.split()) for line in lines[: MAX_VOCABULARY - len(singles) - 2]]
         tokens = [*singles, *("".join(pair) for pair in pairs), START_OF_TEXT, END_OF_TEXT]
         self.size = len(tokens)
+        self._tokens = tokens
         self._ids = {token: index for index, token in enumerate(tokens)}
         self._ranks = {pair: rank for rank, pair in enumerate(pairs)}
         self.start_of_text, self.end_of_text = self._ids[START_OF_TEXT], self._ids[END_OF_TEXT]
@@ -101,18 +110,22 @@ class BytePairs:
     def tokens(self, text: str) -> list[str]:
         """Cut a text into tokens; characters stand for bytes, and the last token of a word ends with `</w>`.
 
+        Special tokens are no others than the characters that they are written with; see `Tokenizer`.
+
         Raises:
             UnicodeEncodeError: The text holds half a surrogate pair.
         """
-        return [token for word in split_words(text) for token in self._tokens_of_word(word)]
+        return [token for word in split_words(normalize(text)) for token in self._tokens_of_word(word)]
 
     def encode(self, text: str) -> list[int]:
         """Turn a text into token ids, without start and end of text. Raises UnicodeEncodeError as `tokens`."""
         return [self._ids[token] for token in self.tokens(text)]
 
+    def token(self, number: int) -> str:
+        """Give the token of an id."""
+        return self._tokens[number]
+
     def _merge(self, word: str) -> tuple[str, ...]:
-        if word in (START_OF_TEXT, END_OF_TEXT):
-            return (word,)
         parts = [_CHARACTERS[byte] for byte in word.encode("utf-8")]
         parts[-1] += _WORD_END
         while len(parts) > 1:
@@ -143,6 +156,10 @@ def placeholder_tokens(placeholder: str, num_vectors: int) -> list[str]:
 class Tokenizer:
     """Prompts to rows of token ids of one length, as Stable Diffusion's text encoder expects them.
 
+    Tokens that are written in a prompt have their own ids, and the longest one counts where several fit: `<x>_1` is the
+    second vector of `<x>`, and in Stable Diffusion 2 every `!` is the padding. The placeholder stands for all vectors,
+    as diffusers replaces it; unlike there, also in capitals.
+
     Args:
         merges: A gzipped file of byte-pair merges; see `BytePairs`.
         prompt_length: Tokens in a row, start and end of text included.
@@ -164,13 +181,17 @@ class Tokenizer:
         self.vocabulary = self._byte_pairs.size
         self.prompt_length = prompt_length
         self.placeholder = placeholder
-        self._padding = self._byte_pairs.end_of_text if padding is None else padding
-        self._placeholder_ids = [self.vocabulary + index for index in range(num_vectors)]
+        start, end = self._byte_pairs.start_of_text, self._byte_pairs.end_of_text
+        self._padding = end if padding is None else padding
+        # transformers compares the padding with the text as it is written, and other tokens with the normalized text.
+        self._as_written = {self._byte_pairs.token(self._padding): self._padding}
+        self._special = {START_OF_TEXT: start} | ({} if self._padding == end else {END_OF_TEXT: end})
+        self._vectors = self._vector_ids(num_vectors)
 
     def with_vectors(self, num_vectors: int) -> Tokenizer:
         """Make a tokenizer of the same vocabulary whose placeholder stands for `num_vectors` vectors."""
         other = copy(self)
-        other._placeholder_ids = [self.vocabulary + index for index in range(num_vectors)]
+        other._vectors = self._vector_ids(num_vectors)
         return other
 
     def ids(self, text: str) -> list[int]:
@@ -179,14 +200,25 @@ class Tokenizer:
         Raises:
             UnicodeEncodeError: The text holds half a surrogate pair.
         """
-        if not self.placeholder:
-            return self._byte_pairs.encode(text)
-        # The placeholder is cut out before the words are split, so that its brackets do not split it.
-        first, *rest = text.lower().split(self.placeholder)
-        ids = self._byte_pairs.encode(first)
-        for piece in rest:
-            ids += [*self._placeholder_ids, *self._byte_pairs.encode(piece)]
+        ids = self._ids(text)
+        if len(self._vectors) > 1 and self.vocabulary in ids:
+            placeholder = re.compile(re.escape(str(self.placeholder)), re.IGNORECASE | re.ASCII)
+            ids = self._ids(placeholder.sub(" ".join(self._vectors), text))
         return ids
+
+    def _ids(self, text: str) -> list[int]:
+        ids: list[int] = []
+        for piece, special in _cut(text, self._as_written):
+            if special is not None:
+                ids.append(special)
+                continue
+            for part, known in _cut(normalize(piece), self._special | self._vectors):
+                ids += self._byte_pairs.encode(part) if known is None else [known]
+        return ids
+
+    def _vector_ids(self, num_vectors: int) -> dict[str, int]:
+        names = placeholder_tokens(self.placeholder, num_vectors) if self.placeholder else []
+        return {name: self.vocabulary + index for index, name in enumerate(names)}
 
     def fits(self, text: str) -> bool:
         """Tell whether the whole text fits into a row."""
@@ -202,3 +234,10 @@ class Tokenizer:
             ids = [start, *self.ids(text)[: self.prompt_length - 2], end]
             row[: len(ids)] = ids
         return rows
+
+
+def _cut(text: str, tokens: Mapping[str, int]) -> Iterator[tuple[str, int | None]]:
+    """Cut a text before and after tokens; give each piece with its id, None for what is no token."""
+    longest_first = sorted(tokens, key=len, reverse=True)
+    for piece in re.split(f"({'|'.join(map(re.escape, longest_first))})", text):
+        yield piece, tokens.get(piece)

@@ -145,4 +145,7 @@ TINY = Shapes(
     ),
 )
 SD_1 = Shapes(TextEncoderShape(77, 768, 12, 12), sd_unet(768, heads=8), sd_image_encoder(), sd_decoder())
+SD_2 = Shapes(
+    TextEncoderShape(77, 1024, 23, 16, quick=False), sd_unet(1024), sd_image_encoder(), sd_decoder(), padding=0
+)
 SHAPES = {"tiny": TINY, "sd-v1-4": SD_1}

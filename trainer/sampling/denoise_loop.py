@@ -36,7 +36,7 @@ class CompiledModels:
         return list(self._cross_attention_kv(contexts))
 
     def loop(self, shape: Sequence[int], key_values: Sequence[Any], *, guided: bool) -> Any:
-        """Compile, once for each shape, the steps for latents (B, h, w, 4); see `_denoise_steps`."""
+        """Compile, once for each shape, the steps for latents (B, h, w, 4); see `denoise_steps`."""
         # A picture alone is convolved in another way than several; with guidance there are always two.
         count = 1 if shape[0] == 1 and not guided else None
         key = (count, *shape[1:], guided)
@@ -49,7 +49,7 @@ class CompiledModels:
                 tf.TensorSpec((), tf.float32),
             )
             self._loops[key] = tf.function(
-                _denoise_steps(self._unet, guided), input_signature=signature, autograph=False
+                denoise_steps(self._unet, guided), input_signature=signature, autograph=False
             )
         return self._loops[key]
 
@@ -64,7 +64,7 @@ class CompiledModels:
         return np.asarray(self._decoders[key](latents))
 
 
-def _denoise_steps(unet: DiffusionModel, guided: bool) -> Callable[..., Any]:
+def denoise_steps(unet: DiffusionModel, guided: bool) -> Callable[..., Any]:
     """Build a tf.while_loop over solver rows: (x_t, x0_prev) -> (x_s, x0)."""
 
     def steps(latents: Any, before: Any, rows: Any, key_values: Sequence[Any], scale: Any) -> Any:
