@@ -50,6 +50,7 @@ WRITTEN_FOR_TASKS = WRITTEN_FOR_CORE | {
     "trainer.data.records",
     "trainer.data.tokenizer",
     "trainer.recipe",
+    "trainer.server_folder",
 }
 # What a room may import of the project besides itself: whole rooms, or single modules.
 ALLOWED: dict[str, frozenset[str]] = {
