@@ -45,7 +45,7 @@ class LoadedBase:
         stays: bool = False,
     ) -> None:
         self.devices = Devices()
-        self.identity = identity(preset, base_dir)
+        self.identity = identity(preset, base_dir, unverified=unverified, dtype=dtype)
         self.model = BaseModel(preset, base_dir, verify_later=True, unverified=unverified, dtype=dtype)
         self.stays = stays
         self._compiled: dict[Hashable, Any] = {}
@@ -79,11 +79,14 @@ class LoadedBase:
         return self.model.diffusion_model(0, 0)
 
 
-def identity(preset: Preset, base_dir: Path | None) -> Hashable:
-    """Name the content of a base model's files without reading them: which one it is, and each file's inode and time.
+def identity(preset: Preset, base_dir: Path | None, *, unverified: bool, dtype: str | None) -> Hashable:
+    """Name what is loaded of a base model, without reading its files: each file's place, inode, size and time.
+
+    The arguments are those of `LoadedBase`.
 
     Raises:
         FileNotFoundError: A file is missing.
     """
     files = sorted((place, path, path.stat()) for place, path in locate(preset, base_dir).items())
-    return preset, tuple((place, str(path), stat.st_ino, stat.st_size, stat.st_mtime_ns) for place, path, stat in files)
+    states = tuple((place, str(path), stat.st_ino, stat.st_size, stat.st_mtime_ns) for place, path, stat in files)
+    return preset, unverified, dtype, states

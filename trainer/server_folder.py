@@ -25,6 +25,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 ACCEPTED = b"accepted"
+PATIENCE = 30.0
+"""Seconds in which a client sends its request, and a server that waits for work accepts it."""
 _OWNER = "owner.lock"
 _LONGEST, _MOST_DESCRIPTORS = 2**16, 16
 
@@ -121,8 +123,13 @@ def send(connection: socket.socket, request: Request, descriptors: Sequence[int]
 
 
 def receive(connection: socket.socket) -> tuple[Request, list[int]] | None:
-    """Receive a request with its descriptors; None if the client is gone, or of another user."""
-    message, descriptors, _, _ = socket.recv_fds(connection, _LONGEST, _MOST_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC)
+    """Receive a request with its descriptors; None if the client is of another user, gone, or says nothing."""
+    connection.settimeout(PATIENCE)
+    try:
+        message, descriptors, _, _ = socket.recv_fds(connection, _LONGEST, _MOST_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC)
+    except OSError:
+        return None
+    connection.settimeout(None)
     if message and peer(connection)[1] == os.getuid():
         document = json.loads(message)
         return Request(document["key"], tuple(document["arguments"])), list(descriptors)

@@ -36,8 +36,12 @@ if TYPE_CHECKING:
 
 LOOK = 0.25
 """Seconds between two looks whether the server is still wanted."""
-GROWTH = 2**29
-"""Bytes by which its memory may exceed what it was after the first training."""
+GROWTH = 2**28
+"""Bytes by which its memory may exceed five quarters of what it was after the first training.
+
+What TensorFlow has traced stays for good, and each new number of vectors, resolution or batch size is traced anew
+(100 MB on `tiny`).
+"""
 
 
 class TrainingServer:
@@ -58,19 +62,19 @@ class TrainingServer:
         self._most_memory = 0
         signal.signal(signal.SIGTERM, self._end)
 
-    def run(self, connection: socket.socket) -> None:
+    def run(self, first: socket.socket) -> None:
         """Serve the training that comes over a connection, and those that follow over the slot's socket."""
-        received = receive(connection)
-        if received is None:
-            return
-        # Now, while the client holds the slot's lock.
-        listener = self._listen()
-        while received is None or self._answer(connection, *received):
-            following = self._accept(listener)
-            if following is None:
-                break
-            connection = following
-            received = receive(connection)
+        connection: socket.socket | None = first
+        listener: socket.socket | None = None
+        while connection is not None:
+            with connection:
+                received = receive(connection)
+                if received is not None:
+                    # The client holds the slot's lock, so nobody else listens there now.
+                    listener = listener or self._listen()
+                    if not self._answer(connection, *received):
+                        return
+            connection = self._accept(listener)
 
     def _listen(self) -> socket.socket | None:
         try:
@@ -92,19 +96,19 @@ class TrainingServer:
     def _answer(self, connection: socket.socket, request: Request, descriptors: list[int]) -> bool:
         """Train what is requested, unless that needs another process; return whether another training may follow."""
         output, errors, *held = descriptors
-        with connection:
-            try:
-                with output_to(output, errors):
-                    if self._ending or not self._fits(request):
-                        return False
+        code = None
+        try:
+            with output_to(output, errors):
+                if self._ending or not self._fits(request):
+                    return False
+                with suppress(OSError):  # The client may be gone.
                     connection.send(ACCEPTED)
                     code = self._train(connection, request)
-            finally:
-                for descriptor in held:
-                    os.close(descriptor)
-            # The client may be gone.
-            with suppress(OSError):
-                connection.send(str(code).encode())
+        finally:
+            for descriptor in held:
+                os.close(descriptor)
+        with suppress(OSError):
+            connection.send(str(code).encode())
         return not self._ending and not self._has_grown()
 
     def _fits(self, request: Request) -> bool:
@@ -117,9 +121,11 @@ class TrainingServer:
 
         try:
             options = read_options(request.arguments)
-            return identity(configuration.load(options.config).base, options.base) == self._base.identity
+            preset = configuration.load(options.config).base
+            wanted = identity(preset, options.base, unverified=options.unverified, dtype=options.dtype)
         except (SystemExit, configuration.ConfigError, OSError):
             return True  # It is refused in the trainer's own words.
+        return wanted == self._base.identity
 
     def _train(self, connection: socket.socket, request: Request) -> int:
         self._stop.clear()
@@ -153,10 +159,12 @@ class TrainingServer:
         return self._base
 
     def _has_grown(self) -> bool:
+        if self._base is None:
+            return False
         gc.collect()
         pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
         memory = int(pages) * os.sysconf("SC_PAGE_SIZE")
-        self._most_memory = self._most_memory or memory + GROWTH
+        self._most_memory = self._most_memory or memory + memory // 4 + GROWTH
         return memory > self._most_memory
 
     def _end(self, *_: object) -> None:

@@ -24,10 +24,8 @@ from conceptry.installation import Installation
 from conceptry.work_folder import WorkFolder
 from tasks.locks import run_id, try_hold
 from tasks.processes import python_module
-from trainer.server_folder import ACCEPTED, Request, ServerFolder, peer, send
+from trainer.server_folder import ACCEPTED, PATIENCE, Request, ServerFolder, peer, send
 
-ANSWER = 30.0
-"""Seconds in which a server says that it takes a training; one that waits for work says so at once."""
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 _started: list[subprocess.Popen[bytes]] = []
 """Servers that this process started: they stay when their first training is done."""
@@ -48,11 +46,11 @@ def server_folder(work: WorkFolder) -> ServerFolder | None:
     """
     if sys.platform != "linux":
         return None
-    boot = _BOOT.read_text(encoding="ascii").strip()[:8]
-    # Processes of another container could not be watched or ended.
-    space = Path("/proc/self/ns/pid").readlink().name.strip("pid:[]")
-    folder = ServerFolder(work.root / "trainers" / f"{socket.gethostname()}-{boot}-{space}-{os.getuid()}")
     try:
+        boot = _BOOT.read_text(encoding="ascii").strip()[:8]
+        # Processes of another container could not be watched or ended.
+        space = Path("/proc/self/ns/pid").readlink().name.strip("pid:[]")
+        folder = ServerFolder(work.root / "trainers" / f"{socket.gethostname()}-{boot}-{space}-{os.getuid()}")
         folder.create()
     except OSError:
         return None
@@ -167,7 +165,7 @@ def _ask(folder: ServerFolder, slot: int, request: Request, descriptors: Sequenc
     if connection is None:
         return None
     process = peer(connection)[0]
-    connection.settimeout(ANSWER)
+    connection.settimeout(PATIENCE)
     try:
         send(connection, request, descriptors)
         if connection.recv(len(ACCEPTED)) == ACCEPTED:
