@@ -27,6 +27,8 @@ from tasks.processes import python_module
 from trainer.server_folder import ACCEPTED, PATIENCE, Request, ServerFolder, peer, send
 
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
+# A worker puts the folder of each run on the module path; which trainer that leads to is looked at.
+_OF_A_RUN = ("PYTHONPATH", "PWD", "OLDPWD")
 _started: list[subprocess.Popen[bytes]] = []
 """Servers that this process started: they stay when their first training is done."""
 
@@ -212,7 +214,8 @@ def _start(
 def server_key(environment: Mapping[str, str]) -> str:
     """Name what a process must have been started with to serve a training: the trainer's code, and the environment."""
     root = Path(trainer.__file__).parent
-    content = sha256(f"{sys.executable} {root} {version('tensorflow')} {sorted(environment.items())}".encode())
+    kept = sorted((name, value) for name, value in environment.items() if name not in _OF_A_RUN)
+    content = sha256(f"{sys.executable} {root} {version('tensorflow')} {kept}".encode())
     for path in sorted((*root.rglob("*.py"), *root.rglob("*.json"))):
         content.update(f"{path.relative_to(root)} {path.stat().st_size}\n".encode() + path.read_bytes())
     return content.hexdigest()
