@@ -26,6 +26,7 @@ from flows.work_pool import pool_name
 from local.console import out, print_check
 from local.resident_watcher import ResidentWatcher
 from tasks.processes import python_module
+from tasks.training.served_trainer import own_training_servers
 
 PATIENCE = 6.0
 """Seconds for the current watch to end when the workers have ended."""
@@ -65,7 +66,9 @@ def command(
     if check:
         raise typer.Exit(1 if failed else 0)
     sys.stdout.flush()
-    raise typer.Exit(run_workers(worker_commands(installation, limit), ResidentWatcher(installation)))
+    with own_training_servers(installation.work):
+        code = run_workers(worker_commands(installation, limit), ResidentWatcher(installation))
+    raise typer.Exit(code)
 
 
 def worker_commands(installation: Installation, limit: int) -> list[list[str]]:

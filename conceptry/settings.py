@@ -144,6 +144,12 @@ class Settings(BaseWeightsSettings, DeploymentSettings, CodeSettings):
     )
     backend: Literal["local", "vertex"] = Field("local", description="Where training runs.")
     max_parallel: int = Field(1, ge=1, description="Trainings at the same time on one machine.")
+    trainer_idle_seconds: float = Field(
+        300.0,
+        ge=0,
+        description="Seconds that a trainer's process stays for the next training on its machine, with the base model "
+        "in memory; it ends with the worker in any case. 0: every training has a process of its own.",
+    )
     start_minutes: float = Field(
         20.0,
         gt=0,

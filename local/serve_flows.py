@@ -38,6 +38,7 @@ from flows.deployments import REAP, TRAINING, WATCH, WATCHER, deployment_tags, r
 from local.left_runs import end_left_runs
 from local.resident_watcher import ResidentWatcher
 from local.steady_runner import SteadyRunner
+from tasks.training.served_trainer import own_training_servers
 
 # Maximum of concurrent runs of the other flows: manual releases, a reap, and one that is ending.
 OTHERS = 4
@@ -189,7 +190,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not get_current_settings().api.url:
         raise SettingsError("no Prefect server is configured", next_step="set PREFECT_API_URL")
     settings.work.mkdir(parents=True, exist_ok=True)
-    with suppress(KeyboardInterrupt, asyncio.CancelledError):
+    with suppress(KeyboardInterrupt, asyncio.CancelledError), own_training_servers(installation.work):
         every = given.watch_every or settings.watch_seconds
         asyncio.run(serve(installation, every, take_over=given.take_over, end_left=given.end_left_runs))
 

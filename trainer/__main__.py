@@ -20,10 +20,11 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -32,8 +33,33 @@ from trainer.base_weights.presets import locate
 from trainer.tensorflow_import import import_tensorflow
 
 
-def main() -> int:
-    """Check the arguments before the seconds that TensorFlow takes to load, then train."""
+def main(arguments: Sequence[str] | None = None, **of_process: Any) -> int:
+    """Check the arguments before the seconds that TensorFlow takes to load, then train.
+
+    Args:
+        arguments: Of the program; None for those of this process.
+        of_process: `stop` and `open_base` of `trainer.run.run`.
+    """
+    options = read_options(arguments)
+    if options.compiled:
+        keep_compiled(options.compiled)
+    try:
+        config = configuration.load(options.config)
+        locate(config.base, options.base)
+    except (configuration.ConfigError, FileNotFoundError) as error:
+        print(f"trainer: {error}", file=sys.stderr)
+        return 2
+    import_tensorflow()
+    from trainer import run
+
+    if options.check:
+        return run.check(config, options.records, options.base)
+    places = run.Places(options.records, options.output, options.base, options.released, options.initial)
+    return run.run(config, places, unverified=options.unverified, dtype=options.dtype, **of_process)
+
+
+def read_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parse the program's arguments; None for those of this process. Raises SystemExit, with a word on stderr."""
     parser = argparse.ArgumentParser(
         prog="python -m trainer", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -70,24 +96,10 @@ def main() -> int:
         type=Path,
         help="folder for what XLA compiles, of one kind of GPU: the next job takes it from there",
     )
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     if options.output is None and not options.check:
         parser.error("--output is required")
-    if options.compiled:
-        keep_compiled(options.compiled)
-    try:
-        config = configuration.load(options.config)
-        locate(config.base, options.base)
-    except (configuration.ConfigError, FileNotFoundError) as error:
-        print(f"trainer: {error}", file=sys.stderr)
-        return 2
-    import_tensorflow()
-    from trainer import run
-
-    if options.check:
-        return run.check(config, options.records, options.base)
-    places = run.Places(options.records, options.output, options.base, options.released, options.initial)
-    return run.run(config, places, unverified=options.unverified, dtype=options.dtype)
+    return options
 
 
 def keep_compiled(folder: Path) -> None:

@@ -6,6 +6,8 @@ import hashlib
 import signal
 import sys
 import threading
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,14 +17,14 @@ import numpy.typing as npt
 from PIL import Image
 
 from trainer import evaluation, export, objective, suitability, train
-from trainer.base_weights import presets, weight_reader
+from trainer.base_weights import presets
 from trainer.base_weights.base_model import BaseModel
 from trainer.checkpoint import State
 from trainer.cross_fit import cross_fit, groups_to_leave_out
 from trainer.data.latents import compile_encoder, encode_views
 from trainer.data.pictures import Picture, check_masks, read_pictures, split_held_out
-from trainer.devices import Devices
 from trainer.journal import Journal
+from trainer.loaded_base import LoadedBase
 from trainer.metrics import (
     HELD_OUT,
     LEFT_OUT,
@@ -65,7 +67,15 @@ class Places:
     initial: Path | None = None
 
 
-def run(config: Config, places: Places, *, unverified: bool = False, dtype: str | None = None) -> int:
+def run(
+    config: Config,
+    places: Places,
+    *,
+    unverified: bool = False,
+    dtype: str | None = None,
+    stop: threading.Event | None = None,
+    open_base: Callable[..., LoadedBase] = LoadedBase,
+) -> int:
     """Train and write everything. Returns the program's exit code.
 
     Args:
@@ -73,15 +83,18 @@ def run(config: Config, places: Places, *, unverified: bool = False, dtype: str 
         places: Where from and where to.
         unverified: Take weights that are not the published ones.
         dtype: Of the frozen weights, "bfloat16", "float16" or "float32"; None for the fastest here.
+        stop: Ends the training at its next step once it is set; None for a SIGTERM to this process.
+        open_base: Called with the arguments of `LoadedBase`.
     """
-    stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    if stop is None:
+        stop = threading.Event()
+        signal.signal(signal.SIGTERM, lambda *_: stop.set())
     places.output.mkdir(parents=True, exist_ok=True)
     try:
-        devices = Devices()
-        journal = Journal(places.output / "progress.jsonl" if devices.is_chief else None)
-        base = BaseModel(config.base, places.base, verify_later=True, unverified=unverified, dtype=dtype)
-        _run(config, base, places, journal=journal, stop=stop, devices=devices)
+        base = open_base(config.base, places.base, unverified=unverified, dtype=dtype)
+        journal = Journal(places.output / "progress.jsonl" if base.devices.is_chief else None)
+        with closing(journal.summaries):
+            _run(config, base, places, journal=journal, stop=stop)
     except (ConfigError, FileNotFoundError, ValueError) as error:
         print(f"trainer: {error}", file=sys.stderr)
         return EXIT_UNUSABLE
@@ -113,24 +126,20 @@ def check(config: Config, records: Path, base_dir: Path | None) -> int:
     return EXIT_DONE
 
 
-def _run(
-    config: Config, base: BaseModel, places: Places, *, journal: Journal, stop: threading.Event, devices: Devices
-) -> None:
-    output = places.output
-    scorer = _scorer(base)
-    tokenizer = base.tokenizer(config.placeholder_token, config.num_vectors)
+def _run(config: Config, base: LoadedBase, places: Places, *, journal: Journal, stop: threading.Event) -> None:
+    output, devices, model = places.output, base.devices, base.model
+    scorer = _scorer(model)
+    tokenizer = model.tokenizer(config.placeholder_token, config.num_vectors)
     training, held_out = split_held_out(_read(places.records, config), config)
     # A GPU encodes all views in a second or two; a CPU would take minutes before the first step, so there each waits
     # until it is needed.
-    encoder = compile_encoder(base.image_encoder())
-    latents = encode_views(training, encoder, config, base.preset.views, seed=1, at_once=on_gpu())
+    encoder = base.image_encoder()
+    latents = encode_views(training, encoder, config, model.preset.views, seed=1, at_once=on_gpu())
     on, shown = (HELD_OUT, held_out) if held_out else ("training images", training[: evaluation.PICTURES])
     judged = encode_views(shown, encoder, config, evaluation.VIEWS, seed=2, at_once=on_gpu())
     del encoder
-    with devices.scope():
-        text_encoder = base.text_encoder(tokenizer.vocabulary)
-        frozen = objective.Frozen(text_encoder, base.diffusion_model(config.resolution, config.resolution), tokenizer)
-    base.verify()
+    frozen = base.frozen(tokenizer)
+    model.verify()
     released = evaluation.Released.load(places.released, frozen) if places.released else None
     initial = _initial(places.initial, config, frozen)
     # It is trained all the same, and the gate rejects it: a person may look at what comes of it.
@@ -140,7 +149,7 @@ def _run(
     journal.phase("start")
 
     checkpoints = output / "checkpoints"
-    grids = Grids(base, frozen, config)
+    grids = Grids(model, frozen, config)
 
     def draw_progress(state: State) -> None:
         """Encode the held-out views by the first checkpoint; draw a few pictures every `sample_every` steps.
@@ -188,7 +197,7 @@ def _run(
     export.learned_embeds(embeds, config.placeholder_token, state.vectors)
     # Beside a GPU it is written on the CPU meanwhile; a CPU would only have two things to do at once.
     elsewhere = on_gpu() or devices.replicas > 1
-    exporting = export.start(base.preset, base.base_dir, embeds, output / "text_encoder") if elsewhere else None
+    exporting = export.start(model.preset, model.base_dir, embeds, output / "text_encoder") if elsewhere else None
 
     losses = evaluation.evaluate(frozen, judged, config, state.vectors, on=on, released=released, initial=initial)
     if left_out is not None and not evaluation.is_rejected(losses, config):
@@ -208,13 +217,13 @@ def _run(
     scores: dict[str, ClipScores] = {}
     if scorer:
         # The UNet has drawn its last picture, and CLIP takes half as much memory.
-        weight_reader.free(frozen.diffusion_model.weights)
+        base.free_diffusion_model()
         scores["clip"] = scorer.score(drawn, shown, on, config)
         journal.summaries.scalars(state.step, scorer.curves(scores["clip"]))
         journal.phase("clip")
 
     if exporting is None:
-        exporting = export.write_here(base, embeds, output / "text_encoder", frozen.text_encoder)
+        exporting = export.write_here(model, embeds, output / "text_encoder", frozen.text_encoder)
     if exporting is not None:
         export.finish(exporting)
     journal.phase("export")
@@ -233,11 +242,10 @@ def _run(
         copies=copies,
         device="GPU" if on_gpu() else "CPU",
         replicas=devices.replicas,
-        weights=Weights(dtype=base.dtype, verified=not base.unverified),
+        weights=Weights(dtype=model.dtype, verified=not model.unverified),
         files=digests(output),
     )
     write_metrics(output / METRICS_FILE, metrics)
-    journal.summaries.close()
     devices.wait()
 
 

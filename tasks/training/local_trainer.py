@@ -1,8 +1,10 @@
-"""Training on this machine: `python -m trainer` as a child process that does not outlive the run that started it.
+"""Training on this machine: in a training server that serves one training after the other, or `python -m trainer` as a
+child process.
 
 The trainer gets an environment without the project's tokens, and a folder `output.partial` with its checkpoints, which
-a later attempt reuses. A cancelled run stops the trainer; if the run is killed, the kernel does (PR_SET_PDEATHSIG,
-Linux). The trainer inherits the run's lock, so that no second trainer starts while it is alive.
+a later attempt reuses. A cancelled run stops the training. If the run is killed, its server sees that its connection is
+closed; a child process is ended by the kernel (PR_SET_PDEATHSIG, Linux). The trainer holds the run's lock, so that no
+second trainer starts while the training goes on.
 """
 
 import json
@@ -10,13 +12,14 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import IO, Any
 
 from conceptry.errors import TrainingError, TransientError
 from tasks.disk_full import DiskFullError, says_disk_full
 from tasks.processes import child_environment, leashed, python_module, run_to_end
+from tasks.training.served_trainer import ServedTrainer, TrainingServers, served_trainer
 from tasks.training.training_request import Progress, TrainingRequest, read_results, relay
 from trainer.base_weights import presets
 from trainer.metrics import METRICS_FILE, TrainingMetrics
@@ -37,6 +40,7 @@ def train_local(
     on_progress: Callable[[Progress], None] = lambda _: None,
     on_event: Callable[[Mapping[str, Any]], None] = lambda _: None,
     keep_open: Sequence[int] = (),
+    servers: TrainingServers | None = None,
 ) -> TrainingMetrics:
     """Train, or resume an interrupted training, and return metrics.json.
 
@@ -44,12 +48,14 @@ def train_local(
         request: The training.
         on_progress: Called for each step that the trainer reports.
         on_event: Called for the trainer's other lines, e.g. `{"event": "compiled"}`.
-        keep_open: File descriptors (locks) that the trainer inherits, and so holds until it has ended.
+        keep_open: File descriptors (locks) that the trainer inherits, and so holds until the training has ended.
+        servers: Training servers of this machine; None for a process that ends with this training.
 
     Raises:
         TrainingError: the configuration or the records are invalid, or the training failed; a retry would fail, too.
         SettingsError: the gate needs CLIP scores, and there is no CLIP model.
-        TransientError: a signal ended the trainer; its checkpoint is kept, and the next call resumes from it.
+        TransientError: the trainer was stopped or its process ended; its checkpoint is kept, and the next call
+            resumes from it.
     """
     metrics = request.output / METRICS_FILE
     if metrics.is_file():
@@ -61,14 +67,13 @@ def train_local(
     config = request.output.with_name("config.json")
     config.write_text(json.dumps(dict(request.config), indent=2) + "\n", encoding="utf-8")
     log = request.output.with_name("trainer.log")
-    with log.open("ab") as stderr:
-        child = _start(_command(request, config, partial), stderr, keep_open)
+    with log.open("ab") as stderr, _begin(_arguments(request, config, partial), stderr, keep_open, servers) as trainer:
         try:
-            for line in child.stdout or ():
+            for line in trainer.lines:
                 relay(line, on_progress, on_event)
-            code = child.wait()
+            code = trainer.wait()
         finally:
-            stop(child)
+            trainer.stop(GRACE)
     if code != 0 or not (partial / METRICS_FILE).is_file():
         raise failure(request.concept, code, _last_lines(log))
     partial.rename(request.output)
@@ -107,28 +112,40 @@ def check_images(concept: str, records: Path, config: Mapping[str, Any], base_di
         raise failure(concept, done.returncode, done.stderr.decode(errors="replace").splitlines()[-LAST_LINES:])
 
 
-def stop(child: subprocess.Popen[bytes], grace: float = GRACE) -> None:
-    """Stop the child's process group with SIGTERM, and after `grace` seconds with SIGKILL."""
-    for how, patience in ((signal.SIGTERM, grace), (signal.SIGKILL, None)):
-        if child.poll() is None:
-            with suppress(ProcessLookupError):
-                os.killpg(child.pid, how)
-            with suppress(subprocess.TimeoutExpired):
-                child.wait(patience)
-    if child.stdout:
-        child.stdout.close()
+class _ChildTrainer:
+    """A training in a child process of its own."""
+
+    def __init__(self, child: subprocess.Popen[bytes]) -> None:
+        assert child.stdout is not None
+        self._child, self.lines = child, child.stdout
+
+    def wait(self) -> int:
+        """Return the exit code."""
+        return self._child.wait()
+
+    def stop(self, grace: float) -> None:
+        """Stop the child's process group with SIGTERM, and after `grace` seconds with SIGKILL."""
+        for how, patience in ((signal.SIGTERM, grace), (signal.SIGKILL, None)):
+            if self._child.poll() is None:
+                with suppress(ProcessLookupError):
+                    os.killpg(self._child.pid, how)
+                with suppress(subprocess.TimeoutExpired):
+                    self._child.wait(patience)
+        self.lines.close()
 
 
 def failure(
-    concept: str, code: int, last_lines: Sequence[str], link: str | None = None
+    concept: str, code: int | None, last_lines: Sequence[str], link: str | None = None
 ) -> TrainingError | TransientError:
     """Return the error for a trainer that exited with `code`; it is transient if a retry may succeed.
 
-    `link` is the address of its log, if that is elsewhere.
+    The code of a training server is not known (None). `link` is the address of its log, if that is elsewhere.
     """
-    if code in (INTERRUPTED, -signal.SIGTERM, -signal.SIGKILL, -signal.SIGINT):
-        how = "was interrupted" if code == INTERRUPTED else f"was ended by {signal.Signals(-code).name}"
-        hint = ", possibly because memory ran out" if code == -signal.SIGKILL else ""
+    ended: dict[int | None, str] = {None: "ended unexpectedly", INTERRUPTED: "was interrupted"} | {
+        -number: f"was ended by {number.name}" for number in (signal.SIGTERM, signal.SIGKILL, signal.SIGINT)
+    }
+    if code is None or code in ended:
+        how, hint = ended[code], ", possibly because memory ran out" if code in (None, -signal.SIGKILL) else ""
         return TransientError(
             f"the trainer {how}{hint}", concept=concept, next_step="its checkpoint is kept; a retry resumes from it"
         )
@@ -146,7 +163,7 @@ def failure(
     return TrainingError(what, concept=concept, next_step=next_step, exit_code=code, last_lines=last_lines)
 
 
-def _command(request: TrainingRequest, config: Path, output: Path) -> list[str]:
+def _arguments(request: TrainingRequest, config: Path, output: Path) -> list[str]:
     arguments = {
         "--records": request.records,
         "--config": config,
@@ -154,13 +171,17 @@ def _command(request: TrainingRequest, config: Path, output: Path) -> list[str]:
         "--base": request.base_dir,
         **{f"--{option}": path for option, path in request.vectors.items()},
     }
-    given = [text for name, path in arguments.items() if path is not None for text in (name, str(path.absolute()))]
-    return leashed(python_module("trainer", *given))
+    return [text for name, path in arguments.items() if path is not None for text in (name, str(path.absolute()))]
 
 
-def _start(command: list[str], stderr: IO[bytes], keep_open: Sequence[int]) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        command,
+def _begin(
+    arguments: Sequence[str], stderr: IO[bytes], keep_open: Sequence[int], servers: TrainingServers | None
+) -> AbstractContextManager[_ChildTrainer | ServedTrainer]:
+    """Begin a training; the caller stops it within the block."""
+    if servers is not None:
+        return served_trainer(servers, arguments, stderr, keep_open, _environment())
+    child = subprocess.Popen(
+        leashed(python_module("trainer", *arguments)),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=stderr,
@@ -168,6 +189,7 @@ def _start(command: list[str], stderr: IO[bytes], keep_open: Sequence[int]) -> s
         pass_fds=tuple(keep_open),
         env=_environment(),
     )
+    return nullcontext(_ChildTrainer(child))
 
 
 def _environment() -> dict[str, str]:

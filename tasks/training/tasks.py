@@ -23,6 +23,7 @@ from tasks.run_folder import RunFolder
 from tasks.training.folder_archive import FolderArchive
 from tasks.training.local_trainer import train_local
 from tasks.training.progress_artifact import ProgressArtifact
+from tasks.training.served_trainer import training_servers
 from tasks.training.training_request import TrainingRequest
 
 TERMINAL = "terminal-"
@@ -57,7 +58,8 @@ def train(
         if job.backend(installation.settings.backend) == "vertex":
             _train_on_vertex(request, installation, job, progress)
         else:
-            train_local(request, on_progress=progress.show, on_event=progress.log, keep_open=(lock,))
+            servers = training_servers(installation)
+            train_local(request, on_progress=progress.show, on_event=progress.log, keep_open=(lock,), servers=servers)
     return str(run.output)
 
 

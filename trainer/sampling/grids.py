@@ -13,6 +13,7 @@ from PIL import Image
 from trainer.base_weights.base_model import BaseModel
 from trainer.data import prompts
 from trainer.objective import Frozen
+from trainer.sampling.denoise_loop import CompiledModels
 from trainer.sampling.sampler import Pipeline
 from trainer.training_config import Config
 
@@ -37,13 +38,14 @@ class Grids:
 
     @cached_property
     def _pipeline(self) -> Pipeline:
-        frozen = self._frozen
+        frozen, resolution = self._frozen, self._config.resolution
+        models = frozen.once("drawing", lambda: CompiledModels(self._base, resolution, frozen.diffusion_model))
         return Pipeline(
             self._base,
             frozen.tokenizer,
             lambda tokens: frozen.text_encoder.encode_with_placeholders(tokens, self._vectors),
-            resolution=self._config.resolution,
-            diffusion_model=frozen.diffusion_model,
+            resolution=resolution,
+            models=models,
         )
 
 

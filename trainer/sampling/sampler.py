@@ -44,6 +44,7 @@ class Pipeline:
         encode: Token ids (B, L) int32 -> context (B, L, D).
         resolution: Width and height of the pictures in pixels; None for the base model's own.
         diffusion_model: The UNet, where the caller has loaded it already.
+        models: Those of another pipeline, where the caller has them; they serve any encoder and resolution.
     """
 
     def __init__(
@@ -54,13 +55,14 @@ class Pipeline:
         *,
         resolution: int | None = None,
         diffusion_model: DiffusionModel | None = None,
+        models: CompiledModels | None = None,
     ) -> None:
         self.preset = base.preset
         self.resolution = resolution or base.preset.resolution
         self.tokenizer = tokenizer
         self._base = base
         self._encode = encode
-        self._models = CompiledModels(base, self.resolution, diffusion_model)
+        self._models = models or CompiledModels(base, self.resolution, diffusion_model)
         self._contexts: dict[str, Any] = {}
 
     @classmethod
