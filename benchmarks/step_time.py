@@ -36,6 +36,7 @@ def ours(base_dir: Path, side: int, batch: int, steps: int) -> dict[str, float]:
     from trainer.data import batches
     from trainer.data.latents import Latents
     from trainer.devices import Devices
+    from trainer.models.layers import on_gpu
 
     wanted = training_config.parse(
         {
@@ -51,7 +52,8 @@ def ours(base_dir: Path, side: int, batch: int, steps: int) -> dict[str, float]:
     frozen = objective.Frozen(base.text_encoder(tokenizer.vocabulary), base.diffusion_model(side, side), tokenizer)
     shape = (8, side // 8, side // 8, 4)
     latents = Latents(np.ones(shape, "float32"), np.ones(shape, "float32"), ("",) * 8)
-    run = Devices().compile(objective.gradients(objective.denoising_losses(frozen)), False)
+    compute = objective.gradients(objective.denoising_losses(frozen), half=frozen.dtype == "float16")
+    run = Devices().compile(compute, on_gpu())
     start = objective.initial_vectors(wanted, frozen)
     numbers = iter(range(10**6))
 

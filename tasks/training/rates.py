@@ -37,7 +37,8 @@ def rates(installation: Installation) -> dict[str, Rate]:
         SettingsError: the price table that the settings name cannot be read.
     """
     price = installation.settings.gpu_usd_per_hour
-    each = {"local": _rates("local", price or 0.0), "vertex": _rates("vertex", price or _vertex_price(installation))}
+    vertex = price or _vertex_price(installation)
+    each = {"local": rates_on("local", price or 0.0), "vertex": rates_on("vertex", vertex)}
     chosen = {f"{backend}/{name}": rate for backend, known in each.items() for name, rate in known.items()}
     return each[installation.settings.backend] | chosen
 
@@ -48,7 +49,8 @@ def _vertex_price(installation: Installation) -> float:
     return Prices.load(pricing.prices).hourly(pricing.machine_type, pricing.provisioning) or 0.0
 
 
-def _rates(backend: str, usd_per_hour: float) -> dict[str, Rate]:
+def rates_on(backend: str, usd_per_hour: float = 0.0) -> dict[str, Rate]:
+    """Return the rates of a backend, "local" or "vertex", by preset and by kind of checkpoint."""
     known = {
         name: Rate(
             step=_STEP[backend][name],
