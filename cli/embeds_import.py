@@ -26,11 +26,12 @@ from conceptry.installation import Installation
 from conceptry.reasons import GateReason
 from conceptry.version import Version
 from tasks import dvc, hub, training
-from tasks.base_entries import reference
-from tasks.embeds import BASE_MODEL_OF_WIDTH, Embeds, write_imported_metrics
+from tasks.base_entries import presets, reference
+from tasks.embeds import Embeds, write_imported_metrics
 from tasks.git.checkout import commit_of, dvc_root
 from tasks.hub.card import EMBEDS
 from tasks.processes import child_environment, python_module, run_to_end
+from tasks.vector_widths import base_model_of_width, check_width
 
 _EXPORT_TIMEOUT = 1800.0
 """Seconds; the full-size encoder is written in about a minute."""
@@ -83,8 +84,8 @@ def import_embeds(
         HubError, TransientError: the Hub refused, or could not be reached.
     """
     added = None
-    base_model = base_model_of(embeds, wanted)
     if not (top / "concepts" / name).exists():
+        base_model = base_model_of(installation, top, embeds, wanted)
         kind = embeds.learnable_property
         images = wanted.images or (embeds.images[0].parent if embeds.images else None)
         token = token_of(name, embeds, wanted)
@@ -93,18 +94,17 @@ def import_embeds(
     return publish_embeds(installation, top, name, embeds), added
 
 
-def base_model_of(embeds: Embeds, wanted: Wanted) -> str:
-    """Return the base model for vectors of this width.
+def base_model_of(installation: Installation, top: Path, embeds: Embeds, wanted: Wanted) -> str:
+    """Return the base model for vectors: the one that was asked for, or one of their width.
 
     Raises:
-        ConceptryError: none has it.
+        ConceptryError: the vectors do not fit it, or fit none or several.
     """
-    width = embeds.rows.shape[1]
-    found = wanted.base_model or BASE_MODEL_OF_WIDTH.get(width)
-    if found is None:
-        known = ", ".join(f"{model} {size}" for size, model in BASE_MODEL_OF_WIDTH.items())
-        raise ConceptryError(f"vectors of width {width} fit no base model here ({known})", file=str(embeds.file))
-    return found
+    known, width = presets(top), embeds.rows.shape[1]
+    if wanted.base_model is None:
+        return base_model_of_width(width, known, installation.base_dir)
+    check_width(width, known[wanted.base_model], known, installation.base_dir)
+    return wanted.base_model
 
 
 def token_of(name: str, embeds: Embeds, wanted: Wanted) -> str:
@@ -134,6 +134,7 @@ def publish_embeds(installation: Installation, top: Path, name: str, embeds: Emb
     """
     concept, spec = _concept(top, name)
     _check_fit(name, spec, embeds.rows)
+    check_width(embeds.rows.shape[1], training.preset_of(spec), presets(top), installation.base_dir)
     base = training.base_of(spec)
     fingerprint = training_fingerprint(spec, concept.images or (), base)
     session = hub.HubSession(installation.hub)

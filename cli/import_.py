@@ -45,7 +45,9 @@ def command(
     base_model: Annotated[
         str | None,
         typer.Option(
-            "--base-model", help="tiny or sd-v1-4; default: by the vectors' width.", callback=known_base_model
+            "--base-model",
+            help="tiny, sd-v1-4, or a name in bases.yaml; default: by the vectors' width.",
+            callback=known_base_model,
         ),
     ] = None,
     images: Annotated[

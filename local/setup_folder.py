@@ -215,6 +215,8 @@ class Setup:
             # Its Prefect server is its own, whatever suffix the environment names.
             "credentials": "conceptry",
             "bucket": "conceptry",
+            # Its jobs run on this machine.
+            **({"base": self.base_dir} if self.base_dir else {}),
         }
 
     def google_variables(self, folder: Folder) -> dict[str, str]:

@@ -31,7 +31,6 @@ from tasks.embeds.torch_file import MAGIC, MAX_BYTES, decode, load_torch
 from trainer.metrics import METRICS_FILE, ImportSource, TrainingMetrics, write_metrics
 
 NAMES = ("learned_embeds.safetensors", "learned_embeds.bin", "learned_embeds.pt", "embeddings.pt")
-BASE_MODEL_OF_WIDTH = {96: "tiny", 768: "sd-v1-4"}
 _IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 _UNNAMED = frozenset({"*", "emb_params"})
 _KINDS = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "bfloat16"}

@@ -14,8 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from conceptry.errors import SettingsError, TrainingCancelled, TrainingError
-from conceptry.vertex_settings import VertexSettings
+from conceptry.errors import TrainingCancelled, TrainingError
 from tasks.file_io import write_atomically
 from tasks.training import cost
 from tasks.training.bucket import METRICS, PROGRESS, Store, Tail
@@ -23,9 +22,9 @@ from tasks.training.creation_lock import PAUSE, CreationLock
 from tasks.training.custom_job import JobSpec
 from tasks.training.job_failure import is_machine_lost, job_failure
 from tasks.training.job_snapshot import Job
+from tasks.training.job_weights import check_weights
 from tasks.training.training_request import Progress, TrainingRequest, read_results, relay
 from tasks.training.vertex_clients import Cloud
-from trainer.base_weights import presets
 from trainer.metrics import TrainingMetrics
 
 COST = "cost.json"
@@ -68,7 +67,7 @@ def train_vertex(request: TrainingRequest, spec: JobSpec, cloud: Cloud, callback
     if not request.output.is_dir():
         store = _finished(spec, cloud)
         if store is None:
-            _check_weights(request, cloud.settings)
+            check_weights(request, cloud)
             store = _make(request, spec, cloud, callbacks=callbacks)
         callbacks.log(f"downloading the results from {store.uri}output/")
         store.download_output(request.output)
@@ -79,19 +78,6 @@ def train_vertex(request: TrainingRequest, spec: JobSpec, cloud: Cloud, callback
 def end_jobs(spec: JobSpec, cloud: Cloud) -> list[Job]:
     """Cancel the live jobs of a training and wait for their end."""
     return [cloud.jobs.end(job) for job in cloud.jobs.of(spec) if job.live]
-
-
-def _check_weights(request: TrainingRequest, settings: VertexSettings) -> None:
-    """Raise SettingsError if a job would not find the weights it needs, before a machine is rented."""
-    preset = presets.of(str(request.config["base_model"]), request.config.get("base"))
-    if not preset.shipped and settings.base is None:
-        raise SettingsError(
-            f"the trainer's image does not contain the weights of {preset.name}",
-            concept=request.concept,
-            next_step="set CONCEPTRY_VERTEX_BASE to gs://BUCKET/PATH, or to /base when the image was built with them",
-        )
-    if request.needs_clip and settings.base is None:
-        raise request.no_clip("CONCEPTRY_VERTEX_BASE")
 
 
 def _store(spec: JobSpec, cloud: Cloud, job: Job | None = None) -> Store:

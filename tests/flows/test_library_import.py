@@ -86,7 +86,7 @@ def test_a_folder_of_concepts_is_imported_and_resumed(
     assert "system, which vectors do not need" in lines[1]
     assert lines[2] == "[3/4] moebius: published v1 <moebius>: the file says <Moebius>"
     assert "[4/4] too-wide: failed: " in lines[3]
-    assert "width 100 fit no base model" in lines[3]
+    assert "100 wide: they fit no base model" in lines[3]
     assert "2 published, 2 failed." in done.stdout
     assert not list(world.root.rglob("pwned"))
     assert not (world.clone / "pwned").exists()

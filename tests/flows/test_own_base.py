@@ -3,19 +3,28 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from huggingface_hub import snapshot_download
+from safetensors.numpy import save_file
 
+from cli.embeds_import import Wanted, import_embeds
+from cli.setup_gcp import register_blocks
 from cli.verify import verify
 from conceptry.actions import ActionKind
+from conceptry.errors import ConceptryError, SettingsError
+from conceptry.vertex_settings import VertexBasics
+from emulators.vertex.cloud import Cloud
 from flows.release import release
 from flows.train_concept import train_in_process
 from handler_template.handler import EndpointHandler
 from tasks.base_entries import add_entry
+from tasks.embeds import read_embeds
 from tasks.hub import read_manifest
 from tests.support.registry_world import World
 from tests.support.sd_checkpoints import write_checkpoint
+from tests.support.trainer_stand_in import vertex_variables
 from trainer.base_weights.presets import MERGES, locate
 from trainer.base_weights.sd_checkpoint import sha256_of
 
@@ -38,16 +47,36 @@ def weights(world: World, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-@pytest.mark.usefixtures("weights")
-def test_it_is_trained_published_and_served(world: World) -> None:
-    concept = {"base_model": "mine", "resolution": 64, "training": QUICK}
+@pytest.fixture
+def vertex(world: World, cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The address of a folder in the bucket of the emulated Vertex AI, where its jobs look for weights."""
+    address = f"gs://{cloud.bucket}/{world.root.name}/weights"
+    for name, value in (vertex_variables(cloud) | {"CONCEPTRY_VERTEX_BASE": address}).items():
+        if name != "CONCEPTRY_BACKEND":
+            monkeypatch.setenv(name, value)
+    register_blocks(VertexBasics(), cloud.service_account, cloud.bucket, None)
+    return address
+
+
+def test_it_is_trained_on_vertex_ai_published_and_served(
+    world: World, weights: Path, cloud: Cloud, vertex: str
+) -> None:
+    concept = {"base_model": "mine", "resolution": 64, "training": QUICK | {"backend": "vertex"}}
     world.write("own-cat", **concept)
     world.write("tiny-cat", seed=700)
     world.push()
+    before = cloud.jobs.all()
     assert {one.concept: one.training.kind for one in world.plan().concepts} == {
         "own-cat": ActionKind.TRAIN, "tiny-cat": ActionKind.TRAIN
     }  # fmt: skip
+    with pytest.raises(
+        SettingsError, match=r"lacks weights of mine: bpe_.*gz, mine/sd1\.safetensors; .*base mirror gs://"
+    ):
+        train_in_process(world.installation, "own-cat")
+    assert cloud.jobs.all() == before, "no machine is paid for"
+    fill(cloud, vertex, weights)
     assert train_in_process(world.installation, "own-cat") == "v1"
+    assert [job.state.name for job in cloud.jobs.all()][len(before) :] == ["JOB_STATE_SUCCEEDED"]
     [version] = world.there("own-cat").versions
     manifest = read_manifest(world.session, "own-cat", version)
     assert (manifest.base_model, manifest.spec["base"]["hub"]) == ("mine", "a-person/mine")
@@ -74,6 +103,36 @@ def test_it_is_trained_published_and_served(world: World) -> None:
     parameters = {"num_inference_steps": 2, "width": 64, "height": 64, "seed": 7}
     answer = EndpointHandler(folder)({"inputs": "a photo of <own-cat>", "parameters": parameters})
     assert answer
+
+
+def fill(cloud: Cloud, address: str, weights: Path) -> None:
+    """Copy a folder of weights to a gs:// address."""
+    _, _, prefix = address.removeprefix("gs://").partition("/")
+    for path in weights.rglob("*"):
+        if path.is_file():
+            place = f"{prefix}/{path.relative_to(weights).as_posix()}"
+            cloud.client().bucket(cloud.bucket).blob(place).upload_from_filename(str(path))
+
+
+def test_vectors_of_others_are_imported_for_stable_diffusion_2(world: World, weights: Path, tmp_path: Path) -> None:
+    add_entry(world.clone, "two", write_checkpoint(tmp_path / "two", "sd2", "diffusers", width=1024), weights)
+    file = world.clone / "bases.yaml"
+    bases = yaml.safe_load(file.read_text())
+    bases["two"]["files"][MERGES.place] = bases["mine"]["files"][MERGES.place]
+    file.write_text(yaml.safe_dump(bases))
+    vectors = np.random.default_rng(0).normal(size=(2, 1024)).astype("float32")
+    save_file({"<wide-cat>": vectors}, tmp_path / "learned_embeds.safetensors")
+    embeds = read_embeds(tmp_path / "learned_embeds.safetensors")
+
+    with pytest.raises(ConceptryError, match=r"mine is Stable Diffusion 1\.x, whose vectors are 128 wide"):
+        import_embeds(world.installation, world.clone, "wide-cat", embeds, Wanted(base_model="mine"))
+    assert not (world.clone / "concepts" / "wide-cat").exists()
+    done, added = import_embeds(world.installation, world.clone, "wide-cat", embeds, Wanted())
+    assert added is not None
+    assert yaml.safe_load((world.clone / "concepts" / "wide-cat" / "concept.yaml").read_text())["base_model"] == "two"
+    manifest = read_manifest(world.session, "wide-cat", done.version)
+    assert (manifest.base_model, manifest.spec["base"]["kind"]) == ("two", "sd2")
+    assert "text_encoder/saved_model.pb" in manifest.files
 
 
 @pytest.mark.usefixtures("weights")

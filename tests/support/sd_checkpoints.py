@@ -34,11 +34,14 @@ def reference(kind: str) -> Tensors:
     return dict(load_file(RECORDED / kind / "reference.safetensors"))
 
 
-def tensors(kind: str, layout: str) -> dict[str, Tensors]:
-    """Return all tensors by file: "single", or the folders of diffusers."""
+def tensors(kind: str, layout: str, width: int = 128) -> dict[str, Tensors]:
+    """Return all tensors by file: "single", or the folders of diffusers; the prompt's vectors are `width` wide."""
     document = recorded(kind)
     theirs = {
-        folder: {name: values(name.removeprefix("text_model."), tuple(shape)) for name, shape in shapes.items()}
+        folder: {
+            name: values(name.removeprefix("text_model."), _widened(folder, name, shape, width))
+            for name, shape in shapes.items()
+        }
         for folder, shapes in document["shapes"].items()
     }
     if layout == "diffusers":
@@ -55,13 +58,25 @@ def tensors(kind: str, layout: str) -> dict[str, Tensors]:
     return {"single": single}
 
 
-def write_checkpoint(folder: Path, kind: str, layout: str, numbers: str = "float32") -> Path:
-    """Write a checkpoint; returns its file, or its folder."""
-    files = tensors(kind, layout)
+def _widened(folder: str, name: str, shape: list[int], width: int) -> tuple[int, ...]:
+    """Return the shape that a tensor has where the prompt's vectors are `width` wide, and not 128."""
+    if folder == "text_encoder":
+        return tuple(side * width // 128 if side in (128, 512) else side for side in shape)
+    if folder == "unet" and name.endswith(("attn2.to_k.weight", "attn2.to_v.weight")):
+        return (shape[0], width)
+    return tuple(shape)
+
+
+def write_checkpoint(folder: Path, kind: str, layout: str, numbers: str = "float32", width: int = 128) -> Path:
+    """Write a checkpoint whose prompts' vectors are `width` wide; returns its file, or its folder."""
+    files = tensors(kind, layout, width)
     if layout == "original":
         return write_file(folder / f"{kind}.safetensors", files["single"], numbers)
     for path, config in recorded(kind)["configs"].items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        if path.startswith("text_encoder/"):
+            heads = {"num_attention_heads": width // 64}
+            config = config | heads | {"hidden_size": width, "intermediate_size": 4 * width}
         (folder / path).write_text(json.dumps(config))
     for name, found in files.items():
         file = "model.safetensors" if name == "text_encoder" else "diffusion_pytorch_model.safetensors"

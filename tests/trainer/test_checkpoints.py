@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from safetensors.numpy import load_file
 
 from benchmarks.checkpoints import compare
@@ -163,8 +164,9 @@ def test_a_folder_of_another_pipeline_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_token_is_trained_on_it(tmp_path: Path, make_records: RecordsMaker) -> None:
+    """With vectors as wide as those of Stable Diffusion 2, though the model is small."""
     weights = tmp_path / "weights"
-    entry = entry_of(open_checkpoint(write_checkpoint(weights / "mine", "sd2", "diffusers")), weights)
+    entry = entry_of(open_checkpoint(write_checkpoint(weights / "mine", "sd2", "diffusers", width=1024)), weights)
     assert (entry["kind"], entry["prediction"]) == ("sd2", "v")
     merges = locate("tiny")["merges.txt.gz"]
     (weights / MERGES.place).write_bytes(merges.read_bytes())
@@ -179,7 +181,10 @@ def test_a_token_is_trained_on_it(tmp_path: Path, make_records: RecordsMaker) ->
     metrics = read_metrics(tmp_path / "output" / METRICS_FILE)
     assert (metrics.base_model, metrics.steps) == ("mine", 3)
     rows = load_file(tmp_path / "output" / "learned_embeds.safetensors")["<teal-crescent>"]
-    assert rows.shape == (1, 128)
+    assert (rows.shape, rows.dtype) == ((1, 1024), np.float32)
+    saved = tf.saved_model.load(str(tmp_path / "output" / "text_encoder"))
+    tokens = BaseModel(of("mine", entry), weights).tokenizer("<teal-crescent>").rows(["a <teal-crescent>!"])
+    assert saved.encode(tokens, np.arange(77, dtype="int32")[None]).shape == (1, 77, 1024)
     preset, encoder = of("mine", entry), str(tmp_path / "output" / "text_encoder")
     pipeline = Pipeline.load(preset, str(weights), encoder, ["<teal-crescent>"], resolution=64)
     drawn = pipeline.draw("a photo of <teal-crescent>", steps=2)
