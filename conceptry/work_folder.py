@@ -6,6 +6,7 @@
     runs/FINGERPRINT/        the flow train_concept       if no run of it is active; a retry starts over. A watch
                                                           deletes old ones, see CONCEPTRY_RUN_FOLDER_DAYS
     places/N.lock            the flow train_concept       while no training runs
+    trainers/                the flow train_concept       while no training runs; see trainer.server_folder
     locks/NAME.lock          writers of a concept         while no flow runs
     watch.lock               the flows watch and apply    while no flow runs
     watcher.lock             the flow watcher             while it does not run
@@ -43,6 +44,11 @@ class WorkFolder:
     def listings(self) -> Path:
         """Listings of images folders (`MD5.dir`), by md5."""
         return self.root / "listings"
+
+    @property
+    def trainers(self) -> Path:
+        """Folders in which trainings find the training servers of their host."""
+        return self.root / "trainers"
 
     @property
     def checks(self) -> Path:

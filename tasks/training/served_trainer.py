@@ -52,7 +52,7 @@ def server_folder(work: WorkFolder) -> ServerFolder | None:
         boot = _BOOT.read_text(encoding="ascii").strip()[:8]
         # Processes of another container could not be watched or ended.
         space = Path("/proc/self/ns/pid").readlink().name.strip("pid:[]")
-        folder = ServerFolder(work.root / "trainers" / f"{socket.gethostname()}-{boot}-{space}-{os.getuid()}")
+        folder = ServerFolder(work.trainers / f"{socket.gethostname()}-{boot}-{space}-{os.getuid()}")
         folder.create()
     except OSError:
         return None
