@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tomllib
 from pathlib import Path
 
 _URL, _PROFILE = "PREFECT_API_URL", "PREFECT_PROFILE"
@@ -34,8 +35,16 @@ def _configured() -> bool:
         return True
     home = Path(os.environ.get("PREFECT_HOME") or Path.home() / ".prefect")
     profiles = Path(os.environ.get("PREFECT_PROFILES_PATH") or home / "profiles.toml")
-    named = (profiles, _URL), (Path(".env"), _URL), (Path("prefect.toml"), "url"), (Path("pyproject.toml"), "prefect")
-    return any(_contains(path, text) for path, text in named)
+    named = (profiles, _URL), (Path(".env"), _URL), (Path("prefect.toml"), "url")
+    return any(_contains(path, text) for path, text in named) or _has_section(Path("pyproject.toml"))
+
+
+def _has_section(path: Path) -> bool:
+    """Whether a pyproject.toml configures Prefect; to depend on it, as ours does, is not to configure it."""
+    try:
+        return "prefect" in tomllib.loads(path.read_text("utf-8")).get("tool", {})
+    except (OSError, ValueError):
+        return False
 
 
 def _contains(path: Path, text: str) -> bool:
