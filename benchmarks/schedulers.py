@@ -7,7 +7,7 @@ the UNet at five numbers of steps, for both kinds of prediction, with guidance a
 UNets of benchmarks.checkpoints at five steps. The schedulers have the settings of Stable Diffusion's
 scheduler_config.json. `relative` is the largest difference after any step, divided by the largest value after that
 step, in float32. The formula is a smooth one: where the next step depends more on the latents than they themselves
-change, rounding grows with every step. A minute.
+change, rounding grows with every step. Two minutes.
 
 `--record` keeps some of diffusers' latents for tests/trainer/test_schedulers.py.
 """
