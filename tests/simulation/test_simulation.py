@@ -26,7 +26,9 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Servers, 
 @pytest.mark.timeout(600)
 @pytest.mark.filterwarnings("ignore:Warnings while validating metadata:UserWarning")
 # A connection of the simulated network that is cut while it is accepted is closed by its finalizer.
-@pytest.mark.filterwarnings("ignore:Exception ignored in:pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings(
+    r"ignore:Exception ignored in. <(function _SelectorTransport|socket.socket):pytest.PytestUnraisableExceptionWarning"
+)
 @pytest.mark.parametrize("seed", SEEDS)
 def test_whatever_fails_it_converges(seed: int, shared: tuple[Servers, Zygote], tmp_path: Path) -> None:
     report = simulate(seed, tmp_path / "world", *shared, events=EVENTS)
