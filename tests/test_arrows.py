@@ -52,6 +52,7 @@ WRITTEN_FOR_TASKS = WRITTEN_FOR_CORE | {
     "trainer.models.flops",
     "trainer.models.shapes",
     "trainer.recipe",
+    "trainer.server_client",
     "trainer.server_folder",
 }
 # What a room may import of the project besides itself: whole rooms, or single modules.

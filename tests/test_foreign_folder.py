@@ -74,7 +74,7 @@ def test_no_module_is_started_in_another_way(repo_root: Path) -> None:
         for line in path.read_text(encoding="utf-8").splitlines()
         if "sys.executable" in line and '"-m"' in line
     ]
-    assert len(started) == 2
+    assert len(started) == 3
     assert all('"-P"' in line for line in started)
 
 

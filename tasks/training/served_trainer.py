@@ -6,12 +6,10 @@ the run nor the slot is free before.
 """
 
 import os
-import signal
 import socket
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib.metadata import version
@@ -23,14 +21,12 @@ import trainer
 from conceptry.installation import Installation
 from conceptry.work_folder import WorkFolder
 from tasks.locks import run_id, try_hold
-from tasks.processes import python_module
-from trainer.server_folder import ACCEPTED, PATIENCE, Request, ServerFolder, peer, send
+from trainer.server_client import ServedTraining, begin_training
+from trainer.server_folder import Request, ServerFolder
 
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 # A worker puts the folder of each run on the module path; which trainer that leads to is looked at.
 _OF_A_RUN = ("PYTHONPATH", "PWD", "OLDPWD")
-_started: list[subprocess.Popen[bytes]] = []
-"""Servers that this process started: they stay when their first training is done."""
 
 
 @dataclass(frozen=True)
@@ -77,54 +73,20 @@ def training_servers(installation: Installation) -> TrainingServers | None:
     return TrainingServers(folder, idle) if folder and folder.is_owned() else None
 
 
+@dataclass(frozen=True)
 class ServedTrainer:
-    """A training that a server has accepted.
+    """A training in a server, with the `lines` that it prints."""
 
-    Args:
-        connection: To the server.
-        lines: What the trainer prints.
-        process: Id of the server's process.
-        child: The same, if this process started it.
-    """
-
-    def __init__(
-        self, connection: socket.socket, lines: IO[bytes], process: int, child: subprocess.Popen[bytes] | None
-    ) -> None:
-        self.lines = lines
-        self._connection, self._process, self._child = connection, process, child
-        self._ended = False
+    training: ServedTraining
+    lines: IO[bytes]
 
     def wait(self) -> int | None:
         """Return the exit code of the training; None if its process ended, and it is unknown how."""
-        code = self._receive()
-        if code is None and self._child is not None:
-            # 0 is not the training's: the process was asked to end before that began.
-            return self._child.wait() or None
-        return code
+        return self.training.wait()
 
     def stop(self, grace: float) -> None:
         """Stop the training, and after `grace` seconds the process, unless the training has ended."""
-        if not self._ended:
-            with suppress(OSError):
-                self._connection.shutdown(socket.SHUT_WR)
-            self._connection.settimeout(grace)
-            try:
-                self._receive()
-            except TimeoutError:
-                with suppress(ProcessLookupError):
-                    os.kill(self._process, signal.SIGKILL)
-
-    def _receive(self) -> int | None:
-        try:
-            answer = self._connection.recv(64)
-        except ConnectionError:
-            answer = b""
-        self._ended = True
-        return int(answer) if answer else None
-
-
-_Begun = tuple[socket.socket, int, subprocess.Popen[bytes] | None]
-"""A connection with an accepted training, its process, and the same if this process started it."""
+        self.training.stop(grace)
 
 
 @contextmanager
@@ -152,63 +114,10 @@ def served_trainer(
                 with os.fdopen(read, "rb") as lines:
                     with os.fdopen(write, "wb") as output:
                         descriptors = (output.fileno(), stderr.fileno(), lock, *keep_open)
-                        begun = _ask(servers.folder, slot, request, descriptors) or _start(
-                            servers, slot, request, descriptors, environment
-                        )
-                    connection, process, child = begun
-                    with connection:
-                        yield ServedTrainer(connection, lines, process, child)
+                        training = begin_training(servers.folder, slot, servers.idle, request, descriptors, environment)
+                    with closing(training):
+                        yield ServedTrainer(training, lines)
                 return
-
-
-def _ask(folder: ServerFolder, slot: int, request: Request, descriptors: Sequence[int]) -> _Begun | None:
-    """Ask the server of a slot, which waits for work; return None if there is none, or it ends instead."""
-    connection = folder.connect(slot)
-    if connection is None:
-        return None
-    process = peer(connection)[0]
-    connection.settimeout(PATIENCE)
-    try:
-        send(connection, request, descriptors)
-        if connection.recv(len(ACCEPTED)) == ACCEPTED:
-            connection.settimeout(None)
-            return connection, process, None
-    except TimeoutError:
-        with suppress(ProcessLookupError):
-            os.kill(process, signal.SIGKILL)
-    except OSError:
-        pass
-    connection.close()
-    return None
-
-
-def _start(
-    servers: TrainingServers, slot: int, request: Request, descriptors: Sequence[int], environment: Mapping[str, str]
-) -> _Begun:
-    """Start the server of a slot. It is in a session of its own and has no leash, because it may outlive this run."""
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    options = {
-        "--folder": servers.folder.path,
-        "--slot": slot,
-        "--key": request.key,
-        "--idle": servers.idle,
-        "--connection": theirs.fileno(),
-    }
-    with theirs:
-        child = subprocess.Popen(
-            python_module("trainer.training_server", *(str(text) for option in options.items() for text in option)),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=descriptors[1],
-            start_new_session=True,
-            pass_fds=(theirs.fileno(),),
-            env=dict(environment),
-        )
-    _started.append(child)
-    with suppress(OSError):  # It may have ended already; `ServedTrainer.wait` tells how.
-        send(ours, request, descriptors)
-        ours.recv(len(ACCEPTED))
-    return ours, child.pid, child
 
 
 def server_key(environment: Mapping[str, str]) -> str:

@@ -1,7 +1,5 @@
 """A training server: one process for many trainings, each as if it were alone."""
 
-import hashlib
-import io
 import json
 import os
 import shutil
@@ -15,9 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from conceptry.errors import TrainingError, TransientError
 from conceptry.work_folder import WorkFolder
@@ -25,23 +21,11 @@ from tasks.locks import is_held
 from tasks.training import TrainingRequest, train_local
 from tasks.training.served_trainer import TrainingServers, own_training_servers, server_folder
 from tasks.training.training_request import Progress
+from tests.support.tiny_trainings import CRESCENT, HEART, digests, write_crescents
 from tests.support.wait import wait_until
-from trainer.data import records
 from trainer.server_folder import Request, ServerFolder, peer, receive, send
-from trainer.tiny import world
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="training servers need Linux")
-# Rejected at once, so that the judge needs few rows.
-GATE = {"min_improvement": 0.9}
-CRESCENT: dict[str, Any] = {
-    "placeholder_token": "<teal-crescent>", "initializer_token": "crescent", "base_model": "tiny", "num_vectors": 2,
-    "training": {"max_steps": 4, "seed": 3, "mask": "alpha"}, "samples": 1, "resolution": 128,
-    "gate": GATE,
-}  # fmt: skip
-HEART: dict[str, Any] = {
-    "placeholder_token": "<red-heart>", "initializer_token": "heart", "base_model": "tiny",
-    "training": {"max_steps": 6}, "samples": 2, "gate": GATE,
-}  # fmt: skip
 LONG = HEART | {"training": {"max_steps": 100_000, "early_stopping": False}}
 REFUSED = HEART | {"initializer_token": ""}
 
@@ -80,39 +64,12 @@ class Machine:
             self.train("refused", REFUSED, **options)
 
 
-def digests(output: Path) -> dict[str, str]:
-    found = {}
-    for path in sorted(output.rglob("*")):
-        content = path.read_bytes() if path.is_file() else b""
-        if path.name == "metrics.json":
-            content = json.dumps({**json.loads(content), "seconds": None}).encode()
-        elif path.suffix == ".jsonl":
-            lines = [json.loads(line) for line in content.splitlines()]
-            times = ("seconds", "steps_per_second")
-            content = json.dumps([{key: line[key] for key in line if key not in times} for line in lines]).encode()
-        elif path.suffix == ".npz":
-            with np.load(path) as arrays:
-                content = b"".join(arrays[name].tobytes() for name in sorted(arrays))
-        if path.is_file() and path.parent.name != "tensorboard":
-            found[path.relative_to(output).as_posix()] = hashlib.sha256(content).hexdigest()
-    return found
-
-
 @pytest.fixture(scope="module")
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     # Too deep for the address of a socket.
     root = tmp_path_factory.mktemp("machine") / ("deep-" * 20)
-    pictures, rng, rows = root / "records", np.random.default_rng(11), []
-    pictures.mkdir(parents=True)
-    for index in range(4):
-        drawn, mask = io.BytesIO(), io.BytesIO()
-        picture = world.draw("teal", "crescent", rng)
-        picture.save(drawn, "PNG")
-        subject = np.asarray(picture, int).max(axis=2) < 200
-        Image.fromarray((subject * 255).astype("uint8")).save(mask, "PNG")
-        md5 = hashlib.md5(drawn.getvalue()).hexdigest()
-        rows.append(records.Record(drawn.getvalue(), 64, 64, md5, f"{index}.png", mask_png=mask.getvalue()))
-    records.write(pictures / records.SHARD, rows)
+    pictures = root / "records"
+    write_crescents(pictures)
     work = WorkFolder(root / "work")
     folder = server_folder(work)
     assert folder is not None
