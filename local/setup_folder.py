@@ -10,6 +10,8 @@ ROOT/logs/               hub.log, prefect.log, flows.log
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,8 @@ from conceptry.errors import SettingsError
 from conceptry.git_address import split_login
 from conceptry.installation_id import installation_id
 from conceptry.moved_path import moved_path
+from conceptry.settings import Settings
+from conceptry.vertex_settings import PREFIX, VertexSettings
 from local.settings_folder import SettingsFolder
 from local.sign_in import sign_in_link
 
@@ -31,6 +35,8 @@ CLOUD_IMAGE = f"us-central1-docker.pkg.dev/{CLOUD_PROJECT}/conceptry/trainer@sha
 LOCAL_OWNER, LOCAL_TOKEN, LOCAL_READ_TOKEN = "local", "hf_local", "hf_local_read"
 """Default account of the local Hub, and its tokens that may write and read."""
 
+_OF_AN_ACCOUNT = {"hub_token_block"}
+"""Settings beside those of a set-up that name an account: its accounts are its own."""
 _HEADER = "Written by Conceptry. `conceptry up --root {root}` opens this folder; other commands take the same --root."
 
 
@@ -232,11 +238,24 @@ class Setup:
         }
 
     def variables(self, folder: Folder) -> dict[str, str]:
-        """Return the set-up as environment variables, for child processes."""
-        ours = {f"CONCEPTRY_{name.upper()}": str(value) for name, value in self.settings(folder).items() if value}
-        vertex = {f"CONCEPTRY_VERTEX_{name.upper()}": str(value) for name, value in self.vertex_settings().items()}
-        return ours | vertex | self.google_variables(folder)
+        """Return the set-up as environment variables, for child processes, with this process's other settings.
+
+        As for a command, what the set-up does not say comes from the environment.
+        """
+        settings, vertex = self.settings(folder), self.vertex_settings()
+        others = _variables("CONCEPTRY_", Settings.model_fields.keys() - settings.keys() - _OF_AN_ACCOUNT)
+        if vertex:
+            others |= _variables(PREFIX, VertexSettings.model_fields.keys() - vertex.keys())
+        ours = {f"CONCEPTRY_{name.upper()}": str(value) for name, value in settings.items() if value}
+        ours |= {f"{PREFIX}{name.upper()}": str(value) for name, value in vertex.items()}
+        return others | ours | self.google_variables(folder)
 
     def cloud_key(self, folder: Folder) -> Path:
         """Return the path of the service account's key, which the emulated cloud writes at its start."""
         return folder.cloud / "keys" / "service-account.json"
+
+
+def _variables(prefix: str, fields: Iterable[str]) -> dict[str, str]:
+    """Return the variables of these settings that are set in this process's environment."""
+    names = (f"{prefix}{name.upper()}" for name in fields)
+    return {name: os.environ[name] for name in names if name in os.environ}

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -64,3 +65,26 @@ def test_that_of_another_user_is_not_used(below: Path) -> None:
     os.chown(file, 12345, -1)
     assert folder_in_use(None) is None
     assert folder_in_use(file.parent) is not None, "unless it is named"
+
+
+def test_its_processes_get_what_it_does_not_say_from_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = {
+        "CONCEPTRY_HUB_OWNER": "acme",
+        "CONCEPTRY_HUB_TOKEN_BLOCK": "theirs",
+        "CONCEPTRY_TRAINER_IDLE_SECONDS": "7",
+        "CONCEPTRY_VERTEX_PROJECT": "production",
+        "CONCEPTRY_VERTEX_CONCEPTS_PER_JOB": "10",
+    }
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    setup = Setup(repo="x", hub_owner="kim")
+    variables = setup.variables(Folder.at(tmp_path))
+    assert variables["CONCEPTRY_HUB_OWNER"] == "kim"
+    assert {name: variables.get(name) for name in given if variables.get(name) == given[name]} == {
+        "CONCEPTRY_TRAINER_IDLE_SECONDS": "7"
+    }
+    emulated = replace(setup, cloud_emulated=True).variables(Folder.at(tmp_path))
+    assert emulated["CONCEPTRY_VERTEX_CONCEPTS_PER_JOB"] == "10"
+    assert emulated["CONCEPTRY_VERTEX_PROJECT"] != "production"
