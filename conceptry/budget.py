@@ -1,8 +1,8 @@
 """Monthly budget of trainings: what was spent, computed from the live state and the runs that are known.
 
 A month is a calendar month in UTC. Versions count with the duration of their training, failed runs with theirs, active
-runs with their estimate; each at today's price of its base model. Imported versions cost nothing. Versions that
-`conceptry gc` deleted in the same month are not known any more.
+runs with their estimate; each at today's price of its base model, or at the highest price where the base model is not
+known any more. Imported versions cost nothing. Versions that `conceptry gc` deleted in the same month are not known.
 """
 
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from datetime import UTC, date, datetime
 
 from conceptry.actions import Action, Plan
 from conceptry.desired import Desired
-from conceptry.estimate import estimate
+from conceptry.estimate import Rate, estimate
 from conceptry.plan_inputs import PlanInputs
 from conceptry.policy import Budget
 from conceptry.reasons import GateReason
@@ -102,10 +102,18 @@ def _of_versions(live: Live, desired: Desired, inputs: PlanInputs, now: datetime
             base = str(version.spec.get("base_model", ""))
             same = concept is not None and concept.spec is not None and concept.spec.base_model == base
             rate = inputs.rate(concept.spec) if same and concept and concept.spec else inputs.rates.get(base)
+            # An entry of bases.yaml that no concept names now: its kind is not known.
+            rate = rate or _highest(inputs)
             seconds = version.seconds
             if seconds is None:  # one that the index holds as a line
                 seconds = estimate(version.spec, (), rate).gpu_minutes * 60 if rate else 0.0
             yield Spending(1, seconds / 3600, seconds / 3600 * (rate.usd_per_hour if rate else 0.0))
+
+
+def _highest(inputs: PlanInputs) -> Rate | None:
+    """Return the rate of the base model that takes longest on the default backend."""
+    known = (rate for name, rate in inputs.rates.items() if "/" not in name)
+    return max(known, key=lambda rate: (rate.usd_per_hour, rate.step, rate.overhead), default=None)
 
 
 def _dearest(inputs: PlanInputs) -> float:

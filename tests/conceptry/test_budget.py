@@ -96,6 +96,12 @@ def test_a_version_of_unknown_duration_counts_by_its_rate() -> None:
     assert deferrals("{gpu_hours: 4}", *short) == [None, "BudgetSpent", "BudgetSpent"]
 
 
+def test_a_version_of_a_base_model_that_no_concept_names_now_counts_by_the_highest_rate() -> None:
+    versions = [made(name) for name in NAMES]
+    versions[0] = replace(versions[0], spec={**versions[0].spec, "base_model": "gone"})
+    assert deferrals("{usd: 6}", *versions) == ["BudgetSpent"] * 3
+
+
 @pytest.mark.parametrize("budget", ["{runs: 0}", "{usd: -1}", "{gpu_hours: many}", "{euros: 5}"])
 def test_mistakes_are_told(budget: str) -> None:
     with pytest.raises(SpecError):
