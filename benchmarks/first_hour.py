@@ -6,7 +6,7 @@
 
 FOLDER is new or empty, and takes 14 GB. Everything runs as a person runs it who has no checkout: the programs that the
 wheel installs, a home and a cache of their own, one folder for the concepts. PHOTOS is a folder with photographs of a
-cat. They are shown to `tiny`, which says that it cannot draw them, and trained on `sd-v1-4` for a few steps at 256 px;
+cat. They are shown to `tiny`, which says that it cannot draw them, and trained on `sd-v1-4` for a few steps;
 `tiny` learns pictures of its own. WEIGHTS is a folder that benchmarks.full_size made: random weights of the real ones'
 size, whose digests take the place of the real ones in the installed packages. Prints a table; what each command said
 goes to FOLDER/transcript.txt.
@@ -31,7 +31,7 @@ from local.demo.user import draw_images
 
 LIMIT = 3600.0
 """Seconds that a training may take."""
-SMALL = "resolution: 256\ntraining: {batch_size: 1, max_steps: %d, held_out: 1}\n"
+SMALL = "resolution: %d\ntraining: {batch_size: 1, max_steps: %d, held_out: 1}\n"
 """Settings of a training that ends in minutes on a CPU."""
 
 
@@ -154,17 +154,21 @@ def photographs_on_tiny(hour: Hour, photos: Path) -> None:
     )
 
 
-def photographs(hour: Hour, photos: Path, weights: Path, steps: int) -> None:
+def photographs(hour: Hour, photos: Path, weights: Path, steps: int, side: int) -> None:
     """Train photographs on sd-v1-4."""
     hour.run(f"conceptry base fetch --from {weights}")
     hour.run(f'conceptry new my-cat --images {photos} --token "<my-cat>" --init cat --base-model sd-v1-4')
     spec = hour.here / "concepts" / "my-cat" / "concept.yaml"
     kept = [line for line in spec.read_text().splitlines() if not line.startswith(("resolution:", "training:"))]
-    spec.write_text("\n".join(kept) + "\n" + SMALL % steps)
+    spec.write_text("\n".join(kept) + "\n" + SMALL % (side, steps))
     publish(hour, "my-cat")
     hour.run("conceptry lint")
     hour.run("conceptry plan", expect=None)
-    hour.wait(f"my-cat is trained for {steps} steps, judged and published", "conceptry versions my-cat", r"\bv1\b")
+    hour.wait(
+        f"my-cat is trained for {steps} steps at {side} px, judged and published",
+        "conceptry versions my-cat",
+        r"\bv1\b",
+    )
     hour.run("conceptry pull my-cat@v1 ../my-cat")
     hour.run("conceptry show my-cat@v1")
 
@@ -183,6 +187,7 @@ def main() -> None:
     parser.add_argument("--photos", type=Path, required=True)
     parser.add_argument("--weights", type=Path, help="random weights; without them only `tiny` is tried")
     parser.add_argument("--steps", type=int, default=20, help="steps of the training on sd-v1-4")
+    parser.add_argument("--side", type=int, default=256, help="pixels of that training's images")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     hour = Hour(options.folder.resolve())
@@ -196,7 +201,7 @@ def main() -> None:
     with hour.running("conceptry up"):
         tiny(hour)
         if options.weights:
-            photographs(hour, options.photos.resolve(), options.weights.resolve(), options.steps)
+            photographs(hour, options.photos.resolve(), options.weights.resolve(), options.steps, options.side)
     print(json.dumps([{"step": title, "seconds": round(seconds, 1)} for title, seconds in hour.rows], indent=2))
 
 
