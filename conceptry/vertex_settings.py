@@ -81,7 +81,7 @@ class VertexSettings(VertexBasics):
     max_wait_hours: float | None = Field(
         None, gt=0, description="Flex start only: fail when no machine was free for so long; null is 24 hours."
     )
-    timeout_hours: float = Field(6.0, gt=0, description="Maximum run time of a job, which caps its cost.")
+    timeout_hours: float = Field(6.0, gt=0, description="Maximum run time of a training, which caps its cost.")
     pending_hours: float = Field(24.0, gt=0, description="Cancel a job that waits longer for a machine.")
     boot_disk_type: str = Field("pd-ssd", description="Boot disk: pd-ssd, pd-standard or hyperdisk-balanced.")
     boot_disk_gb: int = Field(100, ge=100, le=64000, description="Size of the boot disk in GB.")
@@ -90,7 +90,10 @@ class VertexSettings(VertexBasics):
     tensorboard: str | None = Field(None, description="TensorBoard of the job, by its full name.")
     labels: dict[str, str] = Field(default_factory=dict, description="Additional labels of the job, as a JSON object.")
 
-    max_jobs: int = Field(1, ge=1, description="Maximum of trainings with a job at the same time.")
+    max_jobs: int = Field(1, ge=1, description="Maximum of jobs at the same time.")
+    concepts_per_job: int = Field(
+        1, ge=1, le=100, description="Trainings that one job runs, one after the other; others join while it runs."
+    )
     poll_seconds: float = Field(15.0, gt=0, description="Seconds between two requests for a job's state.")
     patience_seconds: float = Field(900.0, ge=0, description="Seconds of retries while Google does not respond.")
     look_again_seconds: tuple[float, ...] = Field(
@@ -174,6 +177,8 @@ class VertexSettings(VertexBasics):
             name, _, text = misfit.partition(": ")
             yield f"{_variable(name)}: {text}"
         yield from self._schedule_problems()
+        if self.concepts_per_job > 1 and self.replicas > 1:
+            yield f"{_variable('concepts_per_job')}: only goes with {_variable('replicas')}=1"
         if self.tensorboard and not self.service_account:
             yield f"{_variable('tensorboard')}: needs {_variable('service_account')}, which writes to it"
         if self.tensorboard and f"/locations/{self.region}/" not in self.tensorboard:

@@ -1,4 +1,4 @@
-"""Vertex AI jobs outside of a training: cancel the job of a cancelled run, and clean the bucket."""
+"""Trainings on Vertex AI without a run that follows them: cancel that of a cancelled run, and clean the bucket."""
 
 from datetime import datetime
 from typing import Any
@@ -14,7 +14,7 @@ from tasks.training.folder_archive import clean_folder
 
 
 def cancel_jobs(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
-    """Cancel the job of a cancelled run; called by the runner, which may have killed the run's process already."""
+    """Cancel the training of a cancelled run; called by the runner, which may have killed the run's process already."""
     del flow, state
     installation, logger = current_installation(), get_logger("conceptry.vertex")
     if installation.vertex is None:
@@ -44,6 +44,7 @@ def clean_bucket(installation: Installation, before: datetime, *, delete: bool) 
     # Imported here for the same reason.
     from tasks.training import vertex_clients
     from tasks.training.bucket import clean_prefixes
+    from tasks.training.job_trainings import live_trainings
     from tasks.training.step_archive import open_results
 
     needed: set[str] = set()
@@ -51,6 +52,7 @@ def clean_bucket(installation: Installation, before: datetime, *, delete: bool) 
     if installation.vertex is not None:
         cloud = vertex_clients.open_cloud(installation.vertex_settings())
         needed |= {job.home.rstrip("/").rpartition("/")[2] for job in cloud.jobs.live(installation.id)}
+        needed |= {training.fingerprint for training in live_trainings(cloud, installation.id)}
         buckets[cloud.bucket.name] = cloud.bucket
     if installation.settings.results_bucket is not None:
         results = open_results(installation.settings.results_bucket)

@@ -54,6 +54,7 @@ WRITTEN_FOR_TASKS = WRITTEN_FOR_CORE | {
     "trainer.recipe",
     "trainer.server_client",
     "trainer.server_folder",
+    "trainer.ticket_folder",
 }
 # What a room may import of the project besides itself: whole rooms, or single modules.
 ALLOWED: dict[str, frozenset[str]] = {

@@ -7,6 +7,7 @@ from conceptry.errors import TrainingError
 from conceptry.vertex_settings import VertexSettings
 from tasks.training.job_snapshot import Job
 from tasks.training.local_trainer import INTERRUPTED, failure
+from trainer.ticket_folder import Ended
 
 _STATUS = re.compile(r"non-zero status of (\d+)")
 # Codes of google.rpc that mean a failure of the machine or the service, not of the trainer.
@@ -38,10 +39,27 @@ def job_failure(concept: str, job: Job, settings: VertexSettings, last_lines: It
             "its job was cancelled on Vertex AI", concept=concept, last_lines=lines, next_step="retry the run"
         )
     if job.state == "EXPIRED" or job.code == _TOO_LATE:
-        what = f"the job reached its limit of {settings.timeout_hours:g} hours"
-        step = "raise CONCEPTRY_VERTEX_TIMEOUT_HOURS or lower training.max_steps and retry; the checkpoint is kept"
-        return TrainingError(what, concept=concept, last_lines=lines, next_step=step)
+        return _too_late(concept, settings, lines)
     status = _STATUS.search(job.message)
     if status:
         return failure(concept, int(status[1]), lines, settings.job_link(job.name))
     return TrainingError("the job failed", concept=concept, last_lines=lines, next_step="check its log")
+
+
+def is_process_lost(ended: Ended) -> bool:
+    """Return whether another attempt may succeed after a training ended in a shared job: its process was killed."""
+    return not ended.late and (ended.code is None or ended.code < 0 or ended.code == INTERRUPTED)
+
+
+def shared_job_failure(concept: str, ended: Ended, job: Job, settings: VertexSettings) -> Exception:
+    """Return the error that says why a training failed in a shared job, which did others as well."""
+    lines = [settings.job_link(job.name), *ended.lines]
+    if ended.late:
+        return _too_late(concept, settings, lines)
+    return failure(concept, ended.code, lines, lines[0])
+
+
+def _too_late(concept: str, settings: VertexSettings, lines: list[str]) -> TrainingError:
+    what = f"the job reached its limit of {settings.timeout_hours:g} hours"
+    step = "raise CONCEPTRY_VERTEX_TIMEOUT_HOURS or lower training.max_steps and retry; the checkpoint is kept"
+    return TrainingError(what, concept=concept, last_lines=lines, next_step=step)

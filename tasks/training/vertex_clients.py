@@ -10,6 +10,7 @@ from tasks.training.bucket import storage_errors
 from tasks.training.job_logs import last_lines
 from tasks.training.job_places import Places
 from tasks.training.renewed_bucket import RenewedBucket
+from tasks.training.shared_jobs import SharedJobs
 from tasks.training.vertex_jobs import VertexJobs
 
 
@@ -24,6 +25,10 @@ class Cloud:
     jobs: VertexJobs
     bucket: Any
     last_lines: Callable[[str], list[str]]
+
+    def shared_jobs(self, installation: str) -> SharedJobs:
+        """Return the jobs of an installation that train several concepts."""
+        return SharedJobs(self.jobs, self.bucket, self.settings, installation)
 
 
 def open_cloud(settings: VertexSettings, warn: Callable[[str], None] = lambda _: None) -> Cloud:

@@ -9,7 +9,7 @@ import time
 import uuid
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, Protocol, TypeVar
 
 from google.api_core import exceptions as google
 from google.auth.exceptions import GoogleAuthError
@@ -43,6 +43,19 @@ CERTAIN = (google.TooManyRequests,)
 UNKNOWN_CALLER = (google.Unauthenticated, GoogleAuthError)
 
 
+class Sharing(Protocol):
+    """How a training uses jobs together with others; see `shared_jobs`."""
+
+    def find(self, live: list[Job]) -> Job | None:
+        """Return the live job that is to do the training, of all live jobs."""
+
+    def join(self, live: list[Job]) -> Job | None:
+        """Have one of the live jobs do the training, and return it; None if that is not possible."""
+
+    def payload(self, attempt: str) -> dict[str, Any]:
+        """Return the job to create, with the id of the request."""
+
+
 class VertexJobs:
     """Jobs in the project and region of the settings, and in those of earlier settings.
 
@@ -70,6 +83,10 @@ class VertexJobs:
         """Return all jobs of a training, in any state, the oldest first."""
         return self._list(f'labels.{FINGERPRINT}="{label(spec.fingerprint)}"', spec.installation)
 
+    def of_attempt(self, attempt: str, installation: str) -> list[Job]:
+        """Return the jobs that a request created, by its id: one, or none."""
+        return self._list(f'labels.{ATTEMPT}="{attempt}"', installation)
+
     def live(self, installation: str) -> list[Job]:
         """Return all live jobs of an installation, the oldest first."""
         return [job for job in self._list(_LIVE, installation) if job.live]
@@ -78,6 +95,7 @@ class VertexJobs:
         self,
         spec: JobSpec,
         *,
+        sharing: Sharing | None = None,
         guard: Callable[[], AbstractContextManager[Any]] = nullcontext,
         on_wait: Callable[[], None] = lambda: None,
         stop: Callable[[], None] = lambda: None,
@@ -87,6 +105,7 @@ class VertexJobs:
 
         Args:
             spec: Purpose of the job.
+            sharing: How the training uses jobs together with others; None if it does not.
             guard: Lock to hold while the job is found or created.
             on_wait: Called once if the maximum of live jobs is reached.
             stop: Called before each attempt; raises to end the wait.
@@ -101,10 +120,14 @@ class VertexJobs:
                 mine = [job for job in everyone if job.labels.get(FINGERPRINT) == label(spec.fingerprint)]
                 if mine:
                     return self.keep_one(mine)
+                if sharing and (found := sharing.find(everyone)):
+                    return found
                 if done():
                     return None
+                if sharing and (joined := sharing.join(everyone)):
+                    return joined
                 if len(everyone) < self._settings.max_jobs:
-                    return self._create(spec)
+                    return self._create(spec, sharing)
             if not notified:
                 on_wait()
             notified = True
@@ -143,10 +166,10 @@ class VertexJobs:
 
         self._call("cancel a job", call, Place.of_job(job.name))
 
-    def _create(self, spec: JobSpec) -> Job:
+    def _create(self, spec: JobSpec, sharing: Sharing | None) -> Job:
         self._places(spec.installation).add(self._place)
         attempt = uuid.uuid4().hex[:12]
-        payload = custom_job(spec, self._settings, attempt)
+        payload = sharing.payload(attempt) if sharing else custom_job(spec, self._settings, attempt)
 
         def create(client: Any) -> Job:
             try:
@@ -157,7 +180,10 @@ class VertexJobs:
                 if found := self._look_again(spec, attempt, error):
                     return self.keep_one(found)
                 raise
-            return self.keep_one([snapshot(made), *(job for job in self.of(spec) if job.live)])
+            created = snapshot(made)
+            if sharing:
+                return sharing.find([created, *self.live(spec.installation)]) or created
+            return self.keep_one([created, *(job for job in self.of(spec) if job.live)])
 
         return self._call("create a job", create, self._place)
 
@@ -166,7 +192,7 @@ class VertexJobs:
         self._warn(f"the response to create was lost ({_first_line(error)}); searching for the job")
         for pause in self._settings.look_again_seconds:
             time.sleep(pause)
-            found = self._list(f'labels.{ATTEMPT}="{attempt}"', spec.installation)
+            found = self.of_attempt(attempt, spec.installation)
             if found:
                 return found
         return []

@@ -33,8 +33,9 @@ from flows.reap import reap
 from flows.train_concept import job_at_head, train_concept
 from flows.training_runs import training_runs as runs_on_server
 from flows.watch import watch
-from tasks.training import vertex_clients
-from tasks.training.custom_job import FINGERPRINT, JobSpec, label
+from tasks.training import custom_job, vertex_clients
+from tasks.training.custom_job import FINGERPRINT, INSTALLATION, JobSpec, label
+from tasks.training.job_trainings import live_trainings
 from tasks.training.tasks import TERMINAL
 from tests.support.clouds import IMAGE
 from tests.support.registry_world import World, artifact, last_run, md5, run, set_state, training_runs
@@ -219,6 +220,41 @@ def test_a_concept_that_is_renamed_while_its_job_runs_pays_once(
     assert vertex_world.action("wife-cat").kind == "nothing"
     assert states_of(cloud, fingerprint) == ["SUCCEEDED"]
     assert len(training_runs(fingerprint)) == 1
+
+
+def test_concepts_that_share_a_job_are_published_once_each(
+    vertex_world: World, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One is cancelled and one renamed before their turn comes."""
+    monkeypatch.setattr(custom_job, "IDLE", 1.0)
+    monkeypatch.setenv("CONCEPTRY_VERTEX_CONCEPTS_PER_JOB", "3")
+    monkeypatch.setenv("CONCEPTRY_VERTEX_MAX_JOBS", "1")
+    cloud.faults.hold()
+    names, ours = ("share-a", "share-b", "share-c"), vertex_world.installation.id
+    for number, name in enumerate(names):
+        # Rejected at once, so that the judge needs few rows.
+        spec = {"training": {"max_steps": 6, "early_stopping": False}, "gate": {"min_improvement": 0.9}}
+        vertex_world.write(name, seed=8400 + 10 * number, **spec)
+    vertex_world.push()
+    clients = vertex_clients.open_cloud(VertexSettings())
+    started: list[Started] = []
+    for name in names:
+        job = job_at_head(vertex_world.installation, name)
+        started.append(Started({"name": name, "revision": job.revision, "fingerprint": job.fingerprint}))
+        wait_until(lambda: len(live_trainings(clients, ours)) == len(started))
+    cancelled = last_run("train-concept")
+    set_state(cancelled, Cancelling())
+    started[2].end()
+    run(vertex_world.clone, "git", "mv", "concepts/share-b", "concepts/bear-b")
+    vertex_world.push("Renamed")
+    assert (reap(return_state=True).message or "").startswith("2 live, 0 cancelled")
+    cloud.faults.release()
+    assert [one.end() for one in started[:2]] == ["v1", "v1"]
+    assert [vertex_world.branches(name) for name in ("share-a", "bear-b")] == [["main", "v1"]] * 2
+    assert vertex_world.there("share-c").versions == ()
+    jobs = [job for job in cloud.jobs.all() if job.labels.get(INSTALLATION) == label(ours)]
+    assert len(jobs) == 1
+    wait_until(lambda: not cloud.jobs.live())
 
 
 def test_a_concept_chooses_where_it_is_trained(

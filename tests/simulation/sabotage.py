@@ -23,6 +23,7 @@ from flows.training_runs import TrainingRuns
 from flows.training_states import RESUMED
 from tasks.hub import HubSession
 from tasks.hub.ownership import Ownership
+from tasks.training import job_trainings
 from tasks.training.vertex_jobs import VertexJobs
 from tests.simulation.simulated_cloud import FOREIGN
 
@@ -34,7 +35,7 @@ def second_job() -> None:
 
 def lost_job() -> None:
     """Let the reaper take every job for ownerless."""
-    _always(flows.reap, "fingerprint_of", "")
+    _replace(job_trainings, "_of_home", lambda home: (home.rstrip("/").split("/")[-2], ""))
     _always(flows.reap, "is_ownerless", True)
 
 
