@@ -28,7 +28,7 @@ from typing import IO
 
 from trainer.server_client import ServedTraining, begin_training
 from trainer.server_folder import Request, ServerFolder
-from trainer.ticket_folder import BEGUN, CANCELLED, ENDED, TICKETS, Begun, Ended, TicketFolder, Wanted, wanted
+from trainer.ticket_folder import BEGUN, CANCELLED, ENDED, TICKETS, Begun, Ended, TicketFolder, Wanted, ended, wanted
 
 LOOK = 1.0
 """Seconds between two looks at the folder."""
@@ -64,7 +64,8 @@ class TrainingQueue:
     ) -> None:
         self._folder, self._trainings, self._servers = folder, trainings, servers
         self._most, self._idle, self._limit, self._options = most, idle, limit, options
-        self._free: str | None = None
+        # After a restart on another machine, the trainings before are known by what was written.
+        self._free = max((ended(folder.read(ENDED, name)).at for name in folder.names(ENDED)), default=None)
         self._ending = threading.Event()
         signal.signal(signal.SIGTERM, lambda *_: self._ending.set())
 
@@ -90,21 +91,21 @@ class TrainingQueue:
 
     def _take(self, name: str) -> None:
         """Train what a ticket asks for, and write down how that ended; nothing if this process is to end."""
-        ended: Ended | None = None
+        result: Ended | None
         if name in self._folder.names(CANCELLED):
-            ended = Ended(_now(), EXIT_INTERRUPTED)
+            result = Ended(_now(), EXIT_INTERRUPTED)
         else:
             try:
                 ticket = wanted(self._folder.read(TICKETS, name))
-            except (OSError, ValueError, TypeError) as error:
-                ended = Ended(_now(), EXIT_UNUSABLE, lines=(f"trainer: {name}: {error}",))
+            except (ValueError, TypeError) as error:
+                result = Ended(_now(), EXIT_UNUSABLE, lines=(f"trainer: {name}: {error}",))
             else:
                 if name not in self._folder.names(BEGUN):
                     self._folder.write(BEGUN, name, Begun(_now(), self._free))
-                ended = self._train(name, ticket)
-        if ended is not None:
-            self._folder.write(ENDED, name, ended)
-            self._free = ended.at
+                result = self._train(name, ticket)
+        if result is not None:
+            self._folder.write(ENDED, name, result)
+            self._free = result.at
 
     def _train(self, name: str, ticket: Wanted) -> Ended | None:
         """Train; None if that was interrupted because this process is to end."""

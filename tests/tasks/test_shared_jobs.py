@@ -248,3 +248,15 @@ def test_every_training_of_a_job_that_loses_its_machine_begins_again(cloud: Emul
     wait_until(lambda: not cloud.jobs.live())
     states = [job.state.name.removeprefix("JOB_STATE_") for job in jobs_of(cloud)[before:]]
     assert states == ["FAILED", "SUCCEEDED"]
+
+
+def test_a_job_that_vertex_ai_restarts_does_what_is_left(cloud: Emulator, begin: Begin) -> None:
+    before = len(jobs_of(cloud))
+    cloud.faults.preempt("*/ended/*")
+    both = [begin(HEART), begin(CRESCENT)]
+    assert all(one.end().steps for one in both), [one.told for one in both]
+    wait_until(lambda: not cloud.jobs.live())
+    [job] = jobs_of(cloud)[before:]
+    assert job.state.name == "JOB_STATE_SUCCEEDED"
+    costs = [json.loads((one.output / "cost.json").read_text()) for one in both]
+    assert sum(cost["billed_seconds"] for cost in costs) <= (job.end_time - job.start_time).total_seconds()
