@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import http.client
 import os
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from local.current_setup import folder_in_use
@@ -24,6 +25,7 @@ from tasks.prefect_address import server_address
 HANGING = 1.0
 """Seconds for each request to a server that did not answer in ten."""
 
+_BUSY = frozenset({429, 502, 503, 504})
 _OURS = frozenset({"PREFECT_SERVER_API_HOST", "PREFECT_SERVER_API_PORT", "PREFECT_SERVER_API_AUTH_STRING"})
 """Settings that are not taken from the environment: the address, and the auth string, which every command must know."""
 
@@ -71,26 +73,33 @@ def prefect_of(root: Path | None) -> Iterator[None]:
 
 @contextmanager
 def prefect_for_people() -> Iterator[None]:
-    """Within the block requests to a Prefect server that hangs fail at once, after it was asked for its health.
+    """Within the block requests to a Prefect server in trouble fail at once, after it was asked for its health.
 
-    Its client waits a minute for an answer, six times; a person at a terminal takes the command for hung by then.
+    If it hangs, its client waits a minute for an answer, six times; if it is busy, or a proxy answers in its place, it
+    tries again for half a minute. A person at a terminal takes the command for hung by then.
     """
     address = server_address() if is_installed("prefect") else None
-    if address is None or not _hangs(address):
+    trouble = _trouble(address) if address is not None else None
+    if trouble is None:
         yield
         return
     from prefect.settings import PREFECT_API_REQUEST_TIMEOUT, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
-    with temporary_settings(updates={PREFECT_API_REQUEST_TIMEOUT: HANGING, PREFECT_CLIENT_MAX_RETRIES: 0}):
+    updates: dict[Any, Any] = {PREFECT_CLIENT_MAX_RETRIES: 0}
+    if trouble == "hangs":
+        updates[PREFECT_API_REQUEST_TIMEOUT] = HANGING
+    with temporary_settings(updates=updates):
         yield
 
 
-def _hangs(address: str) -> bool:
-    """Whether a server accepts a connection and says nothing; any other trouble is its client's to tell."""
+def _trouble(address: str) -> Literal["hangs", "busy"] | None:
+    """Whether a server accepts a connection and says nothing, or has no time; any other trouble is its client's."""
     here = urlsplit(address).hostname in hub_check.LOOPBACK
     opener = urllib.request.build_opener(*([urllib.request.ProxyHandler({})] if here else []))
     try:
         with opener.open(f"{address}/health", timeout=hub_check.ANSWER):
-            return False
+            return None
+    except urllib.error.HTTPError as error:
+        return "busy" if error.code in _BUSY else None
     except (OSError, ValueError, http.client.HTTPException) as error:
-        return isinstance(getattr(error, "reason", error), TimeoutError)
+        return "hangs" if isinstance(getattr(error, "reason", error), TimeoutError) else None

@@ -120,5 +120,6 @@ def server_problem(error: Exception) -> TransientError | SettingsError:
         status = error.response.status_code
         step = AUTH_STEP if status in (401, 403) else "see its log, and compare its version with this machine's"
         return SettingsError(f"the Prefect server at {address} refuses ({status})", next_step=step)
-    what = f"the Prefect server at {address} does not respond ({type(error).__name__})"
+    answer = error.response.status_code if isinstance(error, httpx.HTTPStatusError) else type(error).__name__
+    what = f"the Prefect server at {address} does not respond ({answer})"
     return TransientError(what, next_step="start it (`conceptry up` starts a set-up's), or correct PREFECT_API_URL")

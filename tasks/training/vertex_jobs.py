@@ -181,8 +181,8 @@ class VertexJobs:
                     return self.keep_one(found)
                 raise
             created = snapshot(made)
-            if sharing:
-                return sharing.find([created, *self.live(spec.installation)]) or created
+            if sharing and (shared := sharing.find([created, *self.live(spec.installation)])):
+                return shared
             return self.keep_one([created, *(job for job in self.of(spec) if job.live)])
 
         return self._call("create a job", create, self._place)

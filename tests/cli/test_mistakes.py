@@ -137,6 +137,17 @@ def test_a_prefect_server_that_hangs_is_said(said: Say, arguments: str, code: in
     assert result.seconds < PATIENCE_OF_CLIENTS
 
 
+@pytest.mark.parametrize("prefect", ["429", "502"])
+@pytest.mark.parametrize("arguments", ["status", "deploy", "logs my-cat"])
+def test_a_prefect_server_without_time_or_behind_a_proxy_that_misses_it_is_said(
+    said: Say, arguments: str, prefect: str
+) -> None:
+    result = said(*arguments.split(), prefect=prefect)
+    assert result.code == 1, result.output
+    assert f"({prefect})" in result.output
+    assert result.seconds < PATIENCE_OF_CLIENTS
+
+
 @pytest.mark.usefixtures("hurry")
 @pytest.mark.parametrize("arguments", ["plan", "doctor", "logs my-cta", "show my-cat"])
 def test_a_hub_that_hangs_is_said_once(said: Say, arguments: str) -> None:

@@ -124,6 +124,7 @@ SERVERS: dict[str, Server] = {
     "403": (403, "application/json", b'{"error": "forbidden"}'),
     "404": (404, "text/plain", b"not found"),
     "429": (429, "text/plain", b"slow down"),
+    "502": (502, "text/html", b"<h1>502 Bad Gateway</h1>"),
     "500": (500, "text/html", b"<h1>Oops</h1>"),
     "HTML": (200, "text/html", b"<!doctype html><title>Sign in</title>"),
     "list": (200, "application/json", b"[]"),

@@ -128,8 +128,7 @@ class Training:
 
     def running(self) -> list[int]:
         """The processes of its jobs that are left."""
-        family = psutil.Process().children(recursive=True)
-        return [one.pid for one in family if any(self.fingerprint in text for text in one.cmdline())]
+        return [one.pid for one in children() if any(self.fingerprint in text for text in one.cmdline())]
 
     def objects(self) -> list[str]:
         """What lies in the bucket, by its names under the prefix."""
@@ -143,6 +142,12 @@ class Training:
             "settings": vertex_settings(self.cloud, **self.settings).model_dump(mode="json"),
             "account": self.cloud.service_account, "bucket": self.cloud.bucket,
         })  # fmt: skip
+
+
+def children() -> list[psutil.Process]:
+    """The processes that this one started and that run, and theirs."""
+    family = psutil.Process().children(recursive=True)
+    return [one for one in family if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
 
 
 def train_as_told(spec: str) -> None:

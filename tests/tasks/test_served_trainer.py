@@ -241,7 +241,7 @@ def test_a_server_that_does_not_answer_is_replaced(machine: Machine, tmp_path: P
     folder = ServerFolder(tmp_path / "servers")
     folder.create()
     other = Machine(machine.root, TrainingServers(folder, 120.0), machine.pictures)
-    monkeypatch.setattr("tasks.training.served_trainer.PATIENCE", 0.5)
+    monkeypatch.setattr("trainer.server_client.PATIENCE", 0.5)
     with folder.own():
         other.refused()
         process = other.process()
