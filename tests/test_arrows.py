@@ -75,8 +75,12 @@ STARTED: dict[str, frozenset[str]] = {
     "local": frozenset({"cli", "emulators"}),
     "cli": frozenset({"trainer"}),
 }
-# The user of the demo photographs the world that the tiny model knows.
-EXCEPTIONS = {"local/demo/user.py": frozenset({"trainer.tiny.world"})}
+EXCEPTIONS = {
+    # The user of the demo photographs the world that the tiny model knows.
+    "local/demo/user.py": frozenset({"trainer.tiny.world"}),
+    # An earlier name, which scripts call.
+    "flows/serve.py": frozenset({"local.serve_flows"}),
+}
 PURE = frozenset({"pydantic", "pydantic_core", "pydantic_settings", "yaml"})
 NOT_PURE = frozenset({"asyncio", "http", "shutil", "socket", "subprocess", "tempfile", "threading", "urllib"})
 HEAVY = frozenset({"keras", "keras_cv", "tensorflow"})
