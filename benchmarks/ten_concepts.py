@@ -113,7 +113,7 @@ def _learned(session: HubSession, name: str, folder: Path) -> dict[str, Any]:
     download(session, name, "v1", folder / name)
     manifest = Manifest.model_validate_json((folder / name / MANIFEST).read_bytes())
     return {
-        "seconds": round(sum(manifest.seconds.values()), 1),
+        "seconds": manifest.seconds["total"],
         "metrics": manifest.metrics.model_dump(exclude={"seconds"}),
         "files": {path: digest for path, digest in manifest.files.items() if path.endswith((".safetensors", ".png"))},
         "gate": manifest.gate,
