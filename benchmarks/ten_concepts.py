@@ -18,10 +18,9 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from conceptry.installation import HubTarget
 from conceptry.version import LiveConcept, Manifest
@@ -39,18 +38,6 @@ LIMIT = 3600.0
 """Seconds in which all must be published."""
 
 
-@contextmanager
-def environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Set environment variables while the block runs."""
-    before = dict(os.environ)
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
-
-
 def measure(way: str, root: Path, count: int, steps: int) -> dict[str, Any]:
     """Push `count` concepts of `steps` steps to a new set-up, wait until all are published, and return figures."""
     together = count if way == "job" else 1
@@ -61,7 +48,7 @@ def measure(way: str, root: Path, count: int, steps: int) -> dict[str, Any]:
         "CONCEPTRY_VERTEX_CONCEPTS_PER_JOB": str(together),
     }
     user = User(root / "ada", root / "dvc-config", lambda _: None)
-    with environment(variables), Stack(folder, setup) as stack:
+    with patch.dict(os.environ, variables), Stack(folder, setup) as stack:
         root.mkdir(parents=True, exist_ok=True)
         user.run("git", "init", "--quiet", "--bare", "--initial-branch=main", origin.name, where=root)
         install(origin, root)
