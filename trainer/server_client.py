@@ -142,7 +142,7 @@ def _start(
             pass_fds=(theirs.fileno(),),
             env=dict(environment),
         )
-    _started.append(child)
+    _started[:] = [child, *(one for one in _started if one.poll() is None)]  # The others leave no zombie.
     with suppress(OSError):  # It may have ended already; `ServedTraining.wait` tells how.
         send(ours, request, descriptors)
         ours.recv(len(ACCEPTED))
